@@ -24,7 +24,11 @@ impl Options {
     /// How long to measure what usually takes `seconds`.
     #[must_use]
     pub fn time(&self, seconds: f64) -> Duration {
-        let seconds = if self.test { 0.001 } else { seconds * self.scale };
+        let seconds = if self.test {
+            0.001
+        } else {
+            seconds * self.scale
+        };
         Duration::from_secs_f64(seconds)
     }
 

@@ -44,7 +44,8 @@ pub struct Chart {
 pub fn draw(path: &Path, charts: &[Chart]) -> Result<(), Box<dyn std::error::Error>> {
     let columns = charts.len().min(2);
     let rows = charts.len().div_ceil(2);
-    let area = SVGBackend::new(path, (SIZE.0 * columns as u32, SIZE.1 * rows as u32)).into_drawing_area();
+    let area =
+        SVGBackend::new(path, (SIZE.0 * columns as u32, SIZE.1 * rows as u32)).into_drawing_area();
     area.fill(&WHITE)?;
     for (chart, part) in charts.iter().zip(area.split_evenly((rows, columns))) {
         if chart.logarithmic {
@@ -60,7 +61,11 @@ pub fn draw(path: &Path, charts: &[Chart]) -> Result<(), Box<dyn std::error::Err
 impl Chart {
     /// From below the lowest value (or zero) to above the highest.
     fn range(&self, logarithmic: bool) -> Range<f64> {
-        let values = || self.lines.iter().flat_map(|(_, values)| values.iter().copied());
+        let values = || {
+            self.lines
+                .iter()
+                .flat_map(|(_, values)| values.iter().copied())
+        };
         let high = values().fold(f64::MIN_POSITIVE, f64::max) * 1.15;
         let low = values().fold(high, f64::min) * 0.8;
         if logarithmic { low..high } else { 0.0..high }
@@ -70,12 +75,18 @@ impl Chart {
     fn place_name(&self, place: f64) -> String {
         let whole = place.round();
         let near = (place - whole).abs() < 0.05 && whole >= 0.0;
-        near.then(|| self.places.get(whole as usize).cloned()).flatten().unwrap_or_default()
+        near.then(|| self.places.get(whole as usize).cloned())
+            .flatten()
+            .unwrap_or_default()
     }
 }
 
 /// Draws one chart with the vertical axis given.
-fn draw_one<Y>(chart: &Chart, area: &DrawingArea<SVGBackend<'_>, Shift>, range: Y) -> Result<(), Box<dyn std::error::Error>>
+fn draw_one<Y>(
+    chart: &Chart,
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    range: Y,
+) -> Result<(), Box<dyn std::error::Error>>
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
@@ -97,11 +108,19 @@ where
         .light_line_style(WHITE)
         .draw()?;
     for ((name, values), &colour) in chart.lines.iter().zip(COLOURS.iter().cycle()) {
-        let points: Vec<(f64, f64)> = values.iter().enumerate().map(|(place, &value)| (place as f64, value)).collect();
+        let points: Vec<(f64, f64)> = values
+            .iter()
+            .enumerate()
+            .map(|(place, &value)| (place as f64, value))
+            .collect();
         axes.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
-        axes.draw_series(points.into_iter().map(|point| Circle::new(point, 3, colour.filled())))?;
+        axes.draw_series(
+            points
+                .into_iter()
+                .map(|point| Circle::new(point, 3, colour.filled())),
+        )?;
     }
     axes.configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)

@@ -10,7 +10,9 @@ const VOCABULARY: u32 = 128_000;
 #[must_use]
 pub fn prompt(seed: u64, blocks: usize) -> Vec<u32> {
     let mut random = fastrand::Rng::with_seed(seed);
-    (0..blocks * BLOCK).map(|_| random.u32(..VOCABULARY)).collect()
+    (0..blocks * BLOCK)
+        .map(|_| random.u32(..VOCABULARY))
+        .collect()
 }
 
 /// Many prompts of the same length, back to back.
@@ -25,7 +27,10 @@ impl Prompts {
     /// `count` prompts of `blocks` blocks each.
     #[must_use]
     pub fn new(seed: u64, count: usize, blocks: usize) -> Self {
-        Self { tokens: prompt(seed, count * blocks), length: blocks * BLOCK }
+        Self {
+            tokens: prompt(seed, count * blocks),
+            length: blocks * BLOCK,
+        }
     }
 
     /// How many prompts there are.

@@ -20,7 +20,9 @@ pub struct Entrant<'a> {
 
 impl fmt::Debug for Entrant<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entrant").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Entrant")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,7 +40,10 @@ impl<'a> Entrant<'a> {
 
     /// Work that keeps its own time, because parts of it do not count.
     pub fn timed(name: impl Into<String>, work: impl FnMut(u64) -> Duration + 'a) -> Self {
-        Self { name: name.into(), work: Box::new(work) }
+        Self {
+            name: name.into(),
+            work: Box::new(work),
+        }
     }
 
     /// How often the work fits into one sample.
@@ -96,13 +101,21 @@ impl Spread {
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
-        Self { low: at(0.25), median: at(0.5), high: at(0.75) }
+        Self {
+            low: at(0.25),
+            median: at(0.5),
+            high: at(0.75),
+        }
     }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.low, self.high)
+        write!(
+            f,
+            "{:.2} ({:.2} to {:.2})",
+            self.median, self.low, self.high
+        )
     }
 }
 
@@ -113,9 +126,15 @@ pub fn race(mut entrants: Vec<Entrant<'_>>, time: Duration) -> Vec<Samples> {
     let times: Vec<u64> = entrants.iter_mut().map(Entrant::calibrate).collect();
     let mut nanoseconds = vec![Vec::new(); entrants.len()];
     let round = SAMPLE * entrants.len() as u32;
-    let rounds = if time < round { 1 } else { ((time.as_nanos() / round.as_nanos()) as u32).max(LEAST_ROUNDS) };
+    let rounds = if time < round {
+        1
+    } else {
+        ((time.as_nanos() / round.as_nanos()) as u32).max(LEAST_ROUNDS)
+    };
     for _ in 0..rounds {
-        for ((entrant, &times), nanoseconds) in entrants.iter_mut().zip(&times).zip(&mut nanoseconds) {
+        for ((entrant, &times), nanoseconds) in
+            entrants.iter_mut().zip(&times).zip(&mut nanoseconds)
+        {
             let took = (entrant.work)(times);
             nanoseconds.push(took.as_secs_f64() * 1e9 / times as f64);
         }
@@ -123,6 +142,9 @@ pub fn race(mut entrants: Vec<Entrant<'_>>, time: Duration) -> Vec<Samples> {
     entrants
         .into_iter()
         .zip(nanoseconds)
-        .map(|(entrant, nanoseconds)| Samples { name: entrant.name, nanoseconds })
+        .map(|(entrant, nanoseconds)| Samples {
+            name: entrant.name,
+            nanoseconds,
+        })
         .collect()
 }

@@ -10,7 +10,10 @@ use comfy_table::{CellAlignment, Table, presets};
 /// Prints a Markdown table under a heading: the first column is text, the rest are numbers.
 pub fn print_table(title: &str, columns: &[&str], rows: &[Vec<String>]) {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN).set_header(columns).add_rows(rows);
+    table
+        .load_preset(presets::ASCII_MARKDOWN)
+        .set_header(columns)
+        .add_rows(rows);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -32,7 +35,13 @@ pub struct Goal {
 
 impl Goal {
     /// A figure that should be `limit` at most.
-    pub fn at_most(work: impl Into<String>, limit: f64, unit: &str, value: f64, measured: impl Display) -> Self {
+    pub fn at_most(
+        work: impl Into<String>,
+        limit: f64,
+        unit: &str,
+        value: f64,
+        measured: impl Display,
+    ) -> Self {
         Self {
             work: work.into(),
             goal: format!("at most {limit}{unit}"),
@@ -42,7 +51,13 @@ impl Goal {
     }
 
     /// A figure that should be `limit` at least.
-    pub fn at_least(work: impl Into<String>, limit: f64, unit: &str, value: f64, measured: impl Display) -> Self {
+    pub fn at_least(
+        work: impl Into<String>,
+        limit: f64,
+        unit: &str,
+        value: f64,
+        measured: impl Display,
+    ) -> Self {
         Self {
             work: work.into(),
             goal: format!("at least {limit}{unit}"),
@@ -60,7 +75,12 @@ impl Goal {
 pub fn print_goals(goals: &[Goal], report: Option<&Path>) {
     let row = |goal: &Goal| {
         let verdict = if goal.reached { "yes" } else { "no" };
-        vec![goal.work.clone(), goal.goal.clone(), goal.measured.clone(), verdict.to_owned()]
+        vec![
+            goal.work.clone(),
+            goal.goal.clone(),
+            goal.measured.clone(),
+            verdict.to_owned(),
+        ]
     };
     let rows: Vec<_> = goals.iter().map(row).collect();
     print_table("Goals", &["work", "goal", "measured", "reached"], &rows);

@@ -11,14 +11,22 @@ use hdrhistogram::Histogram;
 const LONGEST: u64 = 60_000_000_000;
 
 /// The quantiles that every latency table shows, and their names.
-pub const QUANTILES: [(&str, f64); 4] =
-    [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
+pub const QUANTILES: [(&str, f64); 4] = [
+    ("p50", 0.5),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("p99.99", 0.9999),
+];
 
 /// Operations a second that `threads` threads do together in about `time`.
 ///
 /// `worker` runs once in each thread, given the thread's number; what it returns is then called
 /// over and over, one operation a call. No clock is read between operations.
-pub fn throughput<W: FnMut()>(threads: usize, time: Duration, worker: impl Fn(usize) -> W + Sync) -> f64 {
+pub fn throughput<W: FnMut()>(
+    threads: usize,
+    time: Duration,
+    worker: impl Fn(usize) -> W + Sync,
+) -> f64 {
     let counts = storm(threads, time, &worker, |operation, stop| {
         let mut count = 0_u64;
         // Relaxed: the flag says nothing about other memory.
@@ -28,8 +36,16 @@ pub fn throughput<W: FnMut()>(threads: usize, time: Duration, worker: impl Fn(us
         }
         count
     });
-    let first = counts.iter().map(|(_, start, _)| *start).min().expect("at least one thread");
-    let last = counts.iter().map(|(_, _, end)| *end).max().expect("at least one thread");
+    let first = counts
+        .iter()
+        .map(|(_, start, _)| *start)
+        .min()
+        .expect("at least one thread");
+    let last = counts
+        .iter()
+        .map(|(_, _, end)| *end)
+        .max()
+        .expect("at least one thread");
     let total: u64 = counts.iter().map(|(count, _, _)| count).sum();
     total as f64 / (last - first).as_secs_f64()
 }
@@ -37,7 +53,11 @@ pub fn throughput<W: FnMut()>(threads: usize, time: Duration, worker: impl Fn(us
 /// How long the same operations take one by one, in nanoseconds.
 ///
 /// Reading the clock once (some 25 ns) is part of every latency.
-pub fn latency<W: FnMut()>(threads: usize, time: Duration, worker: impl Fn(usize) -> W + Sync) -> Histogram<u64> {
+pub fn latency<W: FnMut()>(
+    threads: usize,
+    time: Duration,
+    worker: impl Fn(usize) -> W + Sync,
+) -> Histogram<u64> {
     let parts = storm(threads, time, &worker, |operation, stop| {
         let mut latencies = histogram();
         let mut before = Instant::now();
@@ -87,6 +107,9 @@ fn storm<W: FnMut(), T: Send>(
         ready.wait();
         thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
-        running.into_iter().map(|thread| thread.join().expect("a benchmark thread panicked")).collect()
+        running
+            .into_iter()
+            .map(|thread| thread.join().expect("a benchmark thread panicked"))
+            .collect()
     })
 }
