@@ -11,6 +11,8 @@ use kvtrie_gauge::visits::Visits;
 
 use crate::lookups::{COLD_BLOCKS, DEPTHS};
 
+/// An odd number that spreads the bits of a chained hash.
+const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Bytes of a node of 16 blocks, about.
 const NODE_BYTES: usize = 1400;
 
@@ -72,13 +74,8 @@ fn hash(criterion: &mut Criterion) {
     let chain = || {
         tokens.chunks(BLOCK).fold(0_u64, |previous, block| {
             let mut hasher = state.build_hasher();
-            hasher.write_u64(previous);
-            block.chunks(4).for_each(|four| {
-                let word = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-                hasher.write_u64(word(four[0], four[1]));
-                hasher.write_u64(word(four[2], four[3]));
-            });
-            hasher.finish()
+            hasher.write(bytemuck::cast_slice(block));
+            (previous.rotate_left(5) ^ hasher.finish()).wrapping_mul(MIX)
         })
     };
     assert_eq!(chain(), chain());

@@ -5,10 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-
-/// Longest latency that is told apart from longer ones, in nanoseconds.
-const LONGEST: u64 = 60_000_000_000;
+use kvtrie_workload::Latencies;
 
 /// The quantiles that every latency table shows, and their names.
 pub const QUANTILES: [(&str, f64); 4] = [
@@ -50,36 +47,30 @@ pub fn throughput<W: FnMut()>(
     total as f64 / (last - first).as_secs_f64()
 }
 
-/// How long the same operations take one by one, in nanoseconds.
+/// How long the same operations take one by one.
 ///
 /// Reading the clock once (some 25 ns) is part of every latency.
 pub fn latency<W: FnMut()>(
     threads: usize,
     time: Duration,
     worker: impl Fn(usize) -> W + Sync,
-) -> Histogram<u64> {
+) -> Latencies {
     let parts = storm(threads, time, &worker, |operation, stop| {
-        let mut latencies = histogram();
+        let mut latencies = Latencies::new();
         let mut before = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             operation();
             let now = Instant::now();
-            latencies.saturating_record((now - before).as_nanos() as u64);
+            latencies.record(now - before);
             before = Instant::now();
         }
         latencies
     });
-    let mut all = histogram();
+    let mut all = Latencies::new();
     for (part, _, _) in parts {
-        all.add(part).expect("all histograms have the same bounds");
+        all.merge(&part);
     }
     all
-}
-
-/// An empty histogram of nanoseconds, exact to three digits.
-#[must_use]
-pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are valid")
 }
 
 /// Starts the threads together, lets each run `body` until `time` is over, and returns what each
