@@ -288,10 +288,11 @@ impl<'g> NodeRef<'g> {
         self.states()[0].look().is_gone()
     }
 
-    /// How many whole blocks of this run `prompt` starts with.
-    pub fn matching(self, prompt: &[u32]) -> usize {
-        let (run, size) = (self.tokens(), self.block_size());
-        let blocks = self.len().min(prompt.len() / size);
+    /// How many whole blocks of this run, from one of them on, `prompt` starts with.
+    pub fn matching(self, from: usize, prompt: &[u32]) -> usize {
+        let size = self.block_size();
+        let run = &self.tokens()[from * size..];
+        let blocks = (self.len() - from).min(prompt.len() / size);
         let shared = blocks * size;
         if run[..shared] == prompt[..shared] {
             return blocks;
