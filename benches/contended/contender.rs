@@ -12,7 +12,7 @@ use kvtrie_gauge::prompts::BLOCK;
 /// lookup finds, evicts what was not used for long, and drops the tail of a chain before its head.
 pub trait Contender: Sync + Sized {
     /// Keeps a prefix from eviction until it is given to [`release`](Self::release).
-    type Hold: Send;
+    type Hold;
     /// A physical block.
     type Id: Copy + PartialEq + Debug + Send + Sync;
     /// The name in tables.

@@ -11,45 +11,27 @@ const SHAPES: [(usize, usize); 4] = [(64, 1), (64, 16), (64, 64), (512, 512)];
 /// Blocks that are published before the cache is emptied again.
 const ROUND: usize = 16_384;
 
+/// Nanoseconds a block.
+struct Cost {
+    copy: f64,
+    extend: f64,
+}
+
 /// Measures publication in each shape, beside a copy of the same tokens.
 pub fn measure(options: &Options) -> Vec<Goal> {
-    let mut rows = Vec::new();
-    let mut goals = Vec::new();
-    for (length, step) in SHAPES {
-        let prompts = Prompts::new(4, options.size(ROUND / length, 2), length);
-        let mut fresh = Fresh::new(&prompts);
-        let mut copy = Vec::new();
-        let mut order = (0..prompts.count()).cycle();
-        let samples = race(
-            vec![
-                Entrant::new("copy", || {
-                    copy.clear();
-                    copy.extend_from_slice(prompts.get(order.next().expect("endless")));
-                }),
-                Entrant::timed("extend", |times| {
-                    (0..times).map(|_| fresh.publish_next(step)).sum()
-                }),
-            ],
-            options.time(0.5),
-        );
-        let per_block = |number: usize| samples[number].median() / length as f64;
-        rows.push(vec![
-            format!("{length}"),
-            format!("{step}"),
-            format!("{:.1}", per_block(0)),
-            format!("{:.1}", per_block(1)),
-        ]);
-        if (length, step) == (64, 64) {
-            let nanoseconds = per_block(1);
-            goals.push(Goal::at_most(
-                "publish 64 blocks, per block",
-                60.0,
-                " ns",
-                nanoseconds,
-                format!("{nanoseconds:.1} ns"),
-            ));
-        }
-    }
+    let costs: Vec<_> = SHAPES
+        .iter()
+        .map(|&shape| (shape, cost(shape, options)))
+        .collect();
+    let row = |((length, step), Cost { copy, extend }): &((usize, usize), Cost)| {
+        vec![
+            length.to_string(),
+            step.to_string(),
+            format!("{copy:.1}"),
+            format!("{extend:.1}"),
+        ]
+    };
+    let rows: Vec<_> = costs.iter().map(row).collect();
     let columns = [
         "blocks in the prompt",
         "published at a time",
@@ -57,5 +39,37 @@ pub fn measure(options: &Options) -> Vec<Goal> {
         "extend, ns a block",
     ];
     print_table("Publication", &columns, &rows);
-    goals
+    let whole = costs.iter().filter(|(shape, _)| *shape == (64, 64));
+    whole
+        .map(|(_, Cost { extend, .. })| {
+            Goal::at_most(
+                "publish 64 blocks, per block",
+                60.0,
+                " ns",
+                *extend,
+                format!("{extend:.1} ns"),
+            )
+        })
+        .collect()
+}
+
+/// Publishes prompts of `length` blocks, `step` blocks at a time.
+fn cost((length, step): (usize, usize), options: &Options) -> Cost {
+    let prompts = Prompts::new(4, options.size(ROUND / length, 2), length);
+    let mut fresh = Fresh::new(&prompts);
+    let mut copied = Vec::new();
+    let mut order = (0..prompts.count()).cycle();
+    let copy = Entrant::new("copy", || {
+        copied.clear();
+        copied.extend_from_slice(prompts.get(order.next().expect("endless")));
+    });
+    let extend = Entrant::timed("extend", |times| {
+        (0..times).map(|_| fresh.publish_next(step)).sum()
+    });
+    let samples = race(vec![copy, extend], options.time(0.5));
+    let per_block = |place: usize| samples[place].median() / length as f64;
+    Cost {
+        copy: per_block(0),
+        extend: per_block(1),
+    }
 }
