@@ -20,6 +20,9 @@ struct Arguments {
     parts: Vec<Part>,
 }
 
+/// Measures something, prints it, and says how it compares with its goals.
+type Measure = fn(&Options) -> Vec<Goal>;
+
 /// Something that is measured on its own.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
@@ -33,7 +36,7 @@ enum Part {
 
 fn main() {
     let Arguments { options, parts } = Arguments::parse();
-    let measures: [(Part, fn(&Options) -> Vec<Goal>); 3] = [
+    let measures: [(Part, Measure); 3] = [
         (Part::Depth, depth::measure),
         (Part::Publish, publish::measure),
         (Part::Evict, evict::measure),
