@@ -1,0 +1,215 @@
+//! A decode thread: looks up, checks, computes what is missing, publishes, holds, lets go.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
+use kvtrie_workload::{Latencies, Request};
+
+use crate::content::{KvMemory, fingerprints};
+
+/// The one model that is served.
+const MODEL: &str = "replayed-model";
+
+/// What the decode threads share.
+#[derive(Debug)]
+pub struct Service<'r> {
+    cache: &'r PrefixCache,
+    namespace: Namespace,
+    memory: KvMemory,
+    requests: &'r [Request],
+    next: AtomicUsize,
+    progress: &'r ProgressBar,
+}
+
+/// What the decode threads did.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Requests looked up.
+    pub requests: usize,
+    /// Requests that found no room with nothing else in their thread's hands.
+    pub refused: usize,
+    /// Tokens of all prompts.
+    pub prompt_tokens: usize,
+    /// Tokens of them found in the cache.
+    pub hit_tokens: usize,
+    /// Found blocks whose content was checked.
+    pub hits_checked: usize,
+    /// Found blocks that had another prefix's content.
+    pub hits_wrong: usize,
+    /// Held blocks whose content was checked once more before they were let go.
+    pub holds_checked: usize,
+    /// Held blocks whose content had changed by then.
+    pub holds_wrong: usize,
+    /// Time of each lookup.
+    pub lookups: Latencies,
+}
+
+/// A request that holds its blocks, and what they must contain.
+#[derive(Debug)]
+struct Flight {
+    hold: Hold,
+    fingerprints: Vec<u64>,
+}
+
+/// One thread's part of the work.
+#[derive(Debug)]
+struct Decoder<'r> {
+    service: &'r Service<'r>,
+    /// The oldest first.
+    flights: VecDeque<Flight>,
+    most_flights: usize,
+    prompt: Vec<u32>,
+    table: Vec<BlockId>,
+    tally: Tally,
+}
+
+impl<'r> Service<'r> {
+    /// A service of these requests in order.
+    pub fn new(
+        cache: &'r PrefixCache,
+        requests: &'r [Request],
+        progress: &'r ProgressBar,
+    ) -> Self {
+        Self {
+            cache,
+            namespace: cache.namespace(MODEL),
+            memory: KvMemory::new(cache.capacity()),
+            requests,
+            next: AtomicUsize::new(0),
+            progress,
+        }
+    }
+
+    /// Serves every request from `threads` threads that together keep `in_flight` of them in
+    /// flight, and lets all of them go at the end.
+    pub fn run(&self, threads: usize, in_flight: usize) -> Tally {
+        std::thread::scope(|scope| {
+            let decoders: Vec<_> = (0..threads)
+                .map(|thread| {
+                    let share = in_flight / threads + usize::from(thread < in_flight % threads);
+                    scope.spawn(move || Decoder::new(self, share).run())
+                })
+                .collect();
+            let tallies = decoders.into_iter().map(|decoder| decoder.join());
+            tallies
+                .map(|tally| tally.expect("a decode thread does not panic"))
+                .fold(Tally::default(), Tally::plus)
+        })
+    }
+
+    /// The next request that nobody has taken.
+    fn take(&self) -> Option<&'r Request> {
+        // Relaxed: the count itself is all that is shared.
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        self.requests.get(next)
+    }
+}
+
+impl<'r> Decoder<'r> {
+    fn new(service: &'r Service<'r>, most_flights: usize) -> Self {
+        Self {
+            service,
+            flights: VecDeque::with_capacity(most_flights),
+            most_flights,
+            prompt: Vec::new(),
+            table: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    fn run(mut self) -> Tally {
+        while let Some(request) = self.service.take() {
+            while self.flights.len() >= self.most_flights {
+                self.let_oldest_go();
+            }
+            self.serve(request);
+            self.service.progress.inc(1);
+        }
+        while self.let_oldest_go() {}
+        self.tally
+    }
+
+    fn serve(&mut self, request: &Request) {
+        let block_size = self.service.cache.block_size();
+        request.write_prompt(&mut self.prompt);
+        let mut expected = Vec::new();
+        fingerprints(MODEL, &self.prompt, block_size, &mut expected);
+
+        let mut hold = self.look_up(&expected);
+        let found = hold.tokens() / block_size;
+        let Some(blocks) = self.allocate(expected.len() - found) else {
+            self.tally.refused += 1;
+            return;
+        };
+        for (block, &fingerprint) in blocks.iter().zip(&expected[found..]) {
+            self.service.memory.write(block.id(), fingerprint);
+        }
+        let missing = &self.prompt[found * block_size..expected.len() * block_size];
+        // Blocks that another thread has published meanwhile come back, and are free once dropped.
+        hold.extend(missing, blocks)
+            .expect("as many tokens as the blocks hold");
+        self.flights.push_back(Flight {
+            hold,
+            fingerprints: expected,
+        });
+    }
+
+    /// Looks the prompt up, and checks that every block found is its own.
+    fn look_up(&mut self, expected: &[u64]) -> Hold {
+        let Service {
+            cache, namespace, ..
+        } = self.service;
+        let start = Instant::now();
+        let hold = cache.lookup_prefill(namespace, &self.prompt);
+        self.tally.lookups.record(start.elapsed());
+
+        self.tally.requests += 1;
+        self.tally.prompt_tokens += self.prompt.len();
+        self.tally.hit_tokens += hold.tokens();
+        hold.blocks_into(&mut self.table);
+        self.tally.hits_checked += self.table.len();
+        self.tally.hits_wrong += self.service.memory.wrong(&self.table, expected);
+        hold
+    }
+
+    /// Blocks for what is missing; lets the thread's oldest requests go where they run out.
+    fn allocate(&mut self, missing: usize) -> Option<Vec<Block>> {
+        loop {
+            match self.service.cache.allocate(missing) {
+                Ok(blocks) => return Some(blocks),
+                Err(_) if self.let_oldest_go() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Ends the oldest request, whose blocks must still be what they were; false if there is none.
+    fn let_oldest_go(&mut self) -> bool {
+        let Some(flight) = self.flights.pop_front() else {
+            return false;
+        };
+        flight.hold.blocks_into(&mut self.table);
+        let memory = &self.service.memory;
+        self.tally.holds_checked += self.table.len();
+        self.tally.holds_wrong += memory.wrong(&self.table, &flight.fingerprints);
+        true
+    }
+}
+
+impl Tally {
+    fn plus(mut self, other: Self) -> Self {
+        self.requests += other.requests;
+        self.refused += other.refused;
+        self.prompt_tokens += other.prompt_tokens;
+        self.hit_tokens += other.hit_tokens;
+        self.hits_checked += other.hits_checked;
+        self.hits_wrong += other.hits_wrong;
+        self.holds_checked += other.holds_checked;
+        self.holds_wrong += other.holds_wrong;
+        self.lookups.merge(&other.lookups);
+        self
+    }
+}

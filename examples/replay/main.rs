@@ -1,0 +1,4 @@
+//! Replay.
+mod demand;
+mod policies;
+fn main() {}
