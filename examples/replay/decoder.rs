@@ -68,11 +68,7 @@ struct Decoder<'r> {
 
 impl<'r> Service<'r> {
     /// A service of these requests in order.
-    pub fn new(
-        cache: &'r PrefixCache,
-        requests: &'r [Request],
-        progress: &'r ProgressBar,
-    ) -> Self {
+    pub fn new(cache: &'r PrefixCache, requests: &'r [Request], progress: &'r ProgressBar) -> Self {
         Self {
             cache,
             namespace: cache.namespace(MODEL),
@@ -200,6 +196,11 @@ impl<'r> Decoder<'r> {
 }
 
 impl Tally {
+    /// The share of the prompt tokens that was found in the cache.
+    pub fn hit_ratio(&self) -> f64 {
+        self.hit_tokens as f64 / self.prompt_tokens.max(1) as f64
+    }
+
     fn plus(mut self, other: Self) -> Self {
         self.requests += other.requests;
         self.refused += other.refused;

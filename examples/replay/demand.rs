@@ -187,7 +187,10 @@ mod tests {
     #[test]
     fn a_block_across_two_pieces_belongs_to_both() {
         // Tokens 4..8 are two of piece 1 and two of what follows, in three ways.
-        let demand = demand(&[&[(1, 6), (2, 6)], &[(1, 6), (3, 6)], &[(1, 7), (2, 5)]], 4);
+        let demand = demand(
+            &[&[(1, 6), (2, 6)], &[(1, 6), (3, 6)], &[(1, 7), (2, 5)]],
+            4,
+        );
         assert_eq!(demand.distinct_blocks(), 1 + 3 * 2);
         assert_eq!(demand.prompts()[0].stretches.len(), 2);
     }

@@ -167,7 +167,10 @@ impl Naive {
             return true;
         }
         let held = self.held();
-        let unheld = self.cached.iter().filter(|(block, _)| !held.contains(block));
+        let unheld = self
+            .cached
+            .iter()
+            .filter(|(block, _)| !held.contains(block));
         // The oldest use or the farthest, and of equals the deepest.
         let ranked = unheld.map(|(&block, &(depth, used))| {
             let next = self.next_use(block, now);
