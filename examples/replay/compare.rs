@@ -115,8 +115,8 @@ impl Contest<'_> {
             .block_size(self.options.block_size.get())
             .build()
             .expect("a share of the trace's blocks is a valid capacity");
-        let service = Service::new(&cache, self.trace.requests(), self.progress);
-        let tally = service.run(self.options.threads(), in_flight);
+        let crew = (self.options.threads(), in_flight);
+        let tally = Service::new(&cache, self.trace.requests(), crew, self.progress).run();
         let stats = cache.stats();
         let exact = lru(&self.demand, blocks, in_flight);
         Row {
@@ -144,7 +144,7 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{}: {} distinct blocks of {} tokens, {} requests in flight, {} threads\n\n\
+            "{}: {} distinct blocks of {} tokens; requests in flight: {}; threads: {}\n\n\
              Share of the prompt tokens found cached\n\n\
              capacity      blocks  kvtrie     LRU  over LRU  offline  no limit  words/eviction",
             self.workload,

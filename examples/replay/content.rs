@@ -62,9 +62,9 @@ mod tests {
     use super::*;
 
     fn of(namespace: &str, prompt: &[u32]) -> Vec<u64> {
-        let mut fingerprints = vec![1];
-        super::fingerprints(namespace, prompt, 2, &mut fingerprints);
-        fingerprints
+        let mut chain = vec![1];
+        fingerprints(namespace, prompt, 2, &mut chain);
+        chain
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! A decode thread: looks up, checks, computes what is missing, publishes, holds, lets go.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
@@ -13,6 +15,10 @@ use crate::content::{KvMemory, fingerprints};
 /// The one model that is served.
 const MODEL: &str = "replayed-model";
 
+/// How often a request starts over when the blocks are all in the hands of other threads that are
+/// about to put theirs in flight, before it is refused.
+const PATIENCE: usize = 1000;
+
 /// What the decode threads share.
 #[derive(Debug)]
 pub struct Service<'r> {
@@ -21,15 +27,20 @@ pub struct Service<'r> {
     memory: KvMemory,
     requests: &'r [Request],
     next: AtomicUsize,
+    /// Requests that hold their blocks, the oldest first.
+    flights: Mutex<VecDeque<Flight>>,
+    /// The most of them that wait here while every thread has one more in its hands.
+    most_flights: usize,
+    threads: usize,
     progress: &'r ProgressBar,
 }
 
 /// What the decode threads did.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Requests looked up.
+    /// Requests served or refused.
     pub requests: usize,
-    /// Requests that found no room with nothing else in their thread's hands.
+    /// Requests that found no room even with nothing else in flight.
     pub refused: usize,
     /// Tokens of all prompts.
     pub prompt_tokens: usize,
@@ -58,36 +69,38 @@ struct Flight {
 #[derive(Debug)]
 struct Decoder<'r> {
     service: &'r Service<'r>,
-    /// The oldest first.
-    flights: VecDeque<Flight>,
-    most_flights: usize,
     prompt: Vec<u32>,
     table: Vec<BlockId>,
     tally: Tally,
 }
 
 impl<'r> Service<'r> {
-    /// A service of these requests in order.
-    pub fn new(cache: &'r PrefixCache, requests: &'r [Request], progress: &'r ProgressBar) -> Self {
+    /// A service of these requests in order, by `threads` threads that together keep `in_flight` of
+    /// them in flight.
+    pub fn new(
+        cache: &'r PrefixCache,
+        requests: &'r [Request],
+        (threads, in_flight): (usize, usize),
+        progress: &'r ProgressBar,
+    ) -> Self {
         Self {
             cache,
             namespace: cache.namespace(MODEL),
             memory: KvMemory::new(cache.capacity()),
             requests,
             next: AtomicUsize::new(0),
+            flights: Mutex::new(VecDeque::with_capacity(in_flight)),
+            most_flights: in_flight - threads,
+            threads,
             progress,
         }
     }
 
-    /// Serves every request from `threads` threads that together keep `in_flight` of them in
-    /// flight, and lets all of them go at the end.
-    pub fn run(&self, threads: usize, in_flight: usize) -> Tally {
-        std::thread::scope(|scope| {
-            let decoders: Vec<_> = (0..threads)
-                .map(|thread| {
-                    let share = in_flight / threads + usize::from(thread < in_flight % threads);
-                    scope.spawn(move || Decoder::new(self, share).run())
-                })
+    /// Serves every request, and lets all of them go at the end.
+    pub fn run(&self) -> Tally {
+        thread::scope(|scope| {
+            let decoders: Vec<_> = (0..self.threads)
+                .map(|_| scope.spawn(|| Decoder::new(self).run()))
                 .collect();
             let tallies = decoders.into_iter().map(|decoder| decoder.join());
             tallies
@@ -102,14 +115,23 @@ impl<'r> Service<'r> {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.requests.get(next)
     }
+
+    fn depart(&self, flight: Flight) {
+        let mut flights = self.flights.lock().expect("nothing panics under the lock");
+        flights.push_back(flight);
+    }
+
+    /// The oldest flight, if there are more than `most`.
+    fn land(&self, most: usize) -> Option<Flight> {
+        let mut flights = self.flights.lock().expect("nothing panics under the lock");
+        (flights.len() > most).then(|| flights.pop_front())?
+    }
 }
 
 impl<'r> Decoder<'r> {
-    fn new(service: &'r Service<'r>, most_flights: usize) -> Self {
+    fn new(service: &'r Service<'r>) -> Self {
         Self {
             service,
-            flights: VecDeque::with_capacity(most_flights),
-            most_flights,
             prompt: Vec::new(),
             table: Vec::new(),
             tally: Tally::default(),
@@ -118,39 +140,42 @@ impl<'r> Decoder<'r> {
 
     fn run(mut self) -> Tally {
         while let Some(request) = self.service.take() {
-            while self.flights.len() >= self.most_flights {
-                self.let_oldest_go();
-            }
+            while self.let_oldest_go(self.service.most_flights) {}
             self.serve(request);
             self.service.progress.inc(1);
         }
-        while self.let_oldest_go() {}
+        while self.let_oldest_go(0) {}
         self.tally
     }
 
+    /// Puts a request in flight, or refuses it.
     fn serve(&mut self, request: &Request) {
-        let block_size = self.service.cache.block_size();
+        let cache = self.service.cache;
         request.write_prompt(&mut self.prompt);
         let mut expected = Vec::new();
-        fingerprints(MODEL, &self.prompt, block_size, &mut expected);
+        fingerprints(MODEL, &self.prompt, cache.block_size(), &mut expected);
 
-        let mut hold = self.look_up(&expected);
-        let found = hold.tokens() / block_size;
-        let Some(blocks) = self.allocate(expected.len() - found) else {
-            self.tally.refused += 1;
-            return;
+        self.tally.requests += 1;
+        self.tally.prompt_tokens += self.prompt.len();
+        let attempts = if expected.len() > cache.capacity() {
+            1
+        } else {
+            PATIENCE
         };
-        for (block, &fingerprint) in blocks.iter().zip(&expected[found..]) {
-            self.service.memory.write(block.id(), fingerprint);
+        for _ in 0..attempts {
+            let hold = self.look_up(&expected);
+            let found = hold.tokens();
+            if let Some(hold) = self.complete(hold, &expected) {
+                self.tally.hit_tokens += found;
+                self.service.depart(Flight {
+                    hold,
+                    fingerprints: expected,
+                });
+                return;
+            }
+            thread::yield_now();
         }
-        let missing = &self.prompt[found * block_size..expected.len() * block_size];
-        // Blocks that another thread has published meanwhile come back, and are free once dropped.
-        hold.extend(missing, blocks)
-            .expect("as many tokens as the blocks hold");
-        self.flights.push_back(Flight {
-            hold,
-            fingerprints: expected,
-        });
+        self.tally.refused += 1;
     }
 
     /// Looks the prompt up, and checks that every block found is its own.
@@ -162,29 +187,42 @@ impl<'r> Decoder<'r> {
         let hold = cache.lookup_prefill(namespace, &self.prompt);
         self.tally.lookups.record(start.elapsed());
 
-        self.tally.requests += 1;
-        self.tally.prompt_tokens += self.prompt.len();
-        self.tally.hit_tokens += hold.tokens();
         hold.blocks_into(&mut self.table);
         self.tally.hits_checked += self.table.len();
         self.tally.hits_wrong += self.service.memory.wrong(&self.table, expected);
         hold
     }
 
-    /// Blocks for what is missing; lets the thread's oldest requests go where they run out.
+    /// Computes and publishes what a hold lacks of the prompt; none if there is no room for it.
+    fn complete(&mut self, mut hold: Hold, expected: &[u64]) -> Option<Hold> {
+        let block_size = self.service.cache.block_size();
+        let found = hold.tokens() / block_size;
+        let blocks = self.allocate(expected.len() - found)?;
+        for (block, &fingerprint) in blocks.iter().zip(&expected[found..]) {
+            self.service.memory.write(block.id(), fingerprint);
+        }
+        let missing = &self.prompt[found * block_size..expected.len() * block_size];
+        // Blocks that another thread has published meanwhile come back, and are free once dropped.
+        hold.extend(missing, blocks)
+            .expect("as many tokens as the blocks hold");
+        Some(hold)
+    }
+
+    /// Blocks for what is missing; lets the oldest requests go where they run out.
     fn allocate(&mut self, missing: usize) -> Option<Vec<Block>> {
         loop {
             match self.service.cache.allocate(missing) {
                 Ok(blocks) => return Some(blocks),
-                Err(_) if self.let_oldest_go() => {}
+                Err(_) if self.let_oldest_go(0) => {}
                 Err(_) => return None,
             }
         }
     }
 
-    /// Ends the oldest request, whose blocks must still be what they were; false if there is none.
-    fn let_oldest_go(&mut self) -> bool {
-        let Some(flight) = self.flights.pop_front() else {
+    /// Ends the oldest request if there are more than `most`. Its blocks must still be what they
+    /// were.
+    fn let_oldest_go(&mut self, most: usize) -> bool {
+        let Some(flight) = self.service.land(most) else {
             return false;
         };
         flight.hold.blocks_into(&mut self.table);

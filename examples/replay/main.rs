@@ -28,7 +28,7 @@ mod report;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -43,22 +43,31 @@ use crate::options::{Asked, Options};
 use crate::report::Report;
 
 /// Conversations of the generated workload, and its seed.
-const GENERATED: (usize, u64) = (2000, 1);
+const GENERATED: (usize, u64) = (10_000, 1);
 
 fn main() -> ExitCode {
-    match run(std::env::args_os(), &mut stdout()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    ExitCode::from(run(std::env::args_os(), &mut stdout(), &mut stderr()))
+}
+
+/// Does what the arguments ask for. The exit code is 0 if every check passed, 1 if one failed, and 2
+/// with a sentence on `err` if the input is no good.
+fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> u8 {
+    match answer(arguments, out) {
+        Ok(all_right) => u8::from(!all_right),
         Err(sentence) => {
-            eprintln!("replay: {sentence}");
-            ExitCode::from(2)
+            // Nothing is left to be done where even the complaint cannot be written.
+            let _ = writeln!(err, "replay: {sentence}");
+            2
         }
     }
 }
 
-/// Does what the arguments ask for, and says whether every check passed; the error is a sentence on
-/// what is wrong with the input.
-fn run(
+/// Whether every check passed; the error is a sentence on what is wrong with the input.
+fn answer(
     arguments: impl IntoIterator<Item = OsString>,
     out: &mut impl Write,
 ) -> Result<bool, String> {
@@ -111,17 +120,17 @@ fn replay(
         .block_size(options.block_size.get())
         .build()
         .map_err(|error| error.to_string())?;
-    let (threads, in_flight) = (options.threads(), options.in_flight.get());
+    let crew = (options.threads(), options.in_flight.get());
     let bar = ProgressBar::new(trace.requests().len() as u64);
-    let service = Service::new(&cache, trace.requests(), &bar);
+    let service = Service::new(&cache, trace.requests(), crew, &bar);
     let start = Instant::now();
-    let tally = service.run(threads, in_flight);
+    let tally = service.run();
     let elapsed = start.elapsed();
     bar.finish_and_clear();
 
     let report = Report::new(
         workload,
-        (threads, in_flight),
+        crew,
         cache.block_size(),
         &tally,
         &cache.stats(),
@@ -175,3 +184,6 @@ fn write(out: &mut impl Write, text: &str) -> Result<(), String> {
     let written = out.write_all(text.as_bytes());
     written.map_err(|error| format!("cannot write the report: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,7 @@ fn draw_on(svg: &mut String, comparison: &Comparison) -> Result<(), Box<dyn std:
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 14))
         .x_desc("capacity, percent of the distinct blocks")
         .y_desc("share of the prompt tokens found cached")
         .x_label_formatter(&|percent| format!("{percent:.0}"))
@@ -71,6 +72,7 @@ fn draw_on(svg: &mut String, comparison: &Comparison) -> Result<(), Box<dyn std:
     }
     chart
         .configure_series_labels()
+        .label_font(("sans-serif", 14))
         .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.8))
         .border_style(RGBColor(200, 200, 200))

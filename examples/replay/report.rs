@@ -168,7 +168,7 @@ impl fmt::Display for Report {
         let count = |n: usize| HumanCount(n as u64).to_string();
         writeln!(
             f,
-            "{}: {} blocks of {} tokens, {} threads, {} requests in flight\n",
+            "{}: {} blocks of {} tokens; threads: {}; requests in flight: {}\n",
             self.workload,
             count(self.blocks.capacity),
             self.block_size,
@@ -181,9 +181,12 @@ impl fmt::Display for Report {
         row("prompt tokens", count(self.prompt_tokens))?;
         let percent = 100.0 * self.hit_ratio;
         let hits = count(self.hit_tokens);
-        row("found cached", format!("{hits}, {percent:.1} % of them"))?;
+        row(
+            "prefill saved",
+            format!("{hits} tokens, {percent:.1} % of them"),
+        )?;
         let evicted = HumanCount(self.evicted_blocks);
-        row("evicted", format!("{evicted} blocks"))?;
+        row("blocks evicted", evicted.to_string())?;
         let (seconds, rate) = (self.seconds, self.requests_per_second);
         row(
             "time",
