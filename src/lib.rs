@@ -9,6 +9,8 @@ compile_error!(
 mod builder;
 mod cache;
 mod clock;
+#[cfg(doc)]
+pub mod design;
 mod hash;
 mod hold;
 mod namespace;
