@@ -29,6 +29,9 @@ pub fn lru(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
 
 /// Belady's MIN on a tree: evicts the unheld tail whose next use is farthest away, and does not
 /// cache what would be used later than everything it would displace.
+///
+/// Without holds nothing could do better. What is held cannot be given up for something better, so
+/// with many requests in flight in a small cache it is a very good schedule, not a proven bound.
 pub fn offline(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
     Simulation::new(demand, capacity, Farthest::new(demand)).run(in_flight)
 }
@@ -106,8 +109,14 @@ impl<'d, O: Order> Simulation<'d, O> {
 
     /// Blocks of the longest cached prefix.
     fn matched(&self, stretches: &[Stretch]) -> usize {
-        // A stretch that is not cached to its end ends the match: nothing after it is cached.
-        stretches.iter().map(|&s| self.present.cached[s]).sum()
+        let mut blocks = 0;
+        for &stretch in stretches {
+            blocks += self.present.cached[stretch];
+            if self.present.cached[stretch] < self.demand.blocks(stretch) {
+                break;
+            }
+        }
+        blocks
     }
 
     /// Makes room for a request among those in flight; false if it fits not even alone.
