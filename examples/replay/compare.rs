@@ -100,8 +100,7 @@ impl Comparison {
 
     /// Whether every content was right and no block was lost.
     pub fn is_sound(&self) -> bool {
-        let sound = |row: &Row| row.checks.all_right() && row.at_rest.add_up();
-        self.rows.iter().all(sound)
+        self.rows.iter().all(Row::is_sound)
     }
 }
 
@@ -140,6 +139,26 @@ impl Contest<'_> {
     }
 }
 
+impl Row {
+    /// Whether every content was right and no block was lost.
+    fn is_sound(&self) -> bool {
+        self.checks.all_right() && self.at_rest.add_up()
+    }
+
+    /// What the table has no column for, if there is anything to say.
+    fn remark(&self) -> Option<String> {
+        if !self.is_sound() {
+            return Some(format!("{}; {}", self.checks, self.at_rest));
+        }
+        (self.refused + self.refused_by_rivals > 0).then(|| {
+            format!(
+                "{} requests found no room in kvtrie, {} in its rivals",
+                self.refused, self.refused_by_rivals
+            )
+        })
+    }
+}
+
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -154,39 +173,22 @@ impl fmt::Display for Comparison {
             self.threads,
         )?;
         for row in &self.rows {
-            writeln!(
-                f,
-                "{:>6} %  {:>10}  {:>6.4}  {:>6.4}  {:>+8.4}  {:>7.4}  {:>8.4}  {:>14.2}",
-                row.percent,
-                HumanCount(row.blocks as u64).to_string(),
-                row.kvtrie,
-                row.lru,
-                row.kvtrie - row.lru,
-                row.offline,
-                self.unlimited,
-                row.words_per_eviction,
-            )?;
+            let (percent, blocks) = (row.percent, HumanCount(row.blocks as u64).to_string());
+            let (kvtrie, over) = (row.kvtrie, row.kvtrie - row.lru);
+            write!(f, "{percent:>6} %  {blocks:>10}  {kvtrie:>6.4}")?;
+            write!(f, "  {:>6.4}  {over:>+8.4}  {:>7.4}", row.lru, row.offline)?;
+            let (unlimited, words) = (self.unlimited, row.words_per_eviction);
+            writeln!(f, "  {unlimited:>8.4}  {words:>14.2}")?;
         }
-        writeln!(
-            f,
-            "    mean                              {:>+8.4}\n",
-            self.mean_over_lru
-        )?;
+        writeln!(f, "    mean{:>34}{:>+8.4}\n", "", self.mean_over_lru)?;
         for row in &self.rows {
-            if row.refused + row.refused_by_rivals > 0 {
-                writeln!(
-                    f,
-                    "{} %: kvtrie refused {} requests for want of blocks, its rivals {}",
-                    row.percent, row.refused, row.refused_by_rivals
-                )?;
-            }
-            if !(row.checks.all_right() && row.at_rest.add_up()) {
-                writeln!(f, "{} %: {}; {}", row.percent, row.checks, row.at_rest)?;
+            if let Some(remark) = row.remark() {
+                writeln!(f, "{} %: {remark}", row.percent)?;
             }
         }
         match self.is_sound() {
             true => writeln!(f, "every hit had its own content, and no block was lost"),
-            false => writeln!(f, "WRONG: see above"),
+            false => writeln!(f, "WRONG: contents or blocks were lost, see above"),
         }
     }
 }
