@@ -1,4 +1,4 @@
-//! A lock-free, hash-chained prefix trie for the KV-cache blocks of multithreaded LLM decoders.
+#![doc = include_str!("../README.md")]
 
 #[cfg(all(loom, not(crossbeam_loom)))]
 compile_error!(
