@@ -13,7 +13,7 @@ use crate::trace::{Ids, Trace};
 /// System prompts; the `k`-th is `k` times rarer than the first.
 const SYSTEM_PROMPTS: usize = 12;
 /// Conversations that are open at the same time.
-const OPEN: usize = 96;
+const OPEN: usize = 400;
 /// Most turns of one conversation.
 const MOST_TURNS: u32 = 12;
 
