@@ -72,6 +72,9 @@ impl Trie {
             wanted,
             taken: &mut taken,
         };
+        if wanted == 0 {
+            return;
+        }
         if let Some(id) = self.clock.half_taken() {
             self.visit(id, &mut hunt, &mut guard);
         }
