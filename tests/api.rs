@@ -184,6 +184,23 @@ fn evict_takes_no_more_than_asked_and_tails_first() {
 }
 
 #[test]
+fn the_hand_climbs_one_chain_rather_than_trimming_all() {
+    for run_length in [1, 3, 16] {
+        let cache = cache(40, 2, run_length);
+        let namespace = cache.namespace("a");
+        let chain = |of: u32| -> Vec<u32> { prompt(8).iter().map(|token| token + of).collect() };
+        for of in [100, 200, 300, 400, 500] {
+            drop(publish(&cache, &namespace, &chain(of)));
+        }
+        // In two pieces: the second call goes on where the first one had enough.
+        assert_eq!(cache.evict(3).len() + cache.evict(5).len(), 8);
+        let mut left = [100, 200, 300, 400, 500].map(|of| cache.peek(&namespace, &chain(of)));
+        left.sort();
+        assert_eq!(left, [0, 16, 16, 16, 16], "one chain went, four are whole");
+    }
+}
+
+#[test]
 fn allocate_is_all_or_nothing() {
     let cache = cache(6, 2, 4);
     let namespace = cache.namespace("a");
