@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod contender;
+mod goals;
 mod measure;
+mod mix;
 mod mixes;
 mod rivals;
 mod sequences;
@@ -13,12 +15,13 @@ use std::path::PathBuf;
 use std::process::exit;
 use std::thread::available_parallelism;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use kvtrie_gauge::options::Options;
 use kvtrie_workload::Trace;
 
 use crate::contender::{Contender, Kvtrie};
 use crate::measure::{Entry, Results, measure};
+use crate::mix::Mix;
 use crate::mixes::{Lookups, Requests};
 use crate::rivals::{one_lock::OneLock, plain::Plain, sharded::Sharded};
 use crate::sequences::{Sequence, spell};
@@ -41,6 +44,9 @@ struct Arguments {
     /// Numbers of threads, instead of 1, 2, 4 and so on up to 16 or four times the cores
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
+    /// What to measure; everything without it
+    #[arg(value_enum)]
+    mixes: Vec<Mix>,
 }
 
 fn main() {
@@ -49,18 +55,22 @@ fn main() {
     let threads = thread_counts(&arguments, cores);
     let sequences = spell(&trace(&arguments));
     let most = *threads.iter().max().expect("at least one count");
-    let results: Vec<Results> = [
-        ("private prompts", lookups(most, 0)),
-        ("same system prompt, different endings", lookups(most, 48)),
-        ("one prompt for all", lookups(most, 64)),
-        (
-            "a trace, with publication and eviction",
-            requests(&sequences),
-        ),
-    ]
-    .into_iter()
-    .map(|(mix, entries)| measure(mix, entries, &threads, &arguments.options))
-    .collect();
+    let all = Mix::value_variants();
+    let mixes = if arguments.mixes.is_empty() {
+        all
+    } else {
+        &arguments.mixes
+    };
+    let run = |&mix: &Mix| {
+        let entries = match mix {
+            Mix::Private => lookups(most, 0),
+            Mix::System => lookups(most, 48),
+            Mix::One => lookups(most, 64),
+            Mix::Trace => requests(&sequences),
+        };
+        measure(mix, entries, &threads, &arguments.options)
+    };
+    let results: Vec<Results> = mixes.iter().map(run).collect();
     show::everything(&results, cores, &arguments.options);
 }
 

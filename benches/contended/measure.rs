@@ -4,6 +4,7 @@ use kvtrie_gauge::options::Options;
 use kvtrie_gauge::race::Spread;
 use kvtrie_workload::Latencies;
 
+use crate::mix::Mix;
 use crate::mixes::Work;
 
 /// Turns that every contender gets with every number of threads.
@@ -17,11 +18,18 @@ pub type Entry<'a> = (&'static str, Box<dyn Work + 'a>);
 /// All that was measured of one mix.
 pub struct Results {
     /// What the work was.
-    pub mix: &'static str,
+    pub mix: Mix,
     /// How many threads there were, in order.
     pub threads: Vec<usize>,
     /// Each contender's figures.
     pub contenders: Vec<Figures>,
+}
+
+impl Results {
+    /// Where a number of threads is, if it was run.
+    pub fn place(&self, threads: usize) -> Option<usize> {
+        self.threads.iter().position(|&count| count == threads)
+    }
 }
 
 /// What was measured of one contender, for each number of threads.
@@ -49,12 +57,7 @@ impl Figures {
 
 /// Measures throughput in rounds, so that a drifting machine wrongs nobody, then latency; checks
 /// every cache before and after.
-pub fn measure(
-    mix: &'static str,
-    entries: Vec<Entry<'_>>,
-    threads: &[usize],
-    options: &Options,
-) -> Results {
+pub fn measure(mix: Mix, entries: Vec<Entry<'_>>, threads: &[usize], options: &Options) -> Results {
     let mut contenders: Vec<Figures> = entries
         .iter()
         .map(|(name, _)| Figures {

@@ -75,6 +75,9 @@ pub fn latency<W: FnMut()>(
 
 /// Starts the threads together, lets each run `body` until `time` is over, and returns what each
 /// one says with the instants between which it ran.
+///
+/// As long as there is a core for each thread, each is bound to its own: otherwise the system may
+/// take longer than a short run lasts to notice that two of them share one.
 fn storm<W: FnMut(), T: Send>(
     threads: usize,
     time: Duration,
@@ -82,11 +85,19 @@ fn storm<W: FnMut(), T: Send>(
     body: impl Fn(&mut W, &AtomicBool) -> T + Sync,
 ) -> Vec<(T, Instant, Instant)> {
     let (stop, ready) = (AtomicBool::new(false), Barrier::new(threads + 1));
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let cores = &cores;
     thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
             .map(|number| {
                 let (stop, ready, body) = (&stop, &ready, &body);
+                let core = if threads <= cores.len() {
+                    cores.get(number)
+                } else {
+                    None
+                };
                 scope.spawn(move || {
+                    core.map(|&core| core_affinity::set_for_current(core));
                     let mut operation = worker(number);
                     ready.wait();
                     let start = Instant::now();
