@@ -191,7 +191,7 @@ impl Trie {
         } else if state(at, guard).claim(hunt.prey.takes_warm()) == Claim::Claimed {
             return true;
         }
-        if state(at, guard).look().children() == 0 {
+        if !state(at, guard).is_parent() {
             self.clock.list(node.ids()[at.offset()]);
         }
         false
