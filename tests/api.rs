@@ -516,3 +516,31 @@ fn sequences_adopt_or_keep_their_duplicates() {
         assert_accounted(&cache);
     });
 }
+
+#[test]
+fn pins_stay_within_their_budget() {
+    let cache = PrefixCache::builder()
+        .blocks(8)
+        .block_size(2)
+        .build()
+        .unwrap();
+    let namespace = cache.namespace("a");
+    let hold = publish(&cache, &namespace, &prompt(3));
+    let pinned = cache.pin(&hold).unwrap();
+    assert_eq!(pinned.hold().blocks(), hold.blocks());
+    let refused = cache.pin(&hold).unwrap_err();
+    assert_eq!(
+        (refused.requested, refused.pinned, refused.budget),
+        (3, 3, 4)
+    );
+    assert_eq!(
+        refused.to_string(),
+        "3 blocks cannot be pinned: 3 of at most 4 are"
+    );
+    drop(hold);
+    assert!(cache.evict_unused().is_empty());
+    assert_eq!(cache.stats().pinned, 3);
+    drop(pinned);
+    assert_eq!(cache.stats().pinned, 0);
+    assert_eq!(cache.evict_unused().len(), 3);
+}

@@ -4,6 +4,7 @@
 //! clock evicts, only what it may: reported blocks are taken out of the oracle after checking that
 //! they were there, unheld, and that nothing cached followed them.
 
+#[expect(dead_code, reason = "others use the rest")]
 mod common;
 
 use std::collections::{HashMap, HashSet};
