@@ -194,17 +194,21 @@ impl PrefixCache {
         mut left: impl FnMut(&Left<'_, '_>),
     ) -> Result<Vec<Block>, OutOfBlocks> {
         let (trie, pool) = (self.trie(), &self.shared().pool);
-        let mut ids = Vec::with_capacity(n.min(self.capacity()));
+        if n > self.capacity() {
+            return Err(self.refusal(n));
+        }
+        let mut ids = Vec::with_capacity(n);
         // A second attempt, for blocks that other threads took and gave back meanwhile.
         for _ in 0..2 {
             pool.take(n - ids.len(), &mut ids);
             let missing = n - ids.len();
-            if missing > 0 && trie.reclaimable(missing) == missing {
-                trie.evict(missing, |block| {
-                    left(&block);
-                    ids.push(block.id);
-                });
+            if trie.reclaimable(missing) < missing {
+                break;
             }
+            trie.evict(missing, |block| {
+                left(&block);
+                ids.push(block.id);
+            });
             if ids.len() == n {
                 // SAFETY: this cache has a reference.
                 unsafe { self.shared.retain(n) };
