@@ -55,3 +55,23 @@ fn reader_of_the_head_versus_reuse() {
         both(reader, writer);
     });
 }
+
+/// A thread has claimed the end of a run and goes no further, another takes the rest and retires the
+/// node: by then no slot leads to it any more.
+#[test]
+fn retired_node_versus_stalled_claim() {
+    explore("retired_node_versus_stalled_claim", 1_000, || {
+        let (cache, namespace) = cache(3, 2);
+        let ids = publish(&cache, &namespace, &[1, 2]).blocks();
+        drop(publish(&cache, &namespace, &[1, 3]));
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let look = || {
+            let evicted = cache.evict_unused();
+            if evicted.iter().any(|left| left.block == ids[0]) {
+                assert_eq!(cache.inspect(ids[1]), None, "its node is retired");
+            }
+        };
+        both(move || other.evict_unused(), look);
+    });
+}
