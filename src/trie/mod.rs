@@ -66,7 +66,7 @@ pub fn node(at: Position, _guard: &Guard) -> NodeRef<'_> {
 /// Whether no later block of the same node is cached. Once true, it stays so.
 pub fn is_tail(at: Position, guard: &Guard) -> bool {
     let later = node(at, guard).states().get(at.offset() + 1);
-    later.is_none_or(|state| state.look().is_gone())
+    later.is_none_or(State::has_left)
 }
 
 /// The position just before another, if that is not a root.
