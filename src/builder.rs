@@ -1,0 +1,118 @@
+//! Building a cache.
+
+use std::fmt;
+
+use crate::cache::PrefixCache;
+use crate::trie::node::MAX_RUN;
+
+/// The most physical blocks of one cache.
+const MAX_BLOCKS: usize = 1 << 31;
+/// The most tokens of one block.
+const MAX_BLOCK_SIZE: usize = 1 << 24;
+
+/// Settings of a [`PrefixCache`] to be.
+///
+/// # Examples
+///
+/// ```
+/// use kvtrie::{BuildError, PrefixCache};
+///
+/// let cache = PrefixCache::builder().blocks(1_000).block_size(32).build()?;
+/// assert_eq!((cache.capacity(), cache.block_size()), (1_000, 32));
+///
+/// let refused = PrefixCache::builder().blocks(0).build();
+/// assert!(matches!(refused, Err(BuildError::Blocks(0))));
+/// # Ok::<_, BuildError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    pub(crate) blocks: usize,
+    pub(crate) block_size: usize,
+    pub(crate) run_length: usize,
+    pub(crate) seed: Option<u64>,
+}
+
+/// Settings that no cache can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The number of blocks is not from 1 to 2^31.
+    Blocks(usize),
+    /// The block size is not from 1 to 2^24 tokens.
+    BlockSize(usize),
+    /// The run length is not from 1 to 16 blocks.
+    RunLength(usize),
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            blocks: 0,
+            block_size: 16,
+            run_length: MAX_RUN,
+            seed: None,
+        }
+    }
+}
+
+impl Builder {
+    /// Physical blocks in the decoder's KV pool, 1 to 2^31. Must be set.
+    pub fn blocks(self, blocks: usize) -> Self {
+        Self { blocks, ..self }
+    }
+
+    /// Tokens a block, 1 to 2^24. 16 unless set.
+    pub fn block_size(self, block_size: usize) -> Self {
+        Self { block_size, ..self }
+    }
+
+    /// The most blocks that one node of the trie holds, 1 to 16. 16 unless set.
+    ///
+    /// Longer runs make lookups faster. One block that is held keeps its whole run's tokens in
+    /// memory, so shorter ones save memory where prompts part every few blocks.
+    pub fn run_length(self, run_length: usize) -> Self {
+        Self { run_length, ..self }
+    }
+
+    /// Fixes the key of the hash function, so that block hashes agree between processes that use
+    /// the same seed. Unless set, the key is random, and nobody outside can aim for a bucket.
+    pub fn seed(self, seed: u64) -> Self {
+        Self {
+            seed: Some(seed),
+            ..self
+        }
+    }
+
+    /// Builds the cache. All its tables are allocated here, about 16 bytes a block.
+    ///
+    /// # Errors
+    ///
+    /// A [`BuildError`] names the setting that is out of range.
+    pub fn build(self) -> Result<PrefixCache, BuildError> {
+        if !(1..=MAX_BLOCKS).contains(&self.blocks) {
+            return Err(BuildError::Blocks(self.blocks));
+        }
+        if !(1..=MAX_BLOCK_SIZE).contains(&self.block_size) {
+            return Err(BuildError::BlockSize(self.block_size));
+        }
+        if !(1..=MAX_RUN).contains(&self.run_length) {
+            return Err(BuildError::RunLength(self.run_length));
+        }
+        Ok(PrefixCache::new(&self))
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocks(n) => write!(f, "a cache has 1 to {MAX_BLOCKS} blocks, not {n}"),
+            Self::BlockSize(n) => {
+                write!(f, "a block has 1 to {MAX_BLOCK_SIZE} tokens, not {n}")
+            }
+            Self::RunLength(n) => write!(f, "a run has 1 to {MAX_RUN} blocks, not {n}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -1,0 +1,361 @@
+//! The cache: the safe face of everything else.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+
+use crate::builder::Builder;
+use crate::clock::Clock;
+use crate::hash::{BlockHash, Hasher};
+use crate::hold::Hold;
+use crate::namespace::{Namespace, NamespaceKey, Registry};
+use crate::pool::{Block, BlockId, Pool};
+use crate::report::{Evicted, OutOfBlocks, Usage};
+use crate::sequence::Sequence;
+use crate::shared::{Shared, SharedPtr};
+use crate::stats::{Counters, Stats};
+use crate::sync::TALLY;
+use crate::trie::evict::{Left, Prey};
+use crate::trie::guard::pin;
+use crate::trie::index::Index;
+use crate::trie::{Trie, state};
+
+/// A prefix cache: which blocks of a decoder's KV pool hold which prefixes.
+///
+/// Build one with [`PrefixCache::builder`], and share it by reference or in an `Arc`. Every method
+/// may be called by any number of threads at once.
+///
+/// # Examples
+///
+/// ```
+/// use kvtrie::PrefixCache;
+///
+/// let cache = PrefixCache::builder().blocks(1_024).block_size(4).build()?;
+/// let model = cache.namespace("llama-3-8b");
+/// let prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+///
+/// // A first request finds nothing, computes two whole blocks and publishes them.
+/// let mut hold = cache.lookup(&model, &prompt);
+/// let blocks = cache.allocate(2).unwrap();
+/// hold.extend(&prompt[..8], blocks).unwrap();
+///
+/// // A second one finds both.
+/// assert_eq!(cache.lookup(&model, &prompt).tokens(), 8);
+/// # Ok::<_, kvtrie::BuildError>(())
+/// ```
+pub struct PrefixCache {
+    /// Invariant: this cache is counted among the references of what it points to.
+    shared: SharedPtr,
+}
+
+impl PrefixCache {
+    /// Starts building a cache.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Builds a cache from settings that have been checked.
+    pub(crate) fn new(settings: &Builder) -> Self {
+        static CACHES: AtomicU64 = AtomicU64::new(0);
+        let number = CACHES.fetch_add(1, TALLY);
+        let trie = Trie {
+            block_size: settings.block_size,
+            run_length: settings.run_length,
+            hasher: Hasher::new(settings.seed),
+            index: Index::new(settings.blocks),
+            clock: Clock::new(settings.blocks),
+            counters: Counters::new(),
+        };
+        let shared = SharedPtr::new(
+            trie,
+            Pool::new(settings.blocks),
+            Registry::new(number),
+            number,
+        );
+        Self { shared }
+    }
+
+    /// Physical blocks in all.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.trie().clock.capacity()
+    }
+
+    /// Tokens a block.
+    #[must_use]
+    pub fn block_size(&self) -> usize {
+        self.trie().block_size
+    }
+
+    /// The root that belongs to a key: always the same for the same key.
+    ///
+    /// Takes a lock, so keep the handle. A namespace that nobody has a handle of, or a hold under,
+    /// and that nothing is cached under, is forgotten in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// use kvtrie::NamespaceKey;
+    ///
+    /// let shared = cache.namespace("llama-3-8b");
+    /// let acme = cache.namespace(NamespaceKey::model("llama-3-8b").tenant("acme"));
+    /// cache.lookup(&shared, &[7]).extend(&[7], cache.allocate(1).unwrap()).unwrap();
+    /// assert_eq!(cache.peek(&shared, &[7]), 1);
+    /// assert_eq!(cache.peek(&acme, &[7]), 0);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn namespace(&self, key: impl Into<NamespaceKey>) -> Namespace {
+        (self.shared().registry()).get(key.into(), &self.trie().hasher)
+    }
+
+    /// Finds the longest cached prefix of complete blocks, and pins it in one atomic step.
+    ///
+    /// The result was the longest match at one instant of the call; a block that was cached
+    /// during the whole call is always found. Lock-free; takes time proportional to the tokens
+    /// found, and writes to one shared word.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    #[must_use = "a hold that is dropped lets go at once"]
+    pub fn lookup(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+        self.check(namespace);
+        let guard = pin();
+        let end = loop {
+            // The root is refused only if the namespace was cleared after it was read here.
+            let root = namespace.space.root(&guard);
+            if let Some(end) = self.trie().pin(root, prompt, &guard) {
+                break end;
+            }
+        };
+        (self.trie().counters).looked_up(prompt.len(), end.depth * self.block_size());
+        Hold::new(self.shared, end)
+    }
+
+    /// Like [`lookup`](Self::lookup), but leaves at least one token of the prompt to compute.
+    ///
+    /// An engine samples the next token from the logits of the last one, so it has to run on at
+    /// least that one even if the keys and values of all are cached.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    #[must_use = "a hold that is dropped lets go at once"]
+    pub fn lookup_prefill(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+        self.lookup(namespace, &prompt[..prompt.len().saturating_sub(1)])
+    }
+
+    /// How many tokens [`lookup`](Self::lookup) would find, for admission and routing: nothing is
+    /// pinned or warmed, and no shared word is written.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    #[must_use]
+    pub fn peek(&self, namespace: &Namespace, prompt: &[u32]) -> usize {
+        self.check(namespace);
+        let guard = pin();
+        loop {
+            let root = namespace.space.root(&guard);
+            if let Some(end) = self.trie().peek(root, prompt, &guard) {
+                return end.depth * self.block_size();
+            }
+        }
+    }
+
+    /// Takes `n` blocks, free ones first, then evicting what is unheld and has not been used for
+    /// longest.
+    ///
+    /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBlocks`] if fewer than `n` blocks are free or can be reclaimed; then nothing is
+    /// evicted. Blocks that other threads are moving at that moment count as neither.
+    pub fn allocate(&self, n: usize) -> Result<Vec<Block>, OutOfBlocks> {
+        self.take(n, |_| {})
+    }
+
+    /// Like [`allocate`](Self::allocate), and adds to `evicted` what had to leave for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate).
+    pub fn allocate_reporting(
+        &self,
+        n: usize,
+        evicted: &mut Vec<Evicted>,
+    ) -> Result<Vec<Block>, OutOfBlocks> {
+        self.take(n, |left| evicted.push(Evicted::new(left.id, left.hash())))
+    }
+
+    /// Takes `n` blocks, and tells `left` of each that had to leave.
+    fn take(&self, n: usize, left: impl FnMut(&Left<'_, '_>)) -> Result<Vec<Block>, OutOfBlocks> {
+        let mut ids = Vec::with_capacity(n.min(self.capacity()));
+        if n <= self.capacity() {
+            self.shared().pool.take(n, &mut ids);
+        }
+        if ids.len() < n {
+            self.reclaim(n, &mut ids, left)?;
+        }
+        // SAFETY: this cache has a reference.
+        unsafe { self.shared.retain(n) };
+        let owned = |id| Block::new(id, self.shared);
+        Ok(ids.into_iter().map(owned).collect())
+    }
+
+    /// Evicts until `ids` has `n`, or puts them back.
+    #[cold]
+    fn reclaim(
+        &self,
+        n: usize,
+        ids: &mut Vec<BlockId>,
+        mut left: impl FnMut(&Left<'_, '_>),
+    ) -> Result<(), OutOfBlocks> {
+        let missing = n - ids.len();
+        let mut reclaimable = self.trie().reclaimable(missing);
+        if reclaimable >= missing {
+            self.trie().evict(missing, |block| {
+                left(&block);
+                ids.push(block.id);
+            });
+            if ids.len() == n {
+                return Ok(());
+            }
+            // Other threads have taken or pinned what was counted.
+            reclaimable = 0;
+        }
+        self.shared().pool.put(ids);
+        let cached = self.trie().counters.cached();
+        Err(OutOfBlocks {
+            requested: n,
+            free: ids.len(),
+            reclaimable,
+            held: cached.saturating_sub(reclaimable),
+            owned: self.shared().refs() - 1,
+        })
+    }
+
+    /// Evicts up to `n` unheld blocks, the ones unused for longest first, and frees their ids.
+    pub fn evict(&self, n: usize) -> Vec<Evicted> {
+        self.collect(|taken| self.trie().evict(n, taken))
+    }
+
+    /// Evicts every unheld block, and frees their ids.
+    pub fn evict_unused(&self) -> Vec<Evicted> {
+        self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
+    }
+
+    /// Empties a namespace. What is unheld is evicted at once; holds stay valid, but no lookup
+    /// that starts after this finds their blocks, which leave in time once they are let go.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    pub fn clear(&self, namespace: &Namespace) -> Vec<Evicted> {
+        self.check(namespace);
+        let hasher = &self.trie().hasher;
+        let old = (self.shared().registry()).renew(&namespace.space, hasher);
+        self.collect(|taken| self.trie().purge(Prey::Under(old), taken))
+    }
+
+    /// Empties all namespaces, as [`clear`](Self::clear) does one.
+    pub fn clear_all(&self) -> Vec<Evicted> {
+        let mut registry = self.shared().registry();
+        for space in registry.spaces() {
+            registry.renew(&space, &self.trie().hasher);
+        }
+        drop(registry);
+        self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
+    }
+
+    /// Frees what an eviction takes, and reports it.
+    fn collect(&self, evict: impl FnOnce(&mut dyn FnMut(Left<'_, '_>))) -> Vec<Evicted> {
+        let mut evicted = Vec::new();
+        evict(&mut |left| {
+            evicted.push(Evicted::new(left.id, left.hash()));
+            self.shared().pool.put(&[left.id]);
+        });
+        evicted
+    }
+
+    /// What the cache holds and has done. Looks at every block: for a monitor, not for every
+    /// request.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (trie, pool) = (self.trie(), &self.shared().pool);
+        let mut stats = Stats {
+            capacity: self.capacity(),
+            free: pool.free(),
+            owned: self.shared().refs() - 1,
+            table_bytes: trie.index.bytes() + trie.clock.bytes() + pool.bytes(),
+            ..Stats::default()
+        };
+        trie.counters.fill(&mut stats);
+        stats.held = stats.cached.saturating_sub(trie.reclaimable(usize::MAX));
+        stats
+    }
+
+    /// What a block is cached for; none if it is free or owned.
+    #[must_use]
+    pub fn inspect(&self, block: BlockId) -> Option<Usage> {
+        let guard = pin();
+        let at = self.trie().clock.position(block, &guard)?;
+        let seen = state(at, &guard).look();
+        Some(Usage {
+            holds: seen.pins(),
+            children: seen.children(),
+            warmth: seen.warmth(),
+        })
+    }
+
+    /// The chained hash of `tokens` that follow a prefix with the hash `previous`.
+    ///
+    /// Equal to the hash that [`Hold::hash`] and [`Evicted`] report for the same prefix, if
+    /// `tokens` are one block.
+    #[must_use]
+    pub fn compute_block_hash(&self, previous: BlockHash, tokens: &[u32]) -> BlockHash {
+        self.trie().hasher.chain(previous, tokens)
+    }
+
+    /// Starts a request: looks up its prompt, leaving at least one token to compute.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    #[must_use]
+    pub fn sequence(&self, namespace: &Namespace, prompt: &[u32]) -> Sequence {
+        let hold = self.lookup_prefill(namespace, prompt);
+        Sequence::new(hold, prompt, self.block_size())
+    }
+
+    fn check(&self, namespace: &Namespace) {
+        assert!(
+            namespace.space.cache == self.shared().number,
+            "a namespace can only be used with its own cache"
+        );
+    }
+
+    fn shared(&self) -> &Shared {
+        // SAFETY: this cache has a reference.
+        unsafe { self.shared.get() }
+    }
+
+    fn trie(&self) -> &Trie {
+        &self.shared().trie
+    }
+}
+
+impl Drop for PrefixCache {
+    fn drop(&mut self) {
+        // SAFETY: this cache's own reference, not used again.
+        unsafe { self.shared.release(1) };
+    }
+}
+
+impl fmt::Debug for PrefixCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PrefixCache").field(&self.stats()).finish()
+    }
+}

@@ -1,0 +1,189 @@
+//! The clock: which blocks may be evicted, and the hand that goes round them.
+//!
+//! A clock sweep (F. J. Corbató, "A paging experiment with the Multics system", 1968) over the
+//! physical block ids. Two tables and one number:
+//!
+//! * the **slots** say at which position of the trie a block is cached;
+//! * the **candidates**, one bit a block, say which blocks are worth a look: the last cached ones of
+//!   their run, with nothing hanging off them;
+//! * the **hand** is the id to look at next.
+//!
+//! A candidate that is held stays listed, so that letting go writes nothing here. One that has
+//! children is unlisted, and listed again by whoever unlinks the last child.
+//!
+//! # Orderings
+//!
+//! * *slot*: storing a slot releases, loading it acquires; so the node behind it is fully written.
+//! * *list*: listing releases, unlisting acquires. Both are read-modify-writes of one word, so they
+//!   come in one order: a block that is listed after it was unlisted stays listed, and one that
+//!   was listed before is seen, by a second look, as its lister left it.
+
+use crossbeam_utils::CachePadded;
+
+use crate::pool::BlockId;
+use crate::stats::Counters;
+use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::trie::guard::Guard;
+use crate::trie::node::{Header, NodeRef, Position};
+
+/// Blocks to a word of the candidates.
+const WORD: usize = u64::BITS as usize;
+
+/// The slots, the candidates and the hand.
+#[derive(Debug)]
+pub struct Clock {
+    slots: Box<[AtomicPtr<Header>]>,
+    candidates: Box<[AtomicU64]>,
+    hand: CachePadded<AtomicUsize>,
+}
+
+/// A bounded walk of the hand.
+#[derive(Debug)]
+pub struct Sweep<'a> {
+    clock: &'a Clock,
+    counters: &'a Counters,
+    /// Words that this walk may still look at.
+    words: usize,
+}
+
+impl Clock {
+    /// A clock for `capacity` blocks, none of them cached.
+    pub fn new(capacity: usize) -> Self {
+        let slot = || AtomicPtr::new(std::ptr::null_mut());
+        let word = || AtomicU64::new(0);
+        let words = capacity.div_ceil(WORD);
+        Self {
+            slots: std::iter::repeat_with(slot).take(capacity).collect(),
+            candidates: std::iter::repeat_with(word).take(words).collect(),
+            hand: CachePadded::new(AtomicUsize::new(0)),
+        }
+    }
+
+    /// Blocks on the clock.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes that the tables take.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.slots) + size_of_val(&*self.candidates)
+    }
+
+    /// Notes where the blocks of a node are cached. The caller still holds the node.
+    pub fn enter(&self, node: NodeRef<'_>) {
+        for (offset, id) in node.ids().iter().enumerate() {
+            // Release (slot): the node is fully written.
+            self.slots[id.index()].store(node.position(offset).into_raw(), Ordering::Release);
+        }
+    }
+
+    /// Notes that a block is cached no more. The caller has claimed it, and not yet given it away.
+    pub fn leave(&self, id: BlockId) {
+        // Relaxed: nobody is allowed to draw a conclusion from an empty slot alone.
+        self.slots[id.index()].store(std::ptr::null_mut(), Ordering::Relaxed);
+        let (word, bit) = place(id);
+        // Relaxed: the bit goes with the slot.
+        if word_has(&self.candidates[word], bit) {
+            self.candidates[word].fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Where a block is cached.
+    pub fn position(&self, id: BlockId, _guard: &Guard) -> Option<Position> {
+        // Acquire (slot): the node is fully written.
+        Position::from_raw(self.slots[id.index()].load(Ordering::Acquire))
+    }
+
+    /// Makes a block a candidate.
+    pub fn list(&self, id: BlockId) {
+        let (word, bit) = place(id);
+        // Release (list): what made the block a candidate comes first.
+        self.candidates[word].fetch_or(bit, Ordering::Release);
+    }
+
+    /// Makes a block no candidate. The caller must look at the block once more, and list it if it
+    /// is one after all.
+    pub fn unlist(&self, id: BlockId) {
+        let (word, bit) = place(id);
+        // Acquire (list): the second look sees what made the block a candidate.
+        self.candidates[word].fetch_and(!bit, Ordering::Acquire);
+    }
+
+    /// A walk of the hand over at most `turns` turns.
+    pub fn sweep<'a>(&'a self, turns: usize, counters: &'a Counters) -> Sweep<'a> {
+        // One word more than the turns have: the hand starts in the middle of a word.
+        let words = turns * self.candidates.len() + 1;
+        Sweep {
+            clock: self,
+            counters,
+            words,
+        }
+    }
+
+    /// All candidates, from the hand on, without moving it.
+    pub fn candidates(&self) -> impl Iterator<Item = BlockId> {
+        // Relaxed: where to begin decides nothing.
+        let start = self.hand.load(Ordering::Relaxed) / WORD;
+        let words = self.candidates.len();
+        (start..start + words).flat_map(move |at| {
+            let word = at % words;
+            // Relaxed: each one's slot is loaded with Acquire, and a bit is only a hint.
+            Bits(self.candidates[word].load(Ordering::Relaxed))
+                .map(move |bit| BlockId::new(word * WORD + bit))
+        })
+    }
+}
+
+impl Sweep<'_> {
+    /// Moves the hand to the next candidate and past it; none when the walk is over.
+    pub fn next_candidate(&mut self) -> Option<BlockId> {
+        let (clock, before) = (self.clock, self.words);
+        let found = 'restart: loop {
+            // Relaxed: the hand is one number; nothing hangs on its order with anything else.
+            let start = clock.hand.load(Ordering::Relaxed);
+            let (mut word, mut mask) = (start / WORD, u64::MAX << (start % WORD));
+            while self.words > 0 {
+                self.words -= 1;
+                // Relaxed: as above for `candidates`.
+                let listed = clock.candidates[word].load(Ordering::Relaxed) & mask;
+                if listed != 0 {
+                    let id = word * WORD + listed.trailing_zeros() as usize;
+                    let next = (id + 1) % clock.capacity();
+                    // Relaxed: only one sweeper passes each candidate, whatever else it has seen.
+                    let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+                    match (clock.hand).compare_exchange(start, next, success, failure) {
+                        Ok(_) => break 'restart Some(BlockId::new(id)),
+                        Err(_) => continue 'restart,
+                    }
+                }
+                (word, mask) = ((word + 1) % clock.candidates.len(), u64::MAX);
+            }
+            break None;
+        };
+        self.counters.hand(before - self.words, found.is_some());
+        found
+    }
+}
+
+/// The places of the bits that are set in a word.
+struct Bits(u64);
+
+impl Iterator for Bits {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let lowest = (self.0 != 0).then(|| self.0.trailing_zeros() as usize);
+        self.0 &= self.0.wrapping_sub(1);
+        lowest
+    }
+}
+
+/// The word and the bit of a block.
+fn place(id: BlockId) -> (usize, u64) {
+    (id.index() / WORD, 1 << (id.index() % WORD))
+}
+
+fn word_has(word: &AtomicU64, bit: u64) -> bool {
+    // Relaxed: see `leave`.
+    word.load(Ordering::Relaxed) & bit != 0
+}

@@ -1,0 +1,294 @@
+//! Holds: pinned prefixes.
+
+use std::fmt;
+
+use crate::hash::BlockHash;
+use crate::pool::{Block, BlockId};
+use crate::shared::SharedPtr;
+use crate::trie::Reached;
+use crate::trie::guard::pin;
+use crate::trie::node::NodeRef;
+use crate::trie::state::{Cache, State};
+
+/// A pinned prefix: its blocks stay cached and unchanged for as long as the hold lives.
+///
+/// Cloning a hold forks it, as parallel sampling and beam search want; dropping it lets go. Both
+/// are one atomic read-modify-write of one word, however long the prefix.
+///
+/// A hold borrows nothing and may move between threads. It may outlive its [`PrefixCache`]: the
+/// memory is freed with the last hold.
+///
+/// [`PrefixCache`]: crate::PrefixCache
+///
+/// # Examples
+///
+/// ```
+/// # use kvtrie::PrefixCache;
+/// let cache = PrefixCache::builder().blocks(8).block_size(2).build()?;
+/// let model = cache.namespace("model");
+///
+/// let mut hold = cache.lookup(&model, &[1, 2, 3, 4, 5]);
+/// assert_eq!(hold.tokens(), 0);
+/// let blocks = cache.allocate(2).unwrap();
+/// // ... compute keys and values of tokens 1 to 4 into the two blocks ...
+/// let duplicates = hold.extend(&[1, 2, 3, 4], blocks).unwrap();
+/// assert!(duplicates.is_empty());
+///
+/// let again = cache.lookup(&model, &[1, 2, 3, 4, 9]);
+/// assert_eq!(again.tokens(), 4);
+/// assert_eq!(again.blocks(), hold.blocks());
+/// # Ok::<_, kvtrie::BuildError>(())
+/// ```
+pub struct Hold {
+    shared: SharedPtr,
+    /// Invariant: this hold has one pin on it.
+    end: Reached,
+}
+
+impl Hold {
+    /// A hold on a position that the caller has pinned.
+    pub(crate) fn new(shared: SharedPtr, end: Reached) -> Self {
+        Self { shared, end }
+    }
+
+    /// How many tokens the prefix has: a multiple of the block size.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        // SAFETY: this hold keeps the cache.
+        self.end.depth * unsafe { self.shared.get() }.trie.block_size
+    }
+
+    /// How many blocks the prefix has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.end.depth
+    }
+
+    /// Whether the prefix is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.end.depth == 0
+    }
+
+    /// The block table: the physical blocks of the prefix, in order.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<BlockId> {
+        let mut table = Vec::new();
+        self.blocks_into(&mut table);
+        table
+    }
+
+    /// Replaces the contents of `table` with the block table. Allocates only if `table` is too
+    /// small.
+    pub fn blocks_into(&self, table: &mut Vec<BlockId>) {
+        table.clear();
+        table.resize(self.end.depth, BlockId::NONE);
+        let (mut rest, mut at) = (table.as_mut_slice(), self.end.at);
+        while !rest.is_empty() {
+            // SAFETY: this hold's pin is at or below this position.
+            let node = unsafe { at.node() };
+            let run = &node.ids()[..=at.offset()];
+            let (before, filled) = rest.split_at_mut(rest.len() - run.len());
+            filled.copy_from_slice(run);
+            rest = before;
+            let Some(parent) = node.parent() else { break };
+            at = parent;
+        }
+    }
+
+    /// The chained hash of the prefix.
+    #[must_use]
+    pub fn hash(&self) -> BlockHash {
+        // SAFETY: this hold keeps the cache.
+        let trie = &unsafe { self.shared.get() }.trie;
+        trie.hash(self.end.at, &pin())
+    }
+
+    /// How many holds end where this one does, this one included: a look at a moving number, for
+    /// tests and tools.
+    #[must_use]
+    pub fn holds(&self) -> usize {
+        self.state().look().pins()
+    }
+
+    /// Publishes the complete blocks that follow this prefix, and moves the hold to their end.
+    ///
+    /// `blocks` hold the keys and values of `tokens`, in order, each `block_size` of them. From now
+    /// on a lookup on any thread can find them, and they must not be written any more. (Publishing
+    /// releases and finding acquires: a thread that finds a block sees what was written to it.)
+    ///
+    /// A block that another thread has published in the meantime is adopted in place of the one
+    /// offered, which is handed back: a *duplicate*, in the order of `blocks`. An engine that reads
+    /// the [block table](Self::blocks) anew can drop the duplicates; one whose block tables only
+    /// grow keeps them and goes on using its own copy.
+    ///
+    /// Takes time proportional to the number of tokens. Lock-free.
+    ///
+    /// # Errors
+    ///
+    /// [`ExtendError`] if the tokens are not a whole number of blocks, or not as many as `blocks`.
+    /// It hands all the blocks back, and nothing has changed.
+    ///
+    /// # Panics
+    ///
+    /// If a block belongs to another cache.
+    pub fn extend(
+        &mut self,
+        tokens: &[u32],
+        blocks: Vec<Block>,
+    ) -> Result<Vec<Block>, ExtendError> {
+        self.extend_with(tokens, blocks, Priority::Normal)
+    }
+
+    /// Publishes like [`extend`](Self::extend), at a priority.
+    ///
+    /// # Errors
+    ///
+    /// As [`extend`](Self::extend).
+    ///
+    /// # Panics
+    ///
+    /// As [`extend`](Self::extend).
+    pub fn extend_with(
+        &mut self,
+        tokens: &[u32],
+        blocks: Vec<Block>,
+        priority: Priority,
+    ) -> Result<Vec<Block>, ExtendError> {
+        // SAFETY: this hold keeps the cache.
+        let trie = &unsafe { self.shared.get() }.trie;
+        assert!(
+            blocks.iter().all(|block| block.shared() == self.shared),
+            "a block can only extend a hold of its own cache"
+        );
+        let kind = match tokens.len() {
+            n if n % trie.block_size != 0 => Wrong::PartialBlock {
+                tokens: n,
+                block_size: trie.block_size,
+            },
+            n if n / trie.block_size != blocks.len() => Wrong::Blocks {
+                needed: n / trie.block_size,
+                given: blocks.len(),
+            },
+            _ => {
+                let extension = trie.extend(self.end, tokens, blocks, priority.warmth());
+                self.end = extension.end;
+                // SAFETY: the references of the blocks that are published now.
+                unsafe { self.shared.release(extension.published) };
+                return Ok(extension.duplicates);
+            }
+        };
+        Err(ExtendError { kind, blocks })
+    }
+
+    fn state(&self) -> &State {
+        // SAFETY: this hold's own pin keeps the node.
+        let node: NodeRef<'_> = unsafe { self.end.at.node() };
+        &node.states()[self.end.at.offset()]
+    }
+}
+
+impl Clone for Hold {
+    /// Forks the hold. Wait-free.
+    ///
+    /// # Panics
+    ///
+    /// Aborts the process if 2^29 holds end at one block.
+    fn clone(&self) -> Self {
+        if self.state().fork() == Cache::Closed {
+            // SAFETY: this is a hold of a closed cache.
+            unsafe { self.shared.retain(1) };
+        }
+        Self { ..*self }
+    }
+}
+
+impl Drop for Hold {
+    /// Lets go. Wait-free.
+    fn drop(&mut self) {
+        if self.state().unpin() == Cache::Closed {
+            // SAFETY: unpinned just now, of a closed cache, and not used again.
+            unsafe { self.shared.release_hold() };
+        }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut hold = f.debug_struct("Hold");
+        hold.field("tokens", &self.tokens())
+            .field("blocks", &self.blocks())
+            .finish()
+    }
+}
+
+/// How long published blocks stay once nobody uses them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Priority {
+    /// One turn of the clock hand after their last use.
+    #[default]
+    Normal,
+    /// Three turns: for what many requests will ask for again, such as a system prompt.
+    High,
+}
+
+impl Priority {
+    /// The warmth that stands for it.
+    fn warmth(self) -> u8 {
+        match self {
+            Self::Normal => 1,
+            Self::High => 3,
+        }
+    }
+}
+
+/// Why [`Hold::extend`] refused. Hands the blocks back.
+#[derive(Debug)]
+pub struct ExtendError {
+    kind: Wrong,
+    blocks: Vec<Block>,
+}
+
+/// What was wrong.
+#[derive(Debug)]
+enum Wrong {
+    PartialBlock { tokens: usize, block_size: usize },
+    Blocks { needed: usize, given: usize },
+}
+
+impl ExtendError {
+    /// Whether the tokens were not a whole number of blocks.
+    #[must_use]
+    pub fn is_partial_block(&self) -> bool {
+        matches!(self.kind, Wrong::PartialBlock { .. })
+    }
+
+    /// Whether there were more or fewer blocks than the tokens fill.
+    #[must_use]
+    pub fn is_wrong_block_count(&self) -> bool {
+        matches!(self.kind, Wrong::Blocks { .. })
+    }
+
+    /// The blocks that were offered.
+    #[must_use]
+    pub fn into_blocks(self) -> Vec<Block> {
+        self.blocks
+    }
+}
+
+impl fmt::Display for ExtendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Wrong::PartialBlock { tokens, block_size } => write!(
+                f,
+                "{tokens} tokens are not a whole number of blocks of {block_size}"
+            ),
+            Wrong::Blocks { needed, given } => {
+                write!(f, "the tokens fill {needed} blocks, but {given} were given")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ExtendError {}

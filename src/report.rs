@@ -1,0 +1,65 @@
+//! What the cache tells its callers: evicted blocks, refusals, the use of a block.
+
+use std::fmt;
+
+use crate::hash::BlockHash;
+use crate::pool::BlockId;
+
+/// A block that has left the cache, and is free again or was given to whoever asked for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Evicted {
+    /// The physical block.
+    pub block: BlockId,
+    /// The chained hash of the prefix that ended at it, as a router knows it.
+    pub hash: BlockHash,
+}
+
+impl Evicted {
+    /// The report on one block.
+    pub(crate) fn new(block: BlockId, hash: BlockHash) -> Self {
+        Self { block, hash }
+    }
+}
+
+/// Why [`PrefixCache::allocate`](crate::PrefixCache::allocate) refused, with what was where at
+/// that moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutOfBlocks {
+    /// Blocks asked for.
+    pub requested: usize,
+    /// Blocks that were free.
+    pub free: usize,
+    /// Cached blocks that nobody held.
+    pub reclaimable: usize,
+    /// Cached blocks that a hold kept.
+    pub held: usize,
+    /// Blocks that callers owned.
+    pub owned: usize,
+}
+
+impl fmt::Display for OutOfBlocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} blocks were asked for, but {} are free and {} reclaimable \
+             ({} cached ones are held, {} are owned)",
+            self.requested, self.free, self.reclaimable, self.held, self.owned
+        )
+    }
+}
+
+impl std::error::Error for OutOfBlocks {}
+
+/// What a cached block is in use for: a look at moving numbers, for tests and tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Holds that end at this block.
+    pub holds: usize,
+    /// Runs that hang off this block.
+    pub children: usize,
+    /// Turns of the clock hand that the block still survives unheld.
+    pub warmth: u8,
+}

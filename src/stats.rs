@@ -1,0 +1,162 @@
+//! Statistics: striped counters, and the plain snapshot that a caller sees.
+
+use std::cell::Cell;
+use std::sync::atomic::AtomicUsize;
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::{TALLY, Tally};
+
+/// Stripes of the counters: as many threads count without meeting. A power of two.
+const STRIPES: usize = 64;
+
+/// What a cache holds and has done.
+///
+/// A snapshot taken while other threads work is approximate; at rest it is exact, and
+/// `free + owned + cached` is the capacity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Physical blocks in all.
+    pub capacity: usize,
+    /// Blocks that nobody owns and that cache nothing.
+    pub free: usize,
+    /// Blocks that callers own, unpublished.
+    pub owned: usize,
+    /// Blocks that are cached.
+    pub cached: usize,
+    /// Of the cached ones, those that a hold keeps. The others can be reclaimed.
+    pub held: usize,
+    /// Lookups so far.
+    pub lookups: u64,
+    /// Tokens of all the prompts looked up.
+    pub requested_tokens: u64,
+    /// Tokens of them that were found.
+    pub hit_tokens: u64,
+    /// Blocks published.
+    pub published: u64,
+    /// Blocks offered that another thread had published before.
+    pub duplicates: u64,
+    /// Blocks evicted, by whichever call.
+    pub evicted: u64,
+    /// Words of the candidates that the clock hand has looked at (64 blocks a word).
+    pub hand_words: u64,
+    /// Candidates that the clock hand has looked at.
+    pub hand_steps: u64,
+    /// Bytes of the nodes that are linked.
+    pub node_bytes: usize,
+    /// Bytes of the tables, whose size the capacity fixes.
+    pub table_bytes: usize,
+}
+
+/// One thread's share of the counts. (All of it Relaxed: statistics.)
+#[derive(Debug, Default)]
+struct Stripe {
+    lookups: Tally,
+    requested: Tally,
+    hit: Tally,
+    published: Tally,
+    duplicates: Tally,
+    evicted: Tally,
+    hand_words: Tally,
+    hand_steps: Tally,
+    /// Modulo 2^64: a thread may unlink what another has linked.
+    node_bytes: Tally,
+}
+
+/// The counters of one cache.
+#[derive(Debug)]
+pub struct Counters(Box<[CachePadded<Stripe>]>);
+
+impl Counters {
+    /// All zero.
+    pub fn new() -> Self {
+        Self((0..STRIPES).map(|_| CachePadded::default()).collect())
+    }
+
+    /// A lookup of `requested` tokens that found `hit` of them.
+    pub fn looked_up(&self, requested: usize, hit: usize) {
+        let mine = self.mine();
+        add(&mine.lookups, 1);
+        add(&mine.requested, requested);
+        add(&mine.hit, hit);
+    }
+
+    /// A publication.
+    pub fn extended(&self, published: usize, duplicates: usize) {
+        add(&self.mine().published, published);
+        add(&self.mine().duplicates, duplicates);
+    }
+
+    /// An eviction.
+    pub fn evicted(&self, blocks: usize) {
+        add(&self.mine().evicted, blocks);
+    }
+
+    /// A step of the clock hand.
+    pub fn hand(&self, words: usize, found: bool) {
+        add(&self.mine().hand_words, words);
+        add(&self.mine().hand_steps, usize::from(found));
+    }
+
+    /// A node of that size was linked.
+    pub fn linked(&self, bytes: usize) {
+        add(&self.mine().node_bytes, bytes);
+    }
+
+    /// A node of that size was unlinked.
+    pub fn unlinked(&self, bytes: usize) {
+        add(&self.mine().node_bytes, bytes.wrapping_neg());
+    }
+
+    /// Blocks published and not evicted.
+    pub fn cached(&self) -> usize {
+        let cached =
+            self.sum(|stripe| &stripe.published) as i64 - self.sum(|stripe| &stripe.evicted) as i64;
+        // Between the two sums other threads may have evicted more than was published before.
+        cached.max(0) as usize
+    }
+
+    /// Adds what is counted here to a snapshot.
+    pub fn fill(&self, stats: &mut Stats) {
+        stats.lookups = self.sum(|stripe| &stripe.lookups);
+        stats.requested_tokens = self.sum(|stripe| &stripe.requested);
+        stats.hit_tokens = self.sum(|stripe| &stripe.hit);
+        stats.published = self.sum(|stripe| &stripe.published);
+        stats.duplicates = self.sum(|stripe| &stripe.duplicates);
+        stats.evicted = self.sum(|stripe| &stripe.evicted);
+        stats.hand_words = self.sum(|stripe| &stripe.hand_words);
+        stats.hand_steps = self.sum(|stripe| &stripe.hand_steps);
+        stats.node_bytes = self.sum(|stripe| &stripe.node_bytes) as usize;
+        stats.cached = self.cached();
+    }
+
+    fn sum(&self, field: impl Fn(&Stripe) -> &Tally) -> u64 {
+        let values = self.0.iter().map(|stripe| field(stripe).load(TALLY));
+        values.fold(0, u64::wrapping_add)
+    }
+
+    fn mine(&self) -> &Stripe {
+        &self.0[stripe() % STRIPES]
+    }
+}
+
+fn add(tally: &Tally, n: usize) {
+    tally.fetch_add(n as u64, TALLY);
+}
+
+/// A number for this thread: small, and different for threads that started one after the other.
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    std::thread_local! {
+        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    // A thread that is tearing its locals down counts on the first stripe.
+    MINE.try_with(|mine| {
+        if mine.get() == usize::MAX {
+            mine.set(NEXT.fetch_add(1, TALLY) % STRIPES);
+        }
+        mine.get()
+    })
+    .unwrap_or(0)
+}

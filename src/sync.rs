@@ -1,0 +1,23 @@
+//! The one place that chooses between `std` and [loom].
+//!
+//! Everything else in the crate names its atomics through this module, so that a build with
+//! `--cfg loom --cfg crossbeam_loom` runs every interleaving of the same source.
+//!
+//! [loom]: https://docs.rs/loom
+
+#[cfg(loom)]
+pub use loom::{
+    sync::{Arc, Mutex, MutexGuard, atomic},
+    thread_local,
+};
+#[cfg(not(loom))]
+pub use std::{
+    sync::{Arc, Mutex, MutexGuard, atomic},
+    thread_local,
+};
+
+/// A counter that no decision depends on, and that loom therefore does not explore.
+pub type Tally = std::sync::atomic::AtomicU64;
+
+/// The ordering of every access to a [`Tally`]: a statistic orders nothing.
+pub const TALLY: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;

@@ -1,0 +1,186 @@
+//! Eviction: the hand picks a tail, and the climb follows its prefix up for as long as it is unheld.
+//!
+//! A sweep that took one tail a visit would trim every chain by a block a turn, new and old alike.
+//! Climbing instead takes the whole of what its request alone had used, as LRU would.
+
+use super::guard::{Guard, pin};
+use super::node::{NodeRef, Position};
+use super::state::Claim;
+use super::{Trie, before, is_tail, node, state};
+use crate::hash::BlockHash;
+use crate::pool::BlockId;
+
+/// The levels of warmth: a block is at most this many turns away from being cold.
+const LEVELS: usize = 3;
+
+/// What may be evicted.
+#[derive(Debug, Clone, Copy)]
+pub enum Prey {
+    /// What is unheld and cold.
+    Cold,
+    /// Whatever is unheld.
+    Unheld,
+    /// Whatever is unheld below this root.
+    Under(Position),
+}
+
+impl Prey {
+    fn takes_warm(self) -> bool {
+        !matches!(self, Self::Cold)
+    }
+
+    fn covers(self, node: NodeRef<'_>) -> bool {
+        match self {
+            Self::Cold | Self::Unheld => true,
+            Self::Under(root) => node.root() == root,
+        }
+    }
+}
+
+/// A block that has left the cache and belongs to whoever hears of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Left<'t, 'g> {
+    trie: &'t Trie,
+    guard: &'g Guard,
+    at: Position,
+    /// The block.
+    pub id: BlockId,
+}
+
+impl Left<'_, '_> {
+    /// The chained hash of the prefix that ended at the block.
+    pub fn hash(&self) -> BlockHash {
+        self.trie.hash(self.at, self.guard)
+    }
+}
+
+/// A hunt for blocks: what may be taken, how many still, and who gets them.
+struct Hunt<'a> {
+    prey: Prey,
+    wanted: usize,
+    taken: &'a mut dyn FnMut(Left<'_, '_>),
+}
+
+impl Trie {
+    /// Evicts up to `wanted` blocks that are cold and unheld. Gives up when the hand has gone
+    /// round as often as it takes to cool the warmest.
+    pub fn evict(&self, wanted: usize, mut taken: impl FnMut(Left<'_, '_>)) {
+        let mut guard = pin();
+        let mut sweep = self.clock.sweep(LEVELS + 1, &self.counters);
+        let mut hunt = Hunt {
+            prey: Prey::Cold,
+            wanted,
+            taken: &mut taken,
+        };
+        while hunt.wanted > 0 {
+            let Some(id) = sweep.next_candidate() else {
+                return;
+            };
+            self.visit(id, &mut hunt, &guard);
+            // What was evicted can be freed only by an epoch that this thread does not hold back.
+            guard.repin();
+        }
+    }
+
+    /// Evicts everything that `prey` covers, once round.
+    pub fn purge(&self, prey: Prey, mut taken: impl FnMut(Left<'_, '_>)) {
+        let mut guard = pin();
+        let mut hunt = Hunt {
+            prey,
+            wanted: usize::MAX,
+            taken: &mut taken,
+        };
+        for id in self.clock.candidates() {
+            self.visit(id, &mut hunt, &guard);
+            guard.repin();
+        }
+    }
+
+    /// The position of a block that belongs among the candidates.
+    pub fn candidate(&self, id: BlockId, guard: &Guard) -> Option<Position> {
+        let at = self.clock.position(id, guard)?;
+        let seen = state(at, guard).look();
+        (!seen.is_gone() && seen.children() == 0 && is_tail(at, guard)).then_some(at)
+    }
+
+    /// Looks at one candidate: evicts it and what it leaves unheld, cools it, or unlists it.
+    fn visit(&self, id: BlockId, hunt: &mut Hunt<'_>, guard: &Guard) {
+        let Some(at) = self.candidate(id, guard) else {
+            self.clock.unlist(id);
+            if self.candidate(id, guard).is_some() {
+                self.clock.list(id);
+            }
+            return;
+        };
+        if !hunt.prey.covers(node(at, guard)) {
+            return;
+        }
+        match state(at, guard).claim(hunt.prey.takes_warm()) {
+            Claim::Claimed => self.climb(at, hunt, guard),
+            Claim::Warm => state(at, guard).cool(),
+            // A parent was seen as a candidate a moment ago; the next turn will unlist it.
+            Claim::Held | Claim::Parent => {}
+        }
+    }
+
+    /// Gives away a block that the caller has claimed, then goes on with the one before it.
+    fn climb(&self, claimed: Position, hunt: &mut Hunt<'_>, guard: &Guard) {
+        let mut at = claimed;
+        loop {
+            let above = before(at, guard).expect("a root is not a candidate");
+            self.give_away(at, hunt, guard);
+            if !self.take_on(above, hunt, guard) {
+                return;
+            }
+            at = above;
+        }
+    }
+
+    /// Gives away one claimed block, and takes its node down if it was the first of its run.
+    fn give_away(&self, at: Position, hunt: &mut Hunt<'_>, guard: &Guard) {
+        let node = node(at, guard);
+        let id = node.ids()[at.offset()];
+        // The slot is emptied before the id is given away: its next owner will fill it.
+        self.clock.leave(id);
+        self.counters.evicted(1);
+        hunt.wanted -= 1;
+        (hunt.taken)(Left {
+            trie: self,
+            guard,
+            at,
+            id,
+        });
+        if at.offset() == 0 {
+            self.take_down(node, guard);
+        }
+    }
+
+    /// Unlinks and retires a node whose blocks have all left.
+    fn take_down(&self, node: NodeRef<'_>, guard: &Guard) {
+        self.counters.unlinked(node.bytes());
+        // First out of the index, then uncounted: a parent is not claimed, let alone freed, while
+        // a child that names it can be found.
+        self.index.unlink(node, guard);
+        let parent = node.parent().expect("a root is not a candidate");
+        state(parent, guard).drop_child();
+        // SAFETY: out of the index, and its slots are empty, so nobody can reach it from now on;
+        // whoever claimed the first block, and nobody else, retires the node.
+        unsafe { guard.retire(node) };
+    }
+
+    /// Claims the block above one that has just left, if more are wanted; if that is not to be,
+    /// lists it. True if it was claimed.
+    fn take_on(&self, at: Position, hunt: &Hunt<'_>, guard: &Guard) -> bool {
+        let node = node(at, guard);
+        if node.parent().is_none() || !is_tail(at, guard) {
+            return false;
+        }
+        if hunt.wanted > 0 && state(at, guard).claim(hunt.prey.takes_warm()) == Claim::Claimed {
+            return true;
+        }
+        if state(at, guard).look().children() == 0 {
+            self.clock.list(node.ids()[at.offset()]);
+        }
+        false
+    }
+}

@@ -1,0 +1,75 @@
+//! Epoch guards of the crate's own collector.
+//!
+//! The collector is not crossbeam-epoch's default one on purpose: a guard taken here is always the
+//! outermost of its thread, because the crate never calls out while it holds one. An outermost
+//! `pin` carries a sequentially consistent fence, and that fence (edge *outermost-pin*) is what
+//! stops two threads from each publishing a block and each missing the other's.
+
+use crossbeam_epoch::{Collector, LocalHandle};
+use std::cell::Cell;
+
+use super::node::NodeRef;
+use crate::sync::thread_local;
+
+/// Nodes that a thread may retire before it asks for a collection. crossbeam-epoch by itself
+/// collects about four a pin, which a thread that evicts in bulk outruns.
+const RETIRED_PER_FLUSH: u32 = 64;
+
+#[cfg(not(loom))]
+fn collector() -> &'static Collector {
+    static COLLECTOR: std::sync::OnceLock<Collector> = std::sync::OnceLock::new();
+    COLLECTOR.get_or_init(Collector::new)
+}
+
+#[cfg(loom)]
+fn collector() -> &'static Collector {
+    loom::lazy_static! {
+        static ref COLLECTOR: Collector = Collector::new();
+    }
+    &COLLECTOR
+}
+
+thread_local! {
+    static HANDLE: LocalHandle = collector().register();
+    static RETIRED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A pinned epoch: no node that was linked since it was taken is freed while it lives.
+#[derive(Debug)]
+pub struct Guard(crossbeam_epoch::Guard);
+
+/// Pins the epoch for this thread.
+pub fn pin() -> Guard {
+    // A thread that is already tearing its locals down registers anew, as crossbeam-epoch does.
+    let guard = HANDLE.try_with(LocalHandle::pin);
+    Guard(guard.unwrap_or_else(|_| collector().register().pin()))
+}
+
+impl Guard {
+    /// Frees the node once every guard taken so far is gone.
+    ///
+    /// # Safety
+    ///
+    /// * The node can no longer be reached by a thread that pins from now on.
+    /// * It is retired once.
+    pub unsafe fn retire(&self, node: NodeRef<'_>) {
+        let node = node.forget_lifetime();
+        let free = move || {
+            // SAFETY: retired once, by the caller's promise, and every guard under which a thread
+            // could have reached it is gone.
+            unsafe { node.free() }
+        };
+        // SAFETY: `free` may run on any thread, for a node is no thread's own, and the node stays
+        // allocated until then.
+        unsafe { self.0.defer_unchecked(free) };
+        let retired = RETIRED.try_with(|retired| retired.replace(retired.get() + 1));
+        if retired.is_ok_and(|retired| retired % RETIRED_PER_FLUSH == RETIRED_PER_FLUSH - 1) {
+            self.0.flush();
+        }
+    }
+
+    /// Lets the epoch move on; nothing reached before may be used afterwards.
+    pub fn repin(&mut self) {
+        self.0.repin();
+    }
+}

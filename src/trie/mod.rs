@@ -1,0 +1,145 @@
+//! The trie: nodes, the index that finds them, and the walks over them.
+//!
+//! This file walks down; [`extend`] adds, [`evict`] prunes from the leaves up, [`census`] counts
+//! what could be pruned. None of them names an ordering: those are the business of the state word
+//! ([`state`]), the index ([`index`]) and the clock.
+
+pub mod census;
+pub mod evict;
+pub mod extend;
+pub mod guard;
+pub mod index;
+pub mod node;
+pub mod state;
+
+use crate::clock::Clock;
+use crate::hash::Hasher;
+use crate::stats::Counters;
+use guard::Guard;
+use index::{Found, Index};
+use node::{NodeRef, Position};
+use state::State;
+
+/// The nodes of one cache, and what finds and reclaims them.
+#[derive(Debug)]
+pub struct Trie {
+    /// Tokens a block. Invariant: at least 1.
+    pub block_size: usize,
+    /// Blocks a node may hold. Invariant: 1 to `MAX_RUN`.
+    pub run_length: usize,
+    /// The hash functions.
+    pub hasher: Hasher,
+    /// From a hash to a node.
+    pub index: Index,
+    /// From a block to its position, and what to evict next.
+    pub clock: Clock,
+    /// Statistics.
+    pub counters: Counters,
+}
+
+/// How far a walk came: a position, and the blocks from the root up to and including it.
+#[derive(Debug, Clone, Copy)]
+pub struct Reached {
+    /// The last block that matched, or the root.
+    pub at: Position,
+    /// How many blocks lie on the way.
+    pub depth: usize,
+}
+
+/// The word of the block at a position.
+pub fn state(at: Position, guard: &Guard) -> &State {
+    &node(at, guard).states()[at.offset()]
+}
+
+/// The node of a position that was found under `guard`.
+///
+/// Positions come from the index, from the slots and from holds. A node is retired only after it
+/// has left the index and the slots, and a hold keeps its own, so one that was found under a guard,
+/// or whose child was, is kept by that guard.
+pub fn node(at: Position, _guard: &Guard) -> NodeRef<'_> {
+    // SAFETY: kept by the guard, as said above.
+    unsafe { at.node() }
+}
+
+/// Whether no later block of the same node is cached. Once true, it stays so.
+pub fn is_tail(at: Position, guard: &Guard) -> bool {
+    let later = node(at, guard).states().get(at.offset() + 1);
+    later.is_none_or(|state| state.look().is_gone())
+}
+
+/// The position just before another, if that is not a root.
+pub fn before(at: Position, guard: &Guard) -> Option<Position> {
+    match at.offset() {
+        0 => node(at, guard).parent(),
+        offset => Some(node(at, guard).position(offset - 1)),
+    }
+}
+
+impl Trie {
+    /// Walks down from a position as far as the index and `prompt`, the tokens behind it, agree.
+    pub fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
+        let Reached { mut at, mut depth } = from;
+        let mut rest = prompt;
+        while let Some(Found { node, blocks }) = self.child(at, rest, guard) {
+            at = node.position(blocks - 1);
+            depth += blocks;
+            rest = &rest[blocks * self.block_size..];
+        }
+        Reached { at, depth }
+    }
+
+    /// The live node that hangs off a position and starts like `prompt`.
+    fn child<'g>(&self, at: Position, prompt: &[u32], guard: &'g Guard) -> Option<Found<'g>> {
+        let block = prompt.get(..self.block_size)?;
+        let parent = node(at, guard).header().key;
+        let key = self.hasher.child(parent, at.offset(), block);
+        self.index.find(key, at, prompt, guard)
+    }
+
+    /// Pins the longest cached prefix. None if even the root has gone: its namespace was cleared.
+    pub fn pin(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
+        self.settle(from, prompt, guard, |at| {
+            state(at, guard).pin(node(at, guard).warmth())
+        })
+    }
+
+    /// Finds the longest cached prefix without a write. None as for [`pin`](Self::pin).
+    pub fn peek(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
+        self.settle(from, prompt, guard, |at| !state(at, guard).look().is_gone())
+    }
+
+    /// Walks down as far as possible and lets `accept` decide on the block reached. If it refuses,
+    /// because the block has just left, goes on from the last one before it that has not.
+    ///
+    /// The answer was the longest cached prefix at the instant when the last search below it
+    /// found nothing: the block reached was cached then, since it still is, and nothing lay below.
+    ///
+    /// None if `accept` refuses the root itself, which only the root of a cleared namespace is.
+    fn settle(
+        &self,
+        from: Reached,
+        prompt: &[u32],
+        guard: &Guard,
+        accept: impl Fn(Position) -> bool,
+    ) -> Option<Reached> {
+        let mut base = from;
+        loop {
+            let skipped = (base.depth - from.depth) * self.block_size;
+            let reached = self.descend(base, &prompt[skipped..], guard);
+            if accept(reached.at) {
+                return Some(reached);
+            }
+            base = self.step_back(reached, guard)?;
+        }
+    }
+
+    /// The last block before a position that has not left. None if even the root has.
+    fn step_back(&self, from: Reached, guard: &Guard) -> Option<Reached> {
+        let Reached { mut at, mut depth } = from;
+        while state(at, guard).look().is_gone() {
+            at = before(at, guard)?;
+            depth -= 1;
+        }
+        Some(Reached { at, depth })
+    }
+}

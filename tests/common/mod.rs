@@ -1,0 +1,48 @@
+//! What several integration tests share.
+#![expect(dead_code, reason = "each test file uses its own part of this")]
+
+use kvtrie::{Hold, Namespace, PrefixCache};
+
+/// A cache with so many blocks of `block_size` tokens and runs of `run_length`.
+pub fn cache(blocks: usize, block_size: usize, run_length: usize) -> PrefixCache {
+    PrefixCache::builder()
+        .blocks(blocks)
+        .block_size(block_size)
+        .run_length(run_length)
+        .build()
+        .expect("the settings of a test are sound")
+}
+
+/// Runs a test over caches of every shape that makes a difference: room to spare and hardly any,
+/// runs of one block, of a few, and of many.
+pub fn with_caches(blocks: usize, block_size: usize, test: impl Fn(PrefixCache)) {
+    for run_length in [1, 2, 3, 16] {
+        for spare in [0, 1, 100] {
+            test(cache(blocks + spare, block_size, run_length));
+        }
+    }
+}
+
+/// Looks a prompt up, and publishes what is missing of its complete blocks.
+pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Hold {
+    let mut hold = cache.lookup(namespace, prompt);
+    let size = cache.block_size();
+    let complete = prompt.len() / size * size;
+    let missing = &prompt[hold.tokens()..complete];
+    let blocks = cache
+        .allocate(missing.len() / size)
+        .expect("room for the prompt");
+    let duplicates = hold.extend(missing, blocks).expect("complete blocks");
+    assert!(duplicates.is_empty(), "nobody else publishes");
+    hold
+}
+
+/// Checks that every block is in exactly one place. The caller sees to it that no thread is at work.
+pub fn assert_accounted(cache: &PrefixCache) {
+    let stats = cache.stats();
+    assert_eq!(
+        stats.free + stats.owned + stats.cached,
+        stats.capacity,
+        "every block is free, owned or cached: {stats:?}"
+    );
+}
