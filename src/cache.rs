@@ -230,7 +230,7 @@ impl PrefixCache {
         let cached = self.trie().counters.cached();
         Err(OutOfBlocks {
             requested: n,
-            free: ids.len(),
+            free: self.shared().pool.free(),
             reclaimable,
             held: cached.saturating_sub(reclaimable),
             owned: self.shared().refs() - 1,

@@ -42,8 +42,8 @@ pub struct Clock {
 pub struct Sweep<'a> {
     clock: &'a Clock,
     counters: &'a Counters,
-    /// Words that this walk may still look at.
-    words: usize,
+    /// Blocks that this walk may still pass.
+    blocks: usize,
 }
 
 impl Clock {
@@ -109,14 +109,12 @@ impl Clock {
         self.candidates[word].fetch_and(!bit, Ordering::Acquire);
     }
 
-    /// A walk of the hand over at most `turns` turns.
+    /// A walk of the hand, once round for each turn.
     pub fn sweep<'a>(&'a self, turns: usize, counters: &'a Counters) -> Sweep<'a> {
-        // One word more than the turns have: the hand starts in the middle of a word.
-        let words = turns * self.candidates.len() + 1;
         Sweep {
             clock: self,
             counters,
-            words,
+            blocks: turns * self.capacity(),
         }
     }
 
@@ -134,33 +132,48 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// How many blocks lie from `start` up to and including the next candidate, if that is within
+    /// `limit`. Counts the words looked at.
+    fn distance(&self, start: usize, limit: usize, words: &mut usize) -> Option<usize> {
+        let (mut at, mut passed) = (start, 0);
+        while passed < limit {
+            *words += 1;
+            // Relaxed: as for `candidates`.
+            let word = self.candidates[at / WORD].load(Ordering::Relaxed);
+            let listed = word >> (at % WORD);
+            if listed != 0 {
+                passed += listed.trailing_zeros() as usize + 1;
+                return (passed <= limit).then_some(passed);
+            }
+            let next = (at / WORD + 1) * WORD;
+            passed += next.min(self.capacity()) - at;
+            at = if next < self.capacity() { next } else { 0 };
+        }
+        None
+    }
+}
+
 impl Sweep<'_> {
     /// Moves the hand to the next candidate and past it; none when the walk is over.
     pub fn next_candidate(&mut self) -> Option<BlockId> {
-        let (clock, before) = (self.clock, self.words);
-        let found = 'restart: loop {
+        let hand = &self.clock.hand;
+        let mut words = 0;
+        let found = loop {
             // Relaxed: the hand is one number; nothing hangs on its order with anything else.
-            let start = clock.hand.load(Ordering::Relaxed);
-            let (mut word, mut mask) = (start / WORD, u64::MAX << (start % WORD));
-            while self.words > 0 {
-                self.words -= 1;
-                // Relaxed: as above for `candidates`.
-                let listed = clock.candidates[word].load(Ordering::Relaxed) & mask;
-                if listed != 0 {
-                    let id = word * WORD + listed.trailing_zeros() as usize;
-                    let next = (id + 1) % clock.capacity();
-                    // Relaxed: only one sweeper passes each candidate, whatever else it has seen.
-                    let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-                    match (clock.hand).compare_exchange(start, next, success, failure) {
-                        Ok(_) => break 'restart Some(BlockId::new(id)),
-                        Err(_) => continue 'restart,
-                    }
-                }
-                (word, mask) = ((word + 1) % clock.candidates.len(), u64::MAX);
+            let start = hand.load(Ordering::Relaxed);
+            let Some(passed) = self.clock.distance(start, self.blocks, &mut words) else {
+                break None;
+            };
+            let next = (start + passed) % self.clock.capacity();
+            // Relaxed: only one sweeper passes each candidate, whatever else it has seen.
+            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+            if hand.compare_exchange(start, next, success, failure).is_ok() {
+                self.blocks -= passed;
+                break Some(BlockId::new((start + passed - 1) % self.clock.capacity()));
             }
-            break None;
         };
-        self.counters.hand(before - self.words, found.is_some());
+        self.counters.hand(words, found.is_some());
         found
     }
 }

@@ -48,10 +48,16 @@ pub struct Shared {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SharedPtr(NonNull<Shared>);
 
-// SAFETY: it leads to a `Shared`, whose parts are all `Sync`.
+// SAFETY: like an `Arc`, it gives every thread references to a `Shared`, and lets the last one drop
+// it; `Shared` is `Sync` and `Send`, as the assertion below has the compiler check.
 unsafe impl Send for SharedPtr {}
 // SAFETY: as above.
 unsafe impl Sync for SharedPtr {}
+
+const _: () = {
+    const fn may_be_shared<T: Send + Sync>() {}
+    may_be_shared::<Shared>();
+};
 
 impl SharedPtr {
     /// Moves a new cache's parts to where they will be shared, with one reference.

@@ -6,7 +6,7 @@
 
 mod common;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use common::assert_accounted;
 use kvtrie::{Block, BlockId, Evicted, Hold, Namespace, PrefixCache};
@@ -16,6 +16,8 @@ use kvtrie::{Block, BlockId, Evicted, Hold, Namespace, PrefixCache};
 struct Oracle {
     /// From a namespace and a prefix to the block that ends it.
     cached: HashMap<(usize, Vec<u32>), BlockId>,
+    /// Blocks of cleared prefixes that something still held: they leave once it lets go.
+    leftover: HashSet<BlockId>,
 }
 
 /// A hold, and what it should cover.
@@ -43,6 +45,10 @@ impl Oracle {
         let ends = (1..=prompt.len() / size).map(|blocks| prompt[..blocks * size].to_vec());
         ends.map_while(|prefix| self.cached.get(&(namespace, prefix)).copied())
             .collect()
+    }
+
+    fn blocks(&self) -> usize {
+        self.cached.len() + self.leftover.len()
     }
 
     fn held(&self, holds: &[Held]) -> usize {
@@ -113,8 +119,7 @@ impl Case {
 
     fn allocate(&mut self) {
         let n = self.rng.usize(0..=self.cache.capacity().min(24) + 1);
-        let free =
-            self.cache.capacity() - self.owned.len() - self.oracle.cached.len() - self.stale();
+        let free = self.cache.capacity() - self.owned.len() - self.oracle.blocks();
         let held = self.oracle.held(&self.holds);
         let before = self.cache.stats();
         let mut evicted = Vec::new();
@@ -131,7 +136,7 @@ impl Case {
                 assert!(evicted.is_empty());
                 let after = self.cache.stats();
                 assert_eq!((before.free, before.cached), (after.free, after.cached));
-                if self.stale.is_empty() {
+                if self.oracle.leftover.is_empty() {
                     assert_eq!(refused.free, free);
                     assert_eq!(refused.held, held);
                     assert_eq!(refused.reclaimable, self.oracle.cached.len() - held);
@@ -142,11 +147,6 @@ impl Case {
                 );
             }
         }
-    }
-
-    /// Blocks of cleared prefixes that are still around.
-    fn stale(&self) -> usize {
-        self.cache.stats().cached - self.oracle.cached.len()
     }
 
     fn extend(&mut self) {
@@ -203,7 +203,7 @@ impl Case {
                 .find(|(_, id)| **id == gone.block)
                 .map(|(key, _)| key.clone());
             let Some((namespace, prefix)) = entry else {
-                assert!(self.stale() > 0 || !self.stale.is_empty(), "it was cached");
+                assert!(self.oracle.leftover.remove(&gone.block), "it was cached");
                 continue;
             };
             self.oracle.cached.remove(&(namespace, prefix.clone()));
@@ -250,7 +250,13 @@ impl Case {
         let namespace = self.rng.usize(0..2);
         let evicted = self.cache.clear(&self.namespaces[namespace]);
         self.forget(&evicted);
-        self.oracle.cached.retain(|(ns, _), _| *ns != namespace);
+        for ((ns, prefix), id) in std::mem::take(&mut self.oracle.cached) {
+            if ns == namespace {
+                self.oracle.leftover.insert(id);
+            } else {
+                self.oracle.cached.insert((ns, prefix), id);
+            }
+        }
         let (stale, holds) = self
             .holds
             .drain(..)
@@ -286,7 +292,8 @@ impl Case {
         let stats = self.cache.stats();
         assert_accounted(&self.cache);
         assert_eq!(stats.owned, self.owned.len());
-        if self.stale.is_empty() && stats.cached == self.oracle.cached.len() {
+        assert_eq!(stats.cached, self.oracle.blocks());
+        if self.oracle.leftover.is_empty() {
             assert_eq!(stats.held, self.oracle.held(&self.holds));
         }
     }

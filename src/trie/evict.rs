@@ -62,23 +62,27 @@ struct Hunt<'a> {
 }
 
 impl Trie {
-    /// Evicts up to `wanted` blocks that are cold and unheld. Gives up when the hand has gone
-    /// round as often as it takes to cool the warmest.
+    /// Evicts up to `wanted` unheld blocks. The hand goes round as often as it takes to cool the
+    /// warmest, then once more and takes what it finds: a chain can have several warm blocks, and
+    /// each would cost a turn of its own.
     pub fn evict(&self, wanted: usize, mut taken: impl FnMut(Left<'_, '_>)) {
         let mut guard = pin();
-        let mut sweep = self.clock.sweep(LEVELS + 1, &self.counters);
         let mut hunt = Hunt {
             prey: Prey::Cold,
             wanted,
             taken: &mut taken,
         };
-        while hunt.wanted > 0 {
-            let Some(id) = sweep.next_candidate() else {
-                return;
-            };
-            self.visit(id, &mut hunt, &guard);
-            // What was evicted can be freed only by an epoch that this thread does not hold back.
-            guard.repin();
+        for (turns, prey) in [(LEVELS, Prey::Cold), (1, Prey::Unheld)] {
+            let mut sweep = self.clock.sweep(turns, &self.counters);
+            hunt.prey = prey;
+            while hunt.wanted > 0 {
+                let Some(id) = sweep.next_candidate() else {
+                    break;
+                };
+                self.visit(id, &mut hunt, &guard);
+                // What was evicted is freed once no guard is older: not even this thread's.
+                guard.repin();
+            }
         }
     }
 

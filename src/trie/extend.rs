@@ -76,7 +76,7 @@ impl Trie {
     }
 
     /// Publishes one run behind a position that the caller holds, and moves its pin to the end of
-    /// the run. None if another thread was first: nothing has happened then.
+    /// the run. None if the first block is cached already: nothing has happened then.
     fn publish(
         &self,
         parent: Position,
@@ -86,6 +86,9 @@ impl Trie {
         guard: &Guard,
     ) -> Option<Position> {
         let last = ids.last()?;
+        if self.in_run(parent, tokens, guard) > 0 {
+            return None;
+        }
         let above = node(parent, guard);
         let first = &tokens[..self.block_size];
         let run = NodeRef::build(Blueprint {

@@ -170,7 +170,7 @@ fn search<'g>(
         // The key only saves comparisons: the parent and the tokens decide. A node that has left
         // may still be linked, with its successor in front of it or not yet published.
         if header.key == key && node.parent() == Some(parent) && !node.is_gone() {
-            let blocks = node.matching(prompt);
+            let blocks = node.matching(0, prompt);
             if blocks > 0 {
                 return Some(Found { node, blocks });
             }

@@ -80,12 +80,28 @@ impl Trie {
     pub fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
         let Reached { mut at, mut depth } = from;
         let mut rest = prompt;
+        let behind = self.in_run(at, rest, guard);
+        if behind > 0 {
+            at = node(at, guard).position(at.offset() + behind);
+            depth += behind;
+            rest = &rest[behind * self.block_size..];
+        }
         while let Some(Found { node, blocks }) = self.child(at, rest, guard) {
             at = node.position(blocks - 1);
             depth += blocks;
             rest = &rest[blocks * self.block_size..];
         }
         Reached { at, depth }
+    }
+
+    /// How many blocks behind a position, in the same run, `prompt` starts with. Zero if the next
+    /// one has left, since then it will never be back.
+    pub fn in_run(&self, at: Position, prompt: &[u32], guard: &Guard) -> usize {
+        let (node, next) = (node(at, guard), at.offset() + 1);
+        match node.states().get(next) {
+            Some(state) if !state.look().is_gone() => node.matching(next, prompt),
+            _ => 0,
+        }
     }
 
     /// The live node that hangs off a position and starts like `prompt`.

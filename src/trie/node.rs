@@ -38,7 +38,7 @@ pub struct Header {
     /// The position this node hangs off; none for a root.
     parent: Option<Position>,
     /// The root of this node's namespace; none for a root.
-    root: Option<NonNull<Header>>,
+    root: Option<Position>,
     /// The chained hash of the prefix before this node.
     before: BlockHash,
     /// Blocks in the run. Invariant: 1 to `MAX_RUN`.
@@ -78,11 +78,6 @@ pub struct NodeRef<'g> {
     ptr: NonNull<Header>,
     life: PhantomData<&'g Header>,
 }
-
-// SAFETY: a node is immutable but for its atomics, so threads may share references to it...
-unsafe impl Send for NodeRef<'_> {}
-// SAFETY: ...and references to references.
-unsafe impl Sync for NodeRef<'_> {}
 
 /// Where the arrays of a node with `len` blocks of `block_size` tokens lie.
 struct Shape {
@@ -129,7 +124,7 @@ impl<'g> NodeRef<'g> {
             next: AtomicPtr::new(std::ptr::null_mut()),
             key: plan.key,
             parent: Some(plan.parent),
-            root: Some(plan.root.header()),
+            root: Some(plan.root),
             before: plan.before,
             len: len as u16,
             warmth: plan.warmth,
@@ -274,7 +269,7 @@ impl<'g> NodeRef<'g> {
 
     /// The position that stands for the empty prefix of this node's namespace.
     pub fn root(self) -> Position {
-        Position::new(self.header().root.unwrap_or(self.ptr), 0)
+        (self.header().root).unwrap_or(Position::new(self.ptr, 0))
     }
 
     /// The position of one block of this node.
@@ -288,10 +283,11 @@ impl<'g> NodeRef<'g> {
         self.states()[0].look().is_gone()
     }
 
-    /// How many whole blocks of this run `prompt` starts with.
-    pub fn matching(self, prompt: &[u32]) -> usize {
-        let (run, size) = (self.tokens(), self.block_size());
-        let blocks = self.len().min(prompt.len() / size);
+    /// How many whole blocks of this run, from one of them on, `prompt` starts with.
+    pub fn matching(self, from: usize, prompt: &[u32]) -> usize {
+        let size = self.block_size();
+        let run = &self.tokens()[from * size..];
+        let blocks = (self.len() - from).min(prompt.len() / size);
         let shared = blocks * size;
         if run[..shared] == prompt[..shared] {
             return blocks;
@@ -350,6 +346,11 @@ impl fmt::Debug for NodeRef<'_> {
 /// One cached block: a node, and an offset in its run. Two equal positions are the same prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position(NonNull<Header>);
+
+// SAFETY: by itself a position is a number; what it leads to is immutable but for its atomics.
+unsafe impl Send for Position {}
+// SAFETY: as above.
+unsafe impl Sync for Position {}
 
 /// The bits of a position that hold the offset.
 const OFFSET: usize = MAX_RUN - 1;
