@@ -1,6 +1,10 @@
 //! The chart beside the table: prefill work, and how long users wait for a first token.
 
-use std::path::Path;
+use std::{
+    error::Error,
+    fs::{self, File},
+    path::Path,
+};
 
 use plotters::prelude::*;
 
@@ -12,8 +16,21 @@ const SIZE: (u32, u32) = (960, 400);
 /// Colours of the runs, in order: without and with the cache.
 const COLOURS: [RGBColor; 2] = [RGBColor(150, 150, 150), RGBColor(30, 110, 190)];
 
+/// Makes sure that a chart can be written there, before hours have gone into its figures.
+///
+/// # Errors
+///
+/// It cannot.
+pub fn prepare(path: &Path) -> Result<(), BadInput> {
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    folder
+        .and_then(|()| File::create(path))
+        .map(drop)
+        .map_err(|e| unwritable(path, &e))
+}
+
 type Panel<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+type Drawn = Result<(), Box<dyn Error>>;
 
 /// Draws the runs, each under its name, into an SVG file.
 ///
@@ -21,8 +38,11 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 ///
 /// The file cannot be written.
 pub fn draw(path: &Path, runs: &[(&str, &Summary)]) -> Result<(), BadInput> {
-    draw_panels(path, runs)
-        .map_err(|e| BadInput::new(format!("{} cannot be written: {e}", path.display())))
+    draw_panels(path, runs).map_err(|e| unwritable(path, &*e))
+}
+
+fn unwritable(path: &Path, e: &dyn Error) -> BadInput {
+    BadInput::new(format!("{} cannot be written: {e}", path.display()))
 }
 
 fn draw_panels(path: &Path, runs: &[(&str, &Summary)]) -> Drawn {

@@ -38,7 +38,7 @@ mod worker;
 mod workload;
 
 pub use bad_input::BadInput;
-pub use chart::draw;
+pub use chart::{draw, prepare};
 pub use config::Config;
 pub use engine::{Client, Engine, Limits, Served};
 pub use folder::Loaded;

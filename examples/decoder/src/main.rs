@@ -6,7 +6,7 @@ use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use kvtrie_decoder::{
     BadInput, Chats, Completion, Engine, Limits, Loaded, Model, Sharing, Summary, Tokenizer, draw,
-    table,
+    prepare, table,
 };
 use options::Options;
 
@@ -33,6 +33,7 @@ fn serve(options: &Options) -> Result<ExitCode, BadInput> {
         Some(folder) => Loaded::from_folder(folder)?,
         None => Loaded::random(),
     };
+    prepare(&options.svg)?;
     let size = (options.users, options.turns);
     let chats = Chats::new(&tokenizer, size, options.answer, options.samples)?;
     let model = Arc::new(model);

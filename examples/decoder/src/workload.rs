@@ -90,6 +90,11 @@ impl Chats {
         self.messages.iter().map(conversation).max().unwrap_or(0)
     }
 
+    /// The prompt of a user's first turn, users counted from 0.
+    pub fn first_prompt(&self, user: usize) -> Vec<u32> {
+        [&self.system[..], &self.messages[user][0]].concat()
+    }
+
     /// Requests in all.
     pub fn requests(&self) -> usize {
         self.messages.iter().map(Vec::len).sum()
