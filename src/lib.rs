@@ -1,4 +1,4 @@
-//! A lock-free, hash-chained prefix trie for the KV-cache blocks of multithreaded LLM decoders.
+#![doc = include_str!("../README.md")]
 
 #[cfg(all(loom, not(crossbeam_loom)))]
 compile_error!(
@@ -9,6 +9,8 @@ compile_error!(
 mod builder;
 mod cache;
 mod clock;
+#[cfg(doc)]
+pub mod design;
 mod hash;
 mod hold;
 mod namespace;

@@ -1,20 +1,19 @@
 //! The census: how many blocks could be evicted, without evicting any.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::guard::{Guard, pin};
 use super::node::Position;
 use super::{Trie, before, is_tail, node, state};
 
 /// What an imagined eviction has done so far.
-#[derive(Default)]
 struct Imagined {
-    /// Blocks evicted.
-    blocks: usize,
+    /// Blocks still to be evicted.
+    wanted: usize,
     /// Children that each position has lost.
     orphaned: HashMap<Position, usize, ahash::RandomState>,
-    /// Where the eviction of a run came to a stop: everything behind it is evicted.
-    stopped: HashMap<Position, (), ahash::RandomState>,
+    /// Parents at which an eviction came to a stop: everything behind them in their run is evicted.
+    stopped: HashSet<Position, ahash::RandomState>,
 }
 
 impl Trie {
@@ -24,16 +23,20 @@ impl Trie {
     /// it has looked at every candidate.
     pub fn reclaimable(&self, enough: usize) -> usize {
         let guard = pin();
-        let mut imagined = Imagined::default();
+        let mut imagined = Imagined {
+            wanted: enough,
+            orphaned: HashMap::default(),
+            stopped: HashSet::default(),
+        };
         for id in self.clock.candidates() {
-            if imagined.blocks >= enough {
+            if imagined.wanted == 0 {
                 break;
             }
             if let Some(at) = self.candidate(id, &guard) {
                 imagined.evict_from(at, &guard);
             }
         }
-        imagined.blocks.min(enough)
+        enough - imagined.wanted
     }
 }
 
@@ -41,14 +44,16 @@ impl Imagined {
     /// Imagines the eviction of a tail, and of what that leaves unheld.
     fn evict_from(&mut self, tail: Position, guard: &Guard) {
         let mut at = tail;
-        loop {
+        while self.wanted > 0 {
             let seen = state(at, guard).look();
-            let orphaned = self.orphaned.get(&at).copied().unwrap_or(0);
-            if seen.is_gone() || seen.pins() > 0 || seen.children() > orphaned {
-                self.stopped.insert(at, ());
+            if seen.is_gone() || seen.pins() > 0 {
                 return;
             }
-            self.blocks += 1;
+            if seen.children() > self.orphaned.get(&at).copied().unwrap_or(0) {
+                self.stopped.insert(at);
+                return;
+            }
+            self.wanted -= 1;
             let Some(above) = before(at, guard) else {
                 return;
             };
@@ -67,6 +72,6 @@ impl Imagined {
 
     /// Whether everything behind a block of its run has left, really or in imagination.
     fn is_tail(&self, at: Position, guard: &Guard) -> bool {
-        is_tail(at, guard) || self.stopped.contains_key(&at)
+        is_tail(at, guard) || self.stopped.contains(&at)
     }
 }

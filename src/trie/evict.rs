@@ -79,9 +79,7 @@ impl Trie {
                 let Some(id) = sweep.next_candidate() else {
                     break;
                 };
-                self.visit(id, &mut hunt, &guard);
-                // What was evicted is freed once no guard is older: not even this thread's.
-                guard.repin();
+                self.visit(id, &mut hunt, &mut guard);
             }
         }
     }
@@ -95,8 +93,7 @@ impl Trie {
             taken: &mut taken,
         };
         for id in self.clock.candidates() {
-            self.visit(id, &mut hunt, &guard);
-            guard.repin();
+            self.visit(id, &mut hunt, &mut guard);
         }
     }
 
@@ -108,7 +105,7 @@ impl Trie {
     }
 
     /// Looks at one candidate: evicts it and what it leaves unheld, cools it, or unlists it.
-    fn visit(&self, id: BlockId, hunt: &mut Hunt<'_>, guard: &Guard) {
+    fn visit(&self, id: BlockId, hunt: &mut Hunt<'_>, guard: &mut Guard) {
         let Some(at) = self.candidate(id, guard) else {
             self.clock.unlist(id);
             if self.candidate(id, guard).is_some() {
@@ -120,7 +117,11 @@ impl Trie {
             return;
         }
         match state(at, guard).claim(hunt.prey.takes_warm()) {
-            Claim::Claimed => self.climb(at, hunt, guard),
+            Claim::Claimed => {
+                self.climb(at, hunt, guard);
+                // What was retired is freed once no guard is older, not even this one.
+                guard.repin();
+            }
             Claim::Warm => state(at, guard).cool(),
             // A parent was seen as a candidate a moment ago; the next turn will unlist it.
             Claim::Held | Claim::Parent => {}

@@ -29,9 +29,24 @@ fn collector() -> &'static Collector {
     &COLLECTOR
 }
 
+/// What a thread keeps of the collector.
+struct Local {
+    handle: LocalHandle,
+    /// How many nodes the thread has retired.
+    retired: Cell<u32>,
+}
+
+impl Local {
+    fn new() -> Self {
+        Self {
+            handle: collector().register(),
+            retired: Cell::new(0),
+        }
+    }
+}
+
 thread_local! {
-    static HANDLE: LocalHandle = collector().register();
-    static RETIRED: Cell<u32> = const { Cell::new(0) };
+    static LOCAL: Local = Local::new();
 }
 
 /// A pinned epoch: no node that was linked since it was taken is freed while it lives.
@@ -41,7 +56,7 @@ pub struct Guard(crossbeam_epoch::Guard);
 /// Pins the epoch for this thread.
 pub fn pin() -> Guard {
     // A thread that is already tearing its locals down registers anew, as crossbeam-epoch does.
-    let guard = HANDLE.try_with(LocalHandle::pin);
+    let guard = LOCAL.try_with(|local| local.handle.pin());
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))
 }
 
@@ -62,7 +77,8 @@ impl Guard {
         // SAFETY: `free` may run on any thread, for a node is no thread's own, and the node stays
         // allocated until then.
         unsafe { self.0.defer_unchecked(free) };
-        let retired = RETIRED.try_with(|retired| retired.replace(retired.get() + 1));
+        let retired =
+            LOCAL.try_with(|local| local.retired.replace(local.retired.get().wrapping_add(1)));
         if retired.is_ok_and(|retired| retired % RETIRED_PER_FLUSH == RETIRED_PER_FLUSH - 1) {
             self.0.flush();
         }

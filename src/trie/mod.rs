@@ -2,7 +2,7 @@
 //!
 //! This file walks down; [`extend`] adds, [`evict`] prunes from the leaves up, [`census`] counts
 //! what could be pruned. None of them names an ordering: those are the business of the state word
-//! ([`state`]), the index ([`index`]) and the clock.
+//! ([`mod@state`]), the index ([`index`]) and the clock.
 
 pub mod census;
 pub mod evict;

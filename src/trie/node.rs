@@ -287,13 +287,13 @@ impl<'g> NodeRef<'g> {
     pub fn matching(self, from: usize, prompt: &[u32]) -> usize {
         let size = self.block_size();
         let run = &self.tokens()[from * size..];
-        let blocks = (self.len() - from).min(prompt.len() / size);
-        let shared = blocks * size;
-        if run[..shared] == prompt[..shared] {
-            return blocks;
+        match prompt.get(..run.len()) {
+            Some(start) if start == run => self.len() - from,
+            _ => {
+                let pairs = run.chunks_exact(size).zip(prompt.chunks_exact(size));
+                pairs.take_while(|(ours, theirs)| ours == theirs).count()
+            }
         }
-        let pairs = run.chunks_exact(size).zip(prompt.chunks_exact(size));
-        pairs.take_while(|(ours, theirs)| ours == theirs).count()
     }
 
     /// The bytes of memory that the node takes.

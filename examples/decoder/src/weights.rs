@@ -110,10 +110,13 @@ impl Weights {
 }
 
 /// Uniform values: of variance 1 for the embedding, otherwise such that a layer keeps the variance
-/// of what it reads.
+/// of what it reads. Queries and keys are larger, so that attention picks some tokens instead of
+/// averaging over all: then answers depend on what exactly was asked.
 fn draw(rng: &mut fastrand::Rng, shape: &[usize], name: &str) -> Vec<f32> {
     let inputs = if name.contains("embed") { 1 } else { shape[1] };
-    let bound = (3.0 / inputs as f32).sqrt();
+    let is_matched = name.contains("q_proj") || name.contains("k_proj");
+    let gain = if is_matched { 2.0 } else { 1.0 };
+    let bound = gain * (3.0 / inputs as f32).sqrt();
     let count = shape.iter().product();
     (0..count)
         .map(|_| bound * (2.0 * rng.f32() - 1.0))

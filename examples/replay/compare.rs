@@ -1,0 +1,194 @@
+//! The cache beside exact LRU, the offline bound and a cache without limit, on the same requests.
+
+use std::fmt;
+
+use indicatif::{HumanCount, ProgressBar};
+use kvtrie::PrefixCache;
+use kvtrie_workload::{Request, Trace};
+use serde::Serialize;
+
+use crate::decoder::Service;
+use crate::demand::Demand;
+use crate::options::Options;
+use crate::policies::{Outcome, lru, offline};
+use crate::report::{Blocks, Checks};
+
+/// Capacities, in percent of the blocks that a cache of everything would have in the end.
+pub const PERCENTS: [usize; 5] = [1, 2, 5, 10, 20];
+
+/// Hit ratios over several capacities.
+#[derive(Debug, Serialize)]
+pub struct Comparison {
+    /// What was replayed.
+    pub workload: String,
+    /// Tokens in a block.
+    pub block_size: usize,
+    /// Decode threads of the cache; its rivals have one.
+    pub threads: usize,
+    /// Most requests that held their blocks at the same time.
+    pub in_flight: usize,
+    /// Blocks that a cache of everything would have in the end.
+    pub distinct_blocks: usize,
+    /// The hit ratio of that cache.
+    pub unlimited: f64,
+    /// One row for each capacity.
+    pub rows: Vec<Row>,
+    /// The mean of what the cache has over LRU.
+    pub mean_over_lru: f64,
+}
+
+/// Shares of the prompt tokens that were found cached, at one capacity.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// The capacity, in percent of the distinct blocks.
+    pub percent: usize,
+    /// The capacity in blocks.
+    pub blocks: usize,
+    /// This cache.
+    pub kvtrie: f64,
+    /// Exact LRU.
+    pub lru: f64,
+    /// The offline bound.
+    pub offline: f64,
+    /// Requests that this cache refused for want of blocks.
+    pub refused: usize,
+    /// Requests that the others refused.
+    pub refused_by_rivals: usize,
+    /// Words of the bitmap that the clock hand looked at for each block that it evicted.
+    pub words_per_eviction: f64,
+    /// What was checked while the cache ran.
+    pub checks: Checks,
+    /// Where the blocks were in the end.
+    pub at_rest: Blocks,
+}
+
+/// What the comparison is about.
+struct Contest<'a> {
+    trace: &'a Trace,
+    options: &'a Options,
+    demand: Demand,
+    prompt_tokens: usize,
+    progress: &'a ProgressBar,
+}
+
+impl Comparison {
+    /// Runs everything.
+    pub fn run(workload: String, trace: &Trace, options: &Options, bar: &ProgressBar) -> Self {
+        let block_size = options.block_size.get();
+        let prompts = trace.requests().iter().map(Request::pieces);
+        let contest = Contest {
+            trace,
+            options,
+            demand: Demand::new(prompts, block_size),
+            prompt_tokens: trace.requests().iter().map(Request::prompt_len).sum(),
+            progress: bar,
+        };
+        let rows = PERCENTS.map(|percent| contest.row(percent));
+        let over_lru: f64 = rows.iter().map(|row| row.kvtrie - row.lru).sum();
+        let distinct_blocks = contest.demand.distinct_blocks();
+        Self {
+            workload,
+            block_size,
+            threads: options.threads(),
+            in_flight: options.in_flight.get(),
+            distinct_blocks,
+            unlimited: contest.ratio(lru(&contest.demand, distinct_blocks, 1)),
+            mean_over_lru: over_lru / rows.len() as f64,
+            rows: rows.into(),
+        }
+    }
+
+    /// Whether every content was right and no block was lost.
+    pub fn is_sound(&self) -> bool {
+        self.rows.iter().all(Row::is_sound)
+    }
+}
+
+impl Contest<'_> {
+    /// Everything at one capacity.
+    fn row(&self, percent: usize) -> Row {
+        let blocks = (self.demand.distinct_blocks() * percent / 100).max(1);
+        let in_flight = self.options.in_flight.get();
+        let cache = PrefixCache::builder()
+            .blocks(blocks)
+            .block_size(self.options.block_size.get())
+            .build()
+            .expect("a share of the trace's blocks is a valid capacity");
+        let crew = (self.options.threads(), in_flight);
+        let tally = Service::new(&cache, self.trace.requests(), crew, self.progress).run();
+        let stats = cache.stats();
+        let exact = lru(&self.demand, blocks, in_flight);
+        Row {
+            percent,
+            blocks,
+            kvtrie: tally.hit_ratio(),
+            lru: self.ratio(exact),
+            offline: self.ratio(offline(&self.demand, blocks, in_flight)),
+            refused: tally.refused,
+            refused_by_rivals: exact.refused,
+            words_per_eviction: stats.hand_words as f64 / stats.evicted.max(1) as f64,
+            checks: Checks::of(&tally),
+            at_rest: Blocks::of(&stats),
+        }
+    }
+
+    /// The share of the prompt tokens that was hit.
+    fn ratio(&self, outcome: Outcome) -> f64 {
+        let hit_tokens = outcome.hit_blocks * self.options.block_size.get();
+        hit_tokens as f64 / self.prompt_tokens as f64
+    }
+}
+
+impl Row {
+    /// Whether every content was right and no block was lost.
+    fn is_sound(&self) -> bool {
+        self.checks.all_right() && self.at_rest.add_up()
+    }
+
+    /// What the table has no column for, if there is anything to say.
+    fn remark(&self) -> Option<String> {
+        if !self.is_sound() {
+            return Some(format!("{}; {}", self.checks, self.at_rest));
+        }
+        (self.refused + self.refused_by_rivals > 0).then(|| {
+            format!(
+                "{} requests found no room in kvtrie, {} in its rivals",
+                self.refused, self.refused_by_rivals
+            )
+        })
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}: {} distinct blocks of {} tokens; requests in flight: {}; threads: {}\n\n\
+             Share of the prompt tokens found cached\n\n\
+             capacity      blocks  kvtrie     LRU  over LRU  offline  no limit  words/eviction",
+            self.workload,
+            HumanCount(self.distinct_blocks as u64),
+            self.block_size,
+            self.in_flight,
+            self.threads,
+        )?;
+        for row in &self.rows {
+            let (percent, blocks) = (row.percent, HumanCount(row.blocks as u64).to_string());
+            let (kvtrie, over) = (row.kvtrie, row.kvtrie - row.lru);
+            write!(f, "{percent:>6} %  {blocks:>10}  {kvtrie:>6.4}")?;
+            write!(f, "  {:>6.4}  {over:>+8.4}  {:>7.4}", row.lru, row.offline)?;
+            let (unlimited, words) = (self.unlimited, row.words_per_eviction);
+            writeln!(f, "  {unlimited:>8.4}  {words:>14.2}")?;
+        }
+        writeln!(f, "    mean{:>34}{:>+8.4}\n", "", self.mean_over_lru)?;
+        for row in &self.rows {
+            if let Some(remark) = row.remark() {
+                writeln!(f, "{} %: {remark}", row.percent)?;
+            }
+        }
+        match self.is_sound() {
+            true => writeln!(f, "every hit had its own content, and no block was lost"),
+            false => writeln!(f, "WRONG: contents or blocks were lost, see above"),
+        }
+    }
+}

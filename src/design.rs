@@ -1,0 +1,179 @@
+//! How it works, and why that is sound. Documentation only.
+//!
+//! # Shape
+//!
+//! ```text
+//!  namespace ──► root ◄─┐ parent
+//!                       │
+//!             ┌─────────┴──────────────────────────┐
+//!             │ node: a run of 1 to 16 blocks      │
+//!             │ states  [ ][ ][ ][ ]  one word each│◄── a hold pins one word
+//!             │ ids     #7 #3 #9 #4                │
+//!             │ tokens  ................           │
+//!             └──────────▲─────────────▲───────────┘
+//!              (node, 1) │   (node, 3) │ a child names a position: a node and an offset
+//!             ┌──────────┴──┐  ┌───────┴─────┐
+//!             │ another run │  │ another run │
+//!             └─────────────┘  └─────────────┘
+//! ```
+//!
+//! * A **node** is a run of consecutive blocks of one prefix, published together: one allocation,
+//!   immutable but for its state words. A prompt that parts from a run in its middle becomes a child
+//!   that hangs off that offset; nothing is ever split.
+//! * A **position** is a node and an offset in it: one cached block, and at the same time the whole
+//!   prefix up to it. Two positions are equal if and only if the prefixes are, because no two live
+//!   nodes have the same parent position and the same first block (invariant 4). So a child is
+//!   identified by *(parent position, tokens)*, exactly, by induction from the root.
+//! * The **index** finds a child by a hash of *(parent's key, offset, first block)*. Chaining the
+//!   keys of nodes, rather than the hashes of blocks, means that a lookup hashes one block in
+//!   sixteen and compares the other fifteen at the speed of `memcmp`.
+//! * The **clock** knows for each physical block where it is cached, and which are worth a look.
+//!
+//! A block's chained hash ([`BlockHash`](crate::BlockHash)) is a name for the outside: routers, logs.
+//! Nothing inside depends on it. A node keeps the hash of the prefix before it, and the rest is
+//! computed when somebody asks.
+//!
+//! # Invariants
+//!
+//! 1. Presence is prefix-closed: if a block is cached, so is every block before it.
+//! 2. A held block, and every block before it, is neither claimed nor reused until the last hold
+//!    over it is let go.
+//! 3. At any instant each id is in exactly one place: free, owned by one [`Block`](crate::Block),
+//!    cached, or on its way between two of these in one thread's hands.
+//! 4. Two live cached blocks never have the same namespace, parent position and tokens.
+//! 5. A node is unlinked from the index before its parent's count falls, and retired after that.
+//! 6. Nothing is ever matched by hash alone.
+//! 7. A failed call changes nothing that a caller can see.
+//!
+//! Counting is hierarchical. A hold counts on its last block alone, and a node counts on the block it
+//! hangs off. Within a run, a block may be claimed only if the one behind it is gone, which is
+//! final. Together these give 1 and 2 without a write to any other block of the prefix.
+//!
+//! # The life of a block
+//!
+//! | from   | to     | by                                | the step that decides               |
+//! |--------|--------|-----------------------------------|-------------------------------------|
+//! | free   | owned  | `allocate`                        | the exchange of the pool's head     |
+//! | owned  | cached | `extend`                          | the exchange of a bucket's head     |
+//! | cached | held   | `lookup`                          | the addition of a pin               |
+//! | held   | cached | drop of the last hold over it     | the subtraction of a pin            |
+//! | cached | owned  | `allocate`, through the hand      | the claim: count zero, cold to gone |
+//! | cached | free   | `evict`, `evict_unused`, `clear`  | the same                            |
+//! | owned  | free   | drop of a `Block`                 | the exchange of the pool's head     |
+//!
+//! # When each operation takes effect
+//!
+//! * **lookup, peek**: at the last search that found nothing below the block reached. The pin (or,
+//!   for `peek`, the look) comes later and shows that the block had not left by then; what has
+//!   left never comes back under the same position, so it was there at that instant, and nothing
+//!   longer was. If the pin is refused, the walk goes on from the last block that has not left.
+//!   A node that has left is skipped by every search, so no search waits for whoever is unlinking it.
+//! * **extend**: run by run, at the exchange of the bucket's head. If the head has changed since the
+//!   bucket was searched, the search is repeated: an equal node could only have come in at the head.
+//! * **let go**: at the subtraction.
+//! * **claim**: at the exchange of the state word, which fails if anything at all has changed in it.
+//! * **clear**: when the namespace's root is replaced. What hung off the old root can no longer be
+//!   found; it is evicted at once if unheld, and otherwise once it is let go and the hand passes.
+//!
+//! # Edges
+//!
+//! Every pair of orderings that something depends on has a name. Both ends carry it, so that
+//! `grep '(publish)'` shows the whole edge.
+//!
+//! | edge           | releases                      | acquires                       | so that                                                     |
+//! |----------------|-------------------------------|--------------------------------|-------------------------------------------------------------|
+//! | publish        | `Index::publish`              | `Index::find`, `publish`, `unlink` | a node that is found is fully written, and so are its block's keys and values |
+//! | let-go         | `State::unpin`                | `State::claim`, `claim_root`, `close` | what a holder read comes before the block is reused         |
+//! | orphan         | `State::drop_child`           | `State::claim`, `claim_root`   | a node is unlinked before its parent is claimed             |
+//! | slot           | `Clock::enter`                | `Clock::position`              | a node that the hand reaches is fully written               |
+//! | list           | `Clock::list`                 | `Clock::unlist`                | no candidate is lost (below)                                |
+//! | free           | `Pool::put`                   | `Pool::take`                   | the last owner is done with a block before the next has it  |
+//! | clear          | `Registry::renew`             | `Space::root`                  | a root is fully written                                     |
+//! | last-reference | `release`, `release_hold`     | the fences in `close`, `free`  | everybody is done with the cache before it is freed         |
+//! | outermost-pin  | the fence in `guard::pin`     | the same                       | of two threads that publish and then look, one finds the other's |
+//!
+//! The last one is the trap in this design. With acquire and release alone, two threads may each
+//! publish a block and then each miss the other's, in two buckets. crossbeam-epoch's `pin` has the
+//! sequentially consistent fence that forbids it, but only for the outermost guard of a thread. So the
+//! crate has a collector of its own, and never calls out while it holds a guard.
+//!
+//! # Candidates
+//!
+//! The hand looks only at *candidates*: the last live block of a run, with nothing hanging off it. A bit
+//! for each is kept in a bitmap. Losing one would lose a block for good, so the rule is this: every
+//! change that makes a block a candidate is followed by listing it, and whoever unlists a block looks
+//! at it again afterwards.
+//!
+//! * A run is published: its last block is listed.
+//! * A block is claimed: the one before it in the run is now the last. The same thread claims or lists it.
+//! * A node is unlinked: if its parent has no other child, the same thread claims or lists the parent.
+//! * A listed block turns out to have children, or to be cached no more: the hand unlists it, and
+//!   looks again.
+//!
+//! Listing and unlisting are read-modify-writes of one word. If the listing comes second, the bit stays
+//! set. If it comes first, the unlisting acquires it, and the second look sees what the lister saw.
+//! A bit that is set without reason costs the hand one look.
+//!
+//! A block that is held stays a candidate, so that a lookup and its end write to nothing but the block's
+//! own word.
+//!
+//! # The hand
+//!
+//! It passes held blocks, cools warm ones, and claims cold ones. From a claimed block it **climbs**: to
+//! the one before it, and, when the node is empty, to the parent, as long as they too are cold and
+//! unheld and more blocks are wanted. Without climbing, a turn of the hand would take one block off
+//! every chain, recent ones included; with it, the chain that was used least recently goes first, as
+//! under LRU. A hit warms only its last block, and the first child of a block cools it: from then
+//! on what hangs off it speaks for it.
+//!
+//! `allocate` must not evict in vain, so before the hand moves, a census walks over the same
+//! candidates and imagines the same climb until it has counted enough. If there is not enough,
+//! nothing is touched. That costs as much as the eviction of the blocks counted, and a look at each
+//! candidate in the worst case.
+//!
+//! # Reclamation
+//!
+//! 1. Physical ids are reused at once; only the memory of nodes waits for an epoch.
+//! 2. A node is reached through the index, through the slots, through a child's parent, or through
+//!    a hold.
+//! 3. It is retired by the thread that claimed its first block. By then all its blocks are
+//!    gone; so no hold is left on it and no child, and none can come: both need a pin, and a pin is
+//!    refused. Its slots are empty, and it is unlinked.
+//! 4. So a thread that pins an epoch from now on cannot reach it, and one that did before keeps it
+//!    alive by its guard. A child that such a thread still sees was retired earlier, or not yet:
+//!    either way its parent was retired after the guard was taken.
+//! 5. A hold keeps no guard: it is the count that keeps the node.
+//!
+//! An epoch that does not move, because a thread was suspended in the middle of a lookup, holds back node
+//! memory, but never a physical block.
+//!
+//! # A hold outlives its cache
+//!
+//! A hold must be cheap, so it has no share in a counter that all holds would write. It need not: the
+//! state words count every hold already. Dropping the cache takes a census of them and marks each
+//! word *closed* in the same step; from then on, whoever lets go of a hold sees the mark and counts
+//! down the sum. Publishing needs a block, which counts as a reference to the cache, so a closed cache
+//! no longer changes shape. (The idea is that of Linux's percpu-refcount: cheap counts while it lives,
+//! one exact sum when it goes.)
+//!
+//! # Costs
+//!
+//! * One live block keeps its whole run in memory: at worst `run_length` times the tokens of what is
+//!   cached. On real traces runs leave whole; see `benches/NOTES.md`.
+//! * Holds that end at one block all write one word. A prompt that every thread looks up to the
+//!   very same end is bounded by that.
+//! * Between a claim and the listing of the block above it, that block and what lies before it are
+//!   in one thread's hands. A thread suspended there hides them from `allocate`, which may then
+//!   refuse; it never waits.
+//! * The clock approximates LRU. A scan of one-off prompts passes through it as through LRU.
+//!
+//! # Considered, and not done
+//!
+//! * *A chained hash for each block, as the key*: 8 bytes and a hash a block, and every lookup hashes
+//!   every token. Chaining the keys of nodes gives the same answers.
+//! * *A live length in each node*: derivable from the states, and a second word that could disagree.
+//! * *A count for each block of a held prefix*, as vLLM has: a lookup would write to every block.
+//! * *A queue for free ids*: 16 bytes a block in crossbeam's `ArrayQueue`, and an exchange for
+//!   each id; a linked stack takes 4, and one exchange for any number of ids.
+//! * *`Arc` in each hold*: one counter that every lookup and every drop writes.
+//! * *A lifetime on holds*: an engine could not keep them in its request objects.

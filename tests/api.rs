@@ -1,0 +1,501 @@
+//! What the documentation promises, on one thread. Every test runs over caches of several shapes.
+
+mod common;
+
+use common::{assert_accounted, cache, publish, with_caches};
+use kvtrie::{BlockId, BuildError, NamespaceKey, PrefixCache, Priority};
+
+/// `blocks` blocks of two tokens: 0 0 1 1 2 2 ...
+fn prompt(blocks: u32) -> Vec<u32> {
+    (0..2 * blocks).map(|at| at / 2).collect()
+}
+
+#[test]
+fn hash_is_deterministic_chained_and_positional() {
+    let seeded = || PrefixCache::builder().blocks(1).seed(7).build().unwrap();
+    let (cache, twin) = (seeded(), seeded());
+    let start = cache.namespace("a").hash();
+    assert_eq!(start, twin.namespace("a").hash());
+    let first = cache.compute_block_hash(start, &[1, 2]);
+    assert_eq!(first, twin.compute_block_hash(start, &[1, 2]));
+    assert_ne!(first, cache.compute_block_hash(start, &[2, 1]));
+    assert_ne!(first, cache.compute_block_hash(first, &[1, 2]));
+    assert_ne!(
+        first,
+        cache.compute_block_hash(cache.namespace("b").hash(), &[1, 2])
+    );
+}
+
+#[test]
+fn hold_reports_the_chained_hash_of_its_prefix() {
+    with_caches(8, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let hold = publish(&cache, &namespace, &prompt(8));
+        let prompt = prompt(8);
+        let chain = prompt.chunks(2).fold(namespace.hash(), |hash, block| {
+            cache.compute_block_hash(hash, block)
+        });
+        assert_eq!(hold.hash(), chain);
+        assert_eq!(cache.lookup(&namespace, &[]).hash(), namespace.hash());
+    });
+}
+
+#[test]
+fn empty_cache_finds_nothing() {
+    with_caches(4, 2, |cache| {
+        let hold = cache.lookup(&cache.namespace("a"), &prompt(3));
+        assert_eq!((hold.tokens(), hold.len(), hold.blocks()), (0, 0, vec![]));
+        assert!(hold.is_empty());
+    });
+}
+
+#[test]
+fn full_partial_and_no_match() {
+    with_caches(20, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let table = publish(&cache, &namespace, &prompt(20)).blocks();
+        for blocks in 0..=20 {
+            let found = cache.lookup(&namespace, &prompt(blocks as u32));
+            assert_eq!(found.blocks(), table[..blocks]);
+            // The next block differs in its last token.
+            let mut other = prompt(blocks as u32);
+            other.extend([blocks as u32, 99]);
+            assert_eq!(cache.lookup(&namespace, &other).blocks(), table[..blocks]);
+            assert_eq!(cache.peek(&namespace, &other), 2 * blocks);
+        }
+        assert!(cache.lookup(&namespace, &[7, 7, 1, 1]).is_empty());
+    });
+}
+
+#[test]
+fn incomplete_blocks_are_never_cached() {
+    with_caches(4, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let hold = publish(&cache, &namespace, &[0, 0, 1]);
+        assert_eq!(hold.tokens(), 2);
+        assert_eq!(cache.peek(&namespace, &[0, 0, 1]), 2);
+        assert_eq!(cache.lookup(&namespace, &[0]).tokens(), 0);
+    });
+}
+
+#[test]
+fn empty_input_has_no_effect() {
+    with_caches(4, 2, |cache| {
+        let before = cache.stats();
+        let namespace = cache.namespace("a");
+        let mut hold = cache.lookup(&namespace, &[]);
+        assert!(hold.extend(&[], Vec::new()).unwrap().is_empty());
+        assert!(cache.allocate(0).unwrap().is_empty());
+        assert!(cache.evict(0).is_empty());
+        assert!(cache.evict_unused().is_empty());
+        assert_eq!(
+            (cache.stats().free, cache.stats().cached),
+            (before.free, before.cached)
+        );
+    });
+}
+
+#[test]
+fn same_prefix_twice_is_one_entry() {
+    with_caches(8, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let first = publish(&cache, &namespace, &prompt(4));
+        let mut empty = cache.lookup(&namespace, &[]);
+        let blocks = cache.allocate(4).unwrap();
+        let ids: Vec<BlockId> = blocks.iter().map(kvtrie::Block::id).collect();
+        let duplicates = empty.extend(&prompt(4), blocks).unwrap();
+        assert_eq!(
+            duplicates.iter().map(kvtrie::Block::id).collect::<Vec<_>>(),
+            ids
+        );
+        assert_eq!(empty.blocks(), first.blocks());
+        let stats = cache.stats();
+        assert_eq!((stats.published, stats.duplicates, stats.cached), (4, 4, 4));
+        drop(duplicates);
+        assert_accounted(&cache);
+    });
+}
+
+#[test]
+fn counts_rise_with_lookups_and_fall_with_releases() {
+    with_caches(2, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let first = publish(&cache, &namespace, &prompt(2));
+        let last = first.blocks()[1];
+        let mut holds = vec![first];
+        for count in 2..=5 {
+            holds.push(cache.lookup(&namespace, &prompt(2)));
+            assert_eq!(cache.inspect(last).unwrap().holds, count);
+        }
+        for count in (0..5).rev() {
+            holds.pop();
+            assert_eq!(cache.inspect(last).unwrap().holds, count);
+        }
+        // A hold is let go once, by its drop: there is no call that could go below zero.
+        assert_eq!(cache.stats().held, 0);
+        assert_eq!(cache.stats().cached, 2);
+    });
+}
+
+#[test]
+fn fork_counts_like_a_lookup() {
+    with_caches(2, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let hold = publish(&cache, &namespace, &prompt(1));
+        let forks = vec![hold.clone(); 3];
+        assert_eq!(hold.holds(), 4);
+        drop(hold);
+        assert!(cache.evict_unused().is_empty());
+        drop(forks);
+        assert_eq!(cache.evict_unused().len(), 1);
+    });
+}
+
+#[test]
+fn eviction_takes_unheld_blocks_alone_and_frees_them() {
+    with_caches(6, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let held = publish(&cache, &namespace, &prompt(2));
+        drop(publish(&cache, &namespace, &prompt(4)));
+        drop(publish(&cache, &namespace, &[9, 9, 8, 8]));
+        let mut left: Vec<_> = cache.evict_unused().iter().map(|gone| gone.block).collect();
+        left.sort();
+        assert_eq!(left.len(), 4);
+        assert!(held.blocks().iter().all(|block| !left.contains(block)));
+        assert_eq!(cache.peek(&namespace, &prompt(4)), 4);
+        assert_eq!(cache.stats().free, cache.capacity() - 2);
+        assert!(left.iter().all(|block| cache.inspect(*block).is_none()));
+    });
+}
+
+#[test]
+fn evict_takes_no_more_than_asked_and_tails_first() {
+    with_caches(6, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let table = publish(&cache, &namespace, &prompt(6)).blocks();
+        for left in (0..6).rev() {
+            let evicted = cache.evict(1);
+            assert_eq!(evicted.len(), 1);
+            assert_eq!(evicted[0].block, table[left]);
+            assert_eq!(cache.peek(&namespace, &prompt(6)), 2 * left);
+        }
+        assert!(cache.evict(1).is_empty());
+    });
+}
+
+#[test]
+fn allocate_is_all_or_nothing() {
+    let cache = cache(6, 2, 4);
+    let namespace = cache.namespace("a");
+    let held = publish(&cache, &namespace, &prompt(2));
+    drop(publish(&cache, &namespace, &[9, 9, 8, 8]));
+    let owned = cache.allocate(1).unwrap();
+    let refused = cache.allocate(4).unwrap_err();
+    assert_eq!(
+        (
+            refused.requested,
+            refused.free,
+            refused.reclaimable,
+            refused.held,
+            refused.owned
+        ),
+        (4, 1, 2, 2, 1)
+    );
+    assert!(refused.to_string().contains("4 blocks were asked for"));
+    assert_eq!(
+        cache.peek(&namespace, &[9, 9, 8, 8]),
+        4,
+        "nothing was evicted in vain"
+    );
+    assert_eq!(cache.allocate(3).unwrap().len(), 3);
+    assert!(cache.allocate(usize::MAX).is_err());
+    assert_eq!(cache.peek(&namespace, &prompt(2)), 4);
+    drop((held, owned));
+    assert_accounted(&cache);
+}
+
+#[test]
+fn allocation_reports_what_it_evicts() {
+    with_caches(3, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let hold = publish(&cache, &namespace, &prompt(3));
+        let (table, hash) = (hold.blocks(), hold.hash());
+        drop(hold);
+        let mut evicted = Vec::new();
+        let n = cache.stats().free + 1;
+        let blocks = cache.allocate_reporting(n, &mut evicted).unwrap();
+        assert_eq!(blocks.len(), n);
+        assert_eq!(evicted.len(), 1);
+        assert_eq!((evicted[0].block, evicted[0].hash), (table[2], hash));
+    });
+}
+
+#[test]
+fn wrong_blocks_come_back() {
+    with_caches(4, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let mut hold = publish(&cache, &namespace, &prompt(1));
+        let partial = hold
+            .extend(&[5, 5, 5], cache.allocate(2).unwrap())
+            .unwrap_err();
+        assert!(partial.is_partial_block() && !partial.is_wrong_block_count());
+        let blocks = partial.into_blocks();
+        assert_eq!(blocks.len(), 2);
+        let more = hold.extend(&[5, 5], blocks).unwrap_err();
+        assert!(more.is_wrong_block_count());
+        assert_eq!(
+            more.to_string(),
+            "the tokens fill 1 blocks, but 2 were given"
+        );
+        assert_eq!(more.into_blocks().len(), 2);
+        assert_eq!(hold.tokens(), 2);
+        assert_accounted(&cache);
+        assert_eq!(cache.stats().owned, 0);
+    });
+}
+
+#[test]
+#[should_panic(expected = "a block can only extend a hold of its own cache")]
+fn foreign_block_is_a_bug() {
+    let (ours, theirs) = (cache(1, 1, 1), cache(1, 1, 1));
+    let mut hold = ours.lookup(&ours.namespace("a"), &[]);
+    let _ = hold.extend(&[1], theirs.allocate(1).unwrap());
+}
+
+#[test]
+#[should_panic(expected = "a namespace can only be used with its own cache")]
+fn foreign_namespace_is_a_bug() {
+    let (ours, theirs) = (cache(1, 1, 1), cache(1, 1, 1));
+    let _ = ours.lookup(&theirs.namespace("a"), &[1]);
+}
+
+#[test]
+fn clear_empties_one_namespace() {
+    with_caches(6, 2, |cache| {
+        let (a, b) = (cache.namespace("a"), cache.namespace("b"));
+        let held = publish(&cache, &a, &prompt(2));
+        drop(publish(&cache, &a, &prompt(4)));
+        drop(publish(&cache, &b, &prompt(2)));
+        assert_eq!(cache.clear(&a).len(), 2);
+        assert_eq!(cache.peek(&a, &prompt(4)), 0);
+        assert_eq!(cache.peek(&cache.namespace("a"), &prompt(4)), 0);
+        assert_eq!(cache.peek(&b, &prompt(4)), 4);
+        assert_eq!(held.tokens(), 4, "a hold stays valid");
+        drop(held);
+        assert_eq!(cache.evict_unused().len(), 4);
+        drop(publish(&cache, &a, &prompt(1)));
+        assert_eq!(cache.peek(&a, &prompt(1)), 2);
+    });
+}
+
+#[test]
+fn clear_all_empties_every_namespace() {
+    with_caches(6, 2, |cache| {
+        let (a, b) = (cache.namespace("a"), cache.namespace("b"));
+        let mut held = publish(&cache, &a, &prompt(2));
+        drop(publish(&cache, &b, &prompt(2)));
+        assert_eq!(cache.clear_all().len(), 2);
+        assert_eq!(cache.peek(&a, &prompt(2)) + cache.peek(&b, &prompt(2)), 0);
+        // Whoever still holds a cleared prefix can go on; it is only not found.
+        held.extend(&[5, 5], cache.allocate(1).unwrap()).unwrap();
+        assert_eq!(held.tokens(), 6);
+        assert_eq!(cache.peek(&a, &[0, 0, 1, 1, 5, 5]), 0);
+        drop(held);
+        assert_eq!(cache.evict_unused().len(), 3);
+    });
+}
+
+#[test]
+fn namespaces_share_nothing() {
+    with_caches(8, 2, |cache| {
+        let keys = [
+            NamespaceKey::model("x"),
+            NamespaceKey::model("y"),
+            NamespaceKey::model("x").adapter("y"),
+            NamespaceKey::model("x").tenant("y"),
+        ];
+        for key in &keys {
+            let namespace = cache.namespace(key.clone());
+            assert_eq!(cache.peek(&namespace, &prompt(2)), 0);
+            drop(publish(&cache, &namespace, &prompt(2)));
+            assert_eq!(cache.peek(&cache.namespace(key.clone()), &prompt(2)), 4);
+        }
+        assert_eq!(cache.stats().cached, 8);
+    });
+}
+
+#[test]
+fn unused_namespaces_are_forgotten_and_used_ones_are_not() {
+    let cache = cache(2, 1, 1);
+    let used = cache.namespace("used");
+    drop(publish(&cache, &used, &[1]));
+    drop(used);
+    let held = cache.lookup(&cache.namespace("held"), &[]);
+    for salt in 0..10_000_u32 {
+        let _ = cache.namespace(NamespaceKey::model("m").tenant(salt.to_le_bytes()));
+    }
+    assert_eq!(cache.peek(&cache.namespace("used"), &[1]), 1);
+    let mut held = held;
+    held.extend(&[2], cache.allocate(1).unwrap()).unwrap();
+    assert_eq!(cache.peek(&cache.namespace("held"), &[2]), 1);
+}
+
+#[test]
+fn prefill_leaves_a_token_to_compute() {
+    with_caches(4, 2, |cache| {
+        let namespace = cache.namespace("a");
+        drop(publish(&cache, &namespace, &prompt(4)));
+        assert_eq!(cache.lookup(&namespace, &prompt(4)).tokens(), 8);
+        assert_eq!(cache.lookup_prefill(&namespace, &prompt(4)).tokens(), 6);
+        assert_eq!(cache.lookup_prefill(&namespace, &[0, 0, 1]).tokens(), 2);
+        assert_eq!(cache.lookup_prefill(&namespace, &[]).tokens(), 0);
+    });
+}
+
+#[test]
+fn high_priority_outlives_normal() {
+    let cache = cache(2, 1, 1);
+    let namespace = cache.namespace("a");
+    let mut system = cache.lookup(&namespace, &[]);
+    let block = cache.allocate(1).unwrap();
+    system.extend_with(&[1], block, Priority::High).unwrap();
+    drop(system);
+    for one_off in 10..12 {
+        drop(publish(&cache, &namespace, &[one_off]));
+    }
+    assert_eq!(
+        cache.peek(&namespace, &[1]),
+        1,
+        "a turn of the hand does not cool it"
+    );
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let build = |blocks, size, run| {
+        let builder = PrefixCache::builder().blocks(blocks).block_size(size);
+        builder.run_length(run).build().map(|_| ())
+    };
+    assert_eq!(build(0, 16, 16), Err(BuildError::Blocks(0)));
+    assert_eq!(
+        build(usize::MAX, 16, 16),
+        Err(BuildError::Blocks(usize::MAX))
+    );
+    assert_eq!(build(1, 0, 16), Err(BuildError::BlockSize(0)));
+    assert_eq!(
+        build(1, usize::MAX, 16),
+        Err(BuildError::BlockSize(usize::MAX))
+    );
+    assert_eq!(build(1, 16, 0), Err(BuildError::RunLength(0)));
+    assert_eq!(build(1, 16, 17), Err(BuildError::RunLength(17)));
+    assert_eq!(build(1, 16, 16), Ok(()));
+    assert!(
+        BuildError::RunLength(17)
+            .to_string()
+            .contains("1 to 16 blocks, not 17")
+    );
+}
+
+#[test]
+fn stats_count_tokens_and_places() {
+    with_caches(8, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let hold = publish(&cache, &namespace, &prompt(3));
+        let again = cache.lookup(&namespace, &prompt(4));
+        let owned = cache.allocate(2).unwrap();
+        let stats = cache.stats();
+        assert_eq!(
+            (stats.lookups, stats.requested_tokens, stats.hit_tokens),
+            (2, 14, 6)
+        );
+        assert_eq!((stats.owned, stats.cached, stats.held), (2, 3, 3));
+        assert_eq!(stats.free, stats.capacity - 5);
+        assert!(stats.node_bytes > 0 && stats.table_bytes > 0);
+        drop((hold, again, owned));
+        assert_eq!(cache.stats().held, 0);
+        cache.evict_unused();
+        assert_eq!((cache.stats().evicted, cache.stats().node_bytes), (3, 0));
+    });
+}
+
+#[test]
+fn sequence_lives_a_request() {
+    with_caches(40, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let mut request = cache.sequence(&namespace, &[1, 2, 3]);
+        assert_eq!((request.cached_tokens(), request.missing_blocks()), (0, 2));
+        request.add_blocks(cache.allocate(2).unwrap());
+        assert!(!request.needs_block());
+        request.advance(3);
+        for token in 4..=64 {
+            request.push(token);
+            if request.needs_block() {
+                request.add_blocks(cache.allocate(1).unwrap());
+            }
+            assert_eq!(request.uncomputed(), [token]);
+            request.advance(1);
+        }
+        assert_eq!(
+            request.published_tokens(),
+            64,
+            "runs are published as they fill"
+        );
+        assert_eq!(request.tokens().len(), 64);
+        let table = request.block_table().to_vec();
+        request.finish();
+        let next = cache.sequence(&namespace, &(1..=65).collect::<Vec<_>>());
+        assert_eq!(next.cached_tokens(), 64);
+        assert_eq!(next.block_table(), table);
+        assert_eq!(next.uncomputed(), [65]);
+    });
+}
+
+#[test]
+fn forked_sequences_share_whole_blocks() {
+    with_caches(8, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let mut request = cache.sequence(&namespace, &[1, 2, 3]);
+        request.add_blocks(cache.allocate(2).unwrap());
+        request.advance(3);
+        let mut fork = request.fork();
+        assert_eq!(fork.block_table(), &request.block_table()[..1]);
+        assert_eq!(fork.uncomputed(), [3]);
+        fork.add_blocks(cache.allocate(fork.missing_blocks()).unwrap());
+        fork.advance(1);
+        request.push(4);
+        request.advance(1);
+        fork.push(5);
+        fork.advance(1);
+        request.finish();
+        fork.finish();
+        assert_eq!(cache.peek(&namespace, &[1, 2, 3, 4]), 4);
+        assert_eq!(cache.peek(&namespace, &[1, 2, 3, 5]), 4);
+        assert_accounted(&cache);
+    });
+}
+
+#[test]
+fn sequences_adopt_or_keep_their_duplicates() {
+    with_caches(12, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let start = || {
+            let mut request = cache.sequence(&namespace, &[1, 1, 2, 2, 3]);
+            request.add_blocks(cache.allocate(3).unwrap());
+            request.advance(5);
+            request
+        };
+        let (mut first, mut adopts, keeps) = (start(), start(), start());
+        let mut keeps = keeps.append_only();
+        let own_table = keeps.block_table().to_vec();
+        first.publish();
+        adopts.publish();
+        keeps.publish();
+        assert_eq!(adopts.block_table()[..2], first.block_table()[..2]);
+        assert_eq!(keeps.block_table(), own_table);
+        // Two tails, and the two duplicates that `keeps` still reads.
+        assert_eq!(cache.stats().owned, 3 + 2);
+        drop((first, adopts, keeps));
+        assert_eq!(cache.stats().owned, 0);
+        assert_accounted(&cache);
+    });
+}

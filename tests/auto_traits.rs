@@ -1,0 +1,30 @@
+//! Which threads may have what: everything may be shared and sent.
+
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use kvtrie::{
+    Block, BlockHash, BlockId, BuildError, Builder, Evicted, ExtendError, Hold, Namespace,
+    NamespaceKey, OutOfBlocks, PrefixCache, Priority, Sequence, Stats, Usage,
+};
+
+fn anywhere<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
+
+#[test]
+fn everything_may_be_shared_and_sent() {
+    anywhere::<PrefixCache>();
+    anywhere::<Hold>();
+    anywhere::<Block>();
+    anywhere::<Sequence>();
+    anywhere::<Namespace>();
+    anywhere::<NamespaceKey>();
+    anywhere::<BlockId>();
+    anywhere::<BlockHash>();
+    anywhere::<Builder>();
+    anywhere::<Stats>();
+    anywhere::<Usage>();
+    anywhere::<Evicted>();
+    anywhere::<BuildError>();
+    anywhere::<ExtendError>();
+    anywhere::<OutOfBlocks>();
+    anywhere::<Priority>();
+}
