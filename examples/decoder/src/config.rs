@@ -37,11 +37,11 @@ impl Config {
     /// The small model that runs when no folder is given: bytes in, bytes out.
     pub fn small() -> Self {
         Self {
-            hidden: 256,
-            intermediate: 704,
+            hidden: 128,
+            intermediate: 352,
             layers: 4,
-            heads: 8,
-            kv_heads: 4,
+            heads: 4,
+            kv_heads: 2,
             head_dim: 32,
             vocab: 256,
             max_positions: 8192,
