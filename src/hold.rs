@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::hash::BlockHash;
 use crate::pool::{Block, BlockId};
-use crate::shared::SharedPtr;
+use crate::shared::{Shared, SharedPtr};
 use crate::trie::Reached;
 use crate::trie::guard::pin;
 use crate::trie::node::NodeRef;
@@ -54,8 +54,7 @@ impl Hold {
     /// How many tokens the prefix has: a multiple of the block size.
     #[must_use]
     pub fn tokens(&self) -> usize {
-        // SAFETY: this hold keeps the cache.
-        self.end.depth * unsafe { self.shared.get() }.trie.block_size
+        self.end.depth * self.shared().trie.block_size
     }
 
     /// How many blocks the prefix has.
@@ -99,9 +98,7 @@ impl Hold {
     /// The chained hash of the prefix.
     #[must_use]
     pub fn hash(&self) -> BlockHash {
-        // SAFETY: this hold keeps the cache.
-        let trie = &unsafe { self.shared.get() }.trie;
-        trie.hash(self.end.at, &pin())
+        self.shared().trie.hash(self.end.at, &pin())
     }
 
     /// How many holds end where this one does, this one included: a look at a moving number, for
@@ -155,8 +152,7 @@ impl Hold {
         blocks: Vec<Block>,
         priority: Priority,
     ) -> Result<Vec<Block>, ExtendError> {
-        // SAFETY: this hold keeps the cache.
-        let trie = &unsafe { self.shared.get() }.trie;
+        let trie = &self.shared().trie;
         assert!(
             blocks.iter().all(|block| block.shared() == self.shared),
             "a block can only extend a hold of its own cache"
@@ -179,6 +175,12 @@ impl Hold {
             }
         };
         Err(ExtendError { kind, blocks })
+    }
+
+    /// What the hold's cache shares.
+    pub(crate) fn shared(&self) -> &Shared {
+        // SAFETY: this hold keeps the cache.
+        unsafe { self.shared.get() }
     }
 
     fn state(&self) -> &State {

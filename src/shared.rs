@@ -20,6 +20,7 @@ use std::sync::PoisonError;
 use crossbeam_utils::CachePadded;
 
 use crate::namespace::Registry;
+use crate::pinned::Budget;
 use crate::pool::{BlockId, Pool};
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard};
@@ -38,6 +39,8 @@ pub struct Shared {
     pub pool: Pool,
     /// The namespaces.
     registry: Mutex<Registry>,
+    /// How much may be pinned.
+    pub budget: Budget,
     /// The number of this cache, which no other cache of this process has.
     pub number: u64,
     /// The cache and the blocks that callers own; of a closed cache, the holds.
@@ -61,11 +64,12 @@ const _: () = {
 
 impl SharedPtr {
     /// Moves a new cache's parts to where they will be shared, with one reference.
-    pub fn new(trie: Trie, pool: Pool, registry: Registry, number: u64) -> Self {
+    pub fn new(trie: Trie, budget: Budget, number: u64) -> Self {
         let shared = Box::new(Shared {
+            pool: Pool::new(trie.clock.capacity()),
             trie,
-            pool,
-            registry: Mutex::new(registry),
+            registry: Mutex::new(Registry::new(number)),
+            budget,
             number,
             refs: CachePadded::new(AtomicUsize::new(1)),
         });

@@ -28,6 +28,8 @@ pub struct Stats {
     pub cached: usize,
     /// Of the cached ones, those that a hold keeps. The others can be reclaimed.
     pub held: usize,
+    /// Blocks that count against the pin budget.
+    pub pinned: usize,
     /// Lookups so far.
     pub lookups: u64,
     /// Tokens of all the prompts looked up.
@@ -64,6 +66,9 @@ struct Stripe {
     /// Modulo 2^64: a thread may unlink what another has linked.
     node_bytes: Tally,
 }
+
+/// One of the counts.
+type Field = fn(&Stripe) -> &Tally;
 
 /// The counters of one cache.
 #[derive(Debug)]
@@ -137,14 +142,14 @@ impl Counters {
         stats.cached = self.cached();
     }
 
-    fn sum(&self, field: impl Fn(&Stripe) -> &Tally) -> u64 {
+    fn sum(&self, field: Field) -> u64 {
         let values = self.0.iter().map(|stripe| field(stripe).load(TALLY));
         values.fold(0, u64::wrapping_add)
     }
 
     /// Adds to counts of this thread's stripe.
     #[inline]
-    fn add<const N: usize>(&self, counts: [(fn(&Stripe) -> &Tally, usize); N]) {
+    fn add<const N: usize>(&self, counts: [(Field, usize); N]) {
         // A thread that is tearing its locals down counts with the others.
         let stripe = MINE.try_with(|mine| mine.0).unwrap_or(SHARED);
         for (field, n) in counts {

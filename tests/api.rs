@@ -184,6 +184,23 @@ fn evict_takes_no_more_than_asked_and_tails_first() {
 }
 
 #[test]
+fn the_hand_climbs_one_chain_rather_than_trimming_all() {
+    for run_length in [1, 3, 16] {
+        let cache = cache(40, 2, run_length);
+        let namespace = cache.namespace("a");
+        let chain = |of: u32| -> Vec<u32> { prompt(8).iter().map(|token| token + of).collect() };
+        for of in [100, 200, 300, 400, 500] {
+            drop(publish(&cache, &namespace, &chain(of)));
+        }
+        // In two pieces: the second call goes on where the first one had enough.
+        assert_eq!(cache.evict(3).len() + cache.evict(5).len(), 8);
+        let mut left = [100, 200, 300, 400, 500].map(|of| cache.peek(&namespace, &chain(of)));
+        left.sort();
+        assert_eq!(left, [0, 16, 16, 16, 16], "one chain went, four are whole");
+    }
+}
+
+#[test]
 fn allocate_is_all_or_nothing() {
     let cache = cache(6, 2, 4);
     let namespace = cache.namespace("a");
@@ -498,4 +515,32 @@ fn sequences_adopt_or_keep_their_duplicates() {
         assert_eq!(cache.stats().owned, 0);
         assert_accounted(&cache);
     });
+}
+
+#[test]
+fn pins_stay_within_their_budget() {
+    let cache = PrefixCache::builder()
+        .blocks(8)
+        .block_size(2)
+        .build()
+        .unwrap();
+    let namespace = cache.namespace("a");
+    let hold = publish(&cache, &namespace, &prompt(3));
+    let pinned = cache.pin(&hold).unwrap();
+    assert_eq!(pinned.hold().blocks(), hold.blocks());
+    let refused = cache.pin(&hold).unwrap_err();
+    assert_eq!(
+        (refused.requested, refused.pinned, refused.budget),
+        (3, 3, 4)
+    );
+    assert_eq!(
+        refused.to_string(),
+        "3 blocks cannot be pinned: 3 of at most 4 are"
+    );
+    drop(hold);
+    assert!(cache.evict_unused().is_empty());
+    assert_eq!(cache.stats().pinned, 3);
+    drop(pinned);
+    assert_eq!(cache.stats().pinned, 0);
+    assert_eq!(cache.evict_unused().len(), 3);
 }

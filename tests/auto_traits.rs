@@ -4,7 +4,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use kvtrie::{
     Block, BlockHash, BlockId, BuildError, Builder, Evicted, ExtendError, Hold, Namespace,
-    NamespaceKey, OutOfBlocks, PrefixCache, Priority, Sequence, Stats, Usage,
+    NamespaceKey, OutOfBlocks, OverBudget, Pinned, PrefixCache, Priority, Sequence, Stats, Usage,
 };
 
 fn anywhere<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
@@ -26,5 +26,7 @@ fn everything_may_be_shared_and_sent() {
     anywhere::<BuildError>();
     anywhere::<ExtendError>();
     anywhere::<OutOfBlocks>();
+    anywhere::<OverBudget>();
+    anywhere::<Pinned>();
     anywhere::<Priority>();
 }

@@ -4,6 +4,7 @@
 //! clock evicts, only what it may: reported blocks are taken out of the oracle after checking that
 //! they were there, unheld, and that nothing cached followed them.
 
+#[expect(dead_code, reason = "others use the rest")]
 mod common;
 
 use std::collections::{HashMap, HashSet};
@@ -149,6 +150,17 @@ impl Case {
         }
     }
 
+    /// Tokens for `blocks` more blocks, of two kinds.
+    fn continuation(&mut self, blocks: usize) -> Vec<u32> {
+        let size = self.cache.block_size();
+        let mut tokens = Vec::new();
+        for _ in 0..blocks {
+            let token = self.rng.u32(0..2);
+            tokens.extend(std::iter::repeat_n(token, size));
+        }
+        tokens
+    }
+
     fn extend(&mut self) {
         if self.holds.is_empty() || self.owned.is_empty() {
             return;
@@ -159,11 +171,7 @@ impl Case {
         let blocks = self.owned.split_off(self.owned.len() - n);
         let ids: Vec<_> = blocks.iter().map(Block::id).collect();
         let size = self.cache.block_size();
-        let mut tokens = Vec::new();
-        for _ in 0..n {
-            let token = self.rng.u32(0..2);
-            tokens.extend(std::iter::repeat_n(token, size));
-        }
+        let tokens = self.continuation(n);
         if self.rng.u8(0..8) == 0 {
             let wrong = held
                 .hold

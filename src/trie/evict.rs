@@ -72,6 +72,12 @@ impl Trie {
             wanted,
             taken: &mut taken,
         };
+        if wanted == 0 {
+            return;
+        }
+        if let Some(id) = self.clock.half_taken() {
+            self.visit(id, &mut hunt, &mut guard);
+        }
         for (turns, prey) in [(LEVELS, Prey::Cold), (1, Prey::Unheld)] {
             let mut sweep = self.clock.sweep(turns, &self.counters);
             hunt.prey = prey;
@@ -180,10 +186,12 @@ impl Trie {
         if node.parent().is_none() || !is_tail(at, guard) {
             return false;
         }
-        if hunt.wanted > 0 && state(at, guard).claim(hunt.prey.takes_warm()) == Claim::Claimed {
+        if hunt.wanted == 0 {
+            self.clock.leave_half_taken(node.ids()[at.offset()]);
+        } else if state(at, guard).claim(hunt.prey.takes_warm()) == Claim::Claimed {
             return true;
         }
-        if state(at, guard).look().children() == 0 {
+        if !state(at, guard).is_parent() {
             self.clock.list(node.ids()[at.offset()]);
         }
         false

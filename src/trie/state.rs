@@ -31,11 +31,16 @@
 //! Whatever a holder read of the block, and whatever an evictor did to its children, happens
 //! before the block's id is given to anybody else.
 //!
+//! One goes from [`is_parent`] to [`drop_child`]: *bare*. A block can be evicted once the rest of its
+//! run has left and its last child has. Where two threads take away one each, both then change this
+//! word, and the second to do so knows that it is the second.
+//!
 //! [`pin`]: State::pin
 //! [`fork`]: State::fork
 //! [`unpin`]: State::unpin
 //! [`hand_over`]: State::hand_over
 //! [`drop_child`]: State::drop_child
+//! [`is_parent`]: State::is_parent
 //! [`cool`]: State::cool
 //! [`claim`]: State::claim
 //! [`close`]: State::close
@@ -183,12 +188,23 @@ impl State {
     /// Uncounts a child whose node has been unlinked.
     pub fn drop_child(&self) {
         // Release (orphan): the unlinking happens before this block is claimed in its turn.
-        let before = self.0.fetch_sub(CHILD, Ordering::Release);
+        // Acquire (bare): if that was the last child, the caller sees whether the block has become
+        // the last of its run.
+        let before = self.0.fetch_sub(CHILD, Ordering::AcqRel);
         debug_assert_ne!(
             before >> CHILD_SHIFT & COUNT,
             0,
             "a child is uncounted once"
         );
+    }
+
+    /// Whether a node hangs off this block, to a caller that has claimed the block behind it. If so,
+    /// whoever uncounts the last child knows of that claim.
+    #[must_use]
+    pub fn is_parent(&self) -> bool {
+        // Release (bare): a read-modify-write, so that it comes either after the last `drop_child`,
+        // which it then sees, or before it, which then sees the caller's claim.
+        self.look().children() > 0 && Seen(self.0.fetch_or(0, Ordering::Release)).children() > 0
     }
 
     /// Claims an unheld block: a cold one, or any if `warm_too`. At most one caller ever wins.

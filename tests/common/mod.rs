@@ -1,5 +1,4 @@
 //! What several integration tests share.
-#![expect(dead_code, reason = "each test file uses its own part of this")]
 
 use kvtrie::{Hold, Namespace, PrefixCache};
 

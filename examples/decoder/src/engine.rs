@@ -164,9 +164,16 @@ impl Client<'_> {
     ///
     /// # Errors
     ///
-    /// It could never run (see [`Engine::check`]); nothing is submitted then.
+    /// It could never run (see [`Engine::check`]), or has a token that the model does not know;
+    /// nothing is submitted then.
     pub fn submit(&self, request: Request) -> Result<(), BadInput> {
         self.engine.check(request.prompt.len(), request.answer)?;
+        let vocab = self.engine.model.config().vocab;
+        if let Some(token) = (request.prompt.iter()).find(|&&token| token as usize >= vocab) {
+            return Err(BadInput::new(format!(
+                "a prompt has the token {token}, but the model knows {vocab}"
+            )));
+        }
         self.queue.submit(request);
         Ok(())
     }

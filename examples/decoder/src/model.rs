@@ -69,9 +69,9 @@ impl Model {
     fn assemble(config: Config, weights: &Weights) -> Result<Self> {
         let embedding = weights.tensor("model.embed_tokens.weight");
         let head = if config.tied {
-            transposed(&[embedding.clone()])?
+            embedding.clone()
         } else {
-            transposed(&[weights.tensor("lm_head.weight")])?
+            weights.tensor("lm_head.weight")
         };
         let layers = (0..config.layers).map(|layer| Layer::assemble(layer, weights));
         let (cos, sin) = rotations(&config)?;
@@ -79,7 +79,7 @@ impl Model {
             embedding,
             layers: layers.collect::<Result<_>>()?,
             norm: weights.tensor("model.norm.weight"),
-            head,
+            head: transposed(&[head])?,
             cos,
             sin,
             config,

@@ -187,3 +187,38 @@ impl Queue {
         self.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! The rules of giving way, without threads.
+
+    use super::*;
+
+    fn ticket(arrival: u64) -> Ticket {
+        Ticket { arrival, sample: 0 }
+    }
+
+    #[test]
+    fn a_starving_request_makes_younger_ones_give_way() {
+        let mut state = State::default();
+        assert!(state.refuse(ticket(2)));
+        assert_eq!(state.turn(ticket(3), None), Turn::Yield);
+        assert_eq!(state.turn(ticket(1), None), Turn::Try(0));
+        assert!(state.refuse(ticket(1)), "an older one takes its place");
+        assert_eq!(state.turn(ticket(2), Some(0)), Turn::Yield);
+    }
+
+    #[test]
+    fn a_starving_request_sleeps_only_while_nothing_happens() {
+        let mut state = State::default();
+        assert!(state.refuse(ticket(2)), "the first refusal is news");
+        assert!(!state.refuse(ticket(2)), "the second is not");
+        assert_eq!(state.turn(ticket(2), Some(0)), Turn::Wait);
+        assert!(
+            state.refuse(ticket(3)),
+            "a younger one has given blocks back"
+        );
+        state.events += 1;
+        assert_eq!(state.turn(ticket(2), Some(0)), Turn::Try(1));
+    }
+}

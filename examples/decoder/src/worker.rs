@@ -264,3 +264,37 @@ impl Drop for Worker<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! A thread that ends badly.
+
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::{Arc, mpsc::channel},
+    };
+
+    use super::*;
+    use crate::{Config, Limits, Model, Sharing, Weights};
+
+    #[test]
+    fn a_panic_is_told_to_the_client() {
+        let config = Config::small();
+        let weights = Weights::random(&config, 1);
+        let limits = Limits {
+            blocks: 1,
+            block_size: 1,
+            sharing: Sharing::Nothing,
+        };
+        let engine = Engine::new(Arc::new(Model::new(config, &weights)), limits).unwrap();
+        let queue = Queue::default();
+        let (sender, answers) = channel();
+        let worker = Worker::new(&engine, &queue, sender);
+        let broken = catch_unwind(AssertUnwindSafe(move || {
+            let _worker = worker;
+            panic!("as a decode thread might");
+        }));
+        assert!(broken.is_err());
+        assert!(matches!(answers.recv(), Ok(Err(Lost))));
+    }
+}

@@ -140,7 +140,7 @@ fn a_pool_for_one_request_serves_them_all() {
                 },
                 &plain,
             );
-            if sharing != Sharing::Nothing {
+            if sharing == Sharing::Canonical {
                 assert!(served.summary.stats.evicted > 0);
             }
         }

@@ -1,0 +1,94 @@
+//! Runs every contender with every number of threads, in turns.
+
+use kvtrie_gauge::options::Options;
+use kvtrie_gauge::race::Spread;
+use kvtrie_workload::Latencies;
+
+use crate::mix::Mix;
+use crate::mixes::Work;
+
+/// Turns that every contender gets with every number of threads.
+const ROUNDS: usize = 5;
+/// Seconds of one turn.
+const TURN: f64 = 0.06;
+
+/// A contender with a name, ready to work.
+pub type Entry<'a> = (&'static str, Box<dyn Work + 'a>);
+
+/// All that was measured of one mix.
+pub struct Results {
+    /// What the work was.
+    pub mix: Mix,
+    /// How many threads there were, in order.
+    pub threads: Vec<usize>,
+    /// Each contender's figures.
+    pub contenders: Vec<Figures>,
+}
+
+impl Results {
+    /// Where a number of threads is, if it was run.
+    pub fn place(&self, threads: usize) -> Option<usize> {
+        self.threads.iter().position(|&count| count == threads)
+    }
+}
+
+/// What was measured of one contender, for each number of threads.
+pub struct Figures {
+    /// The contender's name.
+    pub name: &'static str,
+    /// Operations a second, for each round.
+    pub throughput: Vec<Vec<f64>>,
+    /// How long one operation took.
+    pub latency: Vec<Latencies>,
+}
+
+impl Figures {
+    /// Operations a second, usually, with the number of threads at that place.
+    pub fn operations(&self, place: usize) -> f64 {
+        Spread::of(self.throughput[place].clone()).median
+    }
+
+    /// How many times the throughput at one place is that at another, round by round.
+    pub fn speedup(&self, place: usize, over: usize) -> Spread {
+        let pairs = self.throughput[place].iter().zip(&self.throughput[over]);
+        Spread::of(pairs.map(|(more, less)| more / less).collect())
+    }
+}
+
+/// Measures throughput in rounds, so that a drifting machine wrongs nobody, then latency; checks
+/// every cache before and after.
+pub fn measure(mix: Mix, entries: Vec<Entry<'_>>, threads: &[usize], options: &Options) -> Results {
+    let mut contenders: Vec<Figures> = entries
+        .iter()
+        .map(|(name, _)| Figures {
+            name,
+            throughput: vec![Vec::new(); threads.len()],
+            latency: Vec::new(),
+        })
+        .collect();
+    // A first run that does not count brings every cache into its usual state.
+    for (_, work) in &entries {
+        work.throughput(threads[0], options.time(2.0 * TURN));
+        work.check();
+    }
+    for _ in 0..options.size(ROUNDS, 1) {
+        for (place, &count) in threads.iter().enumerate() {
+            for ((_, work), figures) in entries.iter().zip(&mut contenders) {
+                figures.throughput[place].push(work.throughput(count, options.time(TURN)));
+            }
+        }
+    }
+    for &count in threads {
+        for ((_, work), figures) in entries.iter().zip(&mut contenders) {
+            figures
+                .latency
+                .push(work.latency(count, options.time(ROUNDS as f64 * TURN)));
+        }
+    }
+    entries.iter().for_each(|(_, work)| work.check());
+    Results {
+        mix,
+        threads: threads.to_vec(),
+        contenders,
+    }
+}

@@ -1,0 +1,138 @@
+//! Tables, plots and goals of the contended runs.
+
+use kvtrie_gauge::options::Options;
+use kvtrie_gauge::plot::{Chart, draw};
+use kvtrie_gauge::report::{print_goals, print_table};
+use kvtrie_gauge::storm::QUANTILES;
+use kvtrie_workload::Latencies;
+
+use crate::goals;
+use crate::measure::{Figures, Results};
+
+/// Operations that must lie above a quantile before it is worth printing.
+const LEAST_ABOVE: f64 = 10.0;
+/// Prints everything, draws it and compares it with the goals.
+pub fn everything(results: &[Results], cores: usize, options: &Options) {
+    for result in results {
+        print_throughput(result);
+        print_latency(result);
+    }
+    if let Some(folder) = &options.report {
+        let scaling: Vec<Chart> = results.iter().map(scaling).collect();
+        draw(&folder.join("scaling.svg"), &scaling).expect("the plot can be written");
+        let tails: Vec<Chart> = results.iter().map(|result| tails(result, cores)).collect();
+        draw(&folder.join("tails.svg"), &tails).expect("the plot can be written");
+    }
+    print_goals(&goals::all(results, cores), options.report.as_deref());
+}
+
+fn print_throughput(
+    Results {
+        mix,
+        threads,
+        contenders,
+    }: &Results,
+) {
+    let row = |figures: &Figures| {
+        let operations =
+            (0..threads.len()).map(|place| format!("{:.3}", figures.operations(place) / 1e6));
+        [figures.name.to_owned()]
+            .into_iter()
+            .chain(operations)
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = contenders.iter().map(row).collect();
+    let columns: Vec<String> = threads
+        .iter()
+        .map(|count| format!("{count} threads"))
+        .collect();
+    let columns: Vec<&str> = ["million a second"]
+        .into_iter()
+        .chain(columns.iter().map(String::as_str))
+        .collect();
+    print_table(&format!("Throughput: {}", mix.title()), &columns, &rows);
+}
+
+fn print_latency(
+    Results {
+        mix,
+        threads,
+        contenders,
+    }: &Results,
+) {
+    let mut rows = Vec::new();
+    for (place, count) in threads.iter().enumerate() {
+        for figures in contenders {
+            let latency = &figures.latency[place];
+            let mut row = vec![format!("{}, {count} threads", figures.name)];
+            row.extend(QUANTILES.iter().map(|&(_, share)| {
+                microseconds(latency, share)
+                    .map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+            }));
+            rows.push(row);
+        }
+    }
+    let columns: Vec<&str> = ["us"]
+        .into_iter()
+        .chain(QUANTILES.iter().map(|&(name, _)| name))
+        .collect();
+    print_table(&format!("Latency: {}", mix.title()), &columns, &rows);
+}
+
+/// A quantile in microseconds, if enough operations lie above it.
+pub fn microseconds(latency: &Latencies, share: f64) -> Option<f64> {
+    let above = latency.count() as f64 * (1.0 - share);
+    (above >= LEAST_ABOVE).then(|| latency.quantile(share).as_secs_f64() * 1e6)
+}
+
+/// Throughput against threads.
+fn scaling(
+    Results {
+        mix,
+        threads,
+        contenders,
+    }: &Results,
+) -> Chart {
+    let line = |figures: &Figures| {
+        let values = (0..threads.len())
+            .map(|place| figures.operations(place) / 1e6)
+            .collect();
+        (figures.name.to_owned(), values)
+    };
+    Chart {
+        title: mix.title().to_owned(),
+        x: "threads".to_owned(),
+        y: "million operations a second".to_owned(),
+        places: threads.iter().map(usize::to_string).collect(),
+        logarithmic: false,
+        lines: contenders.iter().map(line).collect(),
+    }
+}
+
+/// Latency against quantile, with more threads than cores.
+fn tails(
+    Results {
+        mix,
+        threads,
+        contenders,
+    }: &Results,
+    cores: usize,
+) -> Chart {
+    let crowd = goals::crowd(threads, cores);
+    let line = |figures: &Figures| {
+        let latency = &figures.latency[crowd];
+        let values = QUANTILES
+            .iter()
+            .map_while(|&(_, share)| microseconds(latency, share))
+            .collect();
+        (figures.name.to_owned(), values)
+    };
+    Chart {
+        title: format!("{}, {} threads", mix.title(), threads[crowd]),
+        x: "quantile".to_owned(),
+        y: "microseconds".to_owned(),
+        places: QUANTILES.iter().map(|&(name, _)| name.to_owned()).collect(),
+        logarithmic: true,
+        lines: contenders.iter().map(line).collect(),
+    }
+}

@@ -1,0 +1,49 @@
+//! Options that every benchmark takes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options that every benchmark takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Run everything once, as briefly as possible, to see that it works
+    #[arg(long)]
+    pub test: bool,
+    /// Measure this many times longer than usual
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
+    pub scale: f64,
+    /// Folder for plots and for the rows of the goal table
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Passed by `cargo bench`; changes nothing
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    /// How long to measure what usually takes `seconds`.
+    #[must_use]
+    pub fn time(&self, seconds: f64) -> Duration {
+        let seconds = if self.test {
+            0.001
+        } else {
+            seconds * self.scale
+        };
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// How large to make something that is `full` in a real measurement and may be `small` when
+    /// all that matters is that the code runs.
+    #[must_use]
+    pub fn size(&self, full: usize, small: usize) -> usize {
+        if self.test { small } else { full }
+    }
+}
+
+/// A factor above zero.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor > 0.0 && factor <= 1000.0 => Ok(factor),
+        _ => Err("a number above 0 and up to 1000 is expected".to_owned()),
+    }
+}
