@@ -4,6 +4,7 @@ use std::{
     error::Error,
     fs::{self, File},
     path::Path,
+    time::Duration,
 };
 
 use plotters::prelude::*;
@@ -70,6 +71,7 @@ fn draw_prefill(panel: &Panel<'_>, runs: &[(&str, &Summary)]) -> Drawn {
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
         .x_label_formatter(&|segment| match segment {
             SegmentValue::CenterOf(run) => runs[*run].0.to_owned(),
             SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
@@ -101,12 +103,12 @@ fn draw_waiting(panel: &Panel<'_>, runs: &[(&str, &Summary)]) -> Drawn {
         .configure_mesh()
         .x_desc("milliseconds after submission")
         .y_desc("% of requests")
+        .x_label_formatter(&|milliseconds| format!("{milliseconds:.0}"))
+        .y_label_formatter(&|percent| format!("{percent:.0}"))
+        .light_line_style(TRANSPARENT)
         .draw()?;
     for ((name, run), colour) in runs.iter().zip(COLOURS) {
-        let waits = run.to_first_token.sorted();
-        let share = |rank: usize| 100.0 * (rank + 1) as f64 / waits.len() as f64;
-        let curve =
-            (waits.iter().enumerate()).map(|(rank, wait)| (wait.as_secs_f64() * 1e3, share(rank)));
+        let curve = steps(run.to_first_token.sorted());
         chart
             .draw_series(LineSeries::new(curve, colour.stroke_width(2)))?
             .label(*name)
@@ -119,4 +121,17 @@ fn draw_waiting(panel: &Panel<'_>, runs: &[(&str, &Summary)]) -> Drawn {
         .border_style(BLACK.mix(0.3))
         .draw()?;
     Ok(())
+}
+
+/// A step up for each request: milliseconds, and the percentage that waited no longer.
+fn steps(waits: &[Duration]) -> Vec<(f64, f64)> {
+    let percent = |count: usize| 100.0 * count as f64 / waits.len() as f64;
+    let step = |(count, wait): (usize, &Duration)| {
+        let milliseconds = wait.as_secs_f64() * 1e3;
+        [
+            (milliseconds, percent(count)),
+            (milliseconds, percent(count + 1)),
+        ]
+    };
+    waits.iter().enumerate().flat_map(step).collect()
 }

@@ -83,16 +83,24 @@ impl Engine {
         &self.cache
     }
 
-    /// Says whether a prompt of that many tokens, with its answer, can ever run.
+    /// Says whether a prompt of `prompt` tokens can ever be given `samples` answers of `answer`
+    /// tokens.
     ///
     /// # Errors
     ///
-    /// It is empty, or longer than the model or the whole pool.
-    pub fn check(&self, prompt: usize, answer: usize) -> Result<(), BadInput> {
-        if prompt == 0 || answer == 0 {
+    /// One of the three is 0, the prompt with an answer is longer than the model or the whole pool
+    /// can hold, or there are fewer tokens to start an answer with than answers.
+    pub fn check(&self, prompt: usize, answer: usize, samples: usize) -> Result<(), BadInput> {
+        if prompt.min(answer).min(samples) == 0 {
             return Err(BadInput::new(
-                "a prompt and its answer have at least one token each",
+                "a prompt has at least one token, and at least one answer of one token",
             ));
+        }
+        let vocab = self.model.config().vocab;
+        if samples > vocab {
+            return Err(BadInput::new(format!(
+                "{samples} answers start with as many different tokens, but the model knows {vocab}"
+            )));
         }
         let positions = self.model.config().max_positions;
         if prompt + answer > positions {
@@ -167,7 +175,7 @@ impl Client<'_> {
     /// It could never run (see [`Engine::check`]), or has a token that the model does not know;
     /// nothing is submitted then.
     pub fn submit(&self, request: Request) -> Result<(), BadInput> {
-        self.engine.check(request.prompt.len(), request.answer)?;
+        (self.engine).check(request.prompt.len(), request.answer, request.samples)?;
         let vocab = self.engine.model.config().vocab;
         if let Some(token) = (request.prompt.iter()).find(|&&token| token as usize >= vocab) {
             return Err(BadInput::new(format!(

@@ -12,6 +12,7 @@
 //! | `model`, `attention`, `pool` | the arithmetic: a step of rows, attention through block tables, the paged pool |
 //! | `table`, `meter` | a request's blocks, through kvtrie or without a cache, and what kvtrie's calls cost |
 //! | `job`, `queue`, `worker`, `engine` | continuous batching: who runs, who waits, who gives way |
+//! | `bad_input` | what a user can get wrong, as one sentence |
 //! | `workload`, `summary`, `report`, `chart` | chats to serve, the figures they yield, the table and the chart |
 //!
 //! [kvtrie]: kvtrie

@@ -63,7 +63,7 @@ fn run(
         sharing,
     };
     let engine = Engine::new(Arc::clone(model), limits)?;
-    engine.check(chats.longest_prompt(), options.answer)?;
+    engine.check(chats.longest_prompt(), options.answer, options.samples)?;
     eprintln!("{name}: {} requests ...", chats.requests());
     let start = Instant::now();
     let served = engine.serve(options.threads, |client| chats.hold(client));

@@ -7,7 +7,7 @@ use crate::Summary;
 /// One line of the table: what it is, and how to read it off a summary.
 type Line = (&'static str, fn(&Summary) -> String);
 
-const LINES: [Line; 14] = [
+const LINES: [Line; 15] = [
     ("requests", |run| run.requests.to_string()),
     ("prompt tokens", |run| run.admitted.to_string()),
     ("  found in the cache", |run| run.cached.to_string()),
@@ -34,6 +34,9 @@ const LINES: [Line; 14] = [
     }),
     ("kvtrie's time a request", |run| {
         format!("{:.1} µs", 1e6 * run.cache_time_per_request().as_secs_f64())
+    }),
+    ("  in calls", |run| {
+        (run.meter.calls / run.requests.max(1) as u64).to_string()
     }),
     ("  share of working time", |run| {
         format!("{:.4} %", 100.0 * run.cache_share())

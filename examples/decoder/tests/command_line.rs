@@ -107,6 +107,12 @@ fn a_prompt_longer_than_the_pool_is_refused() {
 }
 
 #[test]
+fn more_answers_than_first_tokens_are_refused() {
+    let sentence = refusal(&["--samples", "300"]);
+    assert!(sentence.contains("300 answers"), "{sentence}");
+}
+
+#[test]
 fn a_prompt_longer_than_the_model_can_follow_is_refused() {
     let config = Config {
         max_positions: 100,

@@ -32,12 +32,17 @@ fn what_can_never_run_is_refused_when_it_arrives() {
         prompt: vec![1, 256],
         ..request(0, 1)
     };
+    let many = Request {
+        samples: 257,
+        ..request(1, 1)
+    };
     let never = [
         (request(0, 1), "at least one token"),
         (request(1, 0), "at least one token"),
         (request(60, 6), "need 5 blocks of 16, but the pool has 4"),
         (request(2040, 9), "2048 tokens that the model can follow"),
         (unknown, "the token 256, but the model knows 256"),
+        (many, "257 answers start with"),
     ];
     let refusals = |client: &Client<'_>| never.map(|(never, word)| (client.submit(never), word));
     for (refusal, word) in engine.serve(1, refusals).result {
@@ -61,8 +66,8 @@ fn what_just_fits_the_pool_runs() {
 #[test]
 fn an_append_only_table_may_need_each_block_twice() {
     let engine = engine(4, Sharing::AppendOnly);
-    assert!(engine.check(30, 3).is_ok());
-    assert!(engine.check(30, 4).is_err());
+    assert!(engine.check(30, 3, 1).is_ok());
+    assert!(engine.check(30, 4, 1).is_err());
 }
 
 #[test]
