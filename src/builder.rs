@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::cache::PrefixCache;
-use crate::trie::node::MAX_RUN;
+use crate::trie::position::MAX_RUN;
 
 /// The most physical blocks of one cache.
 const MAX_BLOCKS: usize = 1 << 31;

@@ -7,7 +7,8 @@ use crate::hash::{BlockHash, Hasher};
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::trie::guard::{Guard, pin};
-use crate::trie::node::{Header, NodeRef, Position};
+use crate::trie::node::{Header, NodeRef};
+use crate::trie::position::Position;
 use crate::trie::{Reached, node, state};
 
 /// Fewest namespaces that are kept before unused ones are looked for.

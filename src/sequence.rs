@@ -2,7 +2,7 @@
 
 use crate::hold::Hold;
 use crate::pool::{Block, BlockId};
-use crate::trie::node::MAX_RUN;
+use crate::trie::position::MAX_RUN;
 
 /// One request: its tokens, its block table, and how far it is computed.
 ///

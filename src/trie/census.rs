@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::guard::{Guard, pin};
-use super::node::Position;
+use super::position::Position;
 use super::{Trie, before, is_tail, node, state};
 
 /// What an imagined eviction has done so far.

@@ -4,7 +4,8 @@
 //! Climbing instead takes the whole of what its request alone had used, as LRU would.
 
 use super::guard::{Guard, pin};
-use super::node::{NodeRef, Position};
+use super::node::NodeRef;
+use super::position::Position;
 use super::state::Claim;
 use super::{Trie, before, is_tail, node, state};
 use crate::hash::BlockHash;

@@ -1,7 +1,8 @@
 //! Publication: making computed blocks findable.
 
 use super::guard::Guard;
-use super::node::{Blueprint, NodeRef, Position};
+use super::node::{Blueprint, NodeRef};
+use super::position::Position;
 use super::{Reached, Trie, node, state};
 use crate::hash::BlockHash;
 use crate::pool::{Block, BlockId};

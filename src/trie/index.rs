@@ -21,7 +21,8 @@ use std::ptr::{self, NonNull};
 use crossbeam_utils::Backoff;
 
 use super::guard::Guard;
-use super::node::{Header, NodeRef, Position};
+use super::node::{Header, NodeRef};
+use super::position::Position;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// Nodes of a full cache to one bucket, if every node held a single block.

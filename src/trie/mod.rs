@@ -10,6 +10,7 @@ pub mod extend;
 pub mod guard;
 pub mod index;
 pub mod node;
+pub mod position;
 pub mod state;
 
 use crate::clock::Clock;
@@ -17,7 +18,8 @@ use crate::hash::Hasher;
 use crate::stats::Counters;
 use guard::Guard;
 use index::{Found, Index};
-use node::{NodeRef, Position};
+use node::NodeRef;
+use position::Position;
 use state::State;
 
 /// The nodes of one cache, and what finds and reclaims them.

@@ -19,13 +19,11 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::slice;
 
+use super::position::{MAX_RUN, Position};
 use super::state::State;
 use crate::hash::BlockHash;
 use crate::pool::BlockId;
 use crate::sync::atomic::AtomicPtr;
-
-/// The most blocks that one node can hold: an offset must fit the tag bits of a [`Position`].
-pub const MAX_RUN: usize = 16;
 
 /// What comes before the arrays of a node.
 #[repr(C, align(16))]
@@ -48,9 +46,6 @@ pub struct Header {
     /// Tokens in a block; 0 for a root.
     block_size: u32,
 }
-
-// Offsets must fit beside the pointer in a `Position`.
-const _: () = assert!(align_of::<Header>() >= MAX_RUN);
 
 /// What a new node is made of.
 #[derive(Debug, Clone, Copy)]
@@ -340,59 +335,5 @@ impl fmt::Debug for NodeRef<'_> {
             .field("ids", &self.ids())
             .field("states", &self.states())
             .finish()
-    }
-}
-
-/// One cached block: a node, and an offset in its run. Two equal positions are the same prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Position(NonNull<Header>);
-
-// SAFETY: by itself a position is a number; what it leads to is immutable but for its atomics.
-unsafe impl Send for Position {}
-// SAFETY: as above.
-unsafe impl Sync for Position {}
-
-/// The bits of a position that hold the offset.
-const OFFSET: usize = MAX_RUN - 1;
-
-impl Position {
-    fn new(node: NonNull<Header>, offset: usize) -> Self {
-        Self(node.map_addr(|addr| addr | offset))
-    }
-
-    fn header(self) -> NonNull<Header> {
-        self.0.map_addr(|addr| {
-            // A node's address is neither null nor within the tag bits.
-            addr.get()
-                .checked_sub(addr.get() & OFFSET)
-                .and_then(std::num::NonZero::new)
-                .expect("a node has an address")
-        })
-    }
-
-    /// The block's place in its run.
-    pub fn offset(self) -> usize {
-        self.0.addr().get() & OFFSET
-    }
-
-    /// The node.
-    ///
-    /// # Safety
-    ///
-    /// * The node is not freed within `'g`: a guard of that lifetime was taken before the node was
-    ///   retired, or a hold at or below this position lives that long.
-    pub unsafe fn node<'g>(self) -> NodeRef<'g> {
-        // SAFETY: a position is made from a node's own pointer; the rest is the caller's promise.
-        unsafe { NodeRef::from_ptr(self.header()) }
-    }
-
-    /// As a tagged pointer, for a table.
-    pub fn into_raw(self) -> *mut Header {
-        self.0.as_ptr()
-    }
-
-    /// From a tagged pointer made by [`into_raw`](Self::into_raw); null is no position.
-    pub fn from_raw(raw: *mut Header) -> Option<Self> {
-        NonNull::new(raw).map(Self)
     }
 }
