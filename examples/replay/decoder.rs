@@ -89,7 +89,7 @@ impl<'r> Service<'r> {
             memory: KvMemory::new(cache.capacity()),
             requests,
             next: AtomicUsize::new(0),
-            flights: Mutex::new(VecDeque::with_capacity(in_flight)),
+            flights: Mutex::new(VecDeque::new()),
             most_flights: in_flight - threads,
             threads,
             progress,

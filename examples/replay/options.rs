@@ -8,6 +8,9 @@ use std::thread::available_parallelism;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+/// More threads than any machine runs at once; beyond it the system may refuse to start them.
+const MOST_THREADS: usize = 1024;
+
 /// Replays prompts through a kvtrie cache from several decode threads, and shows what was saved.
 ///
 /// Without --trace a multi-turn chat workload is generated, always the same one. Every hit is
@@ -21,7 +24,7 @@ pub struct Options {
     pub trace: Option<PathBuf>,
 
     /// Tokens in a block
-    #[arg(long, value_name = "TOKENS", default_value = "16")]
+    #[arg(long, value_name = "TOKENS", default_value = "16", value_parser = positive)]
     pub block_size: NonZeroUsize,
 
     /// Physical blocks in the cache
@@ -29,17 +32,18 @@ pub struct Options {
         long,
         value_name = "N",
         default_value = "50000",
+        value_parser = positive,
         conflicts_with = "compare"
     )]
     pub blocks: NonZeroUsize,
 
     /// Decode threads (as many as the machine has; one with --compare, whose rivals see the requests
     /// one by one)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     pub threads: Option<NonZeroUsize>,
 
     /// Requests that hold their blocks at the same time, over all threads
-    #[arg(long, value_name = "N", default_value = "64")]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = positive)]
     pub in_flight: NonZeroUsize,
 
     /// Print JSON instead of a table
@@ -78,6 +82,12 @@ impl Options {
                 return Err(sentence.trim_start_matches("error: ").to_owned());
             }
         };
+        if options.threads() > MOST_THREADS {
+            return Err(format!(
+                "--threads is at most {MOST_THREADS}, not {}",
+                options.threads()
+            ));
+        }
         if options.threads() > options.in_flight.get() {
             return Err(format!(
                 "{} threads need as many requests in flight, not {}",
@@ -97,6 +107,12 @@ impl Options {
             None => machine().min(self.in_flight.get()),
         }
     }
+}
+
+/// A count of which there must be at least one.
+fn positive(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse()
+        .map_err(|_| "it takes a whole number from 1 on")
 }
 
 #[cfg(test)]
@@ -135,8 +151,11 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_in_a_sentence() {
         for zero in ["--threads", "--blocks", "--block-size", "--in-flight"] {
-            assert!(refusal(&[zero, "0"]).contains(zero));
+            let sentence = refusal(&[zero, "0"]);
+            assert!(sentence.contains(zero) && sentence.ends_with("from 1 on"));
         }
+        let sentence = refusal(&["--threads", "2000", "--in-flight", "2000"]);
+        assert_eq!(sentence, "--threads is at most 1024, not 2000");
         assert!(refusal(&["--blocks", "many"]).contains("many"));
         assert!(refusal(&["--nonsense"]).contains("--nonsense"));
         assert!(refusal(&["--compare", "--blocks", "5"]).contains("--blocks"));
