@@ -182,6 +182,7 @@ fn chart(title: &str, pairs: &[Pair]) -> Chart {
         y: "ns a block".to_owned(),
         places: pairs.iter().map(|pair| pair.depth.to_string()).collect(),
         logarithmic: true,
+        falling: true,
         lines: vec![
             line("kvtrie", |pair| &pair.lookup),
             line("flat memcmp", |pair| &pair.flat),

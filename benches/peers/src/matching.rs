@@ -145,6 +145,7 @@ fn chart(lanes: &[Lane]) -> Chart {
         y: "ns a block".to_owned(),
         places: lanes.iter().map(|lane| lane.depth.to_string()).collect(),
         logarithmic: true,
+        falling: true,
         lines: (0..lanes[0].samples.len()).map(line).collect(),
     }
 }
