@@ -188,50 +188,55 @@ impl PrefixCache {
     }
 
     /// Takes `n` blocks, and tells `left` of each that had to leave.
-    fn take(&self, n: usize, left: impl FnMut(&Left<'_, '_>)) -> Result<Vec<Block>, OutOfBlocks> {
-        let mut ids = Vec::with_capacity(n.min(self.capacity()));
-        if n <= self.capacity() {
-            self.shared().pool.take(n, &mut ids);
-        }
-        if ids.len() < n {
-            self.reclaim(n, &mut ids, left)?;
-        }
-        // SAFETY: this cache has a reference.
-        unsafe { self.shared.retain(n) };
-        let owned = |id| Block::new(id, self.shared);
-        Ok(ids.into_iter().map(owned).collect())
-    }
-
-    /// Evicts until `ids` has `n`, or puts them back.
-    #[cold]
-    fn reclaim(
+    fn take(
         &self,
         n: usize,
-        ids: &mut Vec<BlockId>,
         mut left: impl FnMut(&Left<'_, '_>),
-    ) -> Result<(), OutOfBlocks> {
-        let missing = n - ids.len();
-        let mut reclaimable = self.trie().reclaimable(missing);
-        if reclaimable >= missing {
-            self.trie().evict(missing, |block| {
+    ) -> Result<Vec<Block>, OutOfBlocks> {
+        let (trie, pool) = (self.trie(), &self.shared().pool);
+        if n > self.capacity() {
+            return Err(self.refusal(n));
+        }
+        let mut ids = Vec::with_capacity(n);
+        // A second attempt, for blocks that other threads took and gave back meanwhile.
+        for _ in 0..2 {
+            pool.take(n - ids.len(), &mut ids);
+            let missing = n - ids.len();
+            if trie.reclaimable(missing) < missing {
+                break;
+            }
+            trie.evict(missing, |block| {
                 left(&block);
                 ids.push(block.id);
             });
             if ids.len() == n {
-                return Ok(());
+                // SAFETY: this cache has a reference.
+                unsafe { self.shared.retain(n) };
+                let owned = |id| Block::new(id, self.shared);
+                return Ok(ids.into_iter().map(owned).collect());
             }
-            // Other threads have taken or pinned what was counted.
-            reclaimable = 0;
         }
-        self.shared().pool.put(ids);
-        let cached = self.trie().counters.cached();
-        Err(OutOfBlocks {
-            requested: n,
-            free: self.shared().pool.free(),
-            reclaimable,
-            held: cached.saturating_sub(reclaimable),
-            owned: self.shared().refs() - 1,
-        })
+        pool.put(&ids);
+        Err(self.refusal(n))
+    }
+
+    /// What there is, for a caller that asked for more.
+    #[cold]
+    fn refusal(&self, requested: usize) -> OutOfBlocks {
+        let Stats {
+            free,
+            cached,
+            held,
+            owned,
+            ..
+        } = self.stats();
+        OutOfBlocks {
+            requested,
+            free,
+            reclaimable: cached - held,
+            held,
+            owned,
+        }
     }
 
     /// Keeps a prefix until the answer is dropped, within the

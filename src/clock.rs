@@ -93,6 +93,21 @@ impl Clock {
         }
     }
 
+    /// Empties the slots that still lead to a node whose blocks have all left, before it is retired:
+    /// a thread that has claimed one of them may not have come to [`leave`](Self::leave) yet.
+    pub fn forget(&self, node: NodeRef<'_>) {
+        for (offset, id) in node.ids().iter().enumerate() {
+            let (slot, here) = (&self.slots[id.index()], node.position(offset).into_raw());
+            // Relaxed: the caller knows of every block's claim, hence of its entry, so it finds that
+            // entry or what came after it.
+            if slot.load(Ordering::Relaxed) == here {
+                let (nowhere, relaxed) = (std::ptr::null_mut(), Ordering::Relaxed);
+                // Relaxed: as in `leave`; if it fails, `leave` came first.
+                let _ = slot.compare_exchange(here, nowhere, relaxed, relaxed);
+            }
+        }
+    }
+
     /// Where a block is cached.
     pub fn position(&self, id: BlockId, _guard: &Guard) -> Option<Position> {
         // Acquire (slot): the node is fully written.

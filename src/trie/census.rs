@@ -22,6 +22,9 @@ impl Trie {
     /// Costs no more than the eviction of the same blocks would; where it falls short of `enough`,
     /// it has looked at every candidate.
     pub fn reclaimable(&self, enough: usize) -> usize {
+        if enough == 0 {
+            return 0;
+        }
         let guard = pin();
         let mut imagined = Imagined {
             wanted: enough,

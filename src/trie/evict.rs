@@ -170,12 +170,13 @@ impl Trie {
     /// Unlinks and retires a node whose blocks have all left.
     fn take_down(&self, node: NodeRef<'_>, guard: &Guard) {
         self.counters.unlinked(node.bytes());
-        // First out of the index, then uncounted: a parent is not claimed, let alone freed, while
-        // a child that names it can be found.
+        // First out of the index and the slots, then uncounted: a parent is not claimed, let alone
+        // freed, while a child that names it can be found.
         self.index.unlink(node, guard);
+        self.clock.forget(node);
         let parent = node.parent().expect("a root is not a candidate");
         state(parent, guard).drop_child();
-        // SAFETY: out of the index, and its slots are empty, so nobody can reach it from now on;
+        // SAFETY: out of the index and of the slots, so nobody can reach it from now on;
         // whoever claimed the first block, and nobody else, retires the node.
         unsafe { guard.retire(node) };
     }

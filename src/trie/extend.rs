@@ -29,7 +29,7 @@ impl Trie {
         blocks: Vec<Block>,
         warmth: u8,
     ) -> Extension {
-        let guard = pin();
+        let mut guard = pin();
         let (mut end, mut rest) = (held, tokens);
         let (mut blocks, mut duplicates) = (blocks.into_iter(), Vec::new());
         let mut published = 0;
@@ -56,6 +56,8 @@ impl Trie {
                 }
             };
             rest = &rest[covered * self.block_size..];
+            // The pin keeps the end; a long publication must not hold the epoch back.
+            guard.repin();
         }
         self.counters.extended(published, duplicates.len());
         Extension {

@@ -27,6 +27,11 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// Nodes of a full cache to one bucket, if every node held a single block.
 const BLOCKS_PER_BUCKET: usize = 4;
+/// Bytes to a cache line, where it matters for speed alone.
+const CACHE_LINE: usize = 64;
+/// Lines of a node that are fetched at once: its header, its states and ids, its first tokens. From there
+/// on the processor sees the pattern by itself.
+const FIRST_LINES: usize = 6;
 /// The mark on the link of a node that is leaving.
 const LEAVING: usize = 1;
 
@@ -76,7 +81,15 @@ impl Index {
     ) -> Option<Found<'g>> {
         // Acquire (publish): the nodes of this list are fully written.
         let head = self.bucket(key).load(Ordering::Acquire);
+        for line in 0..FIRST_LINES {
+            prefetch(head.cast::<u8>().wrapping_add(line * CACHE_LINE));
+        }
         search(head, key, parent, prompt, guard)
+    }
+
+    /// Asks for a bucket that will be searched soon.
+    pub fn prefetch(&self, key: u64) {
+        prefetch(std::ptr::from_ref(self.bucket(key)).cast());
     }
 
     /// Links a node, unless the index holds a live equal of its first block.
@@ -180,6 +193,18 @@ fn search<'g>(
         current = unmarked(header.next.load(Ordering::Relaxed));
     }
     None
+}
+
+/// Asks for the cache line at an address, without waiting for it.
+fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint that accesses nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 /// The node behind a link that was loaded under `guard`.

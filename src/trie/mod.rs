@@ -66,7 +66,7 @@ pub fn node(at: Position, _guard: &Guard) -> NodeRef<'_> {
 /// Whether no later block of the same node is cached. Once true, it stays so.
 pub fn is_tail(at: Position, guard: &Guard) -> bool {
     let later = node(at, guard).states().get(at.offset() + 1);
-    later.is_none_or(|state| state.look().is_gone())
+    later.is_none_or(State::has_left)
 }
 
 /// The position just before another, if that is not a root.
@@ -88,10 +88,24 @@ impl Trie {
             depth += behind;
             rest = &rest[behind * self.block_size..];
         }
-        while let Some(Found { node, blocks }) = self.child(at, rest, guard) {
+        let run = self.run_length * self.block_size;
+        let mut key = self.child_key(node(at, guard).header().key, at.offset(), rest);
+        while let Some(this) = key {
+            // If this node turns out to be a full run that matches, the key below it is this one,
+            // and has been computed while the tokens were compared.
+            let behind = rest.get(run..).unwrap_or_default();
+            let next = self.child_key(this, self.run_length - 1, behind);
+            let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
+                break;
+            };
             at = node.position(blocks - 1);
             depth += blocks;
             rest = &rest[blocks * self.block_size..];
+            key = if blocks == self.run_length {
+                next
+            } else {
+                self.child_key(this, blocks - 1, rest)
+            };
         }
         Reached { at, depth }
     }
@@ -106,12 +120,13 @@ impl Trie {
         }
     }
 
-    /// The live node that hangs off a position and starts like `prompt`.
-    fn child<'g>(&self, at: Position, prompt: &[u32], guard: &'g Guard) -> Option<Found<'g>> {
+    /// The key of the node that hangs off block `offset` of the node with key `parent` and starts
+    /// like `prompt`; none if that is less than a block.
+    fn child_key(&self, parent: u64, offset: usize, prompt: &[u32]) -> Option<u64> {
         let block = prompt.get(..self.block_size)?;
-        let parent = node(at, guard).header().key;
-        let key = self.hasher.child(parent, at.offset(), block);
-        self.index.find(key, at, prompt, guard)
+        let key = self.hasher.child(parent, offset, block);
+        self.index.prefetch(key);
+        Some(key)
     }
 
     /// Pins the longest cached prefix. None if even the root has gone: its namespace was cleared.

@@ -31,6 +31,10 @@
 //! Whatever a holder read of the block, and whatever an evictor did to its children, happens
 //! before the block's id is given to anybody else.
 //!
+//! A hold pins one block, but covers those before it in the run too. So a third edge, *tail*, goes from
+//! [`claim`] to [`has_left`], which whoever wants to claim the block before asks first: what happened
+//! before one block's claim happens before those of all the blocks in front of it.
+//!
 //! One goes from [`is_parent`] to [`drop_child`]: *bare*. A block can be evicted once the rest of its
 //! run has left and its last child has. Where two threads take away one each, both then change this
 //! word, and the second to do so knows that it is the second.
@@ -40,6 +44,7 @@
 //! [`unpin`]: State::unpin
 //! [`hand_over`]: State::hand_over
 //! [`drop_child`]: State::drop_child
+//! [`has_left`]: State::has_left
 //! [`is_parent`]: State::is_parent
 //! [`cool`]: State::cool
 //! [`claim`]: State::claim
@@ -220,8 +225,9 @@ impl State {
             return Claim::Warm;
         }
         // Acquire (let-go, orphan): the id may be given away, the node retired.
+        // Release (tail): so may those of the blocks before it, by whoever sees this one gone.
         // Relaxed: on failure somebody has just pinned or claimed the block.
-        match (self.0).compare_exchange(seen.0, GONE, Ordering::Acquire, Ordering::Relaxed) {
+        match (self.0).compare_exchange(seen.0, GONE, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => Claim::Claimed,
             Err(_) => Claim::Held,
         }
@@ -250,6 +256,13 @@ impl State {
                 Ordering::Relaxed,
             );
         }
+    }
+
+    /// Whether the block has left, to a caller that wants to claim the one before it.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        // Acquire (tail): who held this block held the one before it, and is done with it.
+        Seen(self.0.load(Ordering::Acquire)).is_gone()
     }
 
     /// Reads the word.

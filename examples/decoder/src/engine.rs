@@ -1,0 +1,220 @@
+//! The decoder: a model, its pool of blocks, the cache over it, and the threads that serve.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use kvtrie::{Namespace, PrefixCache};
+
+use crate::{
+    BadInput, Completion, KvPool, Model, Request,
+    job::Job,
+    queue::Queue,
+    table::{Sharing, Table},
+    worker::{Answer, Worker},
+};
+
+/// The size of a decoder's pool, and how it is shared.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Physical blocks.
+    pub blocks: usize,
+    /// Tokens in a block.
+    pub block_size: usize,
+    /// How requests share blocks.
+    pub sharing: Sharing,
+}
+
+/// A decoder for one model.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) model: Arc<Model>,
+    pub(crate) pool: KvPool,
+    pub(crate) cache: PrefixCache,
+    namespace: Namespace,
+    limits: Limits,
+}
+
+/// What the threads did while they served.
+#[derive(Debug)]
+pub struct Served<T> {
+    /// What the client made of it.
+    pub result: T,
+    /// Time during which decode threads were not asleep, summed over the threads.
+    pub busy: Duration,
+}
+
+/// The client's side of a decoder that serves.
+#[derive(Debug)]
+pub struct Client<'e> {
+    engine: &'e Engine,
+    queue: &'e Queue,
+    done: Receiver<Answer>,
+}
+
+impl Engine {
+    /// A decoder with an empty cache.
+    ///
+    /// # Errors
+    ///
+    /// The cache refuses the sizes.
+    pub fn new(model: Arc<Model>, limits: Limits) -> Result<Self, BadInput> {
+        let cache = PrefixCache::builder()
+            .blocks(limits.blocks)
+            .block_size(limits.block_size)
+            .build()
+            .map_err(|e| BadInput::new(e.to_string()))?;
+        Ok(Self {
+            pool: model.pool(limits.blocks, limits.block_size),
+            namespace: cache.namespace("decoder"),
+            model,
+            cache,
+            limits,
+        })
+    }
+
+    /// The cache, for its figures.
+    pub fn cache(&self) -> &PrefixCache {
+        &self.cache
+    }
+
+    /// Says whether a prompt of `prompt` tokens can ever be given `samples` answers of `answer`
+    /// tokens.
+    ///
+    /// # Errors
+    ///
+    /// One of the three is 0, the prompt with an answer is longer than the model or the whole pool
+    /// can hold, or there are fewer tokens to start an answer with than answers.
+    pub fn check(&self, prompt: usize, answer: usize, samples: usize) -> Result<(), BadInput> {
+        if prompt.min(answer).min(samples) == 0 {
+            return Err(BadInput::new(
+                "a prompt has at least one token, and at least one answer of one token",
+            ));
+        }
+        let vocab = self.model.config().vocab;
+        if samples > vocab {
+            return Err(BadInput::new(format!(
+                "{samples} answers start with as many different tokens, but the model knows {vocab}"
+            )));
+        }
+        let positions = self.model.config().max_positions;
+        if prompt + answer > positions {
+            return Err(BadInput::new(format!(
+                "a prompt of {prompt} tokens and an answer of {answer} are longer than the \
+                 {positions} tokens that the model can follow"
+            )));
+        }
+        // The last token of an answer is never computed.
+        let needed = (prompt + answer - 1).div_ceil(self.limits.block_size) * self.copies();
+        if needed > self.limits.blocks {
+            return Err(BadInput::new(format!(
+                "a prompt of {prompt} tokens and an answer of {answer} need {needed} blocks of {}, \
+                 but the pool has {}",
+                self.limits.block_size, self.limits.blocks
+            )));
+        }
+        Ok(())
+    }
+
+    /// Serves with that many decode threads until the client leaves and every request is answered.
+    pub fn serve<T>(&self, threads: usize, client: impl FnOnce(&Client<'_>) -> T) -> Served<T> {
+        let queue = Queue::default();
+        let (sender, done) = channel();
+        thread::scope(|scope| {
+            let spawn = |_| {
+                let mut worker = Worker::new(self, &queue, sender.clone());
+                scope.spawn(move || in_a_pool_of_its_own(|| worker.run()))
+            };
+            let workers: Vec<_> = (0..threads).map(spawn).collect();
+            drop(sender);
+            let result = client(&Client {
+                engine: self,
+                queue: &queue,
+                done,
+            });
+            let busy = |worker: thread::ScopedJoinHandle<'_, Duration>| {
+                worker.join().expect("a decode thread does not panic")
+            };
+            Served {
+                result,
+                busy: workers.into_iter().map(busy).sum(),
+            }
+        })
+    }
+
+    /// Whether the answer is complete.
+    pub(crate) fn is_done(&self, job: &Job) -> bool {
+        job.is_done(&self.model.config().end_tokens)
+    }
+
+    /// Opens a table in the way that this engine shares.
+    pub(crate) fn open(&self, tokens: &[u32]) -> Table {
+        Table::open(&self.cache, &self.namespace, self.limits.sharing, tokens)
+    }
+
+    /// How many blocks one block of tokens may take: a table that keeps its own copy also holds
+    /// the canonical one.
+    fn copies(&self) -> usize {
+        match self.limits.sharing {
+            Sharing::Nothing | Sharing::Canonical => 1,
+            Sharing::AppendOnly => 2,
+        }
+    }
+}
+
+impl Client<'_> {
+    /// Submits a request.
+    ///
+    /// # Errors
+    ///
+    /// It could never run (see [`Engine::check`]), or has a token that the model does not know;
+    /// nothing is submitted then.
+    pub fn submit(&self, request: Request) -> Result<(), BadInput> {
+        (self.engine).check(request.prompt.len(), request.answer, request.samples)?;
+        let vocab = self.engine.model.config().vocab;
+        if let Some(token) = (request.prompt.iter()).find(|&&token| token as usize >= vocab) {
+            return Err(BadInput::new(format!(
+                "a prompt has the token {token}, but the model knows {vocab}"
+            )));
+        }
+        self.queue.submit(request);
+        Ok(())
+    }
+
+    /// Waits for the next answer, whichever request it belongs to.
+    ///
+    /// # Panics
+    ///
+    /// A decode thread panicked: its answers will never come.
+    pub fn receive(&self) -> Completion {
+        let answer = self.done.recv();
+        answer
+            .expect("decode threads stay as long as the client")
+            .expect("no decode thread panics")
+    }
+}
+
+impl Drop for Client<'_> {
+    /// Sends the decode threads home, also when the client panics.
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// Makes the calling thread a pool of one, so that candle's matrix products stay on it instead of
+/// spreading over every core under the feet of the other decode threads.
+fn in_a_pool_of_its_own<T>(work: impl FnOnce() -> T) -> T {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .use_current_thread()
+        .build()
+        .expect("a fresh thread is in no pool yet");
+    let result = work();
+    drop(pool);
+    result
+}

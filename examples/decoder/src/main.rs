@@ -1,0 +1,108 @@
+//! Holds chats with the decoder, with and without the cache, and says what the cache saved.
+
+mod options;
+
+use std::{process::ExitCode, sync::Arc, time::Instant};
+
+use kvtrie_decoder::{
+    BadInput, Chats, Completion, Engine, Limits, Loaded, Model, Sharing, Summary, Tokenizer, draw,
+    prepare, table,
+};
+use options::Options;
+
+/// One run under its name.
+struct Run {
+    name: &'static str,
+    completions: Vec<Completion>,
+    summary: Summary,
+}
+
+fn main() -> ExitCode {
+    let served = Options::read().and_then(|options| serve(&options));
+    match served {
+        Ok(code) => code,
+        Err(wrong) => {
+            eprintln!("{wrong}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn serve(options: &Options) -> Result<ExitCode, BadInput> {
+    let Loaded { model, tokenizer } = match &options.model {
+        Some(folder) => Loaded::from_folder(folder)?,
+        None => Loaded::random(),
+    };
+    prepare(&options.svg)?;
+    let size = (options.users, options.turns);
+    let chats = Chats::new(&tokenizer, size, options.answer, options.samples)?;
+    let model = Arc::new(model);
+    let mut runs = vec![run(options, &model, &chats, "no cache", Sharing::Nothing)?];
+    if !options.no_cache {
+        let sharing = if options.append_only {
+            Sharing::AppendOnly
+        } else {
+            Sharing::Canonical
+        };
+        runs.push(run(options, &model, &chats, "kvtrie", sharing)?);
+    }
+    conclude(options, &tokenizer, &runs)
+}
+
+/// Holds the chats once, with an empty cache.
+fn run(
+    options: &Options,
+    model: &Arc<Model>,
+    chats: &Chats,
+    name: &'static str,
+    sharing: Sharing,
+) -> Result<Run, BadInput> {
+    let limits = Limits {
+        blocks: options.blocks,
+        block_size: options.block_size,
+        sharing,
+    };
+    let engine = Engine::new(Arc::clone(model), limits)?;
+    engine.check(chats.longest_prompt(), options.answer, options.samples)?;
+    eprintln!("{name}: {} requests ...", chats.requests());
+    let start = Instant::now();
+    let served = engine.serve(options.threads, |client| chats.hold(client));
+    let completions = served.result?;
+    let stats = engine.cache().stats();
+    let summary = Summary::of(&completions, start.elapsed(), served.busy, stats);
+    Ok(Run {
+        name,
+        completions,
+        summary,
+    })
+}
+
+/// Prints the table, draws the chart and compares the answers.
+fn conclude(options: &Options, tokenizer: &Tokenizer, runs: &[Run]) -> Result<ExitCode, BadInput> {
+    let named: Vec<_> = runs.iter().map(|run| (run.name, &run.summary)).collect();
+    println!("{}", table(&named));
+    draw(&options.svg, &named)?;
+    println!("\nchart: {}", options.svg.display());
+    if options.model.is_some() {
+        let first = &runs[0].completions[0];
+        println!("first answer: {}", tokenizer.decode(&first.tokens)?.trim());
+    }
+    let [plain, cached] = runs else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let pairs = plain.completions.iter().zip(&cached.completions);
+    let different = pairs.filter(|(plain, cached)| plain.tokens != cached.tokens);
+    match different.count() {
+        0 => {
+            println!(
+                "answers: the same, token for token, in {} cases",
+                plain.completions.len()
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        count => {
+            println!("answers: {count} DIFFER");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

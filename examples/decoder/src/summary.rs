@@ -1,0 +1,115 @@
+//! The figures of one run.
+
+use std::time::Duration;
+
+use kvtrie::Stats;
+
+use crate::{Completion, Meter};
+
+/// What serving a workload took.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Requests answered.
+    pub requests: usize,
+    /// Tokens of the prompts when they were admitted.
+    pub admitted: usize,
+    /// How many of those were found in the cache.
+    pub cached: usize,
+    /// How many of those were computed.
+    pub prefilled: usize,
+    /// Tokens of the answers.
+    pub decoded: usize,
+    /// Times a request gave way to an older one.
+    pub preemptions: usize,
+    /// Time inside kvtrie.
+    pub meter: Meter,
+    /// From submission to first token, for each request.
+    pub to_first_token: Percentiles,
+    /// From the first submission to the last token.
+    pub wall: Duration,
+    /// Working time of all decode threads.
+    pub busy: Duration,
+    /// The cache's own count at the end.
+    pub stats: Stats,
+}
+
+impl Summary {
+    /// Adds up a run.
+    pub fn of(completions: &[Completion], wall: Duration, busy: Duration, stats: Stats) -> Self {
+        let sum = |of: fn(&Completion) -> usize| completions.iter().map(of).sum();
+        let mut meter = Meter::default();
+        for completion in completions {
+            meter += completion.cost.meter;
+        }
+        let requests = completions
+            .iter()
+            .filter(|completion| completion.sample == 0);
+        let to_first_token: Vec<_> = requests.map(|request| request.to_first_token).collect();
+        Self {
+            requests: to_first_token.len(),
+            admitted: sum(|completion| completion.cost.admitted),
+            cached: sum(|completion| completion.cost.cached),
+            prefilled: sum(|completion| completion.cost.prefilled),
+            decoded: sum(|completion| completion.tokens.len()),
+            preemptions: sum(|completion| completion.cost.preemptions),
+            meter,
+            to_first_token: Percentiles::of(to_first_token),
+            wall,
+            busy,
+            stats,
+        }
+    }
+
+    /// Share of the prompts' tokens that were found in the cache.
+    pub fn hit_ratio(&self) -> f64 {
+        ratio(self.cached as f64, self.admitted as f64)
+    }
+
+    /// Tokens of answers a second.
+    pub fn decoded_per_second(&self) -> f64 {
+        ratio(self.decoded as f64, self.wall.as_secs_f64())
+    }
+
+    /// Time inside kvtrie for one request.
+    pub fn cache_time_per_request(&self) -> Duration {
+        Duration::from_secs_f64(ratio(self.meter.spent.as_secs_f64(), self.requests as f64))
+    }
+
+    /// Time inside kvtrie as a share of the decode threads' working time.
+    pub fn cache_share(&self) -> f64 {
+        ratio(self.meter.spent.as_secs_f64(), self.busy.as_secs_f64())
+    }
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole == 0.0 { 0.0 } else { part / whole }
+}
+
+/// Measured durations, in order.
+#[derive(Debug, Clone)]
+pub struct Percentiles(Vec<Duration>);
+
+impl Percentiles {
+    /// Sorts them.
+    pub fn of(mut durations: Vec<Duration>) -> Self {
+        durations.sort_unstable();
+        Self(durations)
+    }
+
+    /// The smallest one that at least `percent` percent do not exceed. `None` where that would only
+    /// be the largest of too few.
+    pub fn at(&self, percent: usize) -> Option<Duration> {
+        let rank = (self.0.len() * percent).div_ceil(100);
+        (0 < rank && rank < self.0.len()).then(|| self.0[rank - 1])
+    }
+
+    /// The largest.
+    pub fn max(&self) -> Option<Duration> {
+        self.0.last().copied()
+    }
+
+    /// All of them, the smallest first.
+    pub fn sorted(&self) -> &[Duration] {
+        &self.0
+    }
+}

@@ -1,0 +1,142 @@
+//! The program: what it prints for a run, and one sentence with exit code 2 for bad input.
+
+mod common;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use common::{SEED, tiny, write_folder};
+use kvtrie_decoder::{Config, Weights};
+
+fn run(options: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_kvtrie-decoder"))
+        .args(options)
+        .current_dir(folder.path())
+        .output()
+        .unwrap()
+}
+
+/// The one sentence that bad input is answered with.
+#[track_caller]
+fn refusal(options: &[&str]) -> String {
+    let output = run(options);
+    let sentence = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{sentence}");
+    assert_eq!(sentence.lines().count(), 1, "{sentence}");
+    assert!(output.stdout.is_empty());
+    sentence
+}
+
+fn small_run(model: &Path, more: &[&str]) -> String {
+    let model = model.to_str().unwrap();
+    let svg = format!("{model}/chart.svg");
+    let mut options = vec!["--model", model, "--svg", &svg];
+    options.extend([
+        "--users", "3", "--turns", "2", "--answer", "4", "--blocks", "200",
+    ]);
+    options.extend(more);
+    let output = run(&options);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(fs::read_to_string(svg).unwrap().contains("</svg>"));
+    text
+}
+
+fn model_folder(config: &Config) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_folder(folder.path(), config, &Weights::random(config, SEED));
+    folder
+}
+
+#[test]
+fn a_run_compares_and_draws() {
+    let folder = model_folder(&tiny());
+    for more in [
+        &["--samples", "2"][..],
+        &["--append-only", "--threads", "3"],
+    ] {
+        let text = small_run(folder.path(), more);
+        assert!(text.contains("hit ratio"), "{text}");
+        assert!(text.contains("the same, token for token"), "{text}");
+    }
+}
+
+#[test]
+fn a_run_without_the_cache_compares_nothing() {
+    let folder = model_folder(&tiny());
+    let text = small_run(folder.path(), &["--no-cache"]);
+    assert!(!text.contains("answers:"), "{text}");
+}
+
+#[test]
+fn unknown_options_are_refused() {
+    assert!(refusal(&["--frobnicate"]).contains("--frobnicate"));
+    assert!(refusal(&["extra"]).contains("extra"));
+    assert!(refusal(&["--append-only", "--no-cache"]).contains("--no-cache"));
+}
+
+#[test]
+fn impossible_numbers_are_refused() {
+    for option in [
+        "--threads",
+        "--blocks",
+        "--block-size",
+        "--users",
+        "--turns",
+        "--samples",
+        "--answer",
+    ] {
+        for number in ["0", "-1", "many"] {
+            let sentence = refusal(&[&format!("{option}={number}")]);
+            assert!(sentence.contains(option), "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_longer_than_the_pool_is_refused() {
+    let sentence = refusal(&["--blocks", "4"]);
+    assert!(
+        sentence.contains("blocks of 16") && sentence.contains("has 4"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn more_answers_than_first_tokens_are_refused() {
+    let sentence = refusal(&["--samples", "300"]);
+    assert!(sentence.contains("300 answers"), "{sentence}");
+}
+
+#[test]
+fn a_prompt_longer_than_the_model_can_follow_is_refused() {
+    let config = Config {
+        max_positions: 100,
+        ..tiny()
+    };
+    let folder = model_folder(&config);
+    let sentence = refusal(&["--model", folder.path().to_str().unwrap()]);
+    assert!(
+        sentence.contains("100 tokens that the model can follow"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_refused() {
+    let sentence = refusal(&["--model", "nowhere"]);
+    assert!(
+        sentence.contains("config.json cannot be read"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_chart_that_cannot_be_written_is_refused() {
+    let sentence = refusal(&["--svg", "."]);
+    assert!(sentence.starts_with(". cannot be written"), "{sentence}");
+}
