@@ -105,6 +105,7 @@ fn scaling(
         y: "million operations a second".to_owned(),
         places: threads.iter().map(usize::to_string).collect(),
         logarithmic: false,
+        falling: false,
         lines: contenders.iter().map(line).collect(),
     }
 }
@@ -133,6 +134,7 @@ fn tails(
         y: "microseconds".to_owned(),
         places: QUANTILES.iter().map(|&(name, _)| name.to_owned()).collect(),
         logarithmic: true,
+        falling: false,
         lines: contenders.iter().map(line).collect(),
     }
 }

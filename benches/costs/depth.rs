@@ -1,8 +1,9 @@
 //! Cost of a lookup against its depth, beside the flat comparison of the same tokens.
 //!
-//! *Hot*: one prompt over and over. *Cold*: a million cached blocks visited in random order, so
-//! that the cached tokens have left every processor cache; the prompt itself is hot, as if a
-//! tokenizer had just written it. Both entrants read tokens that are equally far away.
+//! *Hot*: one prompt over and over, all of it in the first-level cache. *Warm*: 4,096 cached blocks
+//! visited in random order, which the second-level cache about holds. *Cold*: a million of them, so
+//! that the cached tokens have left every processor cache. Warm and cold prompts are hot themselves,
+//! as if a tokenizer had just written them; both entrants read twins that are equally far away.
 
 use kvtrie::{BlockId, Namespace, PrefixCache};
 use kvtrie_gauge::decoder::{cache, publish, publish_scattered};
@@ -15,6 +16,8 @@ use kvtrie_gauge::visits::Visits;
 
 /// Blocks in the prompts.
 const DEPTHS: [usize; 7] = [1, 4, 16, 64, 256, 512, 2048];
+/// Blocks cached in the warm case: 256 KiB of tokens.
+const FEW: usize = 4096;
 /// Blocks cached in the cold case: 64 MB of tokens alone.
 const MANY: usize = 1_000_000;
 
@@ -27,9 +30,15 @@ struct Pair {
 
 /// Measures both cases at every depth.
 pub fn measure(options: &Options) -> Vec<Goal> {
-    let hot: Vec<Pair> = DEPTHS.iter().map(|&depth| hot(depth, options)).collect();
-    let cold: Vec<Pair> = DEPTHS.iter().map(|&depth| cold(depth, options)).collect();
+    let lane = |pair: &dyn Fn(usize) -> Pair| DEPTHS.map(pair);
+    let hot = lane(&|depth| hot(depth, options));
+    let warm = lane(&|depth| visited(depth, FEW, options));
+    let cold = lane(&|depth| visited(depth, MANY, options));
     print("Lookup, block table and let go: hot", &hot);
+    print(
+        "Lookup, block table and let go: warm, 4,096 blocks cached",
+        &warm,
+    );
     print(
         "Lookup, block table and let go: cold, a million blocks cached",
         &cold,
@@ -74,9 +83,9 @@ fn hot(depth: usize, options: &Options) -> Pair {
     pair(depth, race(vec![flat, lookup], options.time(0.3)))
 }
 
-/// Many prompts in random order.
-fn cold(depth: usize, options: &Options) -> Pair {
-    let count = options.size(MANY / depth, 8);
+/// That many blocks in prompts of that depth, visited in random order.
+fn visited(depth: usize, blocks: usize, options: &Options) -> Pair {
+    let count = options.size(blocks.div_ceil(depth), 8);
     let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));
     let cache = cache(count * depth);
     let namespace = cache.namespace("model");
@@ -85,7 +94,7 @@ fn cold(depth: usize, options: &Options) -> Pair {
     for number in 0..count {
         check(&cache, &namespace, prompts.get(number), &mut table);
     }
-    let (mut flat_visits, mut lookup_visits) = (Visits::new(&prompts), Visits::new(&prompts));
+    let (mut flat_visits, mut lookup_visits) = (Visits::new(&prompts, 3), Visits::new(&prompts, 4));
     let flat = Entrant::timed("flat", |times| {
         flat_visits.run(times, |number, tokens| {
             assert!(flat_compare(tokens, twins.get(number)), "the twin is equal");
@@ -173,6 +182,7 @@ fn chart(title: &str, pairs: &[Pair]) -> Chart {
         y: "ns a block".to_owned(),
         places: pairs.iter().map(|pair| pair.depth.to_string()).collect(),
         logarithmic: true,
+        falling: true,
         lines: vec![
             line("kvtrie", |pair| &pair.lookup),
             line("flat memcmp", |pair| &pair.flat),

@@ -53,7 +53,7 @@ fn compare_cold(criterion: &mut Criterion) {
     for depth in DEPTHS {
         let prompts = Prompts::new(2, COLD_BLOCKS / depth, depth);
         let twins = prompts.clone();
-        let mut visits = Visits::new(&prompts);
+        let mut visits = Visits::new(&prompts, 3);
         group.throughput(Throughput::Elements(depth as u64));
         group.bench_function(BenchmarkId::from_parameter(depth), |bencher| {
             bencher.iter_custom(|times| {

@@ -43,7 +43,7 @@ fn hit_cold(criterion: &mut Criterion) {
         let cache = cache(prompts.count() * depth);
         let namespace = cache.namespace("model");
         drop(publish_scattered(&cache, &namespace, &prompts));
-        let (mut visits, mut table) = (Visits::new(&prompts), Vec::new());
+        let (mut visits, mut table) = (Visits::new(&prompts, 3), Vec::new());
         group.throughput(Throughput::Elements(depth as u64));
         group.bench_function(BenchmarkId::from_parameter(depth), |bencher| {
             bencher.iter_custom(|times| {

@@ -32,6 +32,8 @@ pub struct Chart {
     pub places: Vec<String>,
     /// Whether the vertical axis is logarithmic; otherwise it starts at zero.
     pub logarithmic: bool,
+    /// Whether the lines fall, so that their names find room above their end and not their start.
+    pub falling: bool,
     /// Name and values, one for each place.
     pub lines: Vec<(String, Vec<f64>)>,
 }
@@ -66,9 +68,23 @@ impl Chart {
                 .iter()
                 .flat_map(|(_, values)| values.iter().copied())
         };
-        let high = values().fold(f64::MIN_POSITIVE, f64::max) * 1.15;
+        let high = values().fold(f64::MIN_POSITIVE, f64::max);
         let low = values().fold(high, f64::min) * 0.8;
-        if logarithmic { low..high } else { 0.0..high }
+        // The names of the lines find room above them.
+        if logarithmic {
+            low..high * 1.3
+        } else {
+            0.0..high * 1.4
+        }
+    }
+
+    /// Where the names of the lines stand.
+    fn names(&self) -> SeriesLabelPosition {
+        if self.falling {
+            SeriesLabelPosition::UpperRight
+        } else {
+            SeriesLabelPosition::UpperLeft
+        }
     }
 
     /// The name of a place on the horizontal axis, or nothing between two places.
@@ -104,6 +120,7 @@ where
         .x_labels(chart.places.len() * 2)
         .x_label_formatter(&|&place| chart.place_name(place))
         .y_label_formatter(&|&value| short(value))
+        .y_labels(6)
         .disable_x_mesh()
         .light_line_style(WHITE)
         .draw()?;
@@ -123,7 +140,7 @@ where
         )?;
     }
     axes.configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(chart.names())
         .background_style(WHITE.mix(0.8))
         .draw()?;
     Ok(())

@@ -148,3 +148,42 @@ pub fn race(mut entrants: Vec<Entrant<'_>>, time: Duration) -> Vec<Samples> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(nanoseconds: &[f64]) -> Samples {
+        let name = "somebody".to_owned();
+        Samples {
+            name,
+            nanoseconds: nanoseconds.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_spread_is_the_middle_half() {
+        let spread = Spread::of((0..=100).rev().map(f64::from).collect());
+        assert_eq!((spread.low, spread.median, spread.high), (25.0, 50.0, 75.0));
+    }
+
+    #[test]
+    fn ratios_are_formed_within_a_round() {
+        // The machine is ten times slower in the second round, for both.
+        let (fast, slow) = (samples(&[1.0, 10.0, 1.0]), samples(&[3.0, 30.0, 3.0]));
+        let ratio = slow.over(&fast);
+        assert_eq!((ratio.low, ratio.median, ratio.high), (3.0, 3.0, 3.0));
+    }
+
+    #[test]
+    fn everybody_takes_part_in_every_round() {
+        let entrants = vec![Entrant::new("one", || 1), Entrant::new("two", || 2)];
+        let samples = race(entrants, Duration::from_millis(1));
+        let names: Vec<_> = samples
+            .iter()
+            .map(|samples| samples.name.as_str())
+            .collect();
+        assert_eq!(names, ["one", "two"]);
+        assert!(samples.iter().all(|samples| samples.nanoseconds.len() == 1));
+    }
+}

@@ -1,11 +1,14 @@
 //! Many threads against one thing.
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kvtrie_workload::Latencies;
+
+/// Storms so far.
+static STORMS: AtomicUsize = AtomicUsize::new(0);
 
 /// The quantiles that every latency table shows, and their names.
 pub const QUANTILES: [(&str, f64); 4] = [
@@ -77,7 +80,8 @@ pub fn latency<W: FnMut()>(
 /// one says with the instants between which it ran.
 ///
 /// As long as there is a core for each thread, each is bound to its own: otherwise the system may
-/// take longer than a short run lasts to notice that two of them share one.
+/// take longer than a short run lasts to notice that two of them share one. Every storm begins with
+/// another core, so that a core that is busy otherwise does not always slow the same run.
 fn storm<W: FnMut(), T: Send>(
     threads: usize,
     time: Duration,
@@ -85,7 +89,9 @@ fn storm<W: FnMut(), T: Send>(
     body: impl Fn(&mut W, &AtomicBool) -> T + Sync,
 ) -> Vec<(T, Instant, Instant)> {
     let (stop, ready) = (AtomicBool::new(false), Barrier::new(threads + 1));
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let mut cores = core_affinity::get_core_ids().unwrap_or_default();
+    let first = STORMS.fetch_add(1, Ordering::Relaxed) % cores.len().max(1);
+    cores.rotate_left(first);
     let cores = &cores;
     thread::scope(|scope| {
         let running: Vec<_> = (0..threads)

@@ -19,12 +19,13 @@ pub struct Visits<'a> {
 }
 
 impl<'a> Visits<'a> {
-    /// Visits to these prompts.
+    /// Visits to these prompts. Visitors who look at the same memory must have orders of their own,
+    /// or one makes it hot for the other.
     #[must_use]
-    pub fn new(prompts: &'a Prompts) -> Self {
+    pub fn new(prompts: &'a Prompts, order: u64) -> Self {
         Self {
             prompts,
-            order: shuffled(3, prompts.count()),
+            order: shuffled(order, prompts.count()),
             visited: 0,
             hot: Vec::new(),
         }

@@ -60,13 +60,13 @@ fn lane(title: String, count: usize, depth: usize, seconds: f64, options: &Optio
     let indexes = all(&prompts);
     let expected = depth * BLOCK;
     let mut entrants = vec![
-        visitor("flat memcmp", &prompts, |number, tokens| {
+        visitor("flat memcmp", &prompts, 1, |number, tokens| {
             usize::from(flat_compare(tokens, twins.get(number))) * expected
         }),
-        visitor("kvtrie peek", &prompts, |_, tokens| {
+        visitor("kvtrie peek", &prompts, 2, |_, tokens| {
             cache.peek(&namespace, tokens)
         }),
-        visitor(LOOKUP, &prompts, look_up(&cache)),
+        visitor(LOOKUP, &prompts, 3, look_up(&cache)),
     ];
     entrants.extend(
         indexes
@@ -92,18 +92,19 @@ fn look_up(cache: &PrefixCache) -> impl FnMut(usize, &[u32]) -> usize {
 
 /// A peer's match.
 fn match_blocks<'a>(index: &'a dyn Index, prompts: &'a Prompts) -> Entrant<'a> {
-    visitor(index.name(), prompts, |_, tokens| {
+    visitor(index.name(), prompts, 4, |_, tokens| {
         index.matched(tokens) * BLOCK
     })
 }
 
-/// Somebody who visits the prompts and must find all their tokens.
+/// Somebody who visits the prompts in an order of his own and must find all their tokens.
 fn visitor<'a>(
     name: &str,
     prompts: &'a Prompts,
+    order: u64,
     mut matched: impl FnMut(usize, &[u32]) -> usize + 'a,
 ) -> Entrant<'a> {
-    let mut visits = Visits::new(prompts);
+    let mut visits = Visits::new(prompts, order);
     Entrant::timed(name, move |times| {
         visits.run(times, |number, tokens| {
             assert_eq!(
@@ -144,6 +145,7 @@ fn chart(lanes: &[Lane]) -> Chart {
         y: "ns a block".to_owned(),
         places: lanes.iter().map(|lane| lane.depth.to_string()).collect(),
         logarithmic: true,
+        falling: true,
         lines: (0..lanes[0].samples.len()).map(line).collect(),
     }
 }
