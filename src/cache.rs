@@ -1,7 +1,6 @@
 //! The cache: the safe face of everything else.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 
 use crate::builder::Builder;
 use crate::clock::Clock;
@@ -14,7 +13,7 @@ use crate::report::{Evicted, OutOfBlocks, Usage};
 use crate::sequence::Sequence;
 use crate::shared::{Shared, SharedPtr};
 use crate::stats::{Counters, Stats};
-use crate::sync::TALLY;
+use crate::sync::{TALLY, Tally};
 use crate::trie::evict::{Left, Prey};
 use crate::trie::guard::pin;
 use crate::trie::index::Index;
@@ -56,7 +55,7 @@ impl PrefixCache {
 
     /// Builds a cache from settings that have been checked.
     pub(crate) fn new(settings: &Builder) -> Self {
-        static CACHES: AtomicU64 = AtomicU64::new(0);
+        static CACHES: Tally = Tally::new(0);
         let number = CACHES.fetch_add(1, TALLY);
         let trie = Trie {
             block_size: settings.block_size,
