@@ -13,9 +13,9 @@ use loom::thread;
 /// next to nothing proves nothing.
 pub fn explore(name: &str, at_least: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    let bound = builder.preemption_bound.unwrap_or(2);
+    builder.preemption_bound = Some(bound);
     builder.max_branches = 100_000;
-    let bound = builder.preemption_bound.unwrap_or(0);
     let runs = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&runs);
     builder.check(move || {
@@ -30,14 +30,45 @@ pub fn explore(name: &str, at_least: usize, model: impl Fn() + Sync + Send + 'st
     );
 }
 
+/// A point that every thread of a model passes first, in any order. Of the accesses to a variable loom
+/// remembers the last one alone, so it does not see that a load followed by an exchange meets an earlier
+/// load of another thread; where threads differ in nothing else, it would try them in one order only.
+type Start = loom::sync::Arc<loom::sync::atomic::AtomicUsize>;
+
+fn from<T>(start: Start, run: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    move || {
+        start.fetch_add(1, Ordering::Relaxed);
+        run()
+    }
+}
+
 /// Runs `theirs` on another thread and `ours` on this one.
 pub fn both<T: 'static, O>(
     theirs: impl FnOnce() -> T + 'static,
     ours: impl FnOnce() -> O,
 ) -> (T, O) {
-    let other = thread::spawn(theirs);
-    let ours = ours();
-    (other.join().expect("no panic"), ours)
+    let start = Start::default();
+    let theirs = thread::spawn(from(start.clone(), theirs));
+    let ours = from(start, ours)();
+    (theirs.join().expect("no panic"), ours)
+}
+
+/// Runs two closures on threads of their own, and `ours` on this one.
+pub fn three<A: 'static, B: 'static, C>(
+    first: impl FnOnce() -> A + 'static,
+    second: impl FnOnce() -> B + 'static,
+    ours: impl FnOnce() -> C,
+) -> (A, B, C) {
+    let start = Start::default();
+    let first = thread::spawn(from(start.clone(), first));
+    let second = thread::spawn(from(start.clone(), second));
+    let ours = from(start, ours)();
+    let joined = "no panic";
+    (
+        first.join().expect(joined),
+        second.join().expect(joined),
+        ours,
+    )
 }
 
 /// Memory that is read and written without atomics, as a block's keys and values are: loom fails

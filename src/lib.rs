@@ -23,6 +23,20 @@ mod stats;
 mod sync;
 mod trie;
 
+/// The parts, for the models of `loom-tests`.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model {
+    pub use crate::clock::Clock;
+    pub use crate::hash::Hasher;
+    pub use crate::pool::Pool;
+    pub use crate::stats::Counters;
+    pub use crate::trie::guard::{Guard, unprotected};
+    pub use crate::trie::index::{Found, Index};
+    pub use crate::trie::node::{Blueprint, NodeRef, Position};
+    pub use crate::trie::state::{Cache, Claim, State};
+}
+
 pub use builder::{BuildError, Builder};
 pub use cache::PrefixCache;
 pub use hash::BlockHash;

@@ -51,7 +51,18 @@ thread_local! {
 
 /// A pinned epoch: no node that was linked since it was taken is freed while it lives.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Guard(crossbeam_epoch::Guard);
+
+/// A guard that keeps nothing, for models in which nothing is retired: it has none of the fences that
+/// a pinned epoch brings along.
+#[cfg(loom)]
+pub fn unprotected() -> &'static Guard {
+    // SAFETY: without a collector there is nothing that the guard would have to keep.
+    let guard = unsafe { crossbeam_epoch::unprotected() };
+    // SAFETY: `Guard` is a transparent wrapper.
+    unsafe { &*std::ptr::from_ref(guard).cast() }
+}
 
 /// Pins the epoch for this thread.
 pub fn pin() -> Guard {

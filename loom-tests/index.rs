@@ -1,0 +1,182 @@
+//! The index, bare: a published node is never missed, never published twice, and never comes back once
+//! it is unlinked.
+#![cfg(loom)]
+
+#[path = "common.rs"]
+mod common;
+
+use common::{both, explore, three};
+use kvtrie::BlockId;
+use kvtrie::model::{Blueprint, Hasher, Index, NodeRef, Pool, Position, unprotected};
+use loom::sync::Arc;
+
+/// One bucket, the root that its nodes hang off, and ids to give them.
+struct Bucket {
+    index: Index,
+    hasher: Hasher,
+    root: Position,
+    ids: Vec<BlockId>,
+}
+
+impl Bucket {
+    fn new() -> Arc<Self> {
+        let (hasher, mut ids) = (Hasher::new(Some(1)), Vec::new());
+        Pool::new(4).take(4, &mut ids);
+        Arc::new(Self {
+            index: Index::new(1),
+            root: NodeRef::build_root(0, hasher.start("root")).position(0),
+            hasher,
+            ids,
+        })
+    }
+
+    /// The bucket with a node for each token.
+    fn with(tokens: &[u32]) -> (Arc<Self>, Vec<Position>) {
+        let bucket = Self::new();
+        let nodes = tokens.iter().map(|token| bucket.publish(*token).0);
+        let nodes = nodes.collect();
+        (bucket, nodes)
+    }
+
+    /// A node of one block that holds one token.
+    fn build(&self, token: u32) -> NodeRef<'static> {
+        NodeRef::build(Blueprint {
+            parent: self.root,
+            root: self.root,
+            key: u64::from(token),
+            before: self.hasher.start("root"),
+            warmth: 0,
+            ids: &self.ids[..1],
+            tokens: &[token],
+        })
+    }
+
+    /// Publishes a node that holds a token: where it is, and whether it came to be.
+    fn publish(&self, token: u32) -> (Position, bool) {
+        let node = self.build(token);
+        let published = self.index.publish(node, unprotected()).is_ok();
+        (node.position(0), published)
+    }
+
+    fn find(&self, token: u32) -> bool {
+        let guard = unprotected();
+        let found = (self.index).find(u64::from(token), self.root, &[token], guard);
+        // As a lookup would, it looks at the node that it found.
+        found.is_some_and(|found| found.node.states()[0].look().pins() == 1)
+    }
+
+    fn unlink(&self, at: Position) {
+        self.index.unlink(node(at), unprotected());
+    }
+
+    /// Checks what can be found, and frees the nodes.
+    fn end(&self, nodes: &[Position], tokens: &[u32]) {
+        for token in 0..4 {
+            assert_eq!(self.find(token), tokens.contains(&token), "token {token}");
+        }
+        for at in nodes.iter().chain([&self.root]) {
+            // SAFETY: the other threads have ended, and the index is not used again.
+            unsafe { node(*at).free() };
+        }
+    }
+}
+
+fn node(at: Position) -> NodeRef<'static> {
+    // SAFETY: no model frees a node before its end.
+    unsafe { at.node() }
+}
+
+/// A node is published while another thread looks for it: it is found as a whole or not at all.
+#[test]
+fn publish_versus_find() {
+    explore("publish_versus_find", 3, || {
+        let bucket = Bucket::new();
+        let other = Arc::clone(&bucket);
+        let ((at, published), _) = both(move || other.publish(1), || bucket.find(1));
+        assert!(published);
+        bucket.end(&[at], &[1]);
+    });
+}
+
+/// Three threads publish the same block, and one something else: it is published once.
+#[test]
+fn publish_versus_publish() {
+    explore("publish_versus_publish", 100, || {
+        let bucket = Bucket::new();
+        let (one, two) = (Arc::clone(&bucket), Arc::clone(&bucket));
+        let (first, second, third) = three(
+            move || one.publish(1),
+            move || (two.publish(2), two.publish(1)),
+            || bucket.publish(1),
+        );
+        let equal = [first, second.1, third];
+        assert_eq!(equal.iter().filter(|(_, published)| *published).count(), 1);
+        assert!(second.0.1, "another block is no equal");
+        let nodes = [first.0, second.0.0, second.1.0, third.0];
+        bucket.end(&nodes, &[1, 2]);
+    });
+}
+
+/// Each of two threads publishes a block and then looks for the other's, in one bucket: at least one of
+/// them finds it.
+#[test]
+fn publishers_in_one_bucket() {
+    explore("publishers_in_one_bucket", 10, || {
+        let bucket = Bucket::new();
+        let other = Arc::clone(&bucket);
+        let ((one, theirs), (two, ours)) = both(
+            move || (other.publish(1).0, other.find(2)),
+            || (bucket.publish(2).0, bucket.find(1)),
+        );
+        assert!(theirs || ours, "one of the two came second");
+        bucket.end(&[one, two], &[1, 2]);
+    });
+}
+
+/// Two neighbours leave a bucket at once, and a third node comes: neither comes back, and none of the
+/// others goes.
+#[test]
+fn unlink_versus_unlink_of_the_neighbour() {
+    explore("unlink_versus_unlink_of_the_neighbour", 1_000, || {
+        let (bucket, mut nodes) = Bucket::with(&[0, 1, 2]);
+        let (near, far) = (nodes[1], nodes[2]);
+        let (one, two) = (Arc::clone(&bucket), Arc::clone(&bucket));
+        let ((), (), fresh) = three(
+            move || one.unlink(near),
+            move || two.unlink(far),
+            || bucket.publish(3).0,
+        );
+        nodes.push(fresh);
+        bucket.end(&nodes, &[0, 3]);
+    });
+}
+
+/// A node leaves while another thread looks for the one behind it: that one is always found.
+#[test]
+fn unlink_versus_find() {
+    explore("unlink_versus_find", 10, || {
+        let (bucket, nodes) = Bucket::with(&[0, 1, 2]);
+        let (near, far) = (nodes[1], nodes[2]);
+        let (one, two) = (Arc::clone(&bucket), Arc::clone(&bucket));
+        let ((), (), found) = three(
+            move || one.unlink(near),
+            move || two.unlink(far),
+            || bucket.find(0),
+        );
+        assert!(found, "it was there throughout");
+        bucket.end(&nodes, &[0]);
+    });
+}
+
+/// A node leaves while another thread publishes one in front of it: whoever unlinks sees the new one as
+/// a whole on its way.
+#[test]
+fn unlink_versus_publish() {
+    explore("unlink_versus_publish", 10, || {
+        let (bucket, mut nodes) = Bucket::with(&[0, 1]);
+        let (old, other) = (nodes[0], Arc::clone(&bucket));
+        let (fresh, ()) = both(move || other.publish(2).0, || bucket.unlink(old));
+        nodes.push(fresh);
+        bucket.end(&nodes, &[1, 2]);
+    });
+}

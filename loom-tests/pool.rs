@@ -1,0 +1,107 @@
+//! The pool, bare: a free block is never given to two owners, and never lost.
+#![cfg(loom)]
+
+#[path = "common.rs"]
+mod common;
+
+use common::{Memory, both, explore, three};
+use kvtrie::BlockId;
+use kvtrie::model::Pool;
+use loom::sync::Arc;
+
+/// A pool, and the memory of its blocks.
+struct Blocks {
+    pool: Pool,
+    memory: Vec<Memory>,
+}
+
+impl Blocks {
+    fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self {
+            pool: Pool::new(capacity),
+            memory: (0..capacity).map(|_| Memory::default()).collect(),
+        })
+    }
+
+    /// Takes up to `n` blocks and writes to each, as its owner may.
+    fn take(&self, n: usize) -> Vec<BlockId> {
+        let mut ids = Vec::new();
+        self.pool.take(n, &mut ids);
+        for id in &ids {
+            self.memory[id.index()].write(1);
+        }
+        ids
+    }
+
+    /// Whether the pool now has every block once, once `out` are put back.
+    fn assert_whole(&self, out: &[&[BlockId]]) {
+        for ids in out {
+            self.pool.put(ids);
+        }
+        let capacity = self.memory.len();
+        let mut ids: Vec<_> = self.take(capacity + 1);
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), capacity, "every block is there once");
+    }
+}
+
+/// Two owners and one who puts back: each block has one owner at a time, and what an owner did with it
+/// comes before the next one has it.
+#[test]
+fn take_versus_put() {
+    explore("take_versus_put", 1_000, || {
+        let blocks = Blocks::new(2);
+        let owned = blocks.take(1);
+        let (one, two) = (Arc::clone(&blocks), Arc::clone(&blocks));
+        let (first, second, ()) = three(
+            move || one.take(1),
+            move || two.take(1),
+            || {
+                blocks.memory[owned[0].index()].write(2);
+                blocks.pool.put(&owned);
+            },
+        );
+        assert!(
+            first.iter().all(|id| !second.contains(id)),
+            "one owner each"
+        );
+        blocks.assert_whole(&[&first, &second]);
+    });
+}
+
+/// A thread is about to take the top of the stack while another takes it too, and the one below it, and
+/// puts the top back: the head looks as it did, but the stack is another.
+#[test]
+fn take_versus_the_same_top_again() {
+    explore("take_versus_the_same_top_again", 10, || {
+        let blocks = Blocks::new(3);
+        let other = Arc::clone(&blocks);
+        let (kept, taken) = both(
+            move || {
+                let both = other.take(2);
+                other.pool.put(&both[..1]);
+                both[1..].to_vec()
+            },
+            || blocks.take(1),
+        );
+        assert!(kept.iter().all(|id| !taken.contains(id)), "one owner each");
+        blocks.assert_whole(&[&kept, &taken]);
+    });
+}
+
+/// Several are put back at once, by two threads, while a third takes several: none is lost.
+#[test]
+fn put_versus_put() {
+    explore("put_versus_put", 30, || {
+        let blocks = Blocks::new(3);
+        let (two, one) = (blocks.take(2), blocks.take(1));
+        let (theirs, others) = (Arc::clone(&blocks), Arc::clone(&blocks));
+        let ((), (), taken) = three(
+            move || theirs.pool.put(&two),
+            move || others.pool.put(&one),
+            || blocks.take(2),
+        );
+        blocks.assert_whole(&[&taken]);
+    });
+}
