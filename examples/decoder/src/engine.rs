@@ -19,6 +19,9 @@ use crate::{
     worker::{Answer, Worker},
 };
 
+/// Bytes of keys and values beyond which a pool is taken for a slip of the pen.
+const LARGEST_POOL: u128 = 64 << 30;
+
 /// The size of a decoder's pool, and how it is shared.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -62,8 +65,21 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The cache refuses the sizes.
+    /// The cache refuses the sizes, or the pool would be larger than any machine
+    /// that this decoder is meant for.
     pub fn new(model: Arc<Model>, limits: Limits) -> Result<Self, BadInput> {
+        let token = model.kv_bytes() as u128;
+        let bytes = token * limits.blocks as u128 * limits.block_size as u128;
+        if bytes > LARGEST_POOL {
+            return Err(BadInput::new(format!(
+                "{} blocks of {} tokens are {} GiB of keys and values, more than the {} that this \
+                 decoder allows itself",
+                limits.blocks,
+                limits.block_size,
+                bytes >> 30,
+                LARGEST_POOL >> 30
+            )));
+        }
         let cache = PrefixCache::builder()
             .blocks(limits.blocks)
             .block_size(limits.block_size)

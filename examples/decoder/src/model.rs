@@ -93,8 +93,16 @@ impl Model {
 
     /// A pool that fits this model.
     pub fn pool(&self, blocks: usize, block_size: usize) -> KvPool {
-        let width = self.config.kv_heads * self.config.head_dim;
-        KvPool::new(self.config.layers, blocks, block_size, width)
+        KvPool::new(self.config.layers, blocks, block_size, self.kv_width())
+    }
+
+    /// Bytes of the keys and values of one token.
+    pub fn kv_bytes(&self) -> usize {
+        2 * self.config.layers * self.kv_width() * size_of::<f32>()
+    }
+
+    fn kv_width(&self) -> usize {
+        self.config.kv_heads * self.config.head_dim
     }
 
     /// Computes the tokens of the spans and writes their keys and values through the tables.

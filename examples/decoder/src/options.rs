@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, thread};
 
-use clap::{Parser, error::ErrorKind};
+use clap::{Parser, builder::RangedU64ValueParser, error::ErrorKind};
 use kvtrie_decoder::BadInput;
 
 /// Holds chats with a small decoder whose KV cache is shared through kvtrie, and compares that with
@@ -14,25 +14,25 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Decode threads [default: one for each core]
-    #[arg(long, default_value_t = cores(), hide_default_value = true, value_parser = at_least_one)]
+    #[arg(long, default_value_t = cores(), hide_default_value = true, value_parser = up_to(256))]
     pub threads: usize,
     /// Physical blocks in the KV pool
-    #[arg(long, default_value_t = 2048, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 2048, value_parser = up_to(1_000_000))]
     pub blocks: usize,
     /// Tokens in a block
-    #[arg(long, default_value_t = 16, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 16, value_parser = up_to(1_000_000))]
     pub block_size: usize,
     /// Users, who all chat at the same time
-    #[arg(long, default_value_t = 20, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 20, value_parser = up_to(1_000_000))]
     pub users: usize,
     /// Turns in each conversation
-    #[arg(long, default_value_t = 6, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 6, value_parser = up_to(1_000_000))]
     pub turns: usize,
     /// Answers to each turn, forked after the prompt
-    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 1, value_parser = up_to(1_000))]
     pub samples: usize,
     /// Tokens in an answer, at most
-    #[arg(long, default_value_t = 32, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 32, value_parser = up_to(1_000_000))]
     pub answer: usize,
     /// Only run without the cache
     #[arg(long)]
@@ -67,10 +67,7 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("at least 1 is needed".into()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("a whole number is needed".into()),
-    }
+/// A whole number from 1 up to what still makes sense.
+fn up_to(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
 }

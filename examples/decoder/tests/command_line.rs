@@ -90,7 +90,7 @@ fn impossible_numbers_are_refused() {
         "--samples",
         "--answer",
     ] {
-        for number in ["0", "-1", "many"] {
+        for number in ["0", "-1", "9999999", "many"] {
             let sentence = refusal(&[&format!("{option}={number}")]);
             assert!(sentence.contains(option), "{sentence}");
         }
@@ -104,6 +104,12 @@ fn a_prompt_longer_than_the_pool_is_refused() {
         sentence.contains("blocks of 16") && sentence.contains("has 4"),
         "{sentence}"
     );
+}
+
+#[test]
+fn a_pool_larger_than_memory_is_refused() {
+    let sentence = refusal(&["--blocks", "1000000", "--block-size", "1000000"]);
+    assert!(sentence.contains("GiB of keys and values"), "{sentence}");
 }
 
 #[test]
