@@ -35,7 +35,7 @@ fn print_throughput(
 ) {
     let row = |figures: &Figures| {
         let operations =
-            (0..threads.len()).map(|place| format!("{:.3}", figures.operations(place) / 1e6));
+            (0..threads.len()).map(|place| format!("{:.1}", figures.operations(place) / 1e3));
         [figures.name.to_owned()]
             .into_iter()
             .chain(operations)
@@ -46,7 +46,7 @@ fn print_throughput(
         .iter()
         .map(|count| format!("{count} threads"))
         .collect();
-    let columns: Vec<&str> = ["million a second"]
+    let columns: Vec<&str> = ["thousand a second"]
         .into_iter()
         .chain(columns.iter().map(String::as_str))
         .collect();
@@ -95,14 +95,14 @@ fn scaling(
 ) -> Chart {
     let line = |figures: &Figures| {
         let values = (0..threads.len())
-            .map(|place| figures.operations(place) / 1e6)
+            .map(|place| figures.operations(place) / 1e3)
             .collect();
         (figures.name.to_owned(), values)
     };
     Chart {
         title: mix.title().to_owned(),
         x: "threads".to_owned(),
-        y: "million operations a second".to_owned(),
+        y: "thousand operations a second".to_owned(),
         places: threads.iter().map(usize::to_string).collect(),
         logarithmic: false,
         falling: false,

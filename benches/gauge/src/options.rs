@@ -1,5 +1,6 @@
 //! Options that every benchmark takes.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ pub struct Options {
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
     pub scale: f64,
     /// Folder for plots and for the rows of the goal table
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder)]
     pub report: Option<PathBuf>,
     /// Passed by `cargo bench`; changes nothing
     #[arg(long, hide = true)]
@@ -45,5 +46,31 @@ fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(factor) if factor > 0.0 && factor <= 1000.0 => Ok(factor),
         _ => Err("a number above 0 and up to 1000 is expected".to_owned()),
+    }
+}
+
+/// A folder that is there, or now is.
+fn folder(path: &str) -> Result<PathBuf, String> {
+    match fs::create_dir_all(path) {
+        Ok(()) => Ok(path.into()),
+        Err(error) => Err(format!("the folder cannot be made: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_factor_is_positive_and_no_joke() {
+        assert_eq!(positive("0.5"), Ok(0.5));
+        for wrong in ["0", "-1", "nan", "inf", "1001", "x"] {
+            assert!(positive(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_folder_cannot_be_made_under_a_file() {
+        assert!(folder("Cargo.toml/report").is_err());
     }
 }
