@@ -33,7 +33,8 @@ pub mod model {
     pub use crate::stats::Counters;
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
-    pub use crate::trie::node::{Blueprint, NodeRef, Position};
+    pub use crate::trie::node::{Blueprint, NodeRef};
+    pub use crate::trie::position::Position;
     pub use crate::trie::state::{Cache, Claim, State};
 }
 
