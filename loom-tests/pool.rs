@@ -50,7 +50,7 @@ impl Blocks {
 /// comes before the next one has it.
 #[test]
 fn take_versus_put() {
-    explore("take_versus_put", 1_000, || {
+    explore("take_versus_put", 500, || {
         let blocks = Blocks::new(2);
         let owned = blocks.take(1);
         let (one, two) = (Arc::clone(&blocks), Arc::clone(&blocks));

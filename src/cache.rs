@@ -102,7 +102,8 @@ impl PrefixCache {
     /// ```
     #[must_use]
     pub fn namespace(&self, key: impl Into<NamespaceKey>) -> Namespace {
-        (self.shared().registry()).get(key.into(), &self.trie().hasher)
+        let key = key.into();
+        (self.shared().registry()).get(key, &self.trie().hasher)
     }
 
     /// Finds the longest cached prefix of complete blocks, and pins it in one atomic step.
@@ -171,7 +172,8 @@ impl PrefixCache {
     /// # Errors
     ///
     /// [`OutOfBlocks`] if fewer than `n` blocks are free or can be reclaimed; then nothing is
-    /// evicted. Blocks that other threads are moving at that moment count as neither.
+    /// evicted, unless other threads take or pin during the call what was there when it began.
+    /// Blocks that other threads are moving at that moment count as neither.
     pub fn allocate(&self, n: usize) -> Result<Vec<Block>, OutOfBlocks> {
         self.take(n, |_| {})
     }
@@ -293,16 +295,18 @@ impl PrefixCache {
     /// If the namespace belongs to another cache.
     pub fn clear(&self, namespace: &Namespace) -> Vec<Evicted> {
         self.check(namespace);
-        let hasher = &self.trie().hasher;
-        let old = (self.shared().registry()).renew(&namespace.space, hasher);
-        self.collect(|taken| self.trie().purge(Prey::Under(old), taken))
+        let old = (self.shared().registry()).renew(&namespace.space, &self.trie().hasher);
+        let evicted = self.collect(|taken| self.trie().purge(Prey::Under(old), taken));
+        self.shared().registry().let_go(old);
+        evicted
     }
 
     /// Empties all namespaces, as [`clear`](Self::clear) does one.
     pub fn clear_all(&self) -> Vec<Evicted> {
         let mut registry = self.shared().registry();
         for space in registry.spaces() {
-            registry.renew(&space, &self.trie().hasher);
+            let old = registry.renew(&space, &self.trie().hasher);
+            registry.let_go(old);
         }
         drop(registry);
         self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
@@ -342,7 +346,7 @@ impl PrefixCache {
         let guard = pin();
         let at = self.trie().clock.position(block, &guard)?;
         let seen = state(at, &guard).look();
-        Some(Usage {
+        (!seen.is_gone()).then(|| Usage {
             holds: seen.pins(),
             children: seen.children(),
             warmth: seen.warmth(),

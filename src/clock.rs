@@ -111,7 +111,7 @@ impl Clock {
     /// Where a block is cached.
     pub fn position(&self, id: BlockId, _guard: &Guard) -> Option<Position> {
         // Acquire (slot): the node is fully written.
-        Position::from_raw(self.slots[id.index()].load(Ordering::Acquire))
+        Position::from_raw(self.slots.get(id.index())?.load(Ordering::Acquire))
     }
 
     /// Makes a block a candidate.

@@ -153,10 +153,7 @@ impl Hold {
         priority: Priority,
     ) -> Result<Vec<Block>, ExtendError> {
         let trie = &self.shared().trie;
-        assert!(
-            blocks.iter().all(|block| block.shared() == self.shared),
-            "a block can only extend a hold of its own cache"
-        );
+        self.check(&blocks);
         let kind = match tokens.len() {
             n if n % trie.block_size != 0 => Wrong::PartialBlock {
                 tokens: n,
@@ -175,6 +172,14 @@ impl Hold {
             }
         };
         Err(ExtendError { kind, blocks })
+    }
+
+    /// Panics if a block belongs to another cache.
+    pub(crate) fn check(&self, blocks: &[Block]) {
+        assert!(
+            blocks.iter().all(|block| block.shared() == self.shared),
+            "a block can only extend a hold of its own cache"
+        );
     }
 
     /// What the hold's cache shares.

@@ -179,7 +179,7 @@ impl Registry {
     }
 
     /// Gives a namespace a new, empty root. The old one, from which nothing can be found any more
-    /// by a lookup that starts later.
+    /// by a lookup that starts later, stays pinned until it is [let go](Self::let_go).
     pub fn renew(&mut self, space: &Space, hasher: &Hasher) -> Position {
         let guard = pin();
         self.free_past(&guard);
@@ -190,9 +190,13 @@ impl Registry {
         // Release (overtaken): whoever sees anything of what the caller evicts next sees this root.
         fence(Ordering::Release);
         self.past.push(old);
-        // The caller is a cache, so the cache is open.
-        let _ = state(old, &guard).unpin();
         old
+    }
+
+    /// Gives back the pin on an old root.
+    pub fn let_go(&self, old: Position) {
+        // The caller is a cache, so the cache is open.
+        let _ = state(old, &pin()).unpin();
     }
 
     /// Every namespace there is.
@@ -221,7 +225,7 @@ impl Registry {
         let guard = pin();
         self.spaces.retain(|_, space| {
             let root = space.root(&guard).at;
-            let unused = Arc::strong_count(space) == 1 && state(root, &guard).claim_root(1);
+            let unused = Arc::get_mut(space).is_some() && state(root, &guard).claim_root(1);
             if unused {
                 // SAFETY: only the registry knew of this root, and forgets it now. Claimed, so
                 // neither a hold nor a node names it.

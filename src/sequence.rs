@@ -130,7 +130,12 @@ impl Sequence {
     }
 
     /// Adds blocks to the end of the table. More than are missing stay in reserve.
+    ///
+    /// # Panics
+    ///
+    /// If a block belongs to another cache.
     pub fn add_blocks(&mut self, blocks: Vec<Block>) {
+        self.hold.check(&blocks);
         self.table.extend(blocks.iter().map(Block::id));
         self.unpublished.extend(blocks);
     }
@@ -147,11 +152,11 @@ impl Sequence {
     ///
     /// If there are not as many tokens, or not all of them have a place.
     pub fn advance(&mut self, n: usize) {
-        let computed = self.computed + n;
         assert!(
-            computed <= self.tokens.len(),
+            n <= self.uncomputed().len(),
             "only tokens of the sequence can be computed"
         );
+        let computed = self.computed + n;
         assert!(
             computed <= self.table.len() * self.block_size,
             "a computed token has a block that it was written to"

@@ -97,6 +97,7 @@ impl Guard {
 
     /// Lets the epoch move on; nothing reached before may be used afterwards.
     pub fn repin(&mut self) {
-        self.0.repin();
+        // Unpinned in between: only a whole `pin` has the fence.
+        self.0.repin_after(|| ());
     }
 }

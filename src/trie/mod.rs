@@ -132,7 +132,9 @@ impl Trie {
     /// Pins the longest cached prefix. None if even the root has gone: its namespace was cleared.
     pub fn pin(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
         self.settle(from, prompt, guard, |at| {
-            state(at, guard).pin(node(at, guard).warmth())
+            // A look first: a block that has left is not written to by every lookup that matches it.
+            let state = state(at, guard);
+            !state.look().is_gone() && state.pin(node(at, guard).warmth())
         })
     }
 

@@ -151,10 +151,10 @@ impl State {
         // Relaxed: the block was reached through a link loaded with Acquire (publish), and a
         // refused pin reads nothing.
         let before = self.0.fetch_add(PIN, Ordering::Relaxed);
-        check(before & COUNT);
         if before & GONE != 0 {
             return false;
         }
+        check(before & COUNT);
         let warmth = u64::from(warmth) << WARMTH_SHIFT;
         if before & warmth != warmth {
             // Relaxed: warmth is a hint to the clock.
