@@ -5,7 +5,7 @@
 #[path = "common.rs"]
 mod common;
 
-use common::{cache, explore, publish};
+use common::{cache, explore, explore_beyond, publish};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -207,6 +207,21 @@ fn clear_versus_lookup() {
         drop(hold);
         cache.evict_unused();
         assert_eq!(cache.stats().free, 2);
+    });
+}
+
+/// A namespace is cleared while a prompt is looked for: all of it is found or nothing, never the half
+/// that has yet to leave.
+#[test]
+fn clear_versus_half_a_prefix() {
+    explore_beyond(3, "clear_versus_half_a_prefix", 100, || {
+        let (cache, namespace) = cache(2, 1);
+        drop(publish(&cache, &namespace, &[1, 2]));
+        let cache = Arc::new(cache);
+        let (other, names) = (Arc::clone(&cache), namespace.clone());
+        let clearer = thread::spawn(move || other.clear(&names).len());
+        assert_ne!(cache.peek(&namespace, &[1, 2]), 1);
+        assert_eq!(clearer.join().unwrap(), 2);
     });
 }
 

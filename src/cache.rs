@@ -119,15 +119,17 @@ impl PrefixCache {
     pub fn lookup(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
         self.check(namespace);
         let guard = pin();
-        let end = loop {
-            // The root is refused only if the namespace was cleared after it was read here.
+        let hold = loop {
             let root = namespace.space.root(&guard);
-            if let Some(end) = self.trie().pin(root, prompt, &guard) {
-                break end;
+            let found = self.trie().pin(root, prompt, &guard);
+            let hold = found.map(|end| Hold::new(self.shared, end));
+            // Overtaken by a clearing, it may cover half of what there was, and is let go again.
+            if let Some(hold) = hold.filter(|_| namespace.space.still_has(root, &guard)) {
+                break hold;
             }
         };
-        (self.trie().counters).looked_up(prompt.len(), end.depth * self.block_size());
-        Hold::new(self.shared, end)
+        (self.trie().counters).looked_up(prompt.len(), hold.tokens());
+        hold
     }
 
     /// Like [`lookup`](Self::lookup), but leaves at least one token of the prompt to compute.
@@ -155,7 +157,8 @@ impl PrefixCache {
         let guard = pin();
         loop {
             let root = namespace.space.root(&guard);
-            if let Some(end) = self.trie().peek(root, prompt, &guard) {
+            let found = self.trie().peek(root, prompt, &guard);
+            if let Some(end) = found.filter(|_| namespace.space.still_has(root, &guard)) {
                 return end.depth * self.block_size();
             }
         }

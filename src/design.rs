@@ -68,6 +68,8 @@
 //!   left never comes back under the same position, so it was there at that instant, and nothing
 //!   longer was. If the pin is refused, the walk goes on from the last block that has not left.
 //!   A node that has left is skipped by every search, so no search waits for whoever is unlinking it.
+//!   Last of all the root is read again: if the namespace was cleared meanwhile, what was found is neither
+//!   what there was before nor what there is now, and the walk begins anew.
 //! * **extend**: run by run, at the exchange of the bucket's head. If the head has changed since the
 //!   bucket was searched, the search is repeated: an equal node could only have come in at the head.
 //! * **let go**: at the subtraction.
@@ -89,6 +91,7 @@
 //! | list           | `Clock::list`                 | `Clock::unlist`                | no candidate is lost (below)                                |
 //! | free           | `Pool::put`                   | `Pool::take`                   | the last owner is done with a block before the next has it  |
 //! | clear          | `Registry::renew`             | `Space::root`                  | a root is fully written                                     |
+//! | overtaken      | the fence in `guard::pin`     | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too |
 //! | last-reference | `release`, `release_hold`     | the fences in `close`, `free`  | everybody is done with the cache before it is freed         |
 //! | outermost-pin  | the fence in `guard::pin`     | the same                       | of two threads that publish and then look, one finds the other's |
 //!

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::hash::{BlockHash, Hasher};
 use crate::sync::Arc;
-use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::atomic::{AtomicPtr, Ordering, fence};
 use crate::trie::guard::{Guard, pin};
 use crate::trie::node::{Header, NodeRef};
 use crate::trie::position::Position;
@@ -120,6 +120,14 @@ impl Space {
         let at = Position::from_raw(root).expect("a namespace has a root");
         Reached { at, depth: 0 }
     }
+
+    /// Whether the namespace was not cleared in the course of a walk from `root`, which was read
+    /// under the same guard.
+    pub fn still_has(&self, root: Reached, guard: &Guard) -> bool {
+        // Acquire (overtaken): if the walk saw that a clearing had evicted anything, this reads its root.
+        fence(Ordering::Acquire);
+        self.root(guard).at == root.at
+    }
 }
 
 /// The namespaces of one cache. Behind a lock: only making and clearing namespaces comes here.
@@ -179,6 +187,8 @@ impl Registry {
         let old = space.root(&guard).at;
         // Release (clear): the new root is fully written.
         space.root.store(fresh.into_raw(), Ordering::Release);
+        // Release (overtaken): the caller pins anew before it evicts, and the fence of that pin comes
+        // between this root and all that then leaves.
         self.past.push(old);
         // The caller is a cache, so the cache is open.
         let _ = state(old, &guard).unpin();
