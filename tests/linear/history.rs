@@ -1,0 +1,292 @@
+//! Recording: what each thread did to a real cache, what it was told, and when.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+use kvtrie::{Block, BlockId, Evicted, Hold, Namespace, PrefixCache};
+
+use crate::model::{Call, HoldName, Step};
+
+/// Blocks of each cache: enough for all of a history, so that allocation itself never evicts. What
+/// does leave is the next to be allocated again.
+pub const BLOCKS: usize = 96;
+/// The longest prefix that is ever published.
+const DEPTH: usize = 6;
+/// The most blocks of one extension.
+const PIECE: usize = 3;
+
+/// What the threads of one history share.
+pub struct Stage {
+    cache: PrefixCache,
+    namespace: Namespace,
+    /// Ticks whenever a call starts or ends.
+    clock: AtomicU64,
+    /// Threads that have yet to reach the start.
+    missing: AtomicUsize,
+    run_length: usize,
+    seed: u64,
+}
+
+/// One thread, and what it has done so far.
+struct Actor<'s> {
+    stage: &'s Stage,
+    rng: fastrand::Rng,
+    /// The name of its next hold.
+    next: HoldName,
+    holds: Vec<(HoldName, Hold)>,
+    calls: Vec<Call>,
+}
+
+/// What each thread did, in its own order.
+pub type History = Vec<Vec<Call>>;
+
+/// Plays a short random history for each seed, with so many threads at once, and records it: first a
+/// prologue that caches something, then the threads, then an epilogue that evicts whatever is left.
+///
+/// The threads go from one history straight to the next: a new thread starts too late to meet anybody.
+pub fn record(seeds: &[u64], threads: usize) -> Vec<History> {
+    let stages: Vec<Stage> = seeds
+        .iter()
+        .map(|seed| Stage::new(*seed, threads))
+        .collect();
+    let mut mains: Vec<Actor<'_>> = stages.iter().map(|stage| Actor::new(stage, 0)).collect();
+    mains.iter_mut().for_each(Actor::prologue);
+    let perform = |thread| {
+        let actors = stages.iter().map(move |stage| Actor::new(stage, thread));
+        actors.map(Actor::perform).collect::<Vec<_>>()
+    };
+    let mut played: Vec<_> = thread::scope(|scope| {
+        let spawn = |thread| scope.spawn(move || perform(thread));
+        let handles: Vec<_> = (1..=threads).map(spawn).collect();
+        let calls = handles.into_iter().map(|handle| handle.join());
+        calls
+            .map(|calls| calls.expect("no panic").into_iter())
+            .collect()
+    });
+    let finish = |mut main: Actor<'_>| {
+        main.evict(PrefixCache::evict_unused);
+        let threads = played.iter_mut().filter_map(Iterator::next);
+        threads.chain([main.calls]).collect()
+    };
+    mains.into_iter().map(finish).collect()
+}
+
+impl Stage {
+    fn new(seed: u64, threads: usize) -> Self {
+        let run_length = [1, 3][seed as usize % 2];
+        let builder = PrefixCache::builder().block_size(1).run_length(run_length);
+        let cache = builder.blocks(BLOCKS).build().expect("sound settings");
+        Self {
+            namespace: cache.namespace("model"),
+            cache,
+            clock: AtomicU64::new(0),
+            missing: AtomicUsize::new(threads),
+            run_length,
+            seed,
+        }
+    }
+
+    /// Waits for the other threads: awake for a while, so that all start at the same instant.
+    fn wait(&self) {
+        self.missing.fetch_sub(1, Ordering::SeqCst);
+        let mut spins = 0;
+        while self.missing.load(Ordering::SeqCst) > 0 {
+            spins += 1;
+            if spins % 100 == 0 {
+                thread::yield_now();
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl<'s> Actor<'s> {
+    fn new(stage: &'s Stage, thread: usize) -> Self {
+        Self {
+            stage,
+            rng: fastrand::Rng::with_seed(stage.seed << 8 | thread as u64),
+            next: thread * 1_000,
+            holds: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    fn prologue(&mut self) {
+        for _ in 0..2 {
+            self.lookup();
+            self.extend();
+            self.let_go();
+        }
+    }
+
+    fn perform(mut self) -> Vec<Call> {
+        self.stage.wait();
+        for _ in 0..self.rng.usize(3..=5) {
+            self.pause();
+            match self.rng.u8(0..16) {
+                0..4 => self.lookup(),
+                4..6 => self.peek(),
+                6..10 => self.extend(),
+                10..12 => self.let_go(),
+                12..14 => {
+                    let n = self.rng.usize(1..4);
+                    self.evict(|cache| cache.evict(n));
+                }
+                14 => self.evict(PrefixCache::evict_unused),
+                _ => self.clear(),
+            }
+        }
+        while !self.holds.is_empty() {
+            self.let_go();
+        }
+        self.calls
+    }
+
+    /// Lets the threads drift against each other.
+    fn pause(&mut self) {
+        match self.rng.u32(0..8) {
+            0 => thread::yield_now(),
+            1..4 => (0..self.rng.u32(0..200)).for_each(|_| std::hint::spin_loop()),
+            _ => {}
+        }
+    }
+
+    /// Runs one call between two ticks of the clock, and records what `observe` makes of its answer.
+    fn call<T>(
+        &mut self,
+        act: impl FnOnce(&Stage) -> T,
+        observe: impl FnOnce(&T) -> Vec<Step>,
+    ) -> T {
+        // Sequentially consistent: the call must not move out from between its two ticks.
+        let invoked = self.stage.clock.fetch_add(1, Ordering::SeqCst);
+        let answer = act(self.stage);
+        let returned = self.stage.clock.fetch_add(1, Ordering::SeqCst);
+        self.calls.push(Call {
+            invoked,
+            returned,
+            steps: observe(&answer),
+        });
+        answer
+    }
+
+    /// Few distinct tokens, so that prompts share prefixes and part anywhere.
+    fn tokens(&mut self, blocks: usize) -> Vec<u32> {
+        let token = |rng: &mut fastrand::Rng| u32::from(rng.u8(0..4) == 0);
+        (0..blocks).map(|_| token(&mut self.rng)).collect()
+    }
+
+    fn prompt(&mut self) -> Vec<u32> {
+        let blocks = self.rng.usize(1..=DEPTH);
+        self.tokens(blocks)
+    }
+
+    fn lookup(&mut self) {
+        let prompt = self.prompt();
+        let name = self.next;
+        self.next += 1;
+        let hold = self.call(
+            |stage| stage.cache.lookup(&stage.namespace, &prompt),
+            |hold| {
+                vec![Step::Lookup {
+                    hold: name,
+                    prompt: prompt.clone(),
+                    table: hold.blocks(),
+                }]
+            },
+        );
+        self.holds.push((name, hold));
+    }
+
+    fn peek(&mut self) {
+        let prompt = self.prompt();
+        self.call(
+            |stage| stage.cache.peek(&stage.namespace, &prompt),
+            |blocks| {
+                vec![Step::Peek {
+                    prompt: prompt.clone(),
+                    blocks: *blocks,
+                }]
+            },
+        );
+    }
+
+    /// Extends some hold; without one that has room, looks a prompt up instead.
+    fn extend(&mut self) {
+        let room = |(_, hold): &(_, Hold)| hold.len() + PIECE <= DEPTH;
+        let Some(index) = self.holds.iter().position(room) else {
+            return self.lookup();
+        };
+        let (name, mut hold) = self.holds.swap_remove(index);
+        let blocks = self.rng.usize(1..=PIECE);
+        let tokens = self.tokens(blocks);
+        let offered = self.stage.cache.allocate(blocks).expect("room for all");
+        let ids: Vec<BlockId> = offered.iter().map(Block::id).collect();
+        let (start, run_length) = (hold.len(), self.stage.run_length);
+        // The duplicates are handed back, so that no other thread gets them before the call is over.
+        let (hold, _duplicates) = self.call(
+            |_| {
+                let duplicates = hold.extend(&tokens, offered).expect("whole blocks");
+                (hold, duplicates)
+            },
+            |(hold, _)| extension(name, run_length, &tokens, &ids, &hold.blocks()[start..]),
+        );
+        self.holds.push((name, hold));
+    }
+
+    fn let_go(&mut self) {
+        if let Some((name, hold)) = self.holds.pop() {
+            self.call(|_| drop(hold), |()| vec![Step::LetGo { hold: name }]);
+        }
+    }
+
+    fn evict(&mut self, evict: impl FnOnce(&PrefixCache) -> Vec<Evicted>) {
+        self.call(
+            |stage| evict(&stage.cache),
+            |evicted| {
+                let blocks = evicted.iter().map(|gone| gone.block);
+                blocks.map(|block| Step::Evict { block }).collect()
+            },
+        );
+    }
+
+    fn clear(&mut self) {
+        self.call(
+            |stage| stage.cache.clear(&stage.namespace),
+            |evicted| {
+                let blocks = evicted.iter().map(|gone| gone.block);
+                let left = blocks.map(|block| Step::EvictCleared { block });
+                std::iter::once(Step::Clear).chain(left).collect()
+            },
+        );
+    }
+}
+
+/// The steps of an extension: a block that is in the table as it was offered was published, as many
+/// at once as make a run; any other was adopted.
+fn extension(
+    hold: HoldName,
+    run_length: usize,
+    tokens: &[u32],
+    offered: &[BlockId],
+    table: &[BlockId],
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut run = Vec::new();
+    for ((token, offered), block) in tokens.iter().zip(offered).zip(table) {
+        if offered != block {
+            assert!(run.is_empty(), "a run is published whole");
+            let (token, block) = (*token, *block);
+            steps.push(Step::Adopt { hold, token, block });
+            continue;
+        }
+        run.push((*token, *block));
+        if run.len() == run_length {
+            let run = std::mem::take(&mut run);
+            steps.push(Step::Publish { hold, run });
+        }
+    }
+    if !run.is_empty() {
+        steps.push(Step::Publish { hold, run });
+    }
+    steps
+}

@@ -1,0 +1,193 @@
+//! The sequential model, and the search for an order of steps that it accepts.
+//!
+//! After J. Wing and C. Gong, "Testing and verifying concurrent objects", 1993: try whatever may
+//! come next in real time, depth first, and never the same situation twice.
+
+use std::collections::{BTreeMap, HashSet};
+
+use kvtrie::BlockId;
+
+/// What a history calls a hold.
+pub type HoldName = usize;
+
+/// What happened at one instant, as its caller was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The longest cached prefix of a prompt was pinned, and had these blocks.
+    Lookup {
+        hold: HoldName,
+        prompt: Vec<u32>,
+        table: Vec<BlockId>,
+    },
+    /// The longest cached prefix of a prompt had so many blocks.
+    Peek { prompt: Vec<u32>, blocks: usize },
+    /// Nothing like the first of these followed the hold; now they all do, and it pins the last.
+    Publish {
+        hold: HoldName,
+        run: Vec<(u32, BlockId)>,
+    },
+    /// This block followed the hold already, which now pins it.
+    Adopt {
+        hold: HoldName,
+        token: u32,
+        block: BlockId,
+    },
+    /// A hold ended.
+    LetGo { hold: HoldName },
+    /// The namespace became empty.
+    Clear,
+    /// A block left.
+    Evict { block: BlockId },
+    /// A block left from under a root that was cleared.
+    EvictCleared { block: BlockId },
+}
+
+/// One call: its steps happened in this order, somewhere between two ticks of the clock.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub invoked: u64,
+    pub returned: u64,
+    pub steps: Vec<Step>,
+}
+
+/// How often the namespace had been cleared, and a prefix since then.
+type Place = (u32, Vec<u32>);
+
+/// What a cache without threads would contain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct State {
+    cleared: u32,
+    cached: BTreeMap<Place, BlockId>,
+    holds: BTreeMap<HoldName, Place>,
+}
+
+impl State {
+    /// Takes one step. False if a cache in this state could not have answered so.
+    fn take(&mut self, step: &Step) -> bool {
+        match step {
+            Step::Lookup {
+                hold,
+                prompt,
+                table,
+            } => {
+                let place = (
+                    self.cleared,
+                    prompt[..table.len().min(prompt.len())].to_vec(),
+                );
+                self.holds.insert(*hold, place);
+                self.longest(prompt) == *table
+            }
+            Step::Peek { prompt, blocks } => self.longest(prompt).len() == *blocks,
+            Step::Publish { hold, run } => run
+                .iter()
+                .all(|(token, block)| self.publish(*hold, *token, *block)),
+            Step::Adopt { hold, token, block } => {
+                let place = self.step_down(*hold, *token);
+                self.cached.get(&place) == Some(block)
+            }
+            Step::LetGo { hold } => self.holds.remove(hold).is_some(),
+            Step::Clear => {
+                self.cleared += 1;
+                true
+            }
+            Step::Evict { block } => self.evict(*block).is_some(),
+            Step::EvictCleared { block } => {
+                self.evict(*block).is_some_and(|root| root < self.cleared)
+            }
+        }
+    }
+
+    fn longest(&self, prompt: &[u32]) -> Vec<BlockId> {
+        let prefixes = (1..=prompt.len()).map(|end| prompt[..end].to_vec());
+        prefixes
+            .map_while(|prefix| self.cached.get(&(self.cleared, prefix)).copied())
+            .collect()
+    }
+
+    /// Moves a hold down by a block.
+    fn step_down(&mut self, hold: HoldName, token: u32) -> Place {
+        let place = self
+            .holds
+            .get_mut(&hold)
+            .expect("a thread extends what it holds");
+        place.1.push(token);
+        place.clone()
+    }
+
+    fn publish(&mut self, hold: HoldName, token: u32, block: BlockId) -> bool {
+        let place = self.step_down(hold, token);
+        let unused = !self.cached.values().any(|cached| *cached == block);
+        unused && self.cached.insert(place, block).is_none()
+    }
+
+    /// Evicts a block that is cached, unheld and followed by nothing, and says under which root.
+    fn evict(&mut self, block: BlockId) -> Option<u32> {
+        let mut cached = self.cached.iter();
+        let place = cached.find(|(_, id)| **id == block)?.0.clone();
+        let below = |other: &Place| other.0 == place.0 && other.1.starts_with(&place.1);
+        if self.holds.values().any(below) || self.cached.keys().filter(|at| below(at)).count() > 1 {
+            return None;
+        }
+        self.cached.remove(&place);
+        Some(place.0)
+    }
+}
+
+/// A search over the orders in which the steps of a history can have happened.
+struct Search<'h> {
+    /// For each thread, its steps and the calls that they belong to.
+    threads: Vec<Vec<(&'h Call, &'h Step)>>,
+    /// Where the search has been: steps taken of each thread, and what came of them.
+    seen: HashSet<(Vec<usize>, State)>,
+}
+
+/// Whether the model can take all steps of a history, one at a time, in an order that contradicts
+/// neither the clock nor any answer, and is left without a hold and without a block.
+pub fn explains(history: &[Vec<Call>]) -> bool {
+    let steps = |call| -> Vec<_> { Call::steps(call).collect() };
+    let threads: Vec<Vec<_>> = history
+        .iter()
+        .map(|calls| calls.iter().flat_map(steps).collect())
+        .collect();
+    let start = vec![0; threads.len()];
+    let mut search = Search {
+        threads,
+        seen: HashSet::new(),
+    };
+    search.completes(&start, &State::default())
+}
+
+impl Call {
+    fn steps(&self) -> impl Iterator<Item = (&Self, &Step)> {
+        self.steps.iter().map(move |step| (self, step))
+    }
+}
+
+impl Search<'_> {
+    /// Whether the rest can be taken from here.
+    fn completes(&mut self, taken: &[usize], state: &State) -> bool {
+        let next: Vec<_> = (self.threads.iter().zip(taken))
+            .map(|(steps, taken)| steps.get(*taken).copied())
+            .collect();
+        if next.iter().all(Option::is_none) {
+            return state.cached.is_empty() && state.holds.is_empty();
+        }
+        // Whatever returned first comes before all that was invoked later.
+        let returned = next.iter().flatten().map(|(call, _)| call.returned).min();
+        for (thread, pending) in next.iter().enumerate() {
+            let Some((call, step)) = pending else {
+                continue;
+            };
+            let mut after = state.clone();
+            if Some(call.invoked) > returned || !after.take(step) {
+                continue;
+            }
+            let mut taken = taken.to_vec();
+            taken[thread] += 1;
+            if self.seen.insert((taken.clone(), after.clone())) && self.completes(&taken, &after) {
+                return true;
+            }
+        }
+        false
+    }
+}
