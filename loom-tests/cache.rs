@@ -5,8 +5,9 @@
 #[path = "common.rs"]
 mod common;
 
-use common::{Memory, both, cache, explore, publish};
+use common::{Memory, both, cache, explore, explore_beyond, publish};
 use loom::sync::Arc;
+use loom::thread;
 
 /// One thread looks a block up while another evicts it: exactly one of them gets it.
 #[test]
@@ -175,5 +176,37 @@ fn clear_versus_lookup() {
         drop(hold);
         cache.evict_unused();
         assert_eq!(cache.stats().free, 2);
+    });
+}
+
+/// A namespace is cleared while a prompt is looked for: all of it is found or nothing, never the half
+/// that has yet to leave.
+#[test]
+fn clear_versus_half_a_prefix() {
+    explore_beyond(3, "clear_versus_half_a_prefix", 100, || {
+        let (cache, namespace) = cache(2, 1);
+        drop(publish(&cache, &namespace, &[1, 2]));
+        let cache = Arc::new(cache);
+        let (other, names) = (Arc::clone(&cache), namespace.clone());
+        let clearer = thread::spawn(move || other.clear(&names).len());
+        assert_ne!(cache.peek(&namespace, &[1, 2]), 1);
+        assert_eq!(clearer.join().unwrap(), 2);
+    });
+}
+
+/// The cache is dropped while a hold is forked and let go elsewhere: the memory is freed once, by the
+/// last.
+#[test]
+fn last_hold_versus_drop_of_the_cache() {
+    explore("last_hold_versus_drop_of_the_cache", 10, || {
+        let (cache, namespace) = cache(1, 1);
+        let hold = publish(&cache, &namespace, &[1]);
+        let holder = thread::spawn(move || {
+            let fork = hold.clone();
+            drop(hold);
+            assert_eq!(fork.blocks().len(), 1);
+        });
+        drop(cache);
+        holder.join().unwrap();
     });
 }

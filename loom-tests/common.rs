@@ -9,11 +9,22 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 /// Runs every interleaving of `model` with at most `LOOM_MAX_PREEMPTIONS` preemptions (2 unless
-/// set), says how many there were, and fails if they were fewer than `at_least`: a model that explores
+/// set to more), says how many there were, and fails if they were fewer than `at_least`: a model that explores
 /// next to nothing proves nothing.
 pub fn explore(name: &str, at_least: usize, model: impl Fn() + Sync + Send + 'static) {
+    explore_beyond(2, name, at_least, model);
+}
+
+/// The same for a race that takes more preemptions than the others: with as many as that, or
+/// `LOOM_MAX_PREEMPTIONS` if that is more.
+pub fn explore_beyond(
+    preemptions: usize,
+    name: &str,
+    at_least: usize,
+    model: impl Fn() + Sync + Send + 'static,
+) {
     let mut builder = loom::model::Builder::new();
-    let bound = builder.preemption_bound.unwrap_or(2);
+    let bound = builder.preemption_bound.unwrap_or(0).max(preemptions);
     builder.preemption_bound = Some(bound);
     builder.max_branches = 100_000;
     let runs = Arc::new(AtomicUsize::new(0));

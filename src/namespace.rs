@@ -124,7 +124,7 @@ impl Space {
     /// Whether the namespace was not cleared in the course of a walk from `root`, which was read
     /// under the same guard.
     pub fn still_has(&self, root: Reached, guard: &Guard) -> bool {
-        // Acquire (overtaken): if the walk saw anything that a clearing evicted, this reads its root.
+        // Acquire (overtaken): if the walk saw that a clearing had evicted anything, this reads its root.
         fence(Ordering::Acquire);
         self.root(guard).at == root.at
     }
@@ -187,8 +187,8 @@ impl Registry {
         let old = space.root(&guard).at;
         // Release (clear): the new root is fully written.
         space.root.store(fresh.into_raw(), Ordering::Release);
-        // Release (overtaken): whoever sees anything of what the caller evicts next sees this root.
-        fence(Ordering::Release);
+        // Release (overtaken): the caller pins anew before it evicts, and the fence of that pin comes
+        // between this root and all that then leaves.
         self.past.push(old);
         old
     }
