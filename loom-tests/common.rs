@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kvtrie::{BlockId, Hold, Namespace, PrefixCache};
+use kvtrie::{Hold, Namespace, PrefixCache};
 use loom::cell::UnsafeCell;
 use loom::thread;
 
@@ -132,13 +132,14 @@ pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Ho
     hold
 }
 
-/// Publishes a prompt, lets it go cold, and says where it is: the first eviction after this takes it
-/// without a turn of the hand. Leaves one block of the cache free.
-pub fn publish_cold(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Vec<BlockId> {
+/// Publishes prompts and lets them go cold: the first eviction after this takes one of them without a turn
+/// of the hand. For an empty cache; leaves one block of it free.
+pub fn publish_cold(cache: &PrefixCache, namespace: &Namespace, prompts: &[&[u32]]) {
     let sacrifice = publish(cache, namespace, &[u32::MAX]).blocks();
-    let blocks = publish(cache, namespace, prompt).blocks();
-    // The hand starts at the sacrifice, cools both, and comes back to it first.
+    for prompt in prompts {
+        drop(publish(cache, namespace, prompt));
+    }
+    // The hand starts at the sacrifice, cools everything, and comes back to it first.
     let evicted = cache.evict(1);
     assert_eq!(evicted[0].block, sacrifice[0]);
-    blocks
 }

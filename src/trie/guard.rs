@@ -12,8 +12,9 @@ use super::node::NodeRef;
 use crate::sync::thread_local;
 
 /// Nodes that a thread may retire before it asks for a collection. crossbeam-epoch by itself
-/// collects about four a pin, which a thread that evicts in bulk outruns.
-const RETIRED_PER_FLUSH: u32 = 64;
+/// collects about four a pin, which a thread that evicts in bulk outruns. Where every access is checked,
+/// memory is freed as soon as it may be, so that a use after that is likelier.
+const RETIRED_PER_FLUSH: u32 = if cfg!(any(loom, miri)) { 1 } else { 64 };
 
 #[cfg(not(loom))]
 fn collector() -> &'static Collector {
