@@ -25,7 +25,7 @@ fn claim_behind(run: &Run, offset: usize) -> bool {
 /// Two holders and a claimer: who pins reads, who claims writes, and never both at once.
 #[test]
 fn pin_versus_claim() {
-    explore("pin_versus_claim", 500, || {
+    explore("pin_versus_claim", 300, || {
         let run = Arc::new(Run::default());
         let holder = |run: Arc<Run>| {
             move || {

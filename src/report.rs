@@ -24,6 +24,9 @@ impl Evicted {
 
 /// Why [`PrefixCache::allocate`](crate::PrefixCache::allocate) refused, with what was where at
 /// that moment.
+///
+/// Worth another try once somebody has let go of a hold or dropped a block. Two callers that each
+/// keep a part and wait for the rest can wait for ever: let the oldest request go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutOfBlocks {

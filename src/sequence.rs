@@ -9,7 +9,8 @@ use crate::trie::position::MAX_RUN;
 /// A sequence starts from a prompt with what is cached of it. The engine gives it blocks when it
 /// [needs](Self::needs_block) them, runs the model over the [uncomputed](Self::uncomputed) tokens,
 /// says so with [`advance`](Self::advance), and [pushes](Self::push) each token it samples. Whole
-/// blocks are published in runs as they fill. Dropped, the sequence lets go of everything.
+/// blocks are published in runs as they fill. [`finish`](Self::finish) publishes the rest and lets go;
+/// a sequence that is dropped lets go of everything **without publishing** what was not yet.
 ///
 /// # Examples
 ///
