@@ -7,11 +7,13 @@
 
 #[cfg(loom)]
 pub use loom::{
+    alloc,
     sync::{Arc, Mutex, MutexGuard, atomic},
     thread_local,
 };
 #[cfg(not(loom))]
 pub use std::{
+    alloc,
     sync::{Arc, Mutex, MutexGuard, atomic},
     thread_local,
 };

@@ -13,7 +13,7 @@
 //!
 //! A namespace's root is a node with one state and no block.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -23,6 +23,7 @@ use super::position::{MAX_RUN, Position};
 use super::state::State;
 use crate::hash::BlockHash;
 use crate::pool::BlockId;
+use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::AtomicPtr;
 
 /// What comes before the arrays of a node.

@@ -1,0 +1,67 @@
+//! The end of a cache: its memory is never freed while a hold or a block is left, and never kept once
+//! none is. (Loom reports nodes and namespaces that are leaked or freed twice.)
+#![cfg(loom)]
+
+#[path = "common.rs"]
+mod common;
+
+use common::{both, cache, explore, publish, three};
+
+/// The cache is dropped while a hold is forked and let go elsewhere.
+#[test]
+fn fork_versus_drop_of_the_cache() {
+    explore("fork_versus_drop_of_the_cache", 20, || {
+        let (cache, namespace) = cache(1, 1);
+        let hold = publish(&cache, &namespace, &[1]);
+        drop(namespace);
+        let forker = move || {
+            let fork = hold.clone();
+            drop(hold);
+            assert_eq!(fork.blocks().len(), 1);
+        };
+        both(forker, || drop(cache));
+    });
+}
+
+/// The cache is dropped while two holds are let go, one of an empty prefix.
+#[test]
+fn two_holds_versus_drop_of_the_cache() {
+    explore("two_holds_versus_drop_of_the_cache", 100, || {
+        let (cache, namespace) = cache(1, 1);
+        let empty = cache.lookup(&namespace, &[]);
+        let hold = publish(&cache, &namespace, &[1]);
+        three(
+            move || drop(hold),
+            move || drop((empty, namespace)),
+            || drop(cache),
+        );
+    });
+}
+
+/// The cache is dropped while its last block is published: the census knows of what was published.
+#[test]
+fn publication_versus_drop_of_the_cache() {
+    explore("publication_versus_drop_of_the_cache", 20, || {
+        let (cache, namespace) = cache(2, 1);
+        let mut hold = publish(&cache, &namespace, &[1]);
+        let block = cache.allocate(1).expect("one is free");
+        let publisher = move || {
+            hold.extend(&[2], block).expect("a complete block");
+            assert_eq!(hold.blocks().len(), 2);
+            hold
+        };
+        let (hold, ()) = both(publisher, || drop(cache));
+        assert_eq!(hold.blocks().len(), 2);
+    });
+}
+
+/// The cache is dropped while the last block that somebody owns is.
+#[test]
+fn last_block_versus_drop_of_the_cache() {
+    explore("last_block_versus_drop_of_the_cache", 5, || {
+        let (cache, namespace) = cache(2, 1);
+        drop(publish(&cache, &namespace, &[1]));
+        let block = cache.allocate(1);
+        both(move || drop(block), || drop(cache));
+    });
+}
