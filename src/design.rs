@@ -87,6 +87,8 @@
 //! | publish        | `Index::publish`              | `Index::find`, `publish`, `unlink` | a node that is found is fully written, and so are its block's keys and values |
 //! | let-go         | `State::unpin`                | `State::claim`, `claim_root`, `close` | what a holder read comes before the block is reused         |
 //! | orphan         | `State::drop_child`           | `State::claim`, `claim_root`   | a node is unlinked before its parent is claimed             |
+//! | tail           | `State::claim`                | `State::has_left`              | what a hold saw of a whole run comes before any of it is reused, whoever claims which block |
+//! | bare           | `State::is_parent`            | `State::drop_child`            | of two threads that take away the rest of a run and the last child, the second knows it is |
 //! | slot           | `Clock::enter`                | `Clock::position`              | a node that the hand reaches is fully written               |
 //! | list           | `Clock::list`                 | `Clock::unlist`                | no candidate is lost (below)                                |
 //! | free           | `Pool::put`                   | `Pool::take`                   | the last owner is done with a block before the next has it  |
@@ -146,7 +148,8 @@
 //!    a hold.
 //! 3. It is retired by the thread that claimed its first block. By then all its blocks are
 //!    gone; so no hold is left on it and no child, and none can come: both need a pin, and a pin is
-//!    refused. Its slots are empty, and it is unlinked.
+//!    refused. It is unlinked, and the same thread empties those of its slots that another claimer
+//!    has not come to yet.
 //! 4. So a thread that pins an epoch from now on cannot reach it, and one that did before keeps it
 //!    alive by its guard. A child that such a thread still sees was retired earlier, or not yet:
 //!    either way its parent was retired after the guard was taken.
