@@ -3,8 +3,8 @@
 # red. Prints what caught what, and fails if something went uncaught. The rows are in ci/weaken.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-copy=target/weakened
-export RUSTFLAGS='--cfg loom --cfg crossbeam_loom' CARGO_TARGET_DIR=$PWD/target/loom
+copy=target/weakened # apart from the models' own target: cargo would take one for the other
+export RUSTFLAGS='--cfg loom --cfg crossbeam_loom' CARGO_TARGET_DIR=$PWD/target/weaken
 uncaught=0
 
 trim() { sed 's/^ *//; s/ *$//' <<<"$1"; }
