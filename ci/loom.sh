@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every model, and prints how many interleavings each explored.
 #
-#   ci/loom.sh            at most 2 preemptions, 1 where a model would take minutes (it says so)
+#   ci/loom.sh            at most 2 preemptions, 3 where a race takes as many: minutes
 #   ci/loom.sh 3          at most 3 preemptions everywhere: hours
 set -euo pipefail
 cd "$(dirname "$0")/.."
