@@ -89,22 +89,25 @@ impl Trie {
             rest = &rest[behind * self.block_size..];
         }
         let run = self.run_length * self.block_size;
-        let mut key = self.child_key(node(at, guard).header().key, at.offset(), rest);
-        while let Some(this) = key {
-            // If this node turns out to be a full run that matches, the key below it is this one,
-            // and has been computed while the tokens were compared.
-            let behind = rest.get(run..).unwrap_or_default();
-            let next = self.child_key(this, self.run_length - 1, behind);
+        let mut coming = self.coming(node(at, guard).header().key, at.offset(), rest);
+        while let [Some(this), next] = coming {
+            // While this node is compared, the next one is on its way from memory, and the bucket of
+            // the one after that: the tokens alone say where, if each is a full run that matches.
+            let behind = rest.get(2 * run..).unwrap_or_default();
+            let after = next.and_then(|next| self.child_key(next, self.run_length - 1, behind));
+            if let Some(next) = next {
+                self.index.prefetch_nodes(next);
+            }
             let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
                 break;
             };
             at = node.position(blocks - 1);
             depth += blocks;
             rest = &rest[blocks * self.block_size..];
-            key = if blocks == self.run_length {
-                next
+            coming = if blocks == self.run_length {
+                [next, after]
             } else {
-                self.child_key(this, blocks - 1, rest)
+                self.coming(this, blocks - 1, rest)
             };
         }
         Reached { at, depth }
@@ -118,6 +121,18 @@ impl Trie {
             Some(state) if !state.look().is_gone() => node.matching(next, prompt),
             _ => 0,
         }
+    }
+
+    /// The keys of the node that comes next and, if that is a full run that matches, of the one after.
+    fn coming(&self, parent: u64, offset: usize, prompt: &[u32]) -> [Option<u64>; 2] {
+        let this = self.child_key(parent, offset, prompt);
+        let run = self.run_length * self.block_size;
+        let behind = prompt.get(run..).unwrap_or_default();
+        let next = this.and_then(|this| self.child_key(this, self.run_length - 1, behind));
+        if let Some(this) = this {
+            self.index.prefetch_nodes(this);
+        }
+        [this, next]
     }
 
     /// The key of the node that hangs off block `offset` of the node with key `parent` and starts
