@@ -16,6 +16,7 @@ mod hold;
 mod namespace;
 mod pinned;
 mod pool;
+mod prefetch;
 mod report;
 mod sequence;
 mod shared;

@@ -10,6 +10,7 @@ use super::state::Claim;
 use super::{Trie, before, is_tail, node, state};
 use crate::hash::BlockHash;
 use crate::pool::BlockId;
+use crate::prefetch::prefetch;
 
 /// The levels of warmth: a block is at most this many turns away from being cold.
 const LEVELS: usize = 3;
@@ -138,14 +139,24 @@ impl Trie {
     /// Gives away a block that the caller has claimed, then goes on with the one before it.
     fn climb(&self, claimed: Position, hunt: &mut Hunt<'_>, guard: &Guard) {
         let mut at = claimed;
+        self.foresee(node(at, guard));
         loop {
             let above = before(at, guard).expect("a root is not a candidate");
             self.give_away(at, hunt, guard);
             if !self.take_on(above, hunt, guard) {
                 return;
             }
+            if at.offset() == 0 {
+                self.foresee(node(above, guard));
+            }
             at = above;
         }
+    }
+
+    /// Asks for what taking a node down will need: its bucket, and its parent.
+    fn foresee(&self, node: NodeRef<'_>) {
+        self.index.prefetch(node.header().key);
+        node.parent().inspect(|parent| prefetch(parent.into_raw()));
     }
 
     /// Gives away one claimed block, and takes its node down if it was the first of its run.

@@ -23,6 +23,7 @@ use crossbeam_utils::Backoff;
 use super::guard::Guard;
 use super::node::{Header, NodeRef};
 use super::position::Position;
+use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// Nodes of a full cache to one bucket, if every node held a single block.
@@ -95,7 +96,7 @@ impl Index {
 
     /// Asks for a bucket that will be searched soon.
     pub fn prefetch(&self, key: u64) {
-        prefetch(std::ptr::from_ref(self.bucket(key)).cast());
+        prefetch(self.bucket(key));
     }
 
     /// Links a node, unless the index holds a live equal of its first block.
@@ -199,18 +200,6 @@ fn search<'g>(
         current = unmarked(header.next.load(Ordering::Relaxed));
     }
     None
-}
-
-/// Asks for the cache line at an address, without waiting for it.
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint that accesses nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 /// The node behind a link that was loaded under `guard`.
