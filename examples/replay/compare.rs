@@ -1,4 +1,4 @@
-//! The cache beside exact LRU, the offline bound and a cache without limit, on the same requests.
+//! The cache beside exact LRU, an offline schedule and a cache without limit, on the same requests.
 
 use std::fmt;
 
@@ -48,12 +48,15 @@ pub struct Row {
     pub kvtrie: f64,
     /// Exact LRU.
     pub lru: f64,
-    /// The offline bound.
+    /// A schedule that knows the future.
     pub offline: f64,
     /// Requests that this cache refused for want of blocks.
     pub refused: usize,
     /// Requests that the others refused.
     pub refused_by_rivals: usize,
+    /// The share that two requests computed at the same time, neither having found the other's blocks: no
+    /// cache could have saved it.
+    pub computed_twice: f64,
     /// Words of the bitmap that the clock hand looked at for each block that it evicted.
     pub words_per_eviction: f64,
     /// What was checked while the cache ran.
@@ -126,6 +129,7 @@ impl Contest<'_> {
             offline: self.ratio(offline(&self.demand, blocks, in_flight)),
             refused: tally.refused,
             refused_by_rivals: exact.refused,
+            computed_twice: self.share(stats.duplicates as usize),
             words_per_eviction: stats.hand_words as f64 / stats.evicted.max(1) as f64,
             checks: Checks::of(&tally),
             at_rest: Blocks::of(&stats),
@@ -134,8 +138,12 @@ impl Contest<'_> {
 
     /// The share of the prompt tokens that was hit.
     fn ratio(&self, outcome: Outcome) -> f64 {
-        let hit_tokens = outcome.hit_blocks * self.options.block_size.get();
-        hit_tokens as f64 / self.prompt_tokens as f64
+        self.share(outcome.hit_blocks)
+    }
+
+    /// The share of the prompt tokens that so many blocks are.
+    fn share(&self, blocks: usize) -> f64 {
+        (blocks * self.options.block_size.get()) as f64 / self.prompt_tokens as f64
     }
 }
 
@@ -145,17 +153,22 @@ impl Row {
         self.checks.all_right() && self.at_rest.add_up()
     }
 
-    /// What the table has no column for, if there is anything to say.
-    fn remark(&self) -> Option<String> {
-        if !self.is_sound() {
-            return Some(format!("{}; {}", self.checks, self.at_rest));
-        }
-        (self.refused + self.refused_by_rivals > 0).then(|| {
+    /// What the table has no column for.
+    fn remarks(&self) -> impl Iterator<Item = String> {
+        let lost = (!self.is_sound()).then(|| format!("{}; {}", self.checks, self.at_rest));
+        let refused = (self.refused + self.refused_by_rivals > 0).then(|| {
             format!(
                 "{} requests found no room in kvtrie, {} in its rivals",
                 self.refused, self.refused_by_rivals
             )
-        })
+        });
+        let twice = (self.computed_twice > 0.0).then(|| {
+            format!(
+                "another {:.4} was computed by two requests at the same time",
+                self.computed_twice
+            )
+        });
+        [lost, refused, twice].into_iter().flatten()
     }
 }
 
@@ -182,7 +195,7 @@ impl fmt::Display for Comparison {
         }
         writeln!(f, "    mean{:>34}{:>+8.4}\n", "", self.mean_over_lru)?;
         for row in &self.rows {
-            if let Some(remark) = row.remark() {
+            for remark in row.remarks() {
                 writeln!(f, "{} %: {remark}", row.percent)?;
             }
         }

@@ -1,8 +1,7 @@
 //! A decode thread: looks up, checks, computes what is missing, publishes, holds, lets go.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -19,6 +18,9 @@ const MODEL: &str = "replayed-model";
 /// about to put theirs in flight, before it is refused.
 const PATIENCE: usize = 1000;
 
+/// Why a lock is never poisoned.
+const NO_PANIC: &str = "nothing panics under the lock";
+
 /// What the decode threads share.
 #[derive(Debug)]
 pub struct Service<'r> {
@@ -26,13 +28,33 @@ pub struct Service<'r> {
     namespace: Namespace,
     memory: KvMemory,
     requests: &'r [Request],
-    next: AtomicUsize,
-    /// Requests that hold their blocks, the oldest first.
-    flights: Mutex<VecDeque<Flight>>,
-    /// The most of them that wait here while every thread has one more in its hands.
-    most_flights: usize,
+    schedule: Mutex<Schedule>,
+    /// Told of every request that is put in flight or refused.
+    settled: Condvar,
+    /// The most requests that have begun and not ended.
+    in_flight: usize,
     threads: usize,
     progress: &'r ProgressBar,
+}
+
+/// Which requests have begun and not ended, by their places in the trace.
+#[derive(Debug, Default)]
+struct Schedule {
+    /// The one that begins next.
+    next: usize,
+    /// Those that a thread is putting in flight.
+    in_hand: BTreeSet<usize>,
+    /// Those that hold their blocks.
+    flying: BTreeMap<usize, Flight>,
+}
+
+/// What a decode thread does next.
+#[derive(Debug)]
+enum Turn<'r> {
+    /// Begins the request at that place of the trace.
+    Serve(usize, &'r Request),
+    /// Ends a request.
+    Land(Flight),
 }
 
 /// What the decode threads did.
@@ -88,9 +110,9 @@ impl<'r> Service<'r> {
             namespace: cache.namespace(MODEL),
             memory: KvMemory::new(cache.capacity()),
             requests,
-            next: AtomicUsize::new(0),
-            flights: Mutex::new(VecDeque::new()),
-            most_flights: in_flight - threads,
+            schedule: Mutex::default(),
+            settled: Condvar::new(),
+            in_flight,
             threads,
             progress,
         }
@@ -109,22 +131,56 @@ impl<'r> Service<'r> {
         })
     }
 
-    /// The next request that nobody has taken.
-    fn take(&self) -> Option<&'r Request> {
-        // Relaxed: the count itself is all that is shared.
-        let next = self.next.fetch_add(1, Ordering::Relaxed);
-        self.requests.get(next)
+    /// What there is to do; none once every request has begun, and all that is left is in the hands of
+    /// other threads.
+    ///
+    /// Requests begin in the order of the trace, and one ends before the one that comes `in_flight`
+    /// places later begins, however long its thread was kept from running: so the order in which the
+    /// cache is used depends on the number of threads no more than it must.
+    fn turn(&self) -> Option<Turn<'r>> {
+        let mut schedule = self.schedule.lock().expect(NO_PANIC);
+        loop {
+            let next = schedule.next;
+            if next < self.requests.len() && next < schedule.oldest() + self.in_flight {
+                schedule.next += 1;
+                schedule.in_hand.insert(next);
+                return Some(Turn::Serve(next, &self.requests[next]));
+            }
+            let all_begun = next == self.requests.len();
+            if all_begun || schedule.oldest_flies() {
+                let (_, flight) = schedule.flying.pop_first()?;
+                return Some(Turn::Land(flight));
+            }
+            schedule = self.settled.wait(schedule).expect(NO_PANIC);
+        }
     }
 
-    fn depart(&self, flight: Flight) {
-        let mut flights = self.flights.lock().expect("nothing panics under the lock");
-        flights.push_back(flight);
+    /// Takes a request out of its thread's hands, and puts it in flight unless it was refused.
+    fn settle(&self, place: usize, flight: Option<Flight>) {
+        let mut schedule = self.schedule.lock().expect(NO_PANIC);
+        schedule.in_hand.remove(&place);
+        schedule.flying.extend(flight.map(|flight| (place, flight)));
+        self.settled.notify_all();
     }
 
-    /// The oldest flight, if there are more than `most`.
-    fn land(&self, most: usize) -> Option<Flight> {
-        let mut flights = self.flights.lock().expect("nothing panics under the lock");
-        (flights.len() > most).then(|| flights.pop_front())?
+    /// The oldest request in flight, to make room before its time.
+    fn take_oldest(&self) -> Option<Flight> {
+        let mut schedule = self.schedule.lock().expect(NO_PANIC);
+        schedule.flying.pop_first().map(|(_, flight)| flight)
+    }
+}
+
+impl Schedule {
+    /// The first request that has not ended.
+    fn oldest(&self) -> usize {
+        let flying = self.flying.keys().next().copied();
+        let in_hand = self.in_hand.first().copied();
+        let begun = flying.into_iter().chain(in_hand).min();
+        begun.unwrap_or(self.next)
+    }
+
+    fn oldest_flies(&self) -> bool {
+        self.flying.contains_key(&self.oldest())
     }
 }
 
@@ -139,17 +195,21 @@ impl<'r> Decoder<'r> {
     }
 
     fn run(mut self) -> Tally {
-        while let Some(request) = self.service.take() {
-            while self.let_oldest_go(self.service.most_flights) {}
-            self.serve(request);
-            self.service.progress.inc(1);
+        while let Some(turn) = self.service.turn() {
+            match turn {
+                Turn::Serve(place, request) => {
+                    let flight = self.serve(request);
+                    self.service.settle(place, flight);
+                    self.service.progress.inc(1);
+                }
+                Turn::Land(flight) => self.land(&flight),
+            }
         }
-        while self.let_oldest_go(0) {}
         self.tally
     }
 
-    /// Puts a request in flight, or refuses it.
-    fn serve(&mut self, request: &Request) {
+    /// Looks a request up, and computes and publishes what is missing; none if it is refused.
+    fn serve(&mut self, request: &Request) -> Option<Flight> {
         let cache = self.service.cache;
         request.write_prompt(&mut self.prompt);
         let mut expected = Vec::new();
@@ -167,15 +227,15 @@ impl<'r> Decoder<'r> {
             let found = hold.tokens();
             if let Some(hold) = self.complete(hold, &expected) {
                 self.tally.hit_tokens += found;
-                self.service.depart(Flight {
+                return Some(Flight {
                     hold,
                     fingerprints: expected,
                 });
-                return;
             }
             thread::yield_now();
         }
         self.tally.refused += 1;
+        None
     }
 
     /// Looks the prompt up, and checks that every block found is its own.
@@ -208,28 +268,25 @@ impl<'r> Decoder<'r> {
         Some(hold)
     }
 
-    /// Blocks for what is missing; lets the oldest requests go where they run out.
+    /// Blocks for what is missing; ends the oldest requests where they run out.
     fn allocate(&mut self, missing: usize) -> Option<Vec<Block>> {
         loop {
             match self.service.cache.allocate(missing) {
                 Ok(blocks) => return Some(blocks),
-                Err(_) if self.let_oldest_go(0) => {}
-                Err(_) => return None,
+                Err(_) => self
+                    .service
+                    .take_oldest()
+                    .map(|flight| self.land(&flight))?,
             }
         }
     }
 
-    /// Ends the oldest request if there are more than `most`. Its blocks must still be what they
-    /// were.
-    fn let_oldest_go(&mut self, most: usize) -> bool {
-        let Some(flight) = self.service.land(most) else {
-            return false;
-        };
+    /// Checks that the blocks of a request that ends are still what they were. Its hold goes with it.
+    fn land(&mut self, flight: &Flight) {
         flight.hold.blocks_into(&mut self.table);
         let memory = &self.service.memory;
         self.tally.holds_checked += self.table.len();
         self.tally.holds_wrong += memory.wrong(&self.table, &flight.fingerprints);
-        true
     }
 }
 

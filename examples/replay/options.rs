@@ -50,7 +50,7 @@ pub struct Options {
     #[arg(long)]
     pub json: bool,
 
-    /// Compare the hit ratio with exact LRU and with the offline bound, over five capacities
+    /// Compare the hit ratio with exact LRU and with a schedule that knows the future, over five capacities
     #[arg(long)]
     pub compare: bool,
 

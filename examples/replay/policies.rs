@@ -1,4 +1,4 @@
-//! Two policies to measure the cache against: exact LRU, and the offline bound.
+//! Two policies to measure the cache against: exact LRU, and an offline schedule.
 //!
 //! Both evict unheld tails only, so that what is cached stays prefix-closed, and both see the
 //! requests one after the other, each holding the blocks of its whole prompt until so many later

@@ -210,10 +210,10 @@ fn stretches_fare_as_their_blocks_do() {
             let case = format!("seed {seed}, {block_size} tokens, {capacity} blocks, {in_flight}");
             let exact = lru(&demand, capacity, in_flight);
             assert_eq!(exact.hit_blocks, naive(false), "LRU, {case}");
-            let bound = offline(&demand, capacity, in_flight);
-            assert_eq!(bound.hit_blocks, naive(true), "offline, {case}");
-            assert!(exact.hit_blocks <= bound.hit_blocks, "{case}");
-            assert_eq!((exact.refused, bound.refused), (0, 0));
+            let ideal = offline(&demand, capacity, in_flight);
+            assert_eq!(ideal.hit_blocks, naive(true), "offline, {case}");
+            assert!(exact.hit_blocks <= ideal.hit_blocks, "{case}");
+            assert_eq!((exact.refused, ideal.refused), (0, 0));
         }
     }
 }
