@@ -68,15 +68,15 @@ impl Trie {
     /// warmest, then once more and takes what it finds: a chain can have several warm blocks, and
     /// each would cost a turn of its own.
     pub fn evict(&self, wanted: usize, mut taken: impl FnMut(Left<'_, '_>)) {
+        if wanted == 0 {
+            return;
+        }
         let mut guard = pin();
         let mut hunt = Hunt {
             prey: Prey::Cold,
             wanted,
             taken: &mut taken,
         };
-        if wanted == 0 {
-            return;
-        }
         if let Some(id) = self.clock.half_taken() {
             self.visit(id, &mut hunt, &mut guard);
         }
