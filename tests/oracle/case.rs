@@ -1,0 +1,298 @@
+//! One case: a cache of some shape, what was done to it, and what it should contain. After each
+//! operation everything that can be seen of the cache is compared with the [`Model`].
+
+use kvtrie::{Block, BlockId, Hold, Namespace, NamespaceKey, Pinned, PrefixCache, Priority};
+
+use crate::choices::Choices;
+use crate::model::{Cover, Model, Root, tokens};
+use crate::request::Request;
+
+/// Operations of a case, at most.
+const STEPS: usize = 1_000;
+/// Blocks of a prompt, at most.
+pub const PROMPT: usize = 20;
+/// Namespaces that are made and dropped to have the unused ones forgotten.
+const STRANGERS: u32 = 130;
+
+/// A cache, and what it should contain.
+pub struct Case<'b> {
+    pub choices: Choices<'b>,
+    pub cache: PrefixCache,
+    pub model: Model,
+    pub budget: usize,
+    pub spaces: Vec<(Namespace, Root)>,
+    pub holds: Vec<(Hold, Cover)>,
+    pub pinned: Vec<(Pinned, Cover)>,
+    pub requests: Vec<Request>,
+    pub owned: Vec<Block>,
+    /// Every block there is.
+    pub ids: Vec<BlockId>,
+}
+
+/// Plays the operations that some bytes stand for, checks after each, and that everything comes back
+/// in the end.
+pub fn play(bytes: &[u8]) {
+    let mut case = Case::new(Choices::new(bytes));
+    for _ in 0..STEPS {
+        if case.choices.are_over() {
+            break;
+        }
+        case.step();
+        case.check();
+    }
+    case.end();
+}
+
+/// The key of a namespace: two models, and a tenant of one of them.
+fn key(namespace: usize) -> NamespaceKey {
+    match namespace {
+        0 => NamespaceKey::model("a"),
+        1 => NamespaceKey::model("b"),
+        _ => NamespaceKey::model("a").tenant("b"),
+    }
+}
+
+impl<'b> Case<'b> {
+    fn new(mut choices: Choices<'b>) -> Self {
+        let blocks = choices.of(&[1, 2, 3, 5, 8, 12, 24, 40, 72, 200]);
+        let budget = choices.upto(blocks);
+        let cache = PrefixCache::builder()
+            .blocks(blocks)
+            .block_size(choices.of(&[1, 2, 4, 16, 33]))
+            .run_length(choices.of(&[1, 2, 3, 5, 16]))
+            .pin_budget(budget)
+            .build()
+            .expect("the settings are sound");
+        let all = cache.allocate(blocks).expect("all are free");
+        let ids = all.iter().map(Block::id).collect();
+        drop(all);
+        let mut model = Model::default();
+        let spaces = (0..3).map(|name| (cache.namespace(key(name)), model.root(name)));
+        Self {
+            spaces: spaces.collect(),
+            choices,
+            model,
+            budget,
+            holds: Vec::new(),
+            pinned: Vec::new(),
+            requests: Vec::new(),
+            owned: Vec::new(),
+            ids,
+            cache,
+        }
+    }
+
+    fn step(&mut self) {
+        match self.choices.upto(63) {
+            0..10 => self.lookup(),
+            10..14 => self.start_request(),
+            14..26 => self.extend(),
+            26..30 => self.allocate(),
+            30..36 => self.allocate_reporting(),
+            36..43 => self.let_go(),
+            43..45 => self.fork(),
+            45..47 => self.pin(),
+            47..55 => self.go_on(),
+            55..57 => self.evict(),
+            57 => self.evict_unused(),
+            58 => self.clear(),
+            59 => self.clear_all(),
+            60 => self.peek(),
+            61 => self.namespace(),
+            _ => self.owned.truncate(self.choices.upto(self.owned.len())),
+        }
+    }
+
+    /// A prompt: its letters, its tokens, and perhaps the start of one more block.
+    fn prompt(&mut self) -> (Vec<u8>, Vec<u32>) {
+        let size = self.cache.block_size();
+        let letters = self.choices.letters(PROMPT);
+        let mut prompt = tokens(&letters, size);
+        prompt.extend(&tokens(&[0], size)[..self.choices.upto(size - 1)]);
+        (letters, prompt)
+    }
+
+    fn lookup(&mut self) {
+        let space = self.choices.upto(2);
+        let (letters, mut prompt) = self.prompt();
+        let (handle, root) = &self.spaces[space];
+        let (hold, cover) = if self.choices.upto(3) == 0 {
+            let hold = self.cache.lookup_prefill(handle, &prompt);
+            prompt.pop();
+            let whole = prompt.len() / self.cache.block_size();
+            (hold, self.model.longest(*root, &letters[..whole]))
+        } else {
+            let hold = self.cache.lookup(handle, &prompt);
+            (hold, self.model.longest(*root, &letters))
+        };
+        self.holds.push((hold, cover));
+    }
+
+    fn peek(&mut self) {
+        let space = self.choices.upto(2);
+        let (letters, prompt) = self.prompt();
+        let (handle, root) = &self.spaces[space];
+        let expected = self.model.longest(*root, &letters).letters.len();
+        let before = self.sight();
+        let found = self.cache.peek(handle, &prompt);
+        assert_eq!(found, expected * self.cache.block_size());
+        assert_eq!(self.sight(), before, "a peek leaves no trace");
+    }
+
+    /// Makes a namespace anew, perhaps after so many others that an unused one is forgotten.
+    fn namespace(&mut self) {
+        let name = self.choices.upto(2);
+        let (handle, root) = self.spaces.remove(name);
+        let hash = handle.hash();
+        drop(handle);
+        if self.choices.upto(7) == 7 {
+            for stranger in 0..STRANGERS {
+                let key = key(0).adapter(stranger.to_le_bytes());
+                drop(self.cache.namespace(key));
+            }
+        }
+        let handle = self.cache.namespace(key(name));
+        assert_eq!(handle.hash(), hash, "equal keys have equal hashes");
+        self.spaces.insert(name, (handle, root));
+    }
+
+    fn extend(&mut self) {
+        if self.holds.is_empty() || self.owned.is_empty() {
+            return;
+        }
+        let index = self.choices.upto(self.holds.len() - 1);
+        let n = self.choices.upto(self.owned.len());
+        let blocks = self.owned.split_off(self.owned.len() - n);
+        let ids: Vec<_> = blocks.iter().map(Block::id).collect();
+        let letters: Vec<u8> = (0..n).map(|_| self.choices.letter()).collect();
+        let mut tokens = tokens(&letters, self.cache.block_size());
+        match self.choices.upto(15) {
+            12 => {
+                return self.extend_wrongly(
+                    index,
+                    &tokens[..tokens.len().saturating_sub(1)],
+                    blocks,
+                );
+            }
+            13 => {
+                tokens.extend(vec![0; self.cache.block_size()]);
+                return self.extend_wrongly(index, &tokens, blocks);
+            }
+            _ => {}
+        }
+        let (hold, cover) = &mut self.holds[index];
+        let priority = self.choices.of(&[Priority::Normal, Priority::High]);
+        let extended = hold.extend_with(&tokens, blocks, priority);
+        let duplicates = extended.expect("complete blocks");
+        let expected = self.model.extend(cover, &letters, &ids);
+        assert!(duplicates.iter().map(Block::id).eq(expected));
+        self.owned.extend(duplicates);
+    }
+
+    /// Offers blocks that do not fit the tokens: they come back.
+    fn extend_wrongly(&mut self, index: usize, tokens: &[u32], blocks: Vec<Block>) {
+        let fits = tokens.len() == blocks.len() * self.cache.block_size();
+        let before = self.sight();
+        match self.holds[index].0.extend(tokens, blocks) {
+            Ok(nothing) => assert!(fits && nothing.is_empty()),
+            Err(wrong) => {
+                assert!(wrong.is_partial_block() != wrong.is_wrong_block_count());
+                assert_eq!(self.sight(), before, "a refusal changes nothing");
+                self.owned.extend(wrong.into_blocks());
+            }
+        }
+    }
+
+    fn let_go(&mut self) {
+        if !self.holds.is_empty() {
+            self.holds
+                .swap_remove(self.choices.upto(self.holds.len() - 1));
+        }
+        if !self.pinned.is_empty() && self.choices.upto(3) == 0 {
+            self.pinned
+                .swap_remove(self.choices.upto(self.pinned.len() - 1));
+        }
+    }
+
+    fn fork(&mut self) {
+        if let Some((hold, cover)) = self.holds.last() {
+            let fork = (hold.clone(), cover.clone());
+            self.holds.push(fork);
+        }
+    }
+
+    pub fn pins(&self) -> usize {
+        self.pinned.iter().map(|(_, cover)| cover.table.len()).sum()
+    }
+
+    fn pin(&mut self) {
+        let Some((hold, cover)) = self.holds.last() else {
+            return;
+        };
+        let (requested, pinned) = (cover.table.len(), self.pins());
+        let before = self.sight();
+        match self.cache.pin(hold) {
+            Ok(pin) => {
+                assert!(pinned + requested <= self.budget, "within the budget");
+                self.pinned.push((pin, cover.clone()));
+            }
+            Err(over) => {
+                assert!(
+                    pinned + requested > self.budget,
+                    "refused only without need"
+                );
+                assert_eq!(
+                    (over.requested, over.pinned, over.budget),
+                    (requested, pinned, self.budget)
+                );
+                assert_eq!(self.sight(), before, "a refusal changes nothing");
+            }
+        }
+    }
+
+    fn start_request(&mut self) {
+        let space = self.choices.upto(2);
+        let (letters, prompt) = self.prompt();
+        let (handle, root) = &self.spaces[space];
+        let whole = prompt.len().saturating_sub(1) / self.cache.block_size();
+        let cover = self.model.longest(*root, &letters[..whole]);
+        let sequence = self.cache.sequence(handle, &prompt);
+        let append_only = self.choices.upto(1) == 1;
+        let request = Request::new(
+            sequence,
+            cover,
+            letters,
+            append_only,
+            self.cache.block_size(),
+        );
+        self.requests.push(request);
+    }
+
+    /// Does something with a request.
+    fn go_on(&mut self) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let index = self.choices.upto(self.requests.len() - 1);
+        let (choices, model) = (&mut self.choices, &mut self.model);
+        let request = &mut self.requests[index];
+        match choices.upto(15) {
+            0..5 => {
+                let spare = choices.upto(7) / 7;
+                let missing = request.missing() + spare;
+                if let Some(blocks) = self.take(missing) {
+                    self.requests[index].add_blocks(blocks);
+                }
+            }
+            5..9 => request.advance(choices.upto(request.most()), model),
+            9..12 => (0..=choices.upto(40)).for_each(|_| request.push(choices.letter())),
+            12 => request.publish(model),
+            13 => {
+                let fork = request.fork(model);
+                self.requests.push(fork);
+            }
+            14 => self.requests.swap_remove(index).finish(model),
+            _ => drop(self.requests.swap_remove(index)),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A sequence, and what it should look like.
+
+use kvtrie::{Block, BlockId, Sequence};
+
+use crate::model::{Cover, Model, tokens};
+
+/// Blocks that a sequence publishes at once as soon as they are complete.
+const RUN: usize = 16;
+
+/// A sequence, and what it should look like.
+pub struct Request {
+    sequence: Sequence,
+    /// What is published of it.
+    cover: Cover,
+    /// A letter for each block that it has a token of.
+    letters: Vec<u8>,
+    size: usize,
+    tokens: Vec<u32>,
+    cached: usize,
+    computed: usize,
+    table: Vec<BlockId>,
+    /// The blocks of the table behind what is published.
+    unpublished: Vec<BlockId>,
+    /// Copies of what others published first.
+    kept: Vec<BlockId>,
+    append_only: bool,
+}
+
+impl Request {
+    /// A sequence that has just begun, with the letters of the prompt's whole blocks.
+    pub fn new(
+        sequence: Sequence,
+        cover: Cover,
+        letters: Vec<u8>,
+        append_only: bool,
+        size: usize,
+    ) -> Self {
+        let tokens = sequence.tokens().to_vec();
+        let cached = cover.table.len() * size;
+        let sequence = if append_only {
+            sequence.append_only()
+        } else {
+            sequence
+        };
+        let mut request = Self {
+            table: cover.table.clone(),
+            cover,
+            letters,
+            size,
+            tokens,
+            cached,
+            computed: cached,
+            unpublished: Vec::new(),
+            kept: Vec::new(),
+            append_only,
+            sequence,
+        };
+        // The start of one more block is that of a block of zeroes.
+        request
+            .letters
+            .resize(request.tokens.len().div_ceil(size), 0);
+        request
+    }
+
+    /// What it holds.
+    pub fn cover(&self) -> &Cover {
+        &self.cover
+    }
+
+    /// The blocks that it owns.
+    pub fn owned(&self) -> impl Iterator<Item = BlockId> {
+        self.unpublished.iter().chain(&self.kept).copied()
+    }
+
+    /// Blocks it lacks.
+    pub fn missing(&self) -> usize {
+        self.letters.len().saturating_sub(self.table.len())
+    }
+
+    /// Tokens that may be computed next: those that have a place.
+    pub fn most(&self) -> usize {
+        self.tokens.len().min(self.table.len() * self.size) - self.computed
+    }
+
+    pub fn add_blocks(&mut self, blocks: Vec<Block>) {
+        let ids: Vec<_> = blocks.iter().map(Block::id).collect();
+        self.table.extend(&ids);
+        self.unpublished.extend(ids);
+        self.sequence.add_blocks(blocks);
+    }
+
+    /// Adds the next token of the last block, or the first one of a new block.
+    pub fn push(&mut self, letter: u8) {
+        let place = self.tokens.len() % self.size;
+        if place == 0 {
+            self.letters.push(letter);
+        }
+        let last = self.letters.last().expect("a block was begun");
+        let token = tokens(&[*last], self.size)[place];
+        self.tokens.push(token);
+        self.sequence.push(token);
+    }
+
+    pub fn advance(&mut self, n: usize, model: &mut Model) {
+        self.sequence.advance(n);
+        self.computed += n;
+        if self.computed / self.size - self.cover.table.len() >= RUN {
+            self.published(model);
+        }
+    }
+
+    pub fn publish(&mut self, model: &mut Model) {
+        self.sequence.publish();
+        self.published(model);
+    }
+
+    pub fn fork(&mut self, model: &mut Model) -> Self {
+        let fork = self.sequence.fork();
+        self.published(model);
+        let letters = self.letters.clone();
+        Self::new(
+            fork,
+            self.cover.clone(),
+            letters,
+            self.append_only,
+            self.size,
+        )
+    }
+
+    pub fn finish(mut self, model: &mut Model) {
+        self.published(model);
+        self.sequence.finish();
+    }
+
+    /// Notes that every complete block was published.
+    fn published(&mut self, model: &mut Model) {
+        let whole = self.computed / self.size;
+        let start = self.cover.table.len();
+        let offered: Vec<_> = self.unpublished.drain(..whole - start).collect();
+        let duplicates = model.extend(&mut self.cover, &self.letters[start..whole], &offered);
+        if self.append_only {
+            self.kept.extend(duplicates);
+        } else {
+            self.table[..whole].copy_from_slice(&self.cover.table);
+        }
+    }
+
+    pub fn check(&self) {
+        let sequence = &self.sequence;
+        assert_eq!(sequence.tokens(), self.tokens);
+        assert_eq!(sequence.uncomputed(), &self.tokens[self.computed..]);
+        assert_eq!(sequence.cached_tokens(), self.cached);
+        assert_eq!(sequence.computed_tokens(), self.computed);
+        assert_eq!(
+            sequence.published_tokens(),
+            self.cover.table.len() * self.size
+        );
+        assert_eq!(sequence.block_table(), self.table);
+        assert_eq!(sequence.missing_blocks(), self.missing());
+        assert_eq!(sequence.needs_block(), self.missing() > 0);
+    }
+}
