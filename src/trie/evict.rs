@@ -78,7 +78,7 @@ impl Trie {
             taken: &mut taken,
         };
         if let Some(id) = self.clock.half_taken() {
-            self.visit(id, &mut hunt, &mut guard);
+            guard = self.visit(id, &mut hunt, guard);
         }
         for (turns, prey) in [(LEVELS, Prey::Cold), (1, Prey::Unheld)] {
             let mut sweep = self.clock.sweep(turns, &self.counters);
@@ -87,7 +87,7 @@ impl Trie {
                 let Some(id) = sweep.next_candidate() else {
                     break;
                 };
-                self.visit(id, &mut hunt, &mut guard);
+                guard = self.visit(id, &mut hunt, guard);
             }
         }
     }
@@ -101,7 +101,7 @@ impl Trie {
             taken: &mut taken,
         };
         for id in self.clock.candidates() {
-            self.visit(id, &mut hunt, &mut guard);
+            guard = self.visit(id, &mut hunt, guard);
         }
     }
 
@@ -113,27 +113,28 @@ impl Trie {
     }
 
     /// Looks at one candidate: evicts it and what it leaves unheld, cools it, or unlists it.
-    fn visit(&self, id: BlockId, hunt: &mut Hunt<'_>, guard: &mut Guard) {
-        let Some(at) = self.candidate(id, guard) else {
+    fn visit(&self, id: BlockId, hunt: &mut Hunt<'_>, guard: Guard) -> Guard {
+        let Some(at) = self.candidate(id, &guard) else {
             self.clock.unlist(id);
-            if self.candidate(id, guard).is_some() {
+            if self.candidate(id, &guard).is_some() {
                 self.clock.list(id);
             }
-            return;
+            return guard;
         };
-        if !hunt.prey.covers(node(at, guard)) {
-            return;
+        if !hunt.prey.covers(node(at, &guard)) {
+            return guard;
         }
-        match state(at, guard).claim(hunt.prey.takes_warm()) {
+        match state(at, &guard).claim(hunt.prey.takes_warm()) {
             Claim::Claimed => {
-                self.climb(at, hunt, guard);
+                self.climb(at, hunt, &guard);
                 // What was retired is freed once no guard is older, not even this one.
-                guard.repin();
+                return guard.repin();
             }
-            Claim::Warm => state(at, guard).cool(),
+            Claim::Warm => state(at, &guard).cool(),
             // A parent was seen as a candidate a moment ago; the next turn will unlist it.
             Claim::Held | Claim::Parent => {}
         }
+        guard
     }
 
     /// Gives away a block that the caller has claimed, then goes on with the one before it.

@@ -57,7 +57,7 @@ impl Trie {
             };
             rest = &rest[covered * self.block_size..];
             // The pin keeps the end; a long publication must not hold the epoch back.
-            guard.repin();
+            guard = guard.repin();
         }
         self.counters.extended(published, duplicates.len());
         Extension {

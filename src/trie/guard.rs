@@ -96,9 +96,10 @@ impl Guard {
         }
     }
 
-    /// Lets the epoch move on; nothing reached before may be used afterwards.
-    pub fn repin(&mut self) {
-        // Unpinned in between: only a whole `pin` has the fence.
-        self.0.repin_after(|| ());
+    /// Lets the epoch move on: a guard that keeps nothing of what was reached before.
+    pub fn repin(self) -> Self {
+        // Unpinned in between: only an outermost pin has the fence.
+        drop(self);
+        pin()
     }
 }
