@@ -279,9 +279,10 @@ impl State {
     }
 }
 
-/// Ends the process before a count can run over, as `Arc` does: beyond it nothing is sound.
+/// Ends the process before a count that has just been `count` can run over, as `Arc` does: beyond it
+/// nothing is sound.
 fn check(count: u64) {
-    if count > MOST {
+    if count >= MOST {
         std::process::abort();
     }
 }
