@@ -1,0 +1,18 @@
+//! What a cache must survive: counts that would run over, panics in the middle of its calls, threads that
+//! stop for good, and ends in any order.
+
+#[expect(dead_code, reason = "others use the rest")]
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/decoder.rs"]
+mod decoder;
+
+mod allocator;
+mod counts;
+mod ends;
+mod panics;
+#[cfg(target_os = "linux")]
+mod stopped;
+
+#[global_allocator]
+static ALLOCATOR: allocator::Watched = allocator::Watched;
