@@ -117,11 +117,16 @@ impl PrefixCache {
     /// If the namespace belongs to another cache.
     #[must_use = "a hold that is dropped lets go at once"]
     pub fn lookup(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+        self.find(namespace, prompt, prompt.len())
+    }
+
+    /// Pins the longest cached prefix of at most `most` tokens. The whole prompt counts as requested.
+    fn find(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
         self.check(namespace);
         let guard = pin();
         let hold = loop {
             let root = namespace.space.root(&guard);
-            let found = self.trie().pin(root, prompt, &guard);
+            let found = self.trie().pin(root, &prompt[..most], &guard);
             let hold = found.map(|end| Hold::new(self.shared, end));
             // Overtaken by a clearing, it may cover half of what there was, and is let go again.
             if let Some(hold) = hold.filter(|_| namespace.space.still_has(root, &guard)) {
@@ -142,7 +147,7 @@ impl PrefixCache {
     /// If the namespace belongs to another cache.
     #[must_use = "a hold that is dropped lets go at once"]
     pub fn lookup_prefill(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
-        self.lookup(namespace, &prompt[..prompt.len().saturating_sub(1)])
+        self.find(namespace, prompt, prompt.len().saturating_sub(1))
     }
 
     /// How many tokens [`lookup`](Self::lookup) would find, for admission and routing: nothing is

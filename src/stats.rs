@@ -32,7 +32,7 @@ pub struct Stats {
     pub pinned: usize,
     /// Lookups so far.
     pub lookups: u64,
-    /// Tokens of all the prompts looked up.
+    /// Tokens of all the prompts looked up, those included that a prefill computes in any case.
     pub requested_tokens: u64,
     /// Tokens of them that were found.
     pub hit_tokens: u64,

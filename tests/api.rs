@@ -366,6 +366,11 @@ fn prefill_leaves_a_token_to_compute() {
         assert_eq!(cache.lookup_prefill(&namespace, &prompt(4)).tokens(), 6);
         assert_eq!(cache.lookup_prefill(&namespace, &[0, 0, 1]).tokens(), 2);
         assert_eq!(cache.lookup_prefill(&namespace, &[]).tokens(), 0);
+        assert_eq!(
+            cache.stats().requested_tokens,
+            8 + 8 + 8 + 3,
+            "whole prompts"
+        );
     });
 }
 
