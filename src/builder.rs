@@ -3,10 +3,9 @@
 use std::fmt;
 
 use crate::cache::PrefixCache;
+use crate::pool::MAX_BLOCKS;
 use crate::trie::position::MAX_RUN;
 
-/// The most physical blocks of one cache.
-const MAX_BLOCKS: usize = 1 << 31;
 /// The most tokens of one block.
 const MAX_BLOCK_SIZE: usize = 1 << 24;
 
@@ -33,6 +32,7 @@ pub struct Builder {
     pub(crate) seed: Option<u64>,
     /// Half of the blocks unless set.
     pub(crate) pin_budget: Option<usize>,
+    pub(crate) append_only_tables: bool,
 }
 
 /// Settings that no cache can have.
@@ -55,6 +55,7 @@ impl Default for Builder {
             run_length: MAX_RUN,
             seed: None,
             pin_budget: None,
+            append_only_tables: false,
         }
     }
 }
@@ -91,6 +92,37 @@ impl Builder {
     pub fn pin_budget(self, blocks: usize) -> Self {
         Self {
             pin_budget: Some(blocks),
+            ..self
+        }
+    }
+
+    /// Whether the block table of a [`Sequence`] only ever grows. It does not unless set.
+    ///
+    /// Where another request was first to publish the same tokens, the table changes to the cache's
+    /// copy, and the sequence's own is freed at once. An engine that cannot have a table change
+    /// under a running step sets this: then the sequence goes on with its own copy, and two copies
+    /// of those tokens take up room for as long as it lives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use kvtrie::PrefixCache;
+    /// let cache = PrefixCache::builder().blocks(4).block_size(1).append_only_tables(true).build()?;
+    /// let model = cache.namespace("model");
+    /// let [mut first, mut second] = [(); 2].map(|()| cache.sequence(&model, [1]));
+    /// for request in [&mut first, &mut second] {
+    ///     request.grow(&cache).unwrap();
+    ///     request.advance(1);
+    ///     request.publish();
+    /// }
+    /// assert_ne!(first.block_table(), second.block_table());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    ///
+    /// [`Sequence`]: crate::Sequence
+    pub fn append_only_tables(self, append_only_tables: bool) -> Self {
+        Self {
+            append_only_tables,
             ..self
         }
     }

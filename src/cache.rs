@@ -45,6 +45,8 @@ use crate::trie::{Trie, state};
 pub struct PrefixCache {
     /// Invariant: this cache is counted among the references of what it points to.
     shared: SharedPtr,
+    /// Whether the block tables of its sequences only grow.
+    append_only_tables: bool,
 }
 
 impl PrefixCache {
@@ -66,8 +68,10 @@ impl PrefixCache {
             counters: Counters::new(),
         };
         let budget = Budget::new(settings.pin_budget.unwrap_or(settings.blocks / 2));
-        let shared = SharedPtr::new(trie, budget, number);
-        Self { shared }
+        Self {
+            shared: SharedPtr::new(trie, budget, number),
+            append_only_tables: settings.append_only_tables,
+        }
     }
 
     /// Physical blocks in all.
@@ -204,7 +208,7 @@ impl PrefixCache {
     ) -> Result<Vec<Block>, OutOfBlocks> {
         let (trie, pool) = (self.trie(), &self.shared().pool);
         if n > self.capacity() {
-            return Err(self.refusal(n));
+            return Err(OutOfBlocks::new(n, &self.stats()));
         }
         let mut ids = Vec::with_capacity(n);
         // A second attempt, for blocks that other threads took and gave back meanwhile.
@@ -226,26 +230,7 @@ impl PrefixCache {
             }
         }
         pool.put(&ids);
-        Err(self.refusal(n))
-    }
-
-    /// What there is, for a caller that asked for more.
-    #[cold]
-    fn refusal(&self, requested: usize) -> OutOfBlocks {
-        let Stats {
-            free,
-            cached,
-            held,
-            owned,
-            ..
-        } = self.stats();
-        OutOfBlocks {
-            requested,
-            free,
-            reclaimable: cached - held,
-            held,
-            owned,
-        }
+        Err(OutOfBlocks::new(n, &self.stats()))
     }
 
     /// Keeps a prefix until the answer is dropped, within the
@@ -276,7 +261,7 @@ impl PrefixCache {
     /// ```
     pub fn pin(&self, hold: &Hold) -> Result<Pinned, OverBudget> {
         assert!(
-            std::ptr::eq(hold.shared(), self.shared()),
+            hold.is_of(self),
             "a hold can only be pinned in its own cache"
         );
         self.shared().budget.pin(hold.clone())
@@ -369,13 +354,16 @@ impl PrefixCache {
 
     /// Starts a request: looks up its prompt, leaving at least one token to compute.
     ///
+    /// The sequence keeps the prompt: a `Vec` is given away, a slice or an array copied.
+    ///
     /// # Panics
     ///
     /// If the namespace belongs to another cache.
-    #[must_use]
-    pub fn sequence(&self, namespace: &Namespace, prompt: &[u32]) -> Sequence {
-        let hold = self.lookup_prefill(namespace, prompt);
-        Sequence::new(hold, prompt, self.block_size())
+    #[must_use = "a sequence that is dropped lets go at once"]
+    pub fn sequence(&self, namespace: &Namespace, prompt: impl Into<Vec<u32>>) -> Sequence {
+        let prompt = prompt.into();
+        let hold = self.lookup_prefill(namespace, &prompt);
+        Sequence::new(hold, prompt, self.append_only_tables)
     }
 
     fn check(&self, namespace: &Namespace) {
@@ -385,7 +373,8 @@ impl PrefixCache {
         );
     }
 
-    fn shared(&self) -> &Shared {
+    /// What the cache and its holds share.
+    pub(crate) fn shared(&self) -> &Shared {
         // SAFETY: this cache has a reference.
         unsafe { self.shared.get() }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::cache::PrefixCache;
 use crate::hash::BlockHash;
 use crate::pool::{Block, BlockId};
 use crate::shared::{Shared, SharedPtr};
@@ -17,8 +18,6 @@ use crate::trie::state::{Cache, State};
 ///
 /// A hold borrows nothing and may move between threads. It may outlive its [`PrefixCache`]: the
 /// memory is freed with the last hold.
-///
-/// [`PrefixCache`]: crate::PrefixCache
 ///
 /// # Examples
 ///
@@ -82,11 +81,17 @@ impl Hold {
     pub fn blocks_into(&self, table: &mut Vec<BlockId>) {
         table.clear();
         table.resize(self.end.depth, BlockId::NONE);
-        let (mut rest, mut at) = (table.as_mut_slice(), self.end.at);
+        self.last_blocks_into(table);
+    }
+
+    /// Fills `rest` with the end of the block table. It is no longer than that.
+    pub(crate) fn last_blocks_into(&self, mut rest: &mut [BlockId]) {
+        let mut at = self.end.at;
         while !rest.is_empty() {
             // SAFETY: this hold's pin is at or below this position.
             let node = unsafe { at.node() };
             let run = &node.ids()[..=at.offset()];
+            let run = &run[run.len().saturating_sub(rest.len())..];
             let (before, filled) = rest.split_at_mut(rest.len() - run.len());
             filled.copy_from_slice(run);
             rest = before;
@@ -180,6 +185,11 @@ impl Hold {
             blocks.iter().all(|block| block.shared() == self.shared),
             "a block can only extend a hold of its own cache"
         );
+    }
+
+    /// Whether it is a hold of this cache.
+    pub(crate) fn is_of(&self, cache: &PrefixCache) -> bool {
+        std::ptr::eq(self.shared(), cache.shared())
     }
 
     /// What the hold's cache shares.

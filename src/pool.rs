@@ -17,7 +17,12 @@ use crate::shared::SharedPtr;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{TALLY, Tally};
 
+/// The most physical blocks of one cache.
+pub const MAX_BLOCKS: usize = 1 << 31;
+
 /// Index of a physical block in the decoder's own KV pool, from 0 to the capacity less one.
+///
+/// It names a block and owns nothing. A [`Block`] owns one; a [`Hold`](crate::Hold) keeps one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct BlockId(u32);
@@ -26,16 +31,35 @@ impl BlockId {
     /// What a root has in place of an id, and the bottom of the stack.
     pub(crate) const NONE: Self = Self(u32::MAX);
 
+    /// The id at an index, for the tests of an engine that takes block tables: a cache hands out
+    /// the ids of its own blocks.
+    ///
+    /// # Panics
+    ///
+    /// If the index is 2^31 or more, which no cache has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kvtrie::BlockId;
+    ///
+    /// let table = [7, 2, 5].map(BlockId::new);
+    /// assert_eq!(table[1].index(), 2);
+    /// // A cache without such a block has nothing to tell of it.
+    /// let cache = kvtrie::PrefixCache::builder().blocks(4).build()?;
+    /// assert!(cache.inspect(table[0]).is_none());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn new(index: usize) -> Self {
+        assert!(index < MAX_BLOCKS, "a cache has at most 2^31 blocks");
+        Self(index as u32)
+    }
+
     /// The id as an index into the decoder's pool.
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
-    }
-
-    /// The id at an index.
-    pub(crate) fn new(index: usize) -> Self {
-        debug_assert!(index < BlockId::NONE.index(), "capacity is at most 2^31");
-        Self(index as u32)
     }
 }
 

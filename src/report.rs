@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::hash::BlockHash;
 use crate::pool::BlockId;
+use crate::stats::Stats;
 
 /// A block that has left the cache, and is free again or was given to whoever asked for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,19 @@ pub struct OutOfBlocks {
     pub held: usize,
     /// Blocks that callers owned.
     pub owned: usize,
+}
+
+impl OutOfBlocks {
+    /// A refusal, with what there was.
+    pub(crate) fn new(requested: usize, stats: &Stats) -> Self {
+        Self {
+            requested,
+            free: stats.free,
+            reclaimable: stats.cached - stats.held,
+            held: stats.held,
+            owned: stats.owned,
+        }
+    }
 }
 
 impl fmt::Display for OutOfBlocks {

@@ -1,16 +1,33 @@
 //! Sequences: one request each, as a decoder sees it.
 
+use std::ops::Range;
+
+use crate::cache::PrefixCache;
 use crate::hold::Hold;
 use crate::pool::{Block, BlockId};
+use crate::report::OutOfBlocks;
 use crate::trie::position::MAX_RUN;
+
+/// No place of a block table.
+const UNCHANGED: Range<usize> = 0..0;
 
 /// One request: its tokens, its block table, and how far it is computed.
 ///
-/// A sequence starts from a prompt with what is cached of it. The engine gives it blocks when it
-/// [needs](Self::needs_block) them, runs the model over the [uncomputed](Self::uncomputed) tokens,
-/// says so with [`advance`](Self::advance), and [pushes](Self::push) each token it samples. Whole
-/// blocks are published in runs as they fill. [`finish`](Self::finish) publishes the rest and lets go;
-/// a sequence that is dropped lets go of everything **without publishing** what was not yet.
+/// A sequence starts from a prompt with what is cached of it. The engine has it
+/// [grow](Self::grow) where tokens have no block yet, runs the model over the
+/// [uncomputed](Self::uncomputed) ones, says so with [`advance`](Self::advance), and
+/// [pushes](Self::push) each token it samples. Whole blocks are published in runs as they fill.
+/// [`finish`](Self::finish) publishes the rest and lets go; a sequence that is dropped lets go of
+/// everything **without publishing** what was not yet.
+///
+/// # The block table
+///
+/// Places in it are added by [`grow`](Self::grow) and [`add_blocks`](Self::add_blocks). Publishing
+/// may change some: where another request was first to publish the same tokens, the cache's copy
+/// takes the place of the sequence's own, which is free at once. [`advance`](Self::advance) and
+/// [`publish`](Self::publish) answer with the places that changed, for an engine that keeps a copy
+/// of the table on a device. One that reads [`block_table`](Self::block_table) at every step need not
+/// ask. With [`append_only_tables`](crate::Builder::append_only_tables) no place ever changes.
 ///
 /// # Examples
 ///
@@ -19,15 +36,17 @@ use crate::trie::position::MAX_RUN;
 /// let cache = PrefixCache::builder().blocks(16).block_size(4).build()?;
 /// let model = cache.namespace("model");
 ///
-/// let mut request = cache.sequence(&model, &[1, 2, 3, 4, 5, 6]);
+/// let mut request = cache.sequence(&model, [1, 2, 3, 4, 5, 6]);
 /// assert_eq!(request.cached_tokens(), 0);
-/// request.add_blocks(cache.allocate(request.missing_blocks()).unwrap());
+/// request.grow(&cache).unwrap();
 /// // ... run the model over `request.uncomputed()`, writing through `request.block_table()` ...
 /// request.advance(6);
 /// request.push(7); // what the model said
-/// request.finish();
+/// let mut tokens = request.finish();
+/// assert_eq!(tokens, [1, 2, 3, 4, 5, 6, 7]);
 ///
-/// let next = cache.sequence(&model, &[1, 2, 3, 4, 5, 6, 7, 8]);
+/// tokens.push(8); // what the user says next
+/// let next = cache.sequence(&model, tokens);
 /// assert_eq!(next.cached_tokens(), 4);
 /// assert_eq!(next.uncomputed(), [5, 6, 7, 8]);
 /// # Ok::<_, kvtrie::BuildError>(())
@@ -53,30 +72,19 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// A sequence whose prompt starts with what `hold` covers.
-    pub(crate) fn new(hold: Hold, prompt: &[u32], block_size: usize) -> Self {
+    /// A sequence whose tokens start with what `hold` covers.
+    pub(crate) fn new(hold: Hold, tokens: Vec<u32>, append_only: bool) -> Self {
         let cached = hold.tokens();
         Self {
-            tokens: prompt.to_vec(),
-            block_size,
+            tokens,
+            block_size: hold.shared().trie.block_size,
             cached,
             computed: cached,
             table: hold.blocks(),
             unpublished: Vec::new(),
             duplicates: Vec::new(),
-            append_only: false,
+            append_only,
             hold,
-        }
-    }
-
-    /// Makes the block table append-only: a block that is in it stays, even if another request was
-    /// first to publish the same tokens. Without this, the table then changes to the cache's
-    /// copy, and the duplicate is freed at once.
-    #[must_use]
-    pub fn append_only(self) -> Self {
-        Self {
-            append_only: true,
-            ..self
         }
     }
 
@@ -117,7 +125,7 @@ impl Sequence {
         &self.table
     }
 
-    /// How many blocks [`add_blocks`](Self::add_blocks) must bring before every token has a place.
+    /// How many blocks must be added before every token has a place.
     #[must_use]
     pub fn missing_blocks(&self) -> usize {
         let needed = self.tokens.len().div_ceil(self.block_size);
@@ -130,7 +138,46 @@ impl Sequence {
         self.missing_blocks() > 0
     }
 
+    /// Allocates the [missing](Self::missing_blocks) blocks and adds them: all of them, or none. Does
+    /// nothing if none are missing, so it may be called before every step.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBlocks`] as from [`PrefixCache::allocate`]; the sequence is as it was.
+    ///
+    /// # Panics
+    ///
+    /// If the sequence is of another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(2).block_size(4).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut request = cache.sequence(&model, [1, 2, 3, 4, 5, 6]);
+    /// request.grow(&cache).unwrap();
+    /// assert_eq!(request.block_table().len(), 2);
+    ///
+    /// let refused = cache.sequence(&model, [7]).grow(&cache).unwrap_err();
+    /// assert_eq!((refused.requested, refused.owned), (1, 2));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    pub fn grow(&mut self, cache: &PrefixCache) -> Result<(), OutOfBlocks> {
+        assert!(
+            self.hold.is_of(cache),
+            "a sequence can only grow from its own cache"
+        );
+        if self.needs_block() {
+            self.add_blocks(cache.allocate(self.missing_blocks())?);
+        }
+        Ok(())
+    }
+
     /// Adds blocks to the end of the table. More than are missing stay in reserve.
+    ///
+    /// [`grow`](Self::grow) is the short way. This is for an engine that allocates for several
+    /// requests at once, keeps a reserve, or wants to know [what had to
+    /// leave](PrefixCache::allocate_reporting).
     ///
     /// # Panics
     ///
@@ -149,10 +196,12 @@ impl Sequence {
     /// Notes that the keys and values of the next `n` uncomputed tokens have been written, and
     /// publishes whole runs of blocks as soon as they are complete.
     ///
+    /// Answers which places of the block table changed, as [`publish`](Self::publish) does.
+    ///
     /// # Panics
     ///
     /// If there are not as many tokens, or not all of them have a place.
-    pub fn advance(&mut self, n: usize) {
+    pub fn advance(&mut self, n: usize) -> Range<usize> {
         assert!(
             n <= self.uncomputed().len(),
             "only tokens of the sequence can be computed"
@@ -164,50 +213,86 @@ impl Sequence {
         );
         self.computed = computed;
         if self.publishable() >= MAX_RUN {
-            self.publish();
+            self.publish()
+        } else {
+            UNCHANGED
         }
     }
 
     /// Publishes every complete block now, rather than when a run of them is full.
-    pub fn publish(&mut self) {
+    ///
+    /// Answers which places of the block table changed: from the first to the last that adopted the
+    /// cache's copy, none if nobody else had published the same. What was in those places is free
+    /// already. An engine that reads the [block table](Self::block_table) anew may ignore the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let [mut first, mut second] = [(); 2].map(|()| cache.sequence(&model, [1, 2]));
+    /// for request in [&mut first, &mut second] {
+    ///     request.grow(&cache).unwrap();
+    ///     request.advance(2);
+    /// }
+    /// assert_eq!(first.publish(), 0..0);
+    /// assert_eq!(second.publish(), 0..2);
+    /// assert_eq!(first.block_table(), second.block_table());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    pub fn publish(&mut self) -> Range<usize> {
         let blocks = self.publishable();
         if blocks == 0 {
-            return;
+            return UNCHANGED;
         }
-        let start = self.hold.tokens();
+        let (start, published) = (self.hold.tokens(), self.hold.len());
         let tokens = &self.tokens[start..start + blocks * self.block_size];
         let offered = self.unpublished.drain(..blocks).collect();
         let duplicates = (self.hold)
             .extend(tokens, offered)
             .expect("as many blocks as the tokens fill");
-        if duplicates.is_empty() {
-            return;
-        }
         if self.append_only {
             self.duplicates.extend(duplicates);
+            UNCHANGED
         } else {
-            let canonical = self.hold.blocks();
-            self.table[..canonical.len()].copy_from_slice(&canonical);
+            self.adopt(published, &duplicates)
         }
     }
 
     /// Starts a second continuation of what has been computed so far.
     ///
-    /// Publishes every complete block, so that both share them. What is left, less than a block,
-    /// the fork has to compute again; an engine that would rather copy gives the fork a block,
-    /// copies the keys and values, and [advances](Self::advance) the fork over them.
-    #[must_use]
+    /// [Publishes](Self::publish) every complete block, so that both share them; an engine that has
+    /// to know which places of the block table that changes calls `publish` first. What is left, less
+    /// than a block, the fork has to compute again; an engine that would rather copy has the fork
+    /// [grow](Self::grow), copies the keys and values, and [advances](Self::advance) the fork over
+    /// them.
+    #[must_use = "a sequence that is dropped lets go at once"]
     pub fn fork(&mut self) -> Self {
         self.publish();
-        Self {
-            append_only: self.append_only,
-            ..Self::new(self.hold.clone(), &self.tokens, self.block_size)
-        }
+        Self::new(self.hold.clone(), self.tokens.clone(), self.append_only)
     }
 
-    /// Publishes every complete block, and lets go.
-    pub fn finish(mut self) {
+    /// Publishes every complete block, lets go, and hands the tokens back, prompt and answer.
+    pub fn finish(mut self) -> Vec<u32> {
         self.publish();
+        self.tokens
+    }
+
+    /// Puts the cache's copies in the places of `duplicates`, all of which lie from `start` on, in
+    /// order. Answers where.
+    fn adopt(&mut self, start: usize, duplicates: &[Block]) -> Range<usize> {
+        let (Some(first), Some(last)) = (duplicates.first(), duplicates.last()) else {
+            return UNCHANGED;
+        };
+        let place = |from: usize, block: &Block| {
+            let found = self.table[from..].iter().position(|id| *id == block.id());
+            from + found.expect("what was offered is in the table")
+        };
+        let first = place(start, first);
+        let last = place(first, last);
+        let end = self.hold.len();
+        self.hold.last_blocks_into(&mut self.table[first..end]);
+        first..last + 1
     }
 
     /// Complete blocks that are computed and not yet published.

@@ -441,85 +441,20 @@ fn stats_count_tokens_and_places() {
 }
 
 #[test]
-fn sequence_lives_a_request() {
-    with_caches(40, 2, |cache| {
-        let namespace = cache.namespace("a");
-        let mut request = cache.sequence(&namespace, &[1, 2, 3]);
-        assert_eq!((request.cached_tokens(), request.missing_blocks()), (0, 2));
-        request.add_blocks(cache.allocate(2).unwrap());
-        assert!(!request.needs_block());
-        request.advance(3);
-        for token in 4..=64 {
-            request.push(token);
-            if request.needs_block() {
-                request.add_blocks(cache.allocate(1).unwrap());
-            }
-            assert_eq!(request.uncomputed(), [token]);
-            request.advance(1);
-        }
-        assert_eq!(
-            request.published_tokens(),
-            64,
-            "runs are published as they fill"
-        );
-        assert_eq!(request.tokens().len(), 64);
-        let table = request.block_table().to_vec();
-        request.finish();
-        let next = cache.sequence(&namespace, &(1..=65).collect::<Vec<_>>());
-        assert_eq!(next.cached_tokens(), 64);
-        assert_eq!(next.block_table(), table);
-        assert_eq!(next.uncomputed(), [65]);
-    });
+fn a_block_id_made_by_hand_owns_nothing() {
+    let cache = cache(4, 1, 1);
+    let hold = publish(&cache, &cache.namespace("a"), &[1]);
+    let id = BlockId::new(hold.blocks()[0].index());
+    assert_eq!(id, hold.blocks()[0]);
+    assert_eq!(cache.inspect(id).unwrap().holds, 1);
+    assert_eq!(cache.inspect(BlockId::new((1 << 31) - 1)), None);
+    assert_eq!(cache.stats().owned, 0);
 }
 
 #[test]
-fn forked_sequences_share_whole_blocks() {
-    with_caches(8, 2, |cache| {
-        let namespace = cache.namespace("a");
-        let mut request = cache.sequence(&namespace, &[1, 2, 3]);
-        request.add_blocks(cache.allocate(2).unwrap());
-        request.advance(3);
-        let mut fork = request.fork();
-        assert_eq!(fork.block_table(), &request.block_table()[..1]);
-        assert_eq!(fork.uncomputed(), [3]);
-        fork.add_blocks(cache.allocate(fork.missing_blocks()).unwrap());
-        fork.advance(1);
-        request.push(4);
-        request.advance(1);
-        fork.push(5);
-        fork.advance(1);
-        request.finish();
-        fork.finish();
-        assert_eq!(cache.peek(&namespace, &[1, 2, 3, 4]), 4);
-        assert_eq!(cache.peek(&namespace, &[1, 2, 3, 5]), 4);
-        assert_accounted(&cache);
-    });
-}
-
-#[test]
-fn sequences_adopt_or_keep_their_duplicates() {
-    with_caches(12, 2, |cache| {
-        let namespace = cache.namespace("a");
-        let start = || {
-            let mut request = cache.sequence(&namespace, &[1, 1, 2, 2, 3]);
-            request.add_blocks(cache.allocate(3).unwrap());
-            request.advance(5);
-            request
-        };
-        let (mut first, mut adopts, keeps) = (start(), start(), start());
-        let mut keeps = keeps.append_only();
-        let own_table = keeps.block_table().to_vec();
-        first.publish();
-        adopts.publish();
-        keeps.publish();
-        assert_eq!(adopts.block_table()[..2], first.block_table()[..2]);
-        assert_eq!(keeps.block_table(), own_table);
-        // Two tails, and the two duplicates that `keeps` still reads.
-        assert_eq!(cache.stats().owned, 3 + 2);
-        drop((first, adopts, keeps));
-        assert_eq!(cache.stats().owned, 0);
-        assert_accounted(&cache);
-    });
+#[should_panic(expected = "a cache has at most 2^31 blocks")]
+fn a_block_id_that_no_cache_has_is_a_bug() {
+    let _ = BlockId::new(1 << 31);
 }
 
 #[test]

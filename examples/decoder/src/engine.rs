@@ -83,6 +83,7 @@ impl Engine {
         let cache = PrefixCache::builder()
             .blocks(limits.blocks)
             .block_size(limits.block_size)
+            .append_only_tables(limits.sharing == Sharing::AppendOnly)
             .build()
             .map_err(|e| BadInput::new(e.to_string()))?;
         Ok(Self {
@@ -164,13 +165,18 @@ impl Engine {
     }
 
     /// Whether the answer is complete.
-    pub(crate) fn is_done(&self, job: &Job) -> bool {
-        job.is_done(&self.model.config().end_tokens)
+    pub(crate) fn is_done(&self, job: &Job, tokens: &[u32]) -> bool {
+        job.is_done(tokens, &self.model.config().end_tokens)
     }
 
     /// Opens a table in the way that this engine shares.
-    pub(crate) fn open(&self, tokens: &[u32]) -> Table {
-        Table::open(&self.cache, &self.namespace, self.limits.sharing, tokens)
+    pub(crate) fn open(&self, tokens: Vec<u32>) -> Table {
+        match self.limits.sharing {
+            Sharing::Nothing => Table::private(tokens, self.limits.block_size),
+            Sharing::Canonical | Sharing::AppendOnly => {
+                Table::shared(&self.cache, &self.namespace, tokens)
+            }
+        }
     }
 
     /// How many blocks one block of tokens may take: a table that keeps its own copy also holds

@@ -1,11 +1,8 @@
 //! A request on its way through the decoder.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use crate::Meter;
+use crate::{Meter, table::Table};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
@@ -66,9 +63,10 @@ pub struct Ticket {
 pub struct Job {
     pub ticket: Ticket,
     pub id: usize,
-    pub prompt: Arc<[u32]>,
-    /// The answer so far.
-    pub answer: Vec<u32>,
+    /// Prompt and answer so far. Empty while it runs: its table has them then.
+    pub tokens: Vec<u32>,
+    /// How many of them are the prompt.
+    pub prompt: usize,
     /// Tokens of the answer, at most.
     pub limit: usize,
     /// Samples still to be forked off, itself included: more than 1 only before the first token.
@@ -86,8 +84,8 @@ impl Job {
         Self {
             ticket: Ticket { arrival, sample: 0 },
             id: request.id,
-            prompt: request.prompt.into(),
-            answer: Vec::new(),
+            prompt: request.prompt.len(),
+            tokens: request.prompt,
             limit: request.answer,
             samples: request.samples,
             submitted: Instant::now(),
@@ -111,25 +109,24 @@ impl Job {
         }
     }
 
-    /// Everything the model has to know before the next token.
-    pub fn tokens(&self) -> Vec<u32> {
-        [&self.prompt[..], &self.answer].concat()
-    }
-
-    /// Takes the next token of the answer.
-    pub fn answer(&mut self, token: u32) {
+    /// Notes that there is a token of the answer.
+    pub fn answered(&mut self) {
         self.to_first_token
             .get_or_insert_with(|| self.submitted.elapsed());
-        self.answer.push(token);
     }
 
-    /// Whether the answer is complete.
-    pub fn is_done(&self, end_tokens: &[u32]) -> bool {
-        let ended = self
-            .answer
-            .last()
-            .is_some_and(|last| end_tokens.contains(last));
-        ended || self.answer.len() == self.limit
+    /// Whether the answer that these tokens end with is complete.
+    pub fn is_done(&self, tokens: &[u32], end_tokens: &[u32]) -> bool {
+        let answer = &tokens[self.prompt..];
+        let ended = answer.last().is_some_and(|last| end_tokens.contains(last));
+        ended || answer.len() == self.limit
+    }
+
+    /// Takes the tokens back from a table that is done with.
+    pub fn take_back(&mut self, table: Table) {
+        let (tokens, meter) = table.finish();
+        self.tokens = tokens;
+        self.cost.meter += meter;
     }
 
     /// The finished answer.
@@ -137,11 +134,11 @@ impl Job {
     /// # Panics
     ///
     /// There is no token in it.
-    pub fn complete(self) -> Completion {
+    pub fn complete(mut self) -> Completion {
         Completion {
             id: self.id,
             sample: self.ticket.sample,
-            tokens: self.answer,
+            tokens: self.tokens.split_off(self.prompt),
             cost: self.cost,
             to_first_token: self.to_first_token.expect("an answer has a first token"),
             to_last_token: self.submitted.elapsed(),

@@ -40,9 +40,9 @@ struct Private {
 }
 
 impl Private {
-    fn new(tokens: &[u32], block_size: usize) -> Self {
+    fn new(tokens: Vec<u32>, block_size: usize) -> Self {
         Self {
-            tokens: tokens.to_vec(),
+            tokens,
             computed: 0,
             block_size,
             blocks: Vec::new(),
@@ -54,29 +54,28 @@ impl Private {
         self.tokens.len().div_ceil(self.block_size) - self.ids.len()
     }
 
-    fn add(&mut self, blocks: Vec<Block>) {
+    fn grow(&mut self, cache: &PrefixCache) -> Result<(), OutOfBlocks> {
+        let blocks = cache.allocate(self.missing())?;
         self.ids.extend(blocks.iter().map(Block::id));
         self.blocks.extend(blocks);
+        Ok(())
     }
 }
 
 impl Table {
     /// Looks the tokens up and holds what is cached.
-    pub fn open(
-        cache: &PrefixCache,
-        namespace: &Namespace,
-        sharing: Sharing,
-        tokens: &[u32],
-    ) -> Self {
+    pub fn shared(cache: &PrefixCache, namespace: &Namespace, tokens: Vec<u32>) -> Self {
         let mut meter = Meter::default();
-        let kind = match sharing {
-            Sharing::Nothing => Kind::Private(Private::new(tokens, cache.block_size())),
-            Sharing::Canonical => Kind::Shared(meter.time(|| cache.sequence(namespace, tokens))),
-            Sharing::AppendOnly => {
-                Kind::Shared(meter.time(|| cache.sequence(namespace, tokens).append_only()))
-            }
-        };
+        let kind = Kind::Shared(meter.time(|| cache.sequence(namespace, tokens)));
         Self { kind, meter }
+    }
+
+    /// A table without a cache.
+    pub fn private(tokens: Vec<u32>, block_size: usize) -> Self {
+        Self {
+            kind: Kind::Private(Private::new(tokens, block_size)),
+            meter: Meter::default(),
+        }
     }
 
     /// All tokens, prompt and answer.
@@ -130,18 +129,9 @@ impl Table {
     ///
     /// The pool has fewer that nobody holds.
     pub fn grow(&mut self, cache: &PrefixCache) -> Result<(), OutOfBlocks> {
-        let missing = self.missing();
-        if missing == 0 {
-            return Ok(());
-        }
-        let kind = &mut self.kind;
-        self.meter.time(|| {
-            let blocks = cache.allocate(missing)?;
-            match kind {
-                Kind::Shared(sequence) => sequence.add_blocks(blocks),
-                Kind::Private(private) => private.add(blocks),
-            }
-            Ok(())
+        self.meter.time(|| match &mut self.kind {
+            Kind::Shared(sequence) => sequence.grow(cache),
+            Kind::Private(private) => private.grow(cache),
         })
     }
 
@@ -154,9 +144,11 @@ impl Table {
     }
 
     /// Says that the keys and values of the next `count` tokens are written.
+    ///
+    /// Which places of the table that changes does not matter here: each step reads the whole of it.
     pub fn advance(&mut self, count: usize) {
         match &mut self.kind {
-            Kind::Shared(sequence) => self.meter.time(|| sequence.advance(count)),
+            Kind::Shared(sequence) => drop(self.meter.time(|| sequence.advance(count))),
             Kind::Private(private) => private.computed += count,
         }
     }
@@ -173,7 +165,7 @@ impl Table {
         let kind = match &mut self.kind {
             Kind::Shared(sequence) => Kind::Shared(self.meter.time(|| sequence.fork())),
             Kind::Private(private) => {
-                Kind::Private(Private::new(&private.tokens, private.block_size))
+                Kind::Private(Private::new(private.tokens.clone(), private.block_size))
             }
         };
         Self {
@@ -183,10 +175,12 @@ impl Table {
     }
 
     /// Publishes what is complete and lets go: it stays cached for as long as nobody needs the room.
-    pub fn finish(mut self) -> Meter {
-        if let Kind::Shared(sequence) = self.kind {
-            self.meter.time(|| sequence.finish());
-        }
-        self.meter
+    /// Hands back the tokens, and what the calls cost.
+    pub fn finish(mut self) -> (Vec<u32>, Meter) {
+        let tokens = match self.kind {
+            Kind::Shared(sequence) => self.meter.time(|| sequence.finish()),
+            Kind::Private(private) => private.tokens,
+        };
+        (tokens, self.meter)
     }
 }

@@ -88,9 +88,9 @@ impl<'e> Worker<'e> {
             let Some(mut job) = self.queue.take() else {
                 return;
             };
-            let mut table = self.engine.open(&job.tokens());
+            let mut table = self.engine.open(mem::take(&mut job.tokens));
             if table.grow(&self.engine.cache).is_err() {
-                job.cost.meter += table.finish();
+                job.take_back(table);
                 self.queue.put_back(job);
                 continue;
             }
@@ -164,7 +164,8 @@ impl<'e> Worker<'e> {
             }
         }
         for at in (0..self.batch.len()).rev() {
-            if self.engine.is_done(&self.batch[at].job) {
+            let Running { job, table, .. } = &self.batch[at];
+            if self.engine.is_done(job, table.tokens()) {
                 self.finish(at);
             }
         }
@@ -178,7 +179,7 @@ impl<'e> Worker<'e> {
             self.fork(at, sample, token);
         }
         let running = &mut self.batch[at];
-        running.job.answer(best[0]);
+        running.job.answered();
         running.table.push(best[0]);
     }
 
@@ -187,14 +188,16 @@ impl<'e> Worker<'e> {
     fn fork(&mut self, at: usize, sample: usize, token: u32) {
         let parent = &mut self.batch[at];
         let mut job = parent.job.fork(sample);
-        job.answer(token);
-        if self.engine.is_done(&job) {
+        job.answered();
+        let mut table = parent.table.fork();
+        table.push(token);
+        if self.engine.is_done(&job, table.tokens()) {
+            job.take_back(table);
             self.deliver(job);
             return;
         }
-        let mut table = parent.table.fork();
         if self.queue.turn(&job) == Turn::Yield || table.grow(&self.engine.cache).is_err() {
-            job.cost.meter += table.finish();
+            job.take_back(table);
             self.queue.put_back(job);
             return;
         }
@@ -202,7 +205,6 @@ impl<'e> Worker<'e> {
         let (from, to) = (parent.table.blocks(), table.blocks());
         self.engine.pool.copy(from, to, copied.clone());
         table.advance(copied.len());
-        table.push(token);
         self.batch.push(Running {
             job,
             table,
@@ -213,7 +215,7 @@ impl<'e> Worker<'e> {
     /// Gives way: lets the blocks go and queues again with all tokens.
     fn preempt(&mut self, at: usize) {
         let Running { mut job, table, .. } = self.batch.swap_remove(at);
-        job.cost.meter += table.finish();
+        job.take_back(table);
         job.cost.preemptions += 1;
         self.queue.preempted(job);
     }
@@ -221,7 +223,7 @@ impl<'e> Worker<'e> {
     /// Publishes and lets go, and hands the answer over.
     fn finish(&mut self, at: usize) {
         let Running { mut job, table, .. } = self.batch.swap_remove(at);
-        job.cost.meter += table.finish();
+        job.take_back(table);
         self.queue.let_go();
         self.deliver(job);
     }
