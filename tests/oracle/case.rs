@@ -20,6 +20,7 @@ pub struct Case<'b> {
     pub cache: PrefixCache,
     pub model: Model,
     pub budget: usize,
+    append_only: bool,
     pub spaces: Vec<(Namespace, Root)>,
     pub holds: Vec<(Hold, Cover)>,
     pub pinned: Vec<(Pinned, Cover)>,
@@ -56,11 +57,13 @@ impl<'b> Case<'b> {
     fn new(mut choices: Choices<'b>) -> Self {
         let blocks = choices.of(&[1, 2, 3, 5, 8, 12, 24, 40, 72, 200]);
         let budget = choices.upto(blocks);
+        let append_only = choices.upto(1) == 1;
         let cache = PrefixCache::builder()
             .blocks(blocks)
             .block_size(choices.of(&[1, 2, 4, 16, 33]))
             .run_length(choices.of(&[1, 2, 3, 5, 16]))
             .pin_budget(budget)
+            .append_only_tables(append_only)
             .build()
             .expect("the settings are sound");
         let all = cache.allocate(blocks).expect("all are free");
@@ -73,6 +76,7 @@ impl<'b> Case<'b> {
             choices,
             model,
             budget,
+            append_only,
             holds: Vec::new(),
             pinned: Vec::new(),
             requests: Vec::new(),
@@ -256,13 +260,12 @@ impl<'b> Case<'b> {
         let (handle, root) = &self.spaces[space];
         let whole = prompt.len().saturating_sub(1) / self.cache.block_size();
         let cover = self.model.longest(*root, &letters[..whole]);
-        let sequence = self.cache.sequence(handle, &prompt);
-        let append_only = self.choices.upto(1) == 1;
+        let sequence = self.cache.sequence(handle, prompt);
         let request = Request::new(
             sequence,
             cover,
             letters,
-            append_only,
+            self.append_only,
             self.cache.block_size(),
         );
         self.requests.push(request);

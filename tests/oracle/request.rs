@@ -1,5 +1,7 @@
 //! A sequence, and what it should look like.
 
+use std::ops::Range;
+
 use kvtrie::{Block, BlockId, Sequence};
 
 use crate::model::{Cover, Model, tokens};
@@ -37,11 +39,6 @@ impl Request {
     ) -> Self {
         let tokens = sequence.tokens().to_vec();
         let cached = cover.table.len() * size;
-        let sequence = if append_only {
-            sequence.append_only()
-        } else {
-            sequence
-        };
         let mut request = Self {
             table: cover.table.clone(),
             cover,
@@ -102,21 +99,23 @@ impl Request {
     }
 
     pub fn advance(&mut self, n: usize, model: &mut Model) {
-        self.sequence.advance(n);
+        let changed = self.sequence.advance(n);
         self.computed += n;
         if self.computed / self.size - self.cover.table.len() >= RUN {
-            self.published(model);
+            self.published(changed, model);
+        } else {
+            assert!(changed.is_empty());
         }
     }
 
     pub fn publish(&mut self, model: &mut Model) {
-        self.sequence.publish();
-        self.published(model);
+        let changed = self.sequence.publish();
+        self.published(changed, model);
     }
 
     pub fn fork(&mut self, model: &mut Model) -> Self {
+        self.publish(model);
         let fork = self.sequence.fork();
-        self.published(model);
         let letters = self.letters.clone();
         Self::new(
             fork,
@@ -128,19 +127,25 @@ impl Request {
     }
 
     pub fn finish(mut self, model: &mut Model) {
-        self.published(model);
-        self.sequence.finish();
+        self.publish(model);
+        assert_eq!(self.sequence.finish(), self.tokens);
     }
 
-    /// Notes that every complete block was published.
-    fn published(&mut self, model: &mut Model) {
+    /// Notes that every complete block was published, which changed those places of the table.
+    fn published(&mut self, changed: Range<usize>, model: &mut Model) {
         let whole = self.computed / self.size;
         let start = self.cover.table.len();
         let offered: Vec<_> = self.unpublished.drain(..whole - start).collect();
         let duplicates = model.extend(&mut self.cover, &self.letters[start..whole], &offered);
         if self.append_only {
             self.kept.extend(duplicates);
+            assert!(changed.is_empty());
         } else {
+            let places = 0..whole;
+            let differs = |place: &usize| self.table[*place] != self.cover.table[*place];
+            let differing: Vec<_> = places.filter(differs).collect();
+            let ends = differing.first().zip(differing.last());
+            assert_eq!(changed, ends.map_or(0..0, |(first, last)| *first..last + 1));
             self.table[..whole].copy_from_slice(&self.cover.table);
         }
     }
