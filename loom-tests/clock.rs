@@ -79,7 +79,7 @@ impl Dial {
     }
 
     fn listed(&self) -> Vec<BlockId> {
-        self.clock.candidates().collect()
+        self.clock.words().flatten().collect()
     }
 }
 

@@ -152,12 +152,12 @@ impl Clock {
         }
     }
 
-    /// All candidates, from the hand on, without moving it.
-    pub fn candidates(&self) -> impl Iterator<Item = BlockId> {
+    /// All candidates, from the hand on, without moving it: word by word.
+    pub fn words(&self) -> impl Iterator<Item = impl Iterator<Item = BlockId>> {
         // Relaxed: where to begin decides nothing.
         let start = self.hand.load(Ordering::Relaxed) / WORD;
         let words = self.candidates.len();
-        (start..start + words).flat_map(move |at| {
+        (start..start + words).map(move |at| {
             let word = at % words;
             // Relaxed: each one's slot is loaded with Acquire, and a bit is only a hint.
             Bits(self.candidates[word].load(Ordering::Relaxed))
@@ -173,7 +173,7 @@ impl Clock {
         let (mut at, mut passed) = (start, 0);
         while passed < limit {
             *words += 1;
-            // Relaxed: as for `candidates`.
+            // Relaxed: as for `words`.
             let word = self.candidates[at / WORD].load(Ordering::Relaxed);
             let listed = word >> (at % WORD);
             if listed != 0 {

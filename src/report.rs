@@ -45,12 +45,12 @@ pub struct OutOfBlocks {
 
 impl OutOfBlocks {
     /// A refusal, with what there was.
-    pub(crate) fn new(requested: usize, stats: &Stats) -> Self {
+    pub(crate) fn new(requested: usize, reclaimable: usize, stats: &Stats) -> Self {
         Self {
             requested,
             free: stats.free,
-            reclaimable: stats.cached - stats.held,
-            held: stats.held,
+            reclaimable,
+            held: stats.cached.saturating_sub(reclaimable),
             owned: stats.owned,
         }
     }

@@ -24,10 +24,8 @@ pub struct Stats {
     pub free: usize,
     /// Blocks that callers own, unpublished.
     pub owned: usize,
-    /// Blocks that are cached.
+    /// Blocks that are cached, whether or not a hold keeps them.
     pub cached: usize,
-    /// Of the cached ones, those that a hold keeps. The others can be reclaimed.
-    pub held: usize,
     /// Blocks that count against the pin budget.
     pub pinned: usize,
     /// Lookups so far.
@@ -42,7 +40,7 @@ pub struct Stats {
     pub duplicates: u64,
     /// Blocks evicted, by whichever call.
     pub evicted: u64,
-    /// Words of the candidates that the clock hand has looked at (64 blocks a word).
+    /// Words of the candidates (64 blocks a word) that the clock hand has looked at, or a census.
     pub hand_words: u64,
     /// Candidates that the clock hand has looked at.
     pub hand_steps: u64,

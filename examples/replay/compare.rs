@@ -57,8 +57,10 @@ pub struct Row {
     /// The share that two requests computed at the same time, neither having found the other's blocks: no
     /// cache could have saved it.
     pub computed_twice: f64,
-    /// Words of the bitmap that the clock hand looked at for each block that it evicted.
+    /// Words of the candidates that were looked at for each block evicted.
     pub words_per_eviction: f64,
+    /// The same of the allocations that evicted all but one block in a thousand, at most.
+    pub words_per_eviction_p999: f64,
     /// What was checked while the cache ran.
     pub checks: Checks,
     /// Where the blocks were in the end.
@@ -118,7 +120,7 @@ impl Contest<'_> {
             .build()
             .expect("a share of the trace's blocks is a valid capacity");
         let crew = (self.options.threads(), in_flight);
-        let tally = Service::new(&cache, self.trace.requests(), crew, self.progress).run();
+        let mut tally = Service::new(&cache, self.trace.requests(), crew, self.progress).run();
         let stats = cache.stats();
         let exact = lru(&self.demand, blocks, in_flight);
         Row {
@@ -131,8 +133,9 @@ impl Contest<'_> {
             refused_by_rivals: exact.refused,
             computed_twice: self.share(stats.duplicates as usize),
             words_per_eviction: stats.hand_words as f64 / stats.evicted.max(1) as f64,
+            words_per_eviction_p999: p999(&mut tally.searches),
             checks: Checks::of(&tally),
-            at_rest: Blocks::of(&stats),
+            at_rest: Blocks::of(&cache),
         }
     }
 
@@ -162,7 +165,7 @@ impl Row {
                 self.refused, self.refused_by_rivals
             )
         });
-        let twice = (self.computed_twice > 0.0).then(|| {
+        let twice = (self.computed_twice >= 0.0001).then(|| {
             format!(
                 "another {:.4} was computed by two requests at the same time",
                 self.computed_twice
@@ -178,7 +181,7 @@ impl fmt::Display for Comparison {
             f,
             "{}: {} distinct blocks of {} tokens; requests in flight: {}; threads: {}\n\n\
              Share of the prompt tokens found cached\n\n\
-             capacity      blocks  kvtrie     LRU  over LRU  offline  no limit  words/eviction",
+             capacity      blocks  kvtrie     LRU  over LRU  offline  no limit  words/eviction  p99.9",
             self.workload,
             HumanCount(self.distinct_blocks as u64),
             self.block_size,
@@ -191,7 +194,8 @@ impl fmt::Display for Comparison {
             write!(f, "{percent:>6} %  {blocks:>10}  {kvtrie:>6.4}")?;
             write!(f, "  {:>6.4}  {over:>+8.4}  {:>7.4}", row.lru, row.offline)?;
             let (unlimited, words) = (self.unlimited, row.words_per_eviction);
-            writeln!(f, "  {unlimited:>8.4}  {words:>14.2}")?;
+            let most = row.words_per_eviction_p999;
+            writeln!(f, "  {unlimited:>8.4}  {words:>14.2}  {most:>5.1}")?;
         }
         writeln!(f, "    mean{:>34}{:>+8.4}\n", "", self.mean_over_lru)?;
         for row in &self.rows {
@@ -204,4 +208,16 @@ impl fmt::Display for Comparison {
             false => writeln!(f, "WRONG: contents or blocks were lost, see above"),
         }
     }
+}
+
+/// The number that all but one in a thousand do not exceed. Each comes with how often it occurs.
+fn p999(numbers: &mut [(f64, u64)]) -> f64 {
+    numbers.sort_unstable_by(|(one, _), (other, _)| other.total_cmp(one));
+    let mut above = numbers.iter().map(|(_, times)| times).sum::<u64>() / 1000;
+    let greatest = numbers.iter().find(|(_, times)| {
+        let is_it = *times > above;
+        above = above.saturating_sub(*times);
+        is_it
+    });
+    greatest.map_or(0.0, |(number, _)| *number)
 }

@@ -78,6 +78,9 @@ pub struct Tally {
     pub holds_wrong: usize,
     /// Time of each lookup.
     pub lookups: Latencies,
+    /// For each allocation that evicted, the words of the candidates that were looked at for each block
+    /// evicted, and how many those were. (With several threads, some of both are another thread's.)
+    pub searches: Vec<(f64, u64)>,
 }
 
 /// A request that holds its blocks, and what they must contain.
@@ -271,7 +274,16 @@ impl<'r> Decoder<'r> {
     /// Blocks for what is missing; ends the oldest requests where they run out.
     fn allocate(&mut self, missing: usize) -> Option<Vec<Block>> {
         loop {
-            match self.service.cache.allocate(missing) {
+            let cache = self.service.cache;
+            let before = cache.stats();
+            let allocated = cache.allocate(missing);
+            let after = cache.stats();
+            let evicted = after.evicted - before.evicted;
+            if evicted > 0 {
+                let words = (after.hand_words - before.hand_words) as f64;
+                self.tally.searches.push((words / evicted as f64, evicted));
+            }
+            match allocated {
                 Ok(blocks) => return Some(blocks),
                 Err(_) => self
                     .service
@@ -306,6 +318,7 @@ impl Tally {
         self.holds_checked += other.holds_checked;
         self.holds_wrong += other.holds_wrong;
         self.lookups.merge(&other.lookups);
+        self.searches.extend(other.searches);
         self
     }
 }

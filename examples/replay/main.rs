@@ -128,14 +128,7 @@ fn replay(
     let elapsed = start.elapsed();
     bar.finish_and_clear();
 
-    let report = Report::new(
-        workload,
-        crew,
-        cache.block_size(),
-        &tally,
-        &cache.stats(),
-        elapsed,
-    );
+    let report = Report::new(workload, crew, &cache, &tally, elapsed);
     print(&report, options, out)?;
     Ok(report.is_sound())
 }

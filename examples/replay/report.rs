@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
-use kvtrie::Stats;
+use kvtrie::PrefixCache;
 use kvtrie_workload::Latencies;
 use serde::Serialize;
 
@@ -66,6 +66,7 @@ pub struct Blocks {
     free: usize,
     owned: usize,
     cached: usize,
+    /// Of the cached ones, those that somebody still holds.
     held: usize,
 }
 
@@ -83,15 +84,15 @@ impl Report {
     pub fn new(
         workload: String,
         (threads, in_flight): (usize, usize),
-        block_size: usize,
+        cache: &PrefixCache,
         tally: &Tally,
-        stats: &Stats,
         elapsed: Duration,
     ) -> Self {
         let seconds = elapsed.as_secs_f64();
+        let stats = cache.stats();
         Self {
             workload,
-            block_size,
+            block_size: cache.block_size(),
             threads,
             in_flight,
             requests: tally.requests,
@@ -105,7 +106,7 @@ impl Report {
             lookup: Percentiles::of(&tally.lookups),
             resident: Resident::read(),
             node_bytes: stats.node_bytes,
-            blocks: Blocks::of(stats),
+            blocks: Blocks::of(cache),
             checks: Checks::of(tally),
         }
     }
@@ -130,13 +131,14 @@ impl Percentiles {
 
 impl Blocks {
     /// Where they are now.
-    pub fn of(stats: &Stats) -> Self {
+    pub fn of(cache: &PrefixCache) -> Self {
+        let stats = cache.stats();
         Self {
             capacity: stats.capacity,
             free: stats.free,
             owned: stats.owned,
             cached: stats.cached,
-            held: stats.held,
+            held: stats.cached - cache.reclaimable(),
         }
     }
 

@@ -31,14 +31,19 @@ impl Trie {
             orphaned: HashMap::default(),
             stopped: HashSet::default(),
         };
-        for id in self.clock.candidates() {
-            if imagined.wanted == 0 {
-                break;
-            }
-            if let Some(at) = self.candidate(id, &guard) {
-                imagined.evict_from(at, &guard);
+        let mut words = 0;
+        'counting: for candidates in self.clock.words() {
+            words += 1;
+            for id in candidates {
+                if let Some(at) = self.candidate(id, &guard) {
+                    imagined.evict_from(at, &guard);
+                }
+                if imagined.wanted == 0 {
+                    break 'counting;
+                }
             }
         }
+        self.counters.hand(words, false);
         enough - imagined.wanted
     }
 }

@@ -100,7 +100,7 @@ impl Trie {
             wanted: usize::MAX,
             taken: &mut taken,
         };
-        for id in self.clock.candidates() {
+        for id in self.clock.words().flatten() {
             guard = self.visit(id, &mut hunt, guard);
         }
     }

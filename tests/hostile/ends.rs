@@ -136,7 +136,7 @@ impl Drop for Keepsake {
         drop(self.cache.evict_unused());
         drop(publish(&self.cache, &namespace, &prompt));
         let after = self.cache.peek(&namespace, &prompt);
-        assert_eq!(self.cache.stats().held, 0);
+        assert_eq!(self.cache.reclaimable(), self.cache.stats().cached);
         self.tell
             .send(10 * before + after)
             .expect("somebody listens");

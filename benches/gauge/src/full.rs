@@ -100,6 +100,6 @@ impl Full {
                 .iter()
                 .all(|hold| hold.blocks().len() == self.chain)
         );
-        assert!(stats.held >= self.holds.len() * self.chain);
+        assert!(stats.cached - self.cache.reclaimable() >= self.holds.len() * self.chain);
     }
 }

@@ -1,5 +1,7 @@
 //! The cache: the safe face of everything else.
 
+mod allocate;
+
 use std::fmt;
 
 use crate::builder::Builder;
@@ -8,13 +10,13 @@ use crate::hash::{BlockHash, Hasher};
 use crate::hold::Hold;
 use crate::namespace::{Namespace, NamespaceKey};
 use crate::pinned::{Budget, OverBudget, Pinned};
-use crate::pool::{Block, BlockId};
-use crate::report::{Evicted, OutOfBlocks, Usage};
+use crate::pool::BlockId;
+use crate::report::{Evicted, Usage};
 use crate::sequence::Sequence;
 use crate::shared::{Shared, SharedPtr};
 use crate::stats::{Counters, Stats};
 use crate::sync::{TALLY, Tally};
-use crate::trie::evict::{Left, Prey};
+use crate::trie::evict::Prey;
 use crate::trie::guard::pin;
 use crate::trie::index::Index;
 use crate::trie::{Trie, state};
@@ -173,66 +175,6 @@ impl PrefixCache {
         }
     }
 
-    /// Takes `n` blocks, free ones first, then evicting what is unheld and has not been used for
-    /// longest.
-    ///
-    /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfBlocks`] if fewer than `n` blocks are free or can be reclaimed; then nothing is
-    /// evicted, unless other threads take or pin during the call what was there when it began.
-    /// Blocks that other threads are moving at that moment count as neither.
-    pub fn allocate(&self, n: usize) -> Result<Vec<Block>, OutOfBlocks> {
-        self.take(n, |_| {})
-    }
-
-    /// Like [`allocate`](Self::allocate), and adds to `evicted` what had to leave for it.
-    ///
-    /// # Errors
-    ///
-    /// As [`allocate`](Self::allocate).
-    pub fn allocate_reporting(
-        &self,
-        n: usize,
-        evicted: &mut Vec<Evicted>,
-    ) -> Result<Vec<Block>, OutOfBlocks> {
-        self.take(n, |left| evicted.push(Evicted::new(left.id, left.hash())))
-    }
-
-    /// Takes `n` blocks, and tells `left` of each that had to leave.
-    fn take(
-        &self,
-        n: usize,
-        mut left: impl FnMut(&Left<'_, '_>),
-    ) -> Result<Vec<Block>, OutOfBlocks> {
-        let (trie, pool) = (self.trie(), &self.shared().pool);
-        if n > self.capacity() {
-            return Err(OutOfBlocks::new(n, &self.stats()));
-        }
-        let mut ids = Vec::with_capacity(n);
-        // A second attempt, for blocks that other threads took and gave back meanwhile.
-        for _ in 0..2 {
-            pool.take(n - ids.len(), &mut ids);
-            let missing = n - ids.len();
-            if trie.reclaimable(missing) < missing {
-                break;
-            }
-            trie.evict(missing, |block| {
-                left(&block);
-                ids.push(block.id);
-            });
-            if ids.len() == n {
-                // SAFETY: this cache has a reference.
-                unsafe { self.shared.retain(n) };
-                let owned = |id| Block::new(id, self.shared);
-                return Ok(ids.into_iter().map(owned).collect());
-            }
-        }
-        pool.put(&ids);
-        Err(OutOfBlocks::new(n, &self.stats()))
-    }
-
     /// Keeps a prefix until the answer is dropped, within the
     /// [budget](crate::Builder::pin_budget) for such pins.
     ///
@@ -267,16 +209,6 @@ impl PrefixCache {
         self.shared().budget.pin(hold.clone())
     }
 
-    /// Evicts up to `n` unheld blocks, the ones unused for longest first, and frees their ids.
-    pub fn evict(&self, n: usize) -> Vec<Evicted> {
-        self.collect(|taken| self.trie().evict(n, taken))
-    }
-
-    /// Evicts every unheld block, and frees their ids.
-    pub fn evict_unused(&self) -> Vec<Evicted> {
-        self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
-    }
-
     /// Empties a namespace. What is unheld is evicted at once; holds stay valid, but no lookup
     /// that starts after this finds their blocks, which leave in time once they are let go.
     ///
@@ -302,18 +234,8 @@ impl PrefixCache {
         self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
     }
 
-    /// Frees what an eviction takes, and reports it.
-    fn collect(&self, evict: impl FnOnce(&mut dyn FnMut(Left<'_, '_>))) -> Vec<Evicted> {
-        let mut evicted = Vec::new();
-        evict(&mut |left| {
-            evicted.push(Evicted::new(left.id, left.hash()));
-            self.shared().pool.put(&[left.id]);
-        });
-        evicted
-    }
-
-    /// What the cache holds and has done. Looks at every block: for a monitor, not for every
-    /// request.
+    /// What the cache holds and has done: the sums of what each thread has counted, about a
+    /// microsecond's work.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (trie, pool) = (self.trie(), &self.shared().pool);
@@ -326,7 +248,6 @@ impl PrefixCache {
             ..Stats::default()
         };
         trie.counters.fill(&mut stats);
-        stats.held = stats.cached.saturating_sub(trie.reclaimable(usize::MAX));
         stats
     }
 

@@ -1,0 +1,114 @@
+//! Where blocks come from: the free ones first, then the ones that nobody holds.
+
+use super::PrefixCache;
+use crate::pool::Block;
+use crate::report::{Evicted, OutOfBlocks};
+use crate::trie::evict::{Left, Prey};
+
+impl PrefixCache {
+    /// Takes `n` blocks, free ones first, then evicting what is unheld and has not been used for
+    /// longest.
+    ///
+    /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBlocks`] if fewer than `n` blocks are free or can be reclaimed; then nothing is
+    /// evicted, unless other threads take or pin during the call what was there when it began.
+    /// Blocks that other threads are moving at that moment count as neither.
+    pub fn allocate(&self, n: usize) -> Result<Vec<Block>, OutOfBlocks> {
+        self.take(n, |_| {})
+    }
+
+    /// Like [`allocate`](Self::allocate), and adds to `evicted` what had to leave for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate).
+    pub fn allocate_reporting(
+        &self,
+        n: usize,
+        evicted: &mut Vec<Evicted>,
+    ) -> Result<Vec<Block>, OutOfBlocks> {
+        self.take(n, |left| evicted.push(Evicted::new(left.id, left.hash())))
+    }
+
+    /// Takes `n` blocks, and tells `left` of each that had to leave.
+    fn take(
+        &self,
+        n: usize,
+        mut left: impl FnMut(&Left<'_, '_>),
+    ) -> Result<Vec<Block>, OutOfBlocks> {
+        let (trie, pool) = (self.trie(), &self.shared().pool);
+        if n > self.capacity() {
+            return Err(self.refusal(n));
+        }
+        let mut ids = Vec::with_capacity(n);
+        // A second attempt, for blocks that other threads took and gave back meanwhile.
+        for _ in 0..2 {
+            pool.take(n - ids.len(), &mut ids);
+            let missing = n - ids.len();
+            if trie.reclaimable(missing) < missing {
+                break;
+            }
+            trie.evict(missing, |block| {
+                left(&block);
+                ids.push(block.id);
+            });
+            if ids.len() == n {
+                // SAFETY: this cache has a reference.
+                unsafe { self.shared.retain(n) };
+                let owned = |id| Block::new(id, self.shared);
+                return Ok(ids.into_iter().map(owned).collect());
+            }
+        }
+        pool.put(&ids);
+        Err(self.refusal(n))
+    }
+
+    #[cold]
+    fn refusal(&self, requested: usize) -> OutOfBlocks {
+        OutOfBlocks::new(requested, self.reclaimable(), &self.stats())
+    }
+
+    /// Evicts up to `n` unheld blocks, the ones unused for longest first, and frees their ids.
+    pub fn evict(&self, n: usize) -> Vec<Evicted> {
+        self.collect(|taken| self.trie().evict(n, taken))
+    }
+
+    /// Evicts every unheld block, and frees their ids.
+    pub fn evict_unused(&self) -> Vec<Evicted> {
+        self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
+    }
+
+    /// How many cached blocks nobody holds: what [`allocate`](Self::allocate) could still evict.
+    ///
+    /// Looks at each of them, without a write: for a monitor, not for every request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut hold = cache.lookup(&model, &[]);
+    /// hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!((cache.stats().cached, cache.reclaimable()), (2, 0));
+    /// drop(hold);
+    /// assert_eq!((cache.stats().cached, cache.reclaimable()), (2, 2));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn reclaimable(&self) -> usize {
+        self.trie().reclaimable(usize::MAX)
+    }
+
+    /// Frees what an eviction takes, and reports it.
+    pub(super) fn collect(&self, evict: impl FnOnce(&mut dyn FnMut(Left<'_, '_>))) -> Vec<Evicted> {
+        let mut evicted = Vec::new();
+        evict(&mut |left| {
+            evicted.push(Evicted::new(left.id, left.hash()));
+            self.shared().pool.put(&[left.id]);
+        });
+        evicted
+    }
+}
