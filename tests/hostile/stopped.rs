@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::allocator;
 use crate::decoder::{Decoder, SIZE, fingerprints};
 
 /// Points at which the thread is stopped.
-const STOPS: usize = 1_000;
+const STOPS: usize = 5_000;
 /// Requests that each of the others completes meanwhile.
 const REQUESTS: usize = 20;
 /// How long they may take, on a machine however busy; without a stopped thread it is microseconds.
@@ -43,16 +43,33 @@ extern "C" fn stop(_: libc::c_int) {
     unsafe { libc::read(pipe, (&raw mut byte).cast(), 1) };
 }
 
+/// Waits for something that the other thread does by itself.
+fn wait_until(done: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "the thread lives no more");
+        thread::yield_now();
+    }
+}
+
+/// What the thread that is stopped shares with the one that stops it.
+#[derive(Default)]
+struct Life {
+    /// Requests that it has completed.
+    requests: AtomicUsize,
+    over: AtomicBool,
+}
+
 /// Stops and resumes one thread, and tells it in the end that all is over.
 struct Stopper<'s> {
     victim: libc::pthread_t,
-    over: &'s AtomicBool,
+    life: &'s Life,
     resume: UnixStream,
     _wait: UnixStream,
 }
 
 impl<'s> Stopper<'s> {
-    fn new(victim: libc::pthread_t, over: &'s AtomicBool) -> Self {
+    fn new(victim: libc::pthread_t, life: &'s Life) -> Self {
         let (wait, resume) = UnixStream::pair().expect("two ends");
         PIPE.store(wait.as_raw_fd(), Ordering::SeqCst);
         let handler = stop as extern "C" fn(libc::c_int) as libc::sighandler_t;
@@ -60,7 +77,7 @@ impl<'s> Stopper<'s> {
         unsafe { libc::signal(libc::SIGUSR1, handler) };
         Self {
             victim,
-            over,
+            life,
             resume,
             _wait: wait,
         }
@@ -72,10 +89,17 @@ impl<'s> Stopper<'s> {
         // SAFETY: the thread runs until it is told that all is over.
         let sent = unsafe { libc::pthread_kill(self.victim, libc::SIGUSR1) };
         assert_eq!(sent, 0);
-        while ANSWER.load(Ordering::SeqCst) == NONE {
-            thread::yield_now();
-        }
+        wait_until(|| ANSWER.load(Ordering::SeqCst) != NONE);
         ANSWER.load(Ordering::SeqCst) == STOPPED
+    }
+
+    /// Lets the thread live on for a while: it does not get far before it would be stopped anew, if not
+    /// waited for.
+    fn let_live(&self, rng: &mut fastrand::Rng) {
+        let before = self.life.requests.load(Ordering::SeqCst);
+        let some = rng.usize(1..5);
+        wait_until(|| self.life.requests.load(Ordering::SeqCst) >= before + some);
+        (0..rng.u32(0..300)).for_each(|_| std::hint::spin_loop());
     }
 
     fn resume(&mut self) {
@@ -86,7 +110,7 @@ impl<'s> Stopper<'s> {
 impl Drop for Stopper<'_> {
     /// In a panic too, or the test would wait for the thread for ever. A byte too many does no harm.
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.life.over.store(true, Ordering::SeqCst);
         self.resume();
     }
 }
@@ -117,12 +141,13 @@ impl Worker {
 }
 
 /// Works until all is over, on everything there is to do.
-fn be_stopped(decoder: &Decoder, over: &AtomicBool) {
+fn be_stopped(decoder: &Decoder, life: &Life) {
     let mut rng = fastrand::Rng::with_seed(1);
     let mut kept = Vec::new();
-    while !over.load(Ordering::SeqCst) {
+    while !life.over.load(Ordering::SeqCst) {
         decoder.live(&mut rng, &mut kept);
         decoder.disturb(&mut rng);
+        life.requests.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -143,7 +168,7 @@ fn complete(workers: &[Worker]) -> Option<usize> {
 #[test]
 fn a_stopped_thread_stops_nobody_else() {
     // Room for all, whatever the stopped thread has in its hands.
-    let (decoder, over) = (Decoder::new(160, 3), AtomicBool::new(false));
+    let (decoder, life) = (Decoder::new(160, 3), Life::default());
     let prompt = [1, 7, 7, 7, 0, 7, 7, 7];
     let mut held = decoder.cache.lookup(&decoder.namespaces[0], &prompt);
     let blocks = decoder.cache.allocate(2).expect("room");
@@ -155,20 +180,20 @@ fn a_stopped_thread_stops_nobody_else() {
         .expect("complete blocks");
 
     thread::scope(|scope| {
-        let (decoder, over) = (&decoder, &over);
+        let (decoder, life) = (&decoder, &life);
         let (tell, told) = mpsc::channel();
         scope.spawn(move || {
             // SAFETY: always allowed.
             tell.send(unsafe { libc::pthread_self() })
                 .expect("somebody listens");
-            be_stopped(decoder, over);
+            be_stopped(decoder, life);
         });
-        let mut stopper = Stopper::new(told.recv().expect("the thread starts"), over);
+        let mut stopper = Stopper::new(told.recv().expect("the thread starts"), life);
         let workers = [2, 3].map(|seed| Worker::new(scope, decoder, seed));
         let mut rng = fastrand::Rng::with_seed(4);
         let mut stops = 0;
         while stops < STOPS {
-            (0..rng.u32(0..3_000)).for_each(|_| std::hint::spin_loop());
+            stopper.let_live(&mut rng);
             if !stopper.stop() {
                 continue;
             }
