@@ -152,6 +152,11 @@ impl Case<'_> {
         let space = self.choices.upto(2);
         let old = self.spaces[space].1;
         let evicted = self.cache.clear(&self.spaces[space].0);
+        let root = |gone: &Evicted| self.model.prefix(gone.block).expect("it was cached").0;
+        assert!(
+            evicted.iter().all(|gone| root(gone) == old),
+            "others keep theirs"
+        );
         self.forget(&evicted);
         self.spaces[space].1 = self.model.root(space);
         let held = self.held();
