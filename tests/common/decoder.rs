@@ -19,6 +19,8 @@ pub struct Decoder {
     pub namespaces: [Namespace; 2],
     /// Relaxed throughout: the cache itself must order a block's writes before its reads.
     pub contents: Vec<AtomicU64>,
+    /// What a thread does between two steps of a request.
+    pub pause: fn(),
 }
 
 /// The fingerprint of each complete block of a prompt.
@@ -39,6 +41,7 @@ impl Decoder {
         Self {
             namespaces: ["a", "b"].map(|name| cache.namespace(name)),
             contents: (0..blocks).map(|_| AtomicU64::new(0)).collect(),
+            pause: thread::yield_now,
             cache,
         }
     }
@@ -76,7 +79,7 @@ impl Decoder {
                 self.contents[duplicate.id().index()].store(0, Ordering::Relaxed);
             }
             self.verify(&hold, &expected);
-            thread::yield_now();
+            (self.pause)();
         }
         self.verify(&hold.clone(), &expected);
         Some(hold)

@@ -11,7 +11,10 @@ mod allocator;
 mod counts;
 mod ends;
 mod panics;
-#[cfg(target_os = "linux")]
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod stopped;
 
 #[global_allocator]

@@ -4,6 +4,7 @@
 //! lookup with an epoch pinned or of a publication half done, there it stays. (Not inside the allocator, though,
 //! whose lock the others may need; then it is let run on, and stopped elsewhere.)
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -16,7 +17,9 @@ use crate::allocator;
 use crate::decoder::{Decoder, SIZE, fingerprints};
 
 /// Points at which the thread is stopped.
-const STOPS: usize = 5_000;
+const STOPS: usize = 500;
+/// Different instructions among them, at least.
+const PLACES: usize = 50;
 /// Requests that each of the others completes meanwhile.
 const REQUESTS: usize = 20;
 /// How long they may take, on a machine however busy; without a stopped thread it is microseconds.
@@ -31,12 +34,26 @@ const INSIDE_ALLOCATOR: u8 = 2;
 /// The end of the pipe that the handler reads from.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
+/// Where the thread was when the signal came.
+static PLACE: AtomicUsize = AtomicUsize::new(0);
+
+/// The instruction that a signal came before.
+fn place(context: &libc::ucontext_t) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    return context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize;
+    #[cfg(target_arch = "aarch64")]
+    return context.uc_mcontext.pc as usize;
+}
+
 /// Stops a thread until a byte comes.
-extern "C" fn stop(_: libc::c_int) {
+extern "C" fn stop(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     if allocator::is_inside() {
         ANSWER.store(INSIDE_ALLOCATOR, Ordering::SeqCst);
         return;
     }
+    // SAFETY: what a handler with `SA_SIGINFO` is given.
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    PLACE.store(place(context), Ordering::SeqCst);
     let (pipe, mut byte) = (PIPE.load(Ordering::SeqCst), 0_u8);
     ANSWER.store(STOPPED, Ordering::SeqCst);
     // SAFETY: reads one byte into a place for one byte; allowed in a signal handler.
@@ -72,9 +89,12 @@ impl<'s> Stopper<'s> {
     fn new(victim: libc::pthread_t, life: &'s Life) -> Self {
         let (wait, resume) = UnixStream::pair().expect("two ends");
         PIPE.store(wait.as_raw_fd(), Ordering::SeqCst);
-        let handler = stop as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // SAFETY: all zeroes are no flags, no signals blocked and no handler.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = stop as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
         // SAFETY: the handler does nothing that a handler may not do.
-        unsafe { libc::signal(libc::SIGUSR1, handler) };
+        unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
         Self {
             victim,
             life,
@@ -168,7 +188,9 @@ fn complete(workers: &[Worker]) -> Option<usize> {
 #[test]
 fn a_stopped_thread_stops_nobody_else() {
     // Room for all, whatever the stopped thread has in its hands.
-    let (decoder, life) = (Decoder::new(160, 3), Life::default());
+    let (mut decoder, life) = (Decoder::new(160, 3), Life::default());
+    // A thread that yields is stopped there, again and again.
+    decoder.pause = || {};
     let prompt = [1, 7, 7, 7, 0, 7, 7, 7];
     let mut held = decoder.cache.lookup(&decoder.namespaces[0], &prompt);
     let blocks = decoder.cache.allocate(2).expect("room");
@@ -191,13 +213,14 @@ fn a_stopped_thread_stops_nobody_else() {
         let mut stopper = Stopper::new(told.recv().expect("the thread starts"), life);
         let workers = [2, 3].map(|seed| Worker::new(scope, decoder, seed));
         let mut rng = fastrand::Rng::with_seed(4);
-        let mut stops = 0;
+        let (mut stops, mut places) = (0, HashSet::new());
         while stops < STOPS {
             stopper.let_live(&mut rng);
             if !stopper.stop() {
                 continue;
             }
             stops += 1;
+            places.insert(PLACE.load(Ordering::SeqCst));
             let succeeded = complete(&workers);
             assert_eq!(
                 succeeded,
@@ -207,6 +230,11 @@ fn a_stopped_thread_stops_nobody_else() {
             decoder.verify(&held, &expected);
             stopper.resume();
         }
+        println!("{stops} stops at {} instructions", places.len());
+        assert!(
+            places.len() >= PLACES,
+            "stopped again and again at the same"
+        );
     });
     drop(held);
     decoder.assert_empties();
