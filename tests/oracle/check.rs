@@ -18,8 +18,11 @@ pub struct Sight {
 impl Case<'_> {
     /// Everything that can be seen of the cache without changing it.
     pub fn sight(&self) -> Sight {
+        let mut stats = self.cache.stats();
+        // How far was looked is no part of what the cache is.
+        stats.hand_words = 0;
         Sight {
-            stats: self.cache.stats(),
+            stats,
             blocks: self.ids.iter().map(|id| self.cache.inspect(*id)).collect(),
         }
     }
