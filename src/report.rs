@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::hash::BlockHash;
 use crate::pool::BlockId;
-use crate::stats::Stats;
 
 /// A block that has left the cache, and is free again or was given to whoever asked for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,19 +40,6 @@ pub struct OutOfBlocks {
     pub held: usize,
     /// Blocks that callers owned.
     pub owned: usize,
-}
-
-impl OutOfBlocks {
-    /// A refusal, with what there was.
-    pub(crate) fn new(requested: usize, reclaimable: usize, stats: &Stats) -> Self {
-        Self {
-            requested,
-            free: stats.free,
-            reclaimable,
-            held: stats.cached.saturating_sub(reclaimable),
-            owned: stats.owned,
-        }
-    }
 }
 
 impl fmt::Display for OutOfBlocks {

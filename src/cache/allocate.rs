@@ -14,7 +14,8 @@ impl PrefixCache {
     /// # Errors
     ///
     /// [`OutOfBlocks`] if fewer than `n` blocks are free or can be reclaimed; then nothing is
-    /// evicted, unless other threads take or pin during the call what was there when it began.
+    /// evicted, unless other threads take or pin during the call what was there when it began. A refusal
+    /// has looked at every candidate, which takes milliseconds where a million blocks are unheld.
     /// Blocks that other threads are moving at that moment count as neither.
     pub fn allocate(&self, n: usize) -> Result<Vec<Block>, OutOfBlocks> {
         self.take(n, |_| {})
@@ -41,15 +42,17 @@ impl PrefixCache {
     ) -> Result<Vec<Block>, OutOfBlocks> {
         let (trie, pool) = (self.trie(), &self.shared().pool);
         if n > self.capacity() {
-            return Err(self.refusal(n));
+            return Err(self.refusal(n, self.reclaimable()));
         }
         let mut ids = Vec::with_capacity(n);
         // A second attempt, for blocks that other threads took and gave back meanwhile.
         for _ in 0..2 {
             pool.take(n - ids.len(), &mut ids);
             let missing = n - ids.len();
-            if trie.reclaimable(missing) < missing {
-                break;
+            let reclaimable = trie.reclaimable(missing);
+            if reclaimable < missing {
+                pool.put(&ids);
+                return Err(self.refusal(n, reclaimable));
             }
             trie.evict(missing, |block| {
                 left(&block);
@@ -63,12 +66,20 @@ impl PrefixCache {
             }
         }
         pool.put(&ids);
-        Err(self.refusal(n))
+        Err(self.refusal(n, self.reclaimable()))
     }
 
+    /// What there is, for a caller that asked for more.
     #[cold]
-    fn refusal(&self, requested: usize) -> OutOfBlocks {
-        OutOfBlocks::new(requested, self.reclaimable(), &self.stats())
+    fn refusal(&self, requested: usize, reclaimable: usize) -> OutOfBlocks {
+        let cached = self.trie().counters.cached();
+        OutOfBlocks {
+            requested,
+            free: self.shared().pool.free(),
+            reclaimable,
+            held: cached.saturating_sub(reclaimable),
+            owned: self.shared().refs() - 1,
+        }
     }
 
     /// Evicts up to `n` unheld blocks, the ones unused for longest first, and frees their ids.
