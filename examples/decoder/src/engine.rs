@@ -12,7 +12,7 @@ use std::{
 use kvtrie::{Namespace, PrefixCache};
 
 use crate::{
-    BadInput, Completion, KvPool, Model, Request,
+    BadInput, Completion, Config, KvPool, Model, Request,
     job::Job,
     queue::Queue,
     table::{Sharing, Table},
@@ -60,6 +60,61 @@ pub struct Client<'e> {
     done: Receiver<Answer>,
 }
 
+impl Limits {
+    /// Says whether a decoder with these limits can ever give a prompt of `prompt` tokens `samples`
+    /// answers of `answer` tokens.
+    ///
+    /// # Errors
+    ///
+    /// One of the three is 0, the prompt with an answer is longer than the model or the whole pool
+    /// can hold, or there are fewer tokens to start an answer with than answers.
+    pub fn check(
+        &self,
+        config: &Config,
+        prompt: usize,
+        answer: usize,
+        samples: usize,
+    ) -> Result<(), BadInput> {
+        if prompt.min(answer).min(samples) == 0 {
+            return Err(BadInput::new(
+                "a prompt has at least one token, and at least one answer of one token",
+            ));
+        }
+        let vocab = config.vocab;
+        if samples > vocab {
+            return Err(BadInput::new(format!(
+                "{samples} answers start with as many different tokens, but the model knows {vocab}"
+            )));
+        }
+        let positions = config.max_positions;
+        if prompt + answer > positions {
+            return Err(BadInput::new(format!(
+                "a prompt of {prompt} tokens and an answer of {answer} are longer than the \
+                 {positions} tokens that the model can follow"
+            )));
+        }
+        // The last token of an answer is never computed.
+        let needed = (prompt + answer - 1).div_ceil(self.block_size) * self.copies();
+        if needed > self.blocks {
+            return Err(BadInput::new(format!(
+                "a prompt of {prompt} tokens and an answer of {answer} need {needed} blocks of {}, \
+                 but the pool has {}",
+                self.block_size, self.blocks
+            )));
+        }
+        Ok(())
+    }
+
+    /// How many blocks one block of tokens may take: a table that keeps its own copy also holds
+    /// the canonical one.
+    fn copies(&self) -> usize {
+        match self.sharing {
+            Sharing::Nothing | Sharing::Canonical => 1,
+            Sharing::AppendOnly => 2,
+        }
+    }
+}
+
 impl Engine {
     /// A decoder with an empty cache.
     ///
@@ -101,41 +156,13 @@ impl Engine {
     }
 
     /// Says whether a prompt of `prompt` tokens can ever be given `samples` answers of `answer`
-    /// tokens.
+    /// tokens. See [`Limits::check`].
     ///
     /// # Errors
     ///
-    /// One of the three is 0, the prompt with an answer is longer than the model or the whole pool
-    /// can hold, or there are fewer tokens to start an answer with than answers.
+    /// It cannot.
     pub fn check(&self, prompt: usize, answer: usize, samples: usize) -> Result<(), BadInput> {
-        if prompt.min(answer).min(samples) == 0 {
-            return Err(BadInput::new(
-                "a prompt has at least one token, and at least one answer of one token",
-            ));
-        }
-        let vocab = self.model.config().vocab;
-        if samples > vocab {
-            return Err(BadInput::new(format!(
-                "{samples} answers start with as many different tokens, but the model knows {vocab}"
-            )));
-        }
-        let positions = self.model.config().max_positions;
-        if prompt + answer > positions {
-            return Err(BadInput::new(format!(
-                "a prompt of {prompt} tokens and an answer of {answer} are longer than the \
-                 {positions} tokens that the model can follow"
-            )));
-        }
-        // The last token of an answer is never computed.
-        let needed = (prompt + answer - 1).div_ceil(self.limits.block_size) * self.copies();
-        if needed > self.limits.blocks {
-            return Err(BadInput::new(format!(
-                "a prompt of {prompt} tokens and an answer of {answer} need {needed} blocks of {}, \
-                 but the pool has {}",
-                self.limits.block_size, self.limits.blocks
-            )));
-        }
-        Ok(())
+        (self.limits).check(self.model.config(), prompt, answer, samples)
     }
 
     /// Serves with that many decode threads until the client leaves and every request is answered.
@@ -176,15 +203,6 @@ impl Engine {
             Sharing::Canonical | Sharing::AppendOnly => {
                 Table::shared(&self.cache, &self.namespace, tokens)
             }
-        }
-    }
-
-    /// How many blocks one block of tokens may take: a table that keeps its own copy also holds
-    /// the canonical one.
-    fn copies(&self) -> usize {
-        match self.limits.sharing {
-            Sharing::Nothing | Sharing::Canonical => 1,
-            Sharing::AppendOnly => 2,
         }
     }
 }

@@ -37,16 +37,34 @@ fn serve(options: &Options) -> Result<ExitCode, BadInput> {
     let size = (options.users, options.turns);
     let chats = Chats::new(&tokenizer, size, options.answer, options.samples)?;
     let model = Arc::new(model);
-    let mut runs = vec![run(options, &model, &chats, "no cache", Sharing::Nothing)?];
+    let mut engines = vec![("no cache", Sharing::Nothing)];
     if !options.no_cache {
         let sharing = if options.append_only {
             Sharing::AppendOnly
         } else {
             Sharing::Canonical
         };
-        runs.push(run(options, &model, &chats, "kvtrie", sharing)?);
+        engines.push(("kvtrie", sharing));
     }
+    // All of them, before the first one works for nothing.
+    for &(_, sharing) in &engines {
+        let limits = limits(options, sharing);
+        let prompt = chats.longest_prompt();
+        limits.check(model.config(), prompt, options.answer, options.samples)?;
+    }
+    let runs = engines
+        .into_iter()
+        .map(|(name, sharing)| run(options, &model, &chats, name, sharing))
+        .collect::<Result<Vec<_>, _>>()?;
     conclude(options, &tokenizer, &runs)
+}
+
+fn limits(options: &Options, sharing: Sharing) -> Limits {
+    Limits {
+        blocks: options.blocks,
+        block_size: options.block_size,
+        sharing,
+    }
 }
 
 /// Holds the chats once, with an empty cache.
@@ -57,13 +75,7 @@ fn run(
     name: &'static str,
     sharing: Sharing,
 ) -> Result<Run, BadInput> {
-    let limits = Limits {
-        blocks: options.blocks,
-        block_size: options.block_size,
-        sharing,
-    };
-    let engine = Engine::new(Arc::clone(model), limits)?;
-    engine.check(chats.longest_prompt(), options.answer, options.samples)?;
+    let engine = Engine::new(Arc::clone(model), limits(options, sharing))?;
     eprintln!("{name}: {} requests ...", chats.requests());
     let start = Instant::now();
     let served = engine.serve(options.threads, |client| chats.hold(client));

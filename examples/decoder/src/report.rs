@@ -7,7 +7,7 @@ use crate::Summary;
 /// One line of the table: what it is, and how to read it off a summary.
 type Line = (&'static str, fn(&Summary) -> String);
 
-const LINES: [Line; 15] = [
+const LINES: [Line; 16] = [
     ("requests", |run| run.requests.to_string()),
     ("prompt tokens", |run| run.admitted.to_string()),
     ("  found in the cache", |run| run.cached.to_string()),
@@ -33,7 +33,10 @@ const LINES: [Line; 15] = [
         format!("{:.2} s", run.wall.as_secs_f64())
     }),
     ("kvtrie's time a request", |run| {
-        format!("{:.1} µs", 1e6 * run.cache_time_per_request().as_secs_f64())
+        microseconds(Some(run.cache_time_per_request()))
+    }),
+    ("  of an answer, p50", |run| {
+        microseconds(run.in_cache.at(50))
     }),
     ("  in calls", |run| {
         (run.meter.calls / run.requests.max(1) as u64).to_string()
@@ -60,8 +63,17 @@ pub fn table(runs: &[(&str, &Summary)]) -> String {
 
 /// A percentile of too few requests is left out.
 fn milliseconds(duration: Option<Duration>) -> String {
+    in_units(duration, 1e3, "ms")
+}
+
+/// As [`milliseconds`].
+fn microseconds(duration: Option<Duration>) -> String {
+    in_units(duration, 1e6, "µs")
+}
+
+fn in_units(duration: Option<Duration>, per_second: f64, unit: &str) -> String {
     duration.map_or_else(
         || "-".to_owned(),
-        |duration| format!("{:.1} ms", 1e3 * duration.as_secs_f64()),
+        |duration| format!("{:.1} {unit}", per_second * duration.as_secs_f64()),
     )
 }

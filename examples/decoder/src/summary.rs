@@ -23,6 +23,8 @@ pub struct Summary {
     pub preemptions: usize,
     /// Time inside kvtrie.
     pub meter: Meter,
+    /// Time inside kvtrie, for each answer.
+    pub in_cache: Percentiles,
     /// From submission to first token, for each request.
     pub to_first_token: Percentiles,
     /// From the first submission to the last token.
@@ -41,6 +43,7 @@ impl Summary {
         for completion in completions {
             meter += completion.cost.meter;
         }
+        let in_cache = completions.iter().map(|answer| answer.cost.meter.spent);
         let requests = completions
             .iter()
             .filter(|completion| completion.sample == 0);
@@ -53,6 +56,7 @@ impl Summary {
             decoded: sum(|completion| completion.tokens.len()),
             preemptions: sum(|completion| completion.cost.preemptions),
             meter,
+            in_cache: Percentiles::of(in_cache.collect()),
             to_first_token: Percentiles::of(to_first_token),
             wall,
             busy,

@@ -107,6 +107,12 @@ fn a_prompt_longer_than_the_pool_is_refused() {
 }
 
 #[test]
+fn a_prompt_longer_than_the_second_pool_is_refused_before_the_first_one_runs() {
+    let sentence = refusal(&["--append-only", "--blocks", "100"]);
+    assert!(sentence.contains("need 152 blocks of 16"), "{sentence}");
+}
+
+#[test]
 fn a_pool_larger_than_memory_is_refused() {
     let sentence = refusal(&["--blocks", "1000000", "--block-size", "1000000"]);
     assert!(sentence.contains("GiB of keys and values"), "{sentence}");
