@@ -33,7 +33,6 @@ fn serve(options: &Options) -> Result<ExitCode, BadInput> {
         Some(folder) => Loaded::from_folder(folder)?,
         None => Loaded::random(),
     };
-    prepare(&options.svg)?;
     let size = (options.users, options.turns);
     let chats = Chats::new(&tokenizer, size, options.answer, options.samples)?;
     let model = Arc::new(model);
@@ -52,6 +51,7 @@ fn serve(options: &Options) -> Result<ExitCode, BadInput> {
         let prompt = chats.longest_prompt();
         limits.check(model.config(), prompt, options.answer, options.samples)?;
     }
+    prepare(&options.svg)?;
     let runs = engines
         .into_iter()
         .map(|(name, sharing)| run(options, &model, &chats, name, sharing))
