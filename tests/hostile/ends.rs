@@ -25,7 +25,7 @@ impl Rest {
         let pinned = cache.pin(&hold).expect("within the budget");
         let mut blocks = cache.allocate(3).expect("room for all");
         let block = blocks.pop().expect("three");
-        let mut sequence = cache.sequence(namespace, &[1, 2, 3, 9, 9]);
+        let mut sequence = cache.sequence(namespace, [1, 2, 3, 9, 9]);
         sequence.add_blocks(blocks);
         sequence.advance(1);
         vec![

@@ -67,7 +67,7 @@ fn what_belongs_to_another_cache_is_refused_and_changes_nothing() {
     });
     ours.survives(foreign, |ours| ours.cache.peek(&theirs.namespace, &[1, 1]));
     ours.survives(foreign, |ours| {
-        ours.cache.sequence(&theirs.namespace, &[1, 1])
+        ours.cache.sequence(&theirs.namespace, [1, 1])
     });
     ours.survives(foreign, |ours| ours.cache.clear(&theirs.namespace));
     ours.survives("a hold can only be pinned in its own cache", |ours| {
@@ -88,7 +88,7 @@ fn what_belongs_to_another_cache_is_refused_and_changes_nothing() {
         // Here the hold goes with them.
         let mut request = ours.cache.lookup(&ours.namespace, &[1, 1]);
         ours.survives(foreign, move |ours| request.extend(&tokens, mixed(ours)));
-        let mut sequence = ours.cache.sequence(&ours.namespace, &[1, 1, 2, 2, 3, 3, 4]);
+        let mut sequence = ours.cache.sequence(&ours.namespace, [1, 1, 2, 2, 3, 3, 4]);
         ours.survives(foreign, |ours| sequence.add_blocks(mixed(ours)));
         assert_eq!(
             (sequence.block_table().len(), sequence.missing_blocks()),
@@ -104,7 +104,7 @@ fn a_sequence_goes_on_after_wrong_advances() {
     let stage = Stage::new();
     let mut sequence = stage
         .cache
-        .sequence(&stage.namespace, &[1, 1, 2, 2, 3, 3, 4]);
+        .sequence(&stage.namespace, [1, 1, 2, 2, 3, 3, 4]);
     let lack = "a computed token has a block that it was written to";
     stage.survives(lack, |_| sequence.advance(1));
     sequence.add_blocks(stage.cache.allocate(1).expect("room"));
@@ -169,7 +169,7 @@ impl Write for Torn {
 #[test]
 fn nothing_is_held_while_something_is_shown() {
     let stage = Stage::new();
-    let sequence = stage.cache.sequence(&stage.namespace, &[1, 1, 9]);
+    let sequence = stage.cache.sequence(&stage.namespace, [1, 1, 9]);
     let pinned = stage.cache.pin(&stage.hold).expect("within the budget");
     let blocks = stage.cache.allocate(1).expect("room");
     let refused = stage.cache.allocate(usize::MAX).expect_err("too many");
@@ -231,7 +231,7 @@ fn work_and_panic(decoder: &Decoder, seed: u64) {
     }
     let _nosy = Nosy(decoder, seed);
     let namespace = &decoder.namespaces[rng.usize(0..2)];
-    let mut sequence = decoder.cache.sequence(namespace, &[0; 3 * SIZE + 1]);
+    let mut sequence = decoder.cache.sequence(namespace, [0; 3 * SIZE + 1]);
     let blocks = decoder.cache.allocate(sequence.missing_blocks());
     let _pinned = decoder.cache.pin(
         &kept

@@ -13,6 +13,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kvtrie::Hold;
+
 use crate::allocator;
 use crate::decoder::{Decoder, SIZE, fingerprints};
 
@@ -185,6 +187,36 @@ fn complete(workers: &[Worker]) -> Option<usize> {
     Some(succeeded)
 }
 
+/// Publishes a prefix, with the contents that belong to it.
+fn publish(decoder: &Decoder, prompt: &[u32]) -> Hold {
+    let mut hold = decoder.cache.lookup(&decoder.namespaces[0], prompt);
+    let blocks = decoder.cache.allocate(prompt.len() / SIZE).expect("room");
+    for (block, print) in blocks.iter().zip(fingerprints(0, prompt)) {
+        decoder.contents[block.id().index()].store(print, Ordering::Relaxed);
+    }
+    hold.extend(prompt, blocks).expect("complete blocks");
+    hold
+}
+
+/// Stops the thread again and again, and checks each time that the workers complete their requests. Answers at
+/// how many instructions the thread was stopped.
+fn stop_often(mut stopper: Stopper<'_>, workers: &[Worker], verify: impl Fn()) -> usize {
+    let mut rng = fastrand::Rng::with_seed(4);
+    let (mut stops, mut places) = (0, HashSet::new());
+    while stops < STOPS {
+        stopper.let_live(&mut rng);
+        if stopper.stop() {
+            stops += 1;
+            places.insert(PLACE.load(Ordering::SeqCst));
+            let all = Some(workers.len() * REQUESTS);
+            assert_eq!(complete(workers), all, "stop {stops} stopped others too");
+            verify();
+            stopper.resume();
+        }
+    }
+    places.len()
+}
+
 #[test]
 fn a_stopped_thread_stops_nobody_else() {
     // Room for all, whatever the stopped thread has in its hands.
@@ -192,49 +224,21 @@ fn a_stopped_thread_stops_nobody_else() {
     // A thread that yields is stopped there, again and again.
     decoder.pause = || {};
     let prompt = [1, 7, 7, 7, 0, 7, 7, 7];
-    let mut held = decoder.cache.lookup(&decoder.namespaces[0], &prompt);
-    let blocks = decoder.cache.allocate(2).expect("room");
-    let expected = fingerprints(0, &prompt);
-    for (block, print) in blocks.iter().zip(&expected) {
-        decoder.contents[block.id().index()].store(*print, Ordering::Relaxed);
-    }
-    held.extend(&prompt[..2 * SIZE], blocks)
-        .expect("complete blocks");
-
+    let (held, expected) = (publish(&decoder, &prompt), fingerprints(0, &prompt));
     thread::scope(|scope| {
         let (decoder, life) = (&decoder, &life);
         let (tell, told) = mpsc::channel();
         scope.spawn(move || {
             // SAFETY: always allowed.
-            tell.send(unsafe { libc::pthread_self() })
-                .expect("somebody listens");
+            let this = unsafe { libc::pthread_self() };
+            tell.send(this).expect("somebody listens");
             be_stopped(decoder, life);
         });
-        let mut stopper = Stopper::new(told.recv().expect("the thread starts"), life);
+        let stopper = Stopper::new(told.recv().expect("the thread starts"), life);
         let workers = [2, 3].map(|seed| Worker::new(scope, decoder, seed));
-        let mut rng = fastrand::Rng::with_seed(4);
-        let (mut stops, mut places) = (0, HashSet::new());
-        while stops < STOPS {
-            stopper.let_live(&mut rng);
-            if !stopper.stop() {
-                continue;
-            }
-            stops += 1;
-            places.insert(PLACE.load(Ordering::SeqCst));
-            let succeeded = complete(&workers);
-            assert_eq!(
-                succeeded,
-                Some(2 * REQUESTS),
-                "stop {stops} stopped others too"
-            );
-            decoder.verify(&held, &expected);
-            stopper.resume();
-        }
-        println!("{stops} stops at {} instructions", places.len());
-        assert!(
-            places.len() >= PLACES,
-            "stopped again and again at the same"
-        );
+        let places = stop_often(stopper, &workers, || decoder.verify(&held, &expected));
+        println!("{STOPS} stops at {places} instructions");
+        assert!(places >= PLACES, "stopped again and again at the same");
     });
     drop(held);
     decoder.assert_empties();
