@@ -59,6 +59,8 @@ impl PrefixCache {
 
     /// Builds a cache from settings that have been checked.
     pub(crate) fn new(settings: &Builder) -> Self {
+        // The first pin of a process makes the collector, and whoever pins meanwhile waits for it.
+        drop(pin());
         static CACHES: Tally = Tally::new(0);
         let number = CACHES.fetch_add(1, TALLY);
         let trie = Trie {
