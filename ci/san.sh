@@ -8,7 +8,7 @@ target=x86_64-unknown-linux-gnu
 # The sanitizers are nightly options, which this lets a stable compiler take.
 export RUSTC_BOOTSTRAP=1
 # A share of the whole stress run: sanitized code is five to twenty times slower.
-export STRESS="${STRESS:-0.02}"
+export STRESS="${STRESS:-0.2}"
 export TSAN_OPTIONS="suppressions=$PWD/ci/tsan.supp halt_on_error=1"
 # AddressSanitizer brings LeakSanitizer with it.
 export ASAN_OPTIONS="detect_leaks=1"
@@ -24,6 +24,8 @@ works() {
     return $answer
 }
 
+copy=target/sanitized
+ci/bare.sh "$copy"
 # Left out: a test of what the process takes, most of which is here the sanitizer's own.
 for sanitizer in thread address; do
     flags="-Zsanitizer=$sanitizer -Cunsafe-allow-abi-mismatch=sanitizer"
@@ -32,7 +34,7 @@ for sanitizer in thread address; do
         continue
     fi
     printf '\n== %s sanitizer\n' "$sanitizer"
-    RUSTFLAGS=$flags CARGO_TARGET_DIR="target/sanitizer-$sanitizer" \
+    (cd "$copy" && RUSTFLAGS=$flags CARGO_TARGET_DIR=$sanitizer \
         cargo test --target "$target" --lib --test api --test stress -- \
-        --skip churn_keeps_node_memory_flat
+        --skip churn_keeps_node_memory_flat)
 done

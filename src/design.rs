@@ -94,7 +94,7 @@
 //! | free           | `Pool::put`                   | `Pool::take`                   | the last owner is done with a block before the next has it  |
 //! | clear          | `Registry::renew`             | `Space::root`                  | a root is fully written                                     |
 //! | overtaken      | the fence in `guard::pin`     | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too |
-//! | last-reference | `release`, `release_hold`     | the fences in `close`, `free`  | everybody is done with the cache before it is freed         |
+//! | last-reference | `release`, `release_hold`     | the fence in `census`, `free`   | everybody is done with the cache before it is freed         |
 //! | outermost-pin  | the fence in `guard::pin`     | the same                       | of two threads that publish and then look, one finds the other's |
 //!
 //! The last one is the trap in this design. With acquire and release alone, two threads may each

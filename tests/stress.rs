@@ -1,6 +1,5 @@
 //! Many threads on a cache so small that every operation meets eviction.
 
-#[expect(dead_code, reason = "others use the rest")]
 mod common;
 #[path = "common/decoder.rs"]
 mod decoder;
@@ -9,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Barrier, mpsc};
 use std::thread;
 
-use common::cache;
+use common::{cache, together};
 use decoder::{Decoder, SIZE, fingerprints};
 use kvtrie::Hold;
 
@@ -36,12 +35,8 @@ fn scale(requests: usize) -> usize {
 fn contents_survive_a_tiny_cache() {
     for (blocks, run_length) in [(1, 1), (3, 2), (12, 1), (12, 3), (24, 16), (64, 16)] {
         let decoder = Decoder::new(blocks, run_length);
-        thread::scope(|scope| {
-            for seed in 0..THREADS {
-                let decoder = &decoder;
-                scope.spawn(move || work(decoder, seed, scale(10_000)));
-            }
-        });
+        let decoder = &decoder;
+        together((0..THREADS).map(|seed| move || work(decoder, seed, scale(10_000))));
         decoder.assert_empties();
     }
 }
@@ -53,33 +48,24 @@ fn twins_publish_one_chain() {
         let prompt: Vec<u32> = (0..6 * SIZE as u32).map(|at| round + at / 9).collect();
         let expected = fingerprints(0, &prompt);
         let barrier = Barrier::new(4);
-        let tables: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut hold = decoder.cache.lookup(&decoder.namespaces[0], &prompt);
-                        let owned = decoder
-                            .cache
-                            .allocate(6 - hold.len())
-                            .expect("room for all");
-                        for (block, expected) in owned.iter().zip(&expected[hold.len()..]) {
-                            let cell = &decoder.contents[block.id().index()];
-                            cell.store(*expected, Ordering::Relaxed);
-                        }
-                        barrier.wait();
-                        let start = hold.tokens();
-                        hold.extend(&prompt[start..], owned)
-                            .expect("complete blocks");
-                        decoder.verify(&hold, &expected);
-                        hold.blocks()
-                    })
-                })
-                .collect();
-            threads
-                .into_iter()
-                .map(|t| t.join().expect("no panic"))
-                .collect()
-        });
+        let tables = together((0..4).map(|_| {
+            || {
+                let mut hold = decoder.cache.lookup(&decoder.namespaces[0], &prompt);
+                let owned = (decoder.cache)
+                    .allocate(6 - hold.len())
+                    .expect("room for all");
+                for (block, expected) in owned.iter().zip(&expected[hold.len()..]) {
+                    let cell = &decoder.contents[block.id().index()];
+                    cell.store(*expected, Ordering::Relaxed);
+                }
+                barrier.wait();
+                let start = hold.tokens();
+                hold.extend(&prompt[start..], owned)
+                    .expect("complete blocks");
+                decoder.verify(&hold, &expected);
+                hold.blocks()
+            }
+        }));
         assert!(
             tables.iter().all(|table| *table == tables[0]),
             "one canonical chain"
@@ -119,16 +105,14 @@ fn one_block_bears_a_storm_of_holds() {
     let cache = cache(4, 1, 1);
     let namespace = cache.namespace("a");
     let hold = common::publish(&cache, &namespace, &[1]);
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                for _ in 0..scale(20_000) {
-                    let forks = [hold.clone(), hold.clone(), cache.lookup(&namespace, &[1])];
-                    assert!(forks.iter().all(|fork| fork.len() == 1));
-                }
-            });
+    together((0..THREADS).map(|_| {
+        || {
+            for _ in 0..scale(20_000) {
+                let forks = [hold.clone(), hold.clone(), cache.lookup(&namespace, &[1])];
+                assert!(forks.iter().all(|fork| fork.len() == 1));
+            }
         }
-    });
+    }));
     assert_eq!(hold.holds(), 1);
 }
 
@@ -150,17 +134,15 @@ fn churn_keeps_node_memory_flat() {
     let rounds = scale(250_000) as u32;
     let mut after_a_tenth = None;
     for phase in 0..10 {
-        thread::scope(|scope| {
-            for thread in 0..4 {
-                let (cache, namespace) = (&cache, &namespace);
-                scope.spawn(move || {
-                    for round in 0..rounds / 10 {
-                        let prompt = [phase, thread, round, 0];
-                        drop(common::publish(cache, namespace, &prompt));
-                    }
-                });
+        let (cache, namespace) = (&cache, &namespace);
+        together((0..4).map(|thread| {
+            move || {
+                for round in 0..rounds / 10 {
+                    let prompt = [phase, thread, round, 0];
+                    drop(common::publish(cache, namespace, &prompt));
+                }
             }
-        });
+        }));
         assert!(
             cache.stats().node_bytes <= 256 * 256,
             "nodes of what is cached alone"

@@ -1,4 +1,7 @@
 //! What several integration tests share.
+#![expect(dead_code, reason = "each test file uses its own part of this")]
+
+use std::thread;
 
 use kvtrie::{Hold, Namespace, PrefixCache};
 
@@ -20,6 +23,16 @@ pub fn with_caches(blocks: usize, block_size: usize, test: impl Fn(PrefixCache))
             test(cache(blocks + spare, block_size, run_length));
         }
     }
+}
+
+/// Runs every job on a thread of its own, and waits for all. (Each is joined by itself: the end of a
+/// scope is an edge that ThreadSanitizer does not see.)
+pub fn together<T: Send>(jobs: impl IntoIterator<Item = impl FnOnce() -> T + Send>) -> Vec<T> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = jobs.into_iter().map(|job| scope.spawn(job)).collect();
+        let ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.map(|result| result.expect("no panic")).collect()
+    })
 }
 
 /// Looks a prompt up, and publishes what is missing of its complete blocks.

@@ -1,7 +1,6 @@
 //! What a cache must survive: counts that would run over, panics in the middle of its calls, threads that
 //! stop for good, and ends in any order.
 
-#[expect(dead_code, reason = "others use the rest")]
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/decoder.rs"]
