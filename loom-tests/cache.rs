@@ -7,6 +7,7 @@ mod common;
 
 use common::{Memory, both, cache, explore, explore_beyond, publish};
 use loom::sync::Arc;
+use loom::sync::atomic::{Ordering, fence};
 use loom::thread;
 
 /// One thread looks a block up while another evicts it: exactly one of them gets it.
@@ -191,6 +192,29 @@ fn clear_versus_half_a_prefix() {
         let clearer = thread::spawn(move || other.clear(&names).len());
         assert_ne!(cache.peek(&namespace, &[1, 2]), 1);
         assert_eq!(clearer.join().unwrap(), 2);
+    });
+}
+
+/// A namespace is cleared while another thread looks at its old root: that is let go last. (A root let go
+/// may be freed, and another namespace's lie in its place: a clearing still under way would take the
+/// other's blocks for its own.)
+#[test]
+fn clear_versus_its_old_root() {
+    explore("clear_versus_its_old_root", 100, || {
+        let (cache, namespace) = cache(1, 1);
+        let root = cache.lookup(&namespace, &[]);
+        let block = publish(&cache, &namespace, &[1]).blocks()[0];
+        assert_eq!(root.holds(), 2, "the namespace keeps its root");
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let clearer = move || other.clear(&namespace).len();
+        let (evicted, ()) = both(clearer, || {
+            if root.holds() == 1 {
+                fence(Ordering::Acquire);
+                assert_eq!(cache.inspect(block), None, "the clearing has ended");
+            }
+        });
+        assert_eq!((evicted, root.holds()), (1, 1));
     });
 }
 

@@ -47,6 +47,23 @@ fn last_child_versus_parent() {
     });
 }
 
+/// The same while the parent is held, so that it can only be listed: by the one who takes the child, or by
+/// the one who unlists it for that child and looks again.
+#[test]
+fn last_child_versus_unlisting() {
+    explore("last_child_versus_unlisting", 1_000, || {
+        let (cache, namespace) = cache(2, 1);
+        drop(publish(&cache, &namespace, &[1, 2]));
+        let parent = cache.lookup(&namespace, &[1]);
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let (theirs, ours) = both(move || other.evict_unused(), || cache.evict_unused());
+        assert_eq!(theirs.len() + ours.len(), 1, "the child alone");
+        drop(parent);
+        assert_eq!(cache.evict_unused().len(), 1, "the clock loses no block");
+    });
+}
+
 /// A block is evicted, and its id published anew by another thread: it stays within reach of the hand.
 #[test]
 fn eviction_versus_reuse() {

@@ -189,6 +189,26 @@ fn unpin_versus_claim_of_the_root() {
     });
 }
 
+/// A namespace's root is forgotten while the last node below it leaves: that comes first.
+#[test]
+fn last_child_versus_claim_of_the_root() {
+    explore("last_child_versus_claim_of_the_root", 5, || {
+        let root = Arc::new(Run::default());
+        assert!(root.states[0].pin(0));
+        root.states[0].hand_over();
+        let theirs = Arc::clone(&root);
+        let evictor = move || {
+            theirs.head.read();
+            theirs.states[0].drop_child();
+        };
+        both(evictor, || {
+            if root.states[0].claim_root(0) {
+                root.head.write(1);
+            }
+        });
+    });
+}
+
 /// The cache is closed while two holds are let go: each is either in the census or told of it, and what
 /// it did before the census comes before whatever follows that.
 #[test]

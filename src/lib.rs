@@ -37,6 +37,7 @@ pub mod model {
     pub use crate::trie::node::{Blueprint, NodeRef};
     pub use crate::trie::position::Position;
     pub use crate::trie::state::{Cache, Claim, State};
+    pub use crate::trie::{Reached, Trie};
 }
 
 pub use builder::{BuildError, Builder};
