@@ -32,6 +32,7 @@ pub mod model {
     pub use crate::hash::Hasher;
     pub use crate::pool::Pool;
     pub use crate::stats::Counters;
+    pub use crate::trie::evict::Prey;
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
     pub use crate::trie::node::{Blueprint, NodeRef};

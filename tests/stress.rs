@@ -101,6 +101,20 @@ fn holds_move_between_threads_and_outlive_the_cache() {
 }
 
 #[test]
+fn blocks_outlive_the_cache() {
+    for _ in 0..scale(1_000) {
+        let cache = cache(2, 1, 1);
+        let blocks = cache.allocate(2).expect("both are free");
+        let end = || drop(cache);
+        let mut ends: Vec<Box<dyn FnOnce() + Send>> = vec![Box::new(end)];
+        for block in blocks {
+            ends.push(Box::new(move || drop(block)));
+        }
+        together(ends);
+    }
+}
+
+#[test]
 fn one_block_bears_a_storm_of_holds() {
     let cache = cache(4, 1, 1);
     let namespace = cache.namespace("a");

@@ -1,0 +1,129 @@
+//! The trie without a cache around it: a lookup leaves nothing behind where it did not end, and nothing
+//! leads to a node that is retired.
+#![cfg(loom)]
+
+#[path = "common.rs"]
+mod common;
+
+use common::{both, explore};
+use kvtrie::BlockId;
+use kvtrie::model::{
+    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Pool, Position, Prey, Reached, Trie,
+    unprotected,
+};
+use loom::sync::Arc;
+
+/// A trie, its root, and ids for its blocks.
+struct Tree {
+    trie: Trie,
+    root: Position,
+    ids: Vec<BlockId>,
+}
+
+impl Tree {
+    fn new() -> Self {
+        let (hasher, mut ids) = (Hasher::new(Some(1)), Vec::new());
+        Pool::new(3).take(3, &mut ids);
+        Self {
+            root: NodeRef::build_root(0, hasher.start("root")).position(0),
+            trie: Trie {
+                block_size: 1,
+                run_length: 2,
+                hasher,
+                index: Index::new(3),
+                clock: Clock::new(3),
+                counters: Counters::new(),
+            },
+            ids,
+        }
+    }
+
+    /// Caches a run of single-token blocks below a position, whose key it has; unheld.
+    fn publish(&self, parent: Position, key: u64, tokens: &[u32], ids: &[BlockId]) -> Position {
+        let trie = &self.trie;
+        let run = NodeRef::build(Blueprint {
+            parent,
+            root: self.root,
+            key: (trie.hasher).child(key, parent.offset(), &tokens[..1]),
+            before: trie.hasher.start("root"),
+            warmth: 0,
+            ids,
+            tokens,
+        });
+        assert!(trie.index.publish(run, unprotected()).is_ok(), "no equal");
+        trie.clock.enter(run);
+        trie.clock.list(ids[ids.len() - 1]);
+        let end = run.position(ids.len() - 1);
+        let above = &node(parent).states()[parent.offset()];
+        assert!(above.pin(0), "the parent is there");
+        above.hand_over();
+        let _ = node(end).states()[end.offset()].unpin();
+        end
+    }
+}
+
+fn node(at: Position) -> NodeRef<'static> {
+    // SAFETY: asked only of nodes that are not retired while it is used.
+    unsafe { at.node() }
+}
+
+/// The end of a run leaves while a thread looks it up, twice: of a lookup that comes too late, at most
+/// one count is left there. (With one for each, a prompt that is asked for often would run it over.)
+#[test]
+fn lookups_versus_claim_of_the_tail() {
+    explore("lookups_versus_claim_of_the_tail", 20, || {
+        let tree = Arc::new(Tree::new());
+        let end = tree.publish(tree.root, 0, &[1, 2], &tree.ids[..2]);
+        let last = &node(end).states()[1];
+        let (other, root) = (Arc::clone(&tree), tree.root);
+        let looker = move || {
+            for _ in 0..2 {
+                let from = Reached { at: root, depth: 0 };
+                let reached = other.trie.pin(from, &[1, 2], unprotected());
+                let at = reached.expect("the root is there").at;
+                assert_ne!(at, root, "the first block was there throughout");
+                let _ = node(at).states()[at.offset()].unpin();
+            }
+        };
+        let ((), claim) = both(looker, || last.claim(true));
+        let most = usize::from(claim == Claim::Claimed);
+        assert!(
+            last.look().pins() <= most,
+            "what has left is looked at first"
+        );
+        for at in [end, root] {
+            // SAFETY: the other thread has ended, and the trie is not used again.
+            unsafe { node(at).free() };
+        }
+    });
+}
+
+/// A thread claims the end of a run and is held up, while another evicts what hangs off the first block and
+/// that block too. Whoever retires the run has seen to it that no slot leads there.
+#[test]
+fn tail_versus_retirement() {
+    explore("tail_versus_retirement", 20, || {
+        let tree = Arc::new(Tree::new());
+        let end = tree.publish(tree.root, 0, &[1, 2], &tree.ids[..2]);
+        let (first, key) = (node(end).position(0), node(end).header().key);
+        tree.publish(first, key, &[3], &tree.ids[2..]);
+        let (last, clock) = (&node(end).states()[1], &tree.trie.clock);
+        let evict = || {
+            let mut retired = false;
+            (tree.trie).purge(Prey::Unheld, |left| retired |= left.id == tree.ids[0]);
+            let slot = clock.position(tree.ids[1], unprotected());
+            assert!(
+                !retired || slot != Some(end),
+                "a slot leads to a retired node"
+            );
+        };
+        let (claim, ()) = both(|| last.claim(true), evict);
+        if claim == Claim::Claimed {
+            clock.leave(tree.ids[1]);
+            clock.list(tree.ids[0]);
+        }
+        evict();
+        // SAFETY: the other thread has ended, and the trie is not used again.
+        unsafe { node(tree.root).free() };
+    });
+}
