@@ -7,12 +7,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "$1"
-rm -rf "$1"/{src,tests,loom-tests}
-cp -a src tests loom-tests README.md Cargo.lock "$1"
+rm -rf "$1"/{src,tests,loom-tests,fuzz}
+cp -a --parents src tests loom-tests fuzz/corpus README.md Cargo.lock "$1"
 awk '
     /^\[/ { section = $0 }
     section ~ /^\[\[(bench|example)\]\]/ { next }
-    section == "[dev-dependencies]" && !/^(\[|fastrand|$)/ { next }
+    section == "[dev-dependencies]" && !/^(\[|arbitrary|fastrand|$)/ { next }
     section == "[workspace]" && /^members/ { next }
     { print }
 ' Cargo.toml >"$1/Cargo.toml"

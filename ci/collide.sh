@@ -16,13 +16,6 @@ replace() {
         s/\Q$ENV{FROM}\E/$ENV{TO}/' "$copy/$1"
 }
 
-# A fresh copy. Without what only the benchmarks and examples need, it builds in seconds.
-copy() {
-    rm -rf "$copy" && mkdir -p "$copy"
-    git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
-    sed -i '/^\[dev-dependencies\]/,/^$/{/^\(arbitrary\|fastrand\|\[\|$\)/!d}' "$copy/Cargo.toml"
-}
-
 # Runs the tests on the copy, with further arguments for the harness. Left out: 65,536 nodes in one list, each
 # found by a walk over half of it, take minutes.
 check() {
@@ -31,13 +24,13 @@ check() {
 }
 
 printf '\n== one bucket\n'
-copy
+ci/bare.sh "$copy"
 replace src/hash.rs 'self.tokens(parent.wrapping_add(offset as u64), block)' \
     'self.tokens(parent.wrapping_add(offset as u64), block) << 32'
 check
 
 printf '\n== one key, and one hash for every prefix\n'
-copy
+ci/bare.sh "$copy"
 replace src/hash.rs 'self.0.hash_one(key)' '{ let _ = self.0.hash_one(key); 0 }'
 replace src/hash.rs 'hasher.finish()' '{ let _ = hasher.finish(); 0 }'
 # It asserts that the hashes of different prefixes differ.
