@@ -3,7 +3,7 @@
 # named there to fail. Prints what caught what, and how it failed; fails if anything went uncaught, or if
 # an ordering of src/ is in no list.
 #
-#   ci/weaken.sh            everything: half an hour
+#   ci/weaken.sh            everything: a quarter of an hour
 #   ci/weaken.sh orphan     the rows whose name has this in it
 #
 # In the lists, `=` opens a row with its name, `@` names a file, `-` and `+` are lines to be replaced and
@@ -46,7 +46,7 @@ replace() {
 how() {
     awk '/panicked at/ { getline; print; exit }
          /ThreadSanitizer:/ { print "a data race"; exit }
-         sub(/.*\(signal: /, "signal ") { print; exit }' "$work/log" | cut -c1-72
+         sub(/.*\(signal: /, "signal ") { sub(/\)$/, ""); print; exit }' "$work/log" | cut -c1-72
 }
 
 # Expects a test to fail, and says what came of it.

@@ -1,5 +1,10 @@
 //! How it works, and why that is sound. Documentation only.
 //!
+//! A claim says how it is known: **M**, from a model of `loom-tests/`, in every interleaving within a bound;
+//! **T**, from a test of `tests/`, with real threads or random operations; **A**, by argument alone.
+//! `ci/weaken.sh` breaks the code on purpose, each edge at both ends and each rule that is easily
+//! forgotten, and prints which model or test then fails.
+//!
 //! # Shape
 //!
 //! ```text
@@ -35,15 +40,19 @@
 //!
 //! # Invariants
 //!
-//! 1. Presence is prefix-closed: if a block is cached, so is every block before it.
+//! 1. Presence is prefix-closed: if a block is cached, so is every block before it. (T: `oracle`)
 //! 2. A held block, and every block before it, is neither claimed nor reused until the last hold
-//!    over it is let go.
+//!    over it is let go. (M: `pin_versus_claim`, `hand_over_versus_claim`)
 //! 3. At any instant each id is in exactly one place: free, owned by one [`Block`](crate::Block),
-//!    cached, or on its way between two of these in one thread's hands.
-//! 4. Two live cached blocks never have the same namespace, parent position and tokens.
-//! 5. A node is unlinked from the index before its parent's count falls, and retired after that.
-//! 6. Nothing is ever matched by hash alone.
-//! 7. A failed call changes nothing that a caller can see.
+//!    cached, or on its way between two of these in one thread's hands. (M: `claim_versus_claim`,
+//!    `eviction_versus_reuse`, all of `pool`)
+//! 4. Two live cached blocks never have the same namespace, parent position and tokens. (M:
+//!    `publish_versus_publish`; T: `linear`)
+//! 5. A node is unlinked from the index before its parent's count falls (A: the other way round does no
+//!    harm either, as every search skips a node that has left), and retired after that (M:
+//!    `reader_in_the_bucket_versus_reclamation`).
+//! 6. Nothing is ever matched by hash alone. (A: `search` compares)
+//! 7. A failed call changes nothing that a caller can see. (T: `api`, `oracle`)
 //!
 //! Counting is hierarchical. A hold counts on its last block alone, and a node counts on the block it
 //! hangs off. Within a run, a block may be claimed only if the one behind it is gone, which is
@@ -69,33 +78,39 @@
 //!   longer was. If the pin is refused, the walk goes on from the last block that has not left.
 //!   A node that has left is skipped by every search, so no search waits for whoever is unlinking it.
 //!   Last of all the root is read again: if the namespace was cleared meanwhile, what was found is neither
-//!   what there was before nor what there is now, and the walk begins anew.
+//!   what there was before nor what there is now, and the walk begins anew. (M:
+//!   `longest_match_versus_cascade`, `reuse_versus_lookup`, `clear_versus_half_a_prefix`; T: `linear`)
 //! * **extend**: run by run, at the exchange of the bucket's head. If the head has changed since the
 //!   bucket was searched, the search is repeated: an equal node could only have come in at the head.
-//! * **let go**: at the subtraction.
-//! * **claim**: at the exchange of the state word, which fails if anything at all has changed in it.
+//!   (M: `publish_versus_publish`, `twin_publication`; T: `linear`)
+//! * **let go**: at the subtraction. (M: `fork_versus_unpin`; T: `linear`)
+//! * **claim**: at the exchange of the state word, which fails if anything at all has changed in it. (M:
+//!   `claim_versus_claim`, `two_sweepers`; T: `linear`)
 //! * **clear**: when the namespace's root is replaced. What hung off the old root can no longer be
-//!   found; it is evicted at once if unheld, and otherwise once it is let go and the hand passes.
+//!   found; it is evicted at once if unheld, and otherwise once it is let go and the hand passes. The old
+//!   root stays pinned while that goes on, lest another come to lie in its place. (M: `clear_versus_lookup`,
+//!   `clear_versus_its_old_root`)
 //!
 //! # Edges
 //!
 //! Every pair of orderings that something depends on has a name. Both ends carry it, so that
 //! `grep '(publish)'` shows the whole edge.
 //!
-//! | edge           | releases                      | acquires                       | so that                                                     |
-//! |----------------|-------------------------------|--------------------------------|-------------------------------------------------------------|
-//! | publish        | `Index::publish`              | `Index::find`, `publish`, `unlink` | a node that is found is fully written, and so are its block's keys and values |
-//! | let-go         | `State::unpin`                | `State::claim`, `claim_root`, `close` | what a holder read comes before the block is reused         |
-//! | orphan         | `State::drop_child`           | `State::claim`, `claim_root`   | a node is unlinked before its parent is claimed             |
-//! | tail           | `State::claim`                | `State::has_left`              | what a hold saw of a whole run comes before any of it is reused, whoever claims which block |
-//! | bare           | `State::is_parent`            | `State::drop_child`            | of two threads that take away the rest of a run and the last child, the second knows it is |
-//! | slot           | `Clock::enter`                | `Clock::position`              | a node that the hand reaches is fully written               |
-//! | list           | `Clock::list`                 | `Clock::unlist`                | no candidate is lost (below)                                |
-//! | free           | `Pool::put`                   | `Pool::take`                   | the last owner is done with a block before the next has it  |
-//! | clear          | `Registry::renew`             | `Space::root`                  | a root is fully written                                     |
-//! | overtaken      | the fence in `guard::pin`     | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too |
-//! | last-reference | `release`, `release_hold`     | the fence in `census`, `free`   | everybody is done with the cache before it is freed         |
-//! | outermost-pin  | the fence in `guard::pin`     | the same                       | of two threads that publish and then look, one finds the other's |
+//! | edge | releases | acquires | so that | what fails without |
+//! |---|---|---|---|---|
+//! | publish | `Index::publish` | `Index::find`, `publish`, `unlink` | a node that is found is fully written, and so are its block's keys and values | M: `publish_versus_find`, `publish_versus_publish`, `unlink_versus_publish` |
+//! | let-go | `State::unpin` | `State::claim`, `claim_root`, `close` | what a holder read comes before the block is reused | M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`, `unpin_versus_census` |
+//! | orphan | `State::drop_child` | `State::claim`, `claim_root` | a node is unlinked before its parent is claimed | M: `holder_of_the_child_versus_claim_of_the_parent`, `last_child_versus_claim_of_the_root` |
+//! | tail | `State::claim` | `State::has_left` | what a hold saw of a whole run comes before any of it is reused, whoever claims which block | M: `holder_of_the_tail_versus_claim_of_the_head` |
+//! | bare | `State::is_parent` | `State::drop_child` | of two threads that take away the rest of a run and the last child, the second knows it is | M: `tail_versus_last_child` |
+//! | slot | `Clock::enter` | `Clock::position` | a node that the hand reaches is fully written | M: `enter_versus_visit` |
+//! | list | `Clock::list` | `Clock::unlist` | no candidate is lost (below) | M: `list_versus_unlist` |
+//! | free | `Pool::put` | `Pool::take` | the last owner is done with a block before the next has it | M: `take_versus_put` |
+//! | clear | `Registry::renew` | `Space::root` | a root is fully written | M: `clear_versus_lookup` |
+//! | overtaken | the fence in `guard::pin` | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too | M: `clear_versus_half_a_prefix` |
+//! | last-reference | `release`, `release_hold`, `close` | the pin in `census`, the load in `free` | everybody is done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (pin); T: `stress` under ThreadSanitizer (the others) |
+//! | stripe | the end of a thread | the start of one | its counts are added to | A: a statistic, which loom does not explore |
+//! | outermost-pin | the fence in `guard::pin` | the same | of two threads that publish and then look, one finds the other's | M: `publishers_do_not_miss_each_other` |
 //!
 //! The last one is the trap in this design. With acquire and release alone, two threads may each
 //! publish a block and then each miss the other's, in two buckets. crossbeam-epoch's `pin` has the
@@ -117,7 +132,8 @@
 //!
 //! Listing and unlisting are read-modify-writes of one word. If the listing comes second, the bit stays
 //! set. If it comes first, the unlisting acquires it, and the second look sees what the lister saw.
-//! A bit that is set without reason costs the hand one look.
+//! A bit that is set without reason costs the hand one look. (M: `list_versus_unlist`,
+//! `last_child_versus_unlisting`, `tail_versus_last_child`)
 //!
 //! A block that is held stays a candidate, so that a lookup and its end write to nothing but the block's
 //! own word.
@@ -143,17 +159,18 @@
 //!
 //! # Reclamation
 //!
-//! 1. Physical ids are reused at once; only the memory of nodes waits for an epoch.
+//! 1. Physical ids are reused at once; only the memory of nodes waits for an epoch. (M:
+//!    `reader_in_the_bucket_versus_reclamation`)
 //! 2. A node is reached through the index, through the slots, through a child's parent, or through
-//!    a hold.
+//!    a hold. (A)
 //! 3. It is retired by the thread that claimed its first block. By then all its blocks are
 //!    gone; so no hold is left on it and no child, and none can come: both need a pin, and a pin is
 //!    refused. It is unlinked, and the same thread empties those of its slots that another claimer
-//!    has not come to yet.
+//!    has not come to yet. (M: `unlink_versus_unlink_of_the_neighbour`, `tail_versus_retirement`)
 //! 4. So a thread that pins an epoch from now on cannot reach it, and one that did before keeps it
 //!    alive by its guard. A child that such a thread still sees was retired earlier, or not yet:
-//!    either way its parent was retired after the guard was taken.
-//! 5. A hold keeps no guard: it is the count that keeps the node.
+//!    either way its parent was retired after the guard was taken. (A)
+//! 5. A hold keeps no guard: it is the count that keeps the node. (M: as invariant 2)
 //!
 //! An epoch that does not move, because a thread was suspended in the middle of a lookup, holds back node
 //! memory, but never a physical block.
@@ -164,8 +181,8 @@
 //! state words count every hold already. Dropping the cache takes a census of them and marks each
 //! word *closed* in the same step; from then on, whoever lets go of a hold sees the mark and counts
 //! down the sum. Publishing needs a block, which counts as a reference to the cache, so a closed cache
-//! no longer changes shape. (The idea is that of Linux's percpu-refcount: cheap counts while it lives,
-//! one exact sum when it goes.)
+//! no longer changes shape. (M: `unpin_versus_census`, all of `closing`.) The idea is that of Linux's
+//! percpu-refcount: cheap counts while it lives, one exact sum when it goes.
 //!
 //! # Costs
 //!

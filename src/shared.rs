@@ -185,7 +185,7 @@ impl Shared {
 
     /// Closes every state word, and counts the holds at that moment.
     fn census(&self) -> usize {
-        // Acquire (last-reference): by its fence. Whoever published a block, they are done with it.
+        // Acquire (last-reference), by the fence of this pin: all who published a block are done with it.
         let guard = pin();
         let registry = self.registry();
         let roots = registry.roots(&guard);
