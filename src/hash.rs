@@ -61,6 +61,12 @@ impl Hasher {
         })
     }
 
+    /// The same for the tables of the standard library, at no cost: a random key of their own takes longer
+    /// to make than a small table takes to fill.
+    pub fn state(&self) -> ahash::RandomState {
+        self.0.clone()
+    }
+
     /// The hash of any key.
     pub fn key(&self, key: impl Hash) -> u64 {
         self.0.hash_one(key)

@@ -28,8 +28,8 @@ impl Trie {
         let guard = pin();
         let mut imagined = Imagined {
             wanted: enough,
-            orphaned: HashMap::default(),
-            stopped: HashSet::default(),
+            orphaned: HashMap::with_hasher(self.hasher.state()),
+            stopped: HashSet::with_hasher(self.hasher.state()),
         };
         let mut words = 0;
         'counting: for candidates in self.clock.words() {
