@@ -217,20 +217,3 @@ fn clear_versus_its_old_root() {
         assert_eq!((evicted, root.holds()), (1, 1));
     });
 }
-
-/// The cache is dropped while a hold is forked and let go elsewhere: the memory is freed once, by the
-/// last.
-#[test]
-fn last_hold_versus_drop_of_the_cache() {
-    explore("last_hold_versus_drop_of_the_cache", 10, || {
-        let (cache, namespace) = cache(1, 1);
-        let hold = publish(&cache, &namespace, &[1]);
-        let holder = thread::spawn(move || {
-            let fork = hold.clone();
-            drop(hold);
-            assert_eq!(fork.blocks().len(), 1);
-        });
-        drop(cache);
-        holder.join().unwrap();
-    });
-}

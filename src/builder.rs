@@ -39,7 +39,7 @@ pub struct Builder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The number of blocks is not from 1 to 2^31.
+    /// The number of blocks is not from 1 to 2^28.
     Blocks(usize),
     /// The block size is not from 1 to 2^24 tokens.
     BlockSize(usize),
@@ -61,7 +61,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Physical blocks in the decoder's KV pool, 1 to 2^31. Must be set.
+    /// Physical blocks in the decoder's KV pool, 1 to 2^28. Must be set.
     pub fn blocks(self, blocks: usize) -> Self {
         Self { blocks, ..self }
     }
@@ -73,7 +73,7 @@ impl Builder {
 
     /// The most blocks that one node of the trie holds, 1 to 16. 16 unless set.
     ///
-    /// Longer runs make lookups faster. One block that is held keeps its whole run's tokens in
+    /// Longer runs make lookups faster. One block that is cached keeps its whole run's tokens in
     /// memory, so shorter ones save memory where prompts part every few blocks.
     pub fn run_length(self, run_length: usize) -> Self {
         Self { run_length, ..self }

@@ -1,12 +1,13 @@
 //! The clock: which blocks may be evicted, and the hand that goes round them.
 //!
 //! A clock sweep (F. J. Corbató, "A paging experiment with the Multics system", 1968) over the
-//! physical block ids. Two tables and one number:
+//! physical block ids. Two tables and two numbers:
 //!
 //! * the **slots** say at which position of the trie a block is cached;
 //! * the **candidates**, one bit a block, say which blocks are worth a look: the last cached ones of
 //!   their run, with nothing hanging off them;
-//! * the **hand** is the id to look at next.
+//! * the **hand** is the id to look at next;
+//! * **half taken** is the id at which the last sweep stopped in the middle of a chain.
 //!
 //! A candidate that is held stays listed, so that letting go writes nothing here. One that has
 //! children is unlisted, and listed again by whoever unlinks the last child.
@@ -129,6 +130,17 @@ impl Clock {
         self.candidates[word].fetch_and(!bit, Ordering::Acquire);
     }
 
+    /// Makes a block no candidate, to which the caller has just added a child that it holds. Whoever takes
+    /// the last child away lists the block again.
+    pub fn unlist_parent(&self, id: BlockId) {
+        let (word, bit) = place(id);
+        // Relaxed: a bit that somebody sets just now costs the hand a look.
+        if word_has(&self.candidates[word], bit) {
+            // Relaxed: the child is held until after this, so its claim and the listing come later.
+            self.candidates[word].fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
     /// Notes that a sweep has had enough in the middle of a chain, and that this block comes next.
     pub fn leave_half_taken(&self, id: BlockId) {
         // Relaxed: a hint; whatever it names is looked at like any candidate.
@@ -137,10 +149,16 @@ impl Clock {
 
     /// The block that the last sweep would have taken next.
     pub fn half_taken(&self) -> Option<BlockId> {
-        let none = self.capacity();
         // Relaxed: as above.
-        let id = self.half_taken.swap(none, Ordering::Relaxed);
-        (id != none).then(|| BlockId::new(id))
+        let id = self.half_taken.load(Ordering::Relaxed);
+        (id < self.capacity()).then(|| BlockId::new(id))
+    }
+
+    /// The same, for a sweep that goes on there.
+    pub fn take_half_taken(&self) -> Option<BlockId> {
+        // Relaxed: as above.
+        let id = (self.half_taken).swap(self.capacity(), Ordering::Relaxed);
+        (id < self.capacity()).then(|| BlockId::new(id))
     }
 
     /// A walk of the hand, once round for each turn.
@@ -164,9 +182,7 @@ impl Clock {
                 .map(move |bit| BlockId::new(word * WORD + bit))
         })
     }
-}
 
-impl Clock {
     /// How many blocks lie from `start` up to and including the next candidate, if that is within
     /// `limit`. Counts the words looked at.
     fn distance(&self, start: usize, limit: usize, words: &mut usize) -> Option<usize> {

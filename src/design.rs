@@ -32,6 +32,9 @@
 //! * The **index** finds a child by a hash of *(parent's key, offset, first block)*. Chaining the
 //!   keys of nodes, rather than the hashes of blocks, means that a lookup hashes one block in
 //!   sixteen and compares the other fifteen at the speed of `memcmp`.
+//! * A walk **looks ahead**: the key of the child of a full run that matches follows from the prompt alone, so it
+//!   is known before that run has been compared. The bucket is asked for two runs ahead, the node one. A wrong
+//!   guess costs a prefetch: nothing is read through it.
 //! * The **clock** knows for each physical block where it is cached, and which are worth a look.
 //!
 //! A block's chained hash ([`BlockHash`](crate::BlockHash)) is a name for the outside: routers, logs.
@@ -66,7 +69,7 @@
 //! | owned  | cached | `extend`                          | the exchange of a bucket's head     |
 //! | cached | held   | `lookup`                          | the addition of a pin               |
 //! | held   | cached | drop of the last hold over it     | the subtraction of a pin            |
-//! | cached | owned  | `allocate`, through the hand      | the claim: count zero, cold to gone |
+//! | cached | owned  | `allocate`, through the hand      | the claim: nobody holds it, and it is gone |
 //! | cached | free   | `evict`, `evict_unused`, `clear`  | the same                            |
 //! | owned  | free   | drop of a `Block`                 | the exchange of the pool's head     |
 //!
@@ -84,7 +87,7 @@
 //!   bucket was searched, the search is repeated: an equal node could only have come in at the head.
 //!   (M: `publish_versus_publish`, `twin_publication`; T: `linear`)
 //! * **let go**: at the subtraction. (M: `fork_versus_unpin`; T: `linear`)
-//! * **claim**: at the exchange of the state word, which fails if anything at all has changed in it. (M:
+//! * **claim**: at the exchange of the state word, which fails if the word is not what it was. (M:
 //!   `claim_versus_claim`, `two_sweepers`; T: `linear`)
 //! * **clear**: when the namespace's root is replaced. What hung off the old root can no longer be
 //!   found; it is evicted at once if unheld, and otherwise once it is let go and the hand passes. The old
@@ -124,7 +127,9 @@
 //! change that makes a block a candidate is followed by listing it, and whoever unlists a block looks
 //! at it again afterwards.
 //!
-//! * A run is published: its last block is listed.
+//! * A prefix is published, run by run: the last block of all is listed in the end. Until then the publisher's
+//!   pin keeps the last block of each run. The block that a run hangs off is unlisted: it has a child that the
+//!   publisher holds.
 //! * A block is claimed: the one before it in the run is now the last. The same thread claims or lists it.
 //! * A node is unlinked: if its parent has no other child, the same thread claims or lists the parent.
 //! * A listed block turns out to have children, or to be cached no more: the hand unlists it, and

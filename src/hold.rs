@@ -78,6 +78,19 @@ impl Hold {
 
     /// Replaces the contents of `table` with the block table. Allocates only if `table` is too
     /// small.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let mut table = Vec::with_capacity(16); // kept for the next request
+    /// hold.blocks_into(&mut table);
+    /// assert_eq!(table, hold.blocks());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn blocks_into(&self, table: &mut Vec<BlockId>) {
         table.clear();
         table.resize(self.end.depth, BlockId::NONE);
@@ -151,6 +164,19 @@ impl Hold {
     /// # Panics
     ///
     /// As [`extend`](Self::extend).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// use kvtrie::Priority;
+    ///
+    /// let mut system = cache.lookup(&model, &[]);
+    /// system.extend_with(&[7], cache.allocate(1).unwrap(), Priority::High).unwrap();
+    /// assert_eq!(cache.inspect(system.blocks()[0]).unwrap().warmth, 3);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn extend_with(
         &mut self,
         tokens: &[u32],
@@ -208,9 +234,9 @@ impl Hold {
 impl Clone for Hold {
     /// Forks the hold. Wait-free.
     ///
-    /// # Panics
+    /// # Aborts
     ///
-    /// Aborts the process if 2^29 holds end at one block.
+    /// If 2^29 holds end at one block, as every call does that would make that many.
     fn clone(&self) -> Self {
         if self.state().fork() == Cache::Closed {
             // SAFETY: this is a hold of a closed cache.

@@ -187,8 +187,6 @@ impl Registry {
         let old = space.root(&guard).at;
         // Release (clear): the new root is fully written.
         space.root.store(fresh.into_raw(), Ordering::Release);
-        // Release (overtaken): the caller pins anew before it evicts, and the fence of that pin comes
-        // between this root and all that then leaves.
         self.past.push(old);
         old
     }

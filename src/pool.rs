@@ -2,7 +2,8 @@
 //!
 //! The free ids form one stack (R. K. Treiber, 1986), linked through a table with a number for each
 //! id. Several are taken or put back with a single exchange of the head. The head carries a tag
-//! that every exchange changes, so that a head that looks the same is the same stack.
+//! that every exchange changes, so that a head that looks the same is the same stack (unless 2^32 exchanges
+//! go by in one walk).
 //!
 //! # Orderings
 //!
@@ -18,7 +19,8 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{TALLY, Tally};
 
 /// The most physical blocks of one cache.
-pub const MAX_BLOCKS: usize = 1 << 31;
+/// Fewer than a state word can count.
+pub const MAX_BLOCKS: usize = 1 << 28;
 
 /// Index of a physical block in the decoder's own KV pool, from 0 to the capacity less one.
 ///
@@ -36,7 +38,7 @@ impl BlockId {
     ///
     /// # Panics
     ///
-    /// If the index is 2^31 or more, which no cache has.
+    /// If the index is 2^28 or more, which no cache has.
     ///
     /// # Examples
     ///
@@ -52,7 +54,7 @@ impl BlockId {
     /// ```
     #[must_use]
     pub fn new(index: usize) -> Self {
-        assert!(index < MAX_BLOCKS, "a cache has at most 2^31 blocks");
+        assert!(index < MAX_BLOCKS, "a cache has at most 2^28 blocks");
         Self(index as u32)
     }
 

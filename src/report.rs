@@ -25,7 +25,7 @@ impl Evicted {
 /// Why [`PrefixCache::allocate`](crate::PrefixCache::allocate) refused, with what was where at
 /// that moment.
 ///
-/// Worth another try once somebody has let go of a hold or dropped a block. Two callers that each
+/// Worth another try once somebody has let go of a hold, dropped a block or been refused likewise. Two callers that each
 /// keep a part and wait for the rest can wait for ever: let the oldest request go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -193,10 +193,9 @@ impl Sequence {
         self.tokens.push(token);
     }
 
-    /// Notes that the keys and values of the next `n` uncomputed tokens have been written, and
-    /// publishes whole runs of blocks as soon as they are complete.
+    /// Notes that the keys and values of the next `n` uncomputed tokens are written.
     ///
-    /// Answers which places of the block table changed, as [`publish`](Self::publish) does.
+    /// Publishes what is complete once that is 16 blocks or more, so that nodes are long. Answers which places of the block table changed, as [`publish`](Self::publish) does.
     ///
     /// # Panics
     ///
@@ -266,6 +265,21 @@ impl Sequence {
     /// than a block, the fork has to compute again; an engine that would rather copy has the fork
     /// [grow](Self::grow), copies the keys and values, and [advances](Self::advance) the fork over
     /// them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut request = cache.sequence(&model, [1, 2, 3]);
+    /// request.grow(&cache).unwrap();
+    /// request.advance(3);
+    /// let mut other = request.fork();
+    /// other.push(8);
+    /// assert_eq!(other.computed_tokens(), 3, "all of them in whole blocks");
+    /// assert_eq!(other.block_table(), request.block_table());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use = "a sequence that is dropped lets go at once"]
     pub fn fork(&mut self) -> Self {
         self.publish();

@@ -29,6 +29,7 @@ use crate::trie::{Trie, node, state};
 
 /// Keeps `refs` above zero while the census is under way: more than any count of holds.
 const CENSUS: usize = usize::MAX / 2;
+const _: () = assert!(usize::BITS == 64, "the counts of all blocks add up to more");
 
 /// What a cache, its holds and its blocks share.
 #[derive(Debug)]
@@ -138,7 +139,7 @@ impl SharedPtr {
     unsafe fn close(self) {
         // SAFETY: only the last hold frees it, and `CENSUS` stands for one until the end of this.
         let shared = unsafe { self.get() };
-        // Relaxed: the sum counts, in whatever order it comes about.
+        // Relaxed: the fence of the census's pin puts it before every mark.
         shared.refs.fetch_add(CENSUS, Ordering::Relaxed);
         let surplus = CENSUS - shared.census();
         // Release (last-reference): the census comes before the freeing.

@@ -18,8 +18,8 @@ pub use std::{
     thread_local,
 };
 
-/// A counter that no decision depends on, and that loom therefore does not explore.
+/// A counter that loom does not explore: a statistic, or a number that is handed out once.
 pub type Tally = std::sync::atomic::AtomicU64;
 
-/// The ordering of every access to a [`Tally`]: a statistic orders nothing.
+/// The ordering of the accesses to a [`Tally`], which order nothing else.
 pub const TALLY: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;

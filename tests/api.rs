@@ -448,14 +448,14 @@ fn a_block_id_made_by_hand_owns_nothing() {
     let id = BlockId::new(hold.blocks()[0].index());
     assert_eq!(id, hold.blocks()[0]);
     assert_eq!(cache.inspect(id).unwrap().holds, 1);
-    assert_eq!(cache.inspect(BlockId::new((1 << 31) - 1)), None);
+    assert_eq!(cache.inspect(BlockId::new((1 << 28) - 1)), None);
     assert_eq!(cache.stats().owned, 0);
 }
 
 #[test]
-#[should_panic(expected = "a cache has at most 2^31 blocks")]
+#[should_panic(expected = "a cache has at most 2^28 blocks")]
 fn a_block_id_that_no_cache_has_is_a_bug() {
-    let _ = BlockId::new(1 << 31);
+    let _ = BlockId::new(1 << 28);
 }
 
 #[test]

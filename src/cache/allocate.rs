@@ -6,10 +6,10 @@ use crate::report::{Evicted, OutOfBlocks};
 use crate::trie::evict::{Left, Prey};
 
 impl PrefixCache {
-    /// Takes `n` blocks, free ones first, then evicting what is unheld and has not been used for
-    /// longest.
+    /// Takes `n` blocks: free ones first, then those unheld and unused for longest.
     ///
-    /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand.
+    /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand, and as many again
+    /// where other threads take what it had counted on.
     ///
     /// # Errors
     ///
@@ -17,6 +17,19 @@ impl PrefixCache {
     /// evicted, unless other threads take or pin during the call what was there when it began. A refusal
     /// has looked at every candidate, which takes milliseconds where a million blocks are unheld.
     /// Blocks that other threads are moving at that moment count as neither.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let blocks = cache.allocate(3).unwrap();
+    /// let refused = cache.allocate(2).unwrap_err();
+    /// assert_eq!((refused.free, refused.owned), (1, 3));
+    /// drop(blocks);
+    /// assert!(cache.allocate(4).is_ok());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn allocate(&self, n: usize) -> Result<Vec<Block>, OutOfBlocks> {
         self.take(n, |_| {})
     }
@@ -26,6 +39,22 @@ impl PrefixCache {
     /// # Errors
     ///
     /// As [`allocate`](Self::allocate).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let hash = hold.hash();
+    /// drop(hold);
+    /// let mut evicted = Vec::new();
+    /// let blocks = cache.allocate_reporting(3, &mut evicted).unwrap();
+    /// assert_eq!((blocks.len(), evicted.len()), (3, 1));
+    /// assert_eq!(evicted[0].hash, hash, "the tail of the prefix");
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn allocate_reporting(
         &self,
         n: usize,
@@ -45,14 +74,18 @@ impl PrefixCache {
             return Err(self.refusal(n, self.reclaimable()));
         }
         let mut ids = Vec::with_capacity(n);
-        // A second attempt, for blocks that other threads took and gave back meanwhile.
+        // A second attempt, for what other threads took and gave back meanwhile, or pinned.
         for _ in 0..2 {
             pool.take(n - ids.len(), &mut ids);
             let missing = n - ids.len();
             let reclaimable = trie.reclaimable(missing);
             if reclaimable < missing {
                 pool.put(&ids);
-                return Err(self.refusal(n, reclaimable));
+                ids.clear();
+                if pool.free() + reclaimable < n {
+                    return Err(self.refusal(n, reclaimable));
+                }
+                continue;
             }
             trie.evict(missing, |block| {
                 left(&block);
@@ -83,11 +116,38 @@ impl PrefixCache {
     }
 
     /// Evicts up to `n` unheld blocks, the ones unused for longest first, and frees their ids.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let table = hold.blocks();
+    /// drop(hold);
+    /// assert_eq!(cache.evict(1)[0].block, table[1], "tails leave first");
+    /// assert_eq!(cache.peek(&model, &[1, 2]), 1);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn evict(&self, n: usize) -> Vec<Evicted> {
         self.collect(|taken| self.trie().evict(n, taken))
     }
 
     /// Evicts every unheld block, and frees their ids.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert!(cache.evict_unused().is_empty());
+    /// drop(hold);
+    /// assert_eq!(cache.evict_unused().len(), 2);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn evict_unused(&self) -> Vec<Evicted> {
         self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
     }

@@ -51,6 +51,9 @@ pub struct PrefixCache {
     append_only_tables: bool,
 }
 
+/// How many caches there have been. No two share a number: it keeps the namespaces of one out of another.
+static CACHES: Tally = Tally::new(0);
+
 impl PrefixCache {
     /// Starts building a cache.
     pub fn builder() -> Builder {
@@ -59,9 +62,8 @@ impl PrefixCache {
 
     /// Builds a cache from settings that have been checked.
     pub(crate) fn new(settings: &Builder) -> Self {
-        // The first pin of a process makes the collector, and whoever pins meanwhile waits for it.
+        // The first pin of a process makes the collector: here, so that no lookup waits for it.
         drop(pin());
-        static CACHES: Tally = Tally::new(0);
         let number = CACHES.fetch_add(1, TALLY);
         let trie = Trie {
             block_size: settings.block_size,
@@ -123,6 +125,19 @@ impl PrefixCache {
     /// # Panics
     ///
     /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let again = cache.lookup(&model, &[1, 2, 3]);
+    /// assert_eq!((again.tokens(), again.blocks()), (2, hold.blocks()));
+    /// assert!(cache.lookup(&model, &[7]).is_empty());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use = "a hold that is dropped lets go at once"]
     pub fn lookup(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
         self.find(namespace, prompt, prompt.len())
@@ -153,17 +168,42 @@ impl PrefixCache {
     /// # Panics
     ///
     /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2]).tokens(), 1);
+    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2, 3]).tokens(), 2);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use = "a hold that is dropped lets go at once"]
     pub fn lookup_prefill(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
         self.find(namespace, prompt, prompt.len().saturating_sub(1))
     }
 
-    /// How many tokens [`lookup`](Self::lookup) would find, for admission and routing: nothing is
-    /// pinned or warmed, and no shared word is written.
+    /// How many tokens [`lookup`](Self::lookup) would find.
+    ///
+    /// For admission and routing: pins and warms nothing, and writes no shared word.
     ///
     /// # Panics
     ///
     /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!(cache.peek(&model, &[1, 2, 3]), 2);
+    /// assert_eq!(cache.stats().lookups, 1, "the hold's own");
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use]
     pub fn peek(&self, namespace: &Namespace, prompt: &[u32]) -> usize {
         self.check(namespace);
@@ -217,9 +257,24 @@ impl PrefixCache {
     /// # Panics
     ///
     /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// drop(hold);
+    /// assert_eq!(cache.clear(&model).len(), 2);
+    /// assert_eq!(cache.peek(&model, &[1, 2]), 0);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn clear(&self, namespace: &Namespace) -> Vec<Evicted> {
         self.check(namespace);
         let old = (self.shared().registry()).renew(&namespace.space, &self.trie().hasher);
+        // Release (overtaken): the purge pins anew. The fence of that pin comes between the new root and
+        // all that leaves.
         let evicted = self.collect(|taken| self.trie().purge(Prey::Under(old), taken));
         self.shared().registry().let_go(old);
         evicted
@@ -233,11 +288,25 @@ impl PrefixCache {
             registry.let_go(old);
         }
         drop(registry);
+        // Release (overtaken): as in `clear`.
         self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
     }
 
     /// What the cache holds and has done: the sums of what each thread has counted, about a
     /// microsecond's work.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let stats = cache.stats();
+    /// assert_eq!((stats.free, stats.owned, stats.cached), (2, 0, 2));
+    /// assert_eq!((stats.lookups, stats.hit_tokens), (1, 0));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (trie, pool) = (self.trie(), &self.shared().pool);
@@ -254,6 +323,18 @@ impl PrefixCache {
     }
 
     /// What a block is cached for; none if it is free or owned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let usage = cache.inspect(hold.blocks()[1]).unwrap();
+    /// assert_eq!((usage.holds, usage.children), (1, 0));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use]
     pub fn inspect(&self, block: BlockId) -> Option<Usage> {
         let guard = pin();

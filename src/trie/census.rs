@@ -31,15 +31,23 @@ impl Trie {
             orphaned: HashMap::with_hasher(self.hasher.state()),
             stopped: HashSet::with_hasher(self.hasher.state()),
         };
+        // In the order of an eviction: it mostly goes on with a chain that was left half taken.
+        let first = self.clock.half_taken();
+        if let Some(at) = first.and_then(|id| self.candidate(id, &guard)) {
+            imagined.evict_from(at, &guard);
+        }
         let mut words = 0;
-        'counting: for candidates in self.clock.words() {
+        for candidates in self.clock.words() {
+            if imagined.wanted == 0 {
+                break;
+            }
             words += 1;
-            for id in candidates {
+            for id in candidates.filter(|id| Some(*id) != first) {
+                if imagined.wanted == 0 {
+                    break;
+                }
                 if let Some(at) = self.candidate(id, &guard) {
                     imagined.evict_from(at, &guard);
-                }
-                if imagined.wanted == 0 {
-                    break 'counting;
                 }
             }
         }

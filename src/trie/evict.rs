@@ -77,7 +77,7 @@ impl Trie {
             wanted,
             taken: &mut taken,
         };
-        if let Some(id) = self.clock.half_taken() {
+        if let Some(id) = self.clock.take_half_taken() {
             guard = self.visit(id, &mut hunt, guard);
         }
         for (turns, prey) in [(LEVELS, Prey::Cold), (1, Prey::Unheld)] {
@@ -112,7 +112,8 @@ impl Trie {
         (!seen.is_gone() && seen.children() == 0 && is_tail(at, guard)).then_some(at)
     }
 
-    /// Looks at one candidate: evicts it and what it leaves unheld, cools it, or unlists it.
+    /// Looks at one candidate: evicts it and what it leaves unheld, cools it, or unlists it. Gives the
+    /// guard back, a newer one if anything has left.
     fn visit(&self, id: BlockId, hunt: &mut Hunt<'_>, guard: Guard) -> Guard {
         let Some(at) = self.candidate(id, &guard) else {
             self.clock.unlist(id);

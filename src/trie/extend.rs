@@ -59,6 +59,10 @@ impl Trie {
             // The pin keeps the end; a long publication must not hold the epoch back.
             guard = guard.repin();
         }
+        if published > 0 {
+            // Only now: until then the caller's pin kept each end, and the next run made it a parent.
+            self.clock.list(node(end.at, &guard).ids()[end.at.offset()]);
+        }
         self.counters.extended(published, duplicates.len());
         Extension {
             end,
@@ -88,7 +92,6 @@ impl Trie {
         warmth: u8,
         guard: &Guard,
     ) -> Option<Position> {
-        let last = ids.last()?;
         if self.in_run(parent, tokens, guard) > 0 {
             return None;
         }
@@ -111,8 +114,10 @@ impl Trie {
         // The caller's pin on the new node keeps its blocks where they are noted here, and its pin
         // on the parent keeps the parent until the node is counted there.
         self.clock.enter(run);
-        self.clock.list(*last);
         state(parent, guard).hand_over();
+        if above.parent().is_some() {
+            self.clock.unlist_parent(above.ids()[parent.offset()]);
+        }
         self.counters.linked(run.bytes());
         Some(run.position(ids.len() - 1))
     }

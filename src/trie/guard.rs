@@ -68,7 +68,14 @@ pub fn unprotected() -> &'static Guard {
 /// Pins the epoch for this thread.
 pub fn pin() -> Guard {
     // A thread that is already tearing its locals down registers anew, as crossbeam-epoch does.
-    let guard = LOCAL.try_with(|local| local.handle.pin());
+    let guard = LOCAL.try_with(|local| {
+        let is_outermost = !local.handle.is_pinned();
+        debug_assert!(is_outermost, "a guard is the outermost of its thread");
+        // SeqCst, by crossbeam's fence (outermost-pin): of two threads that publish and then pin, one
+        // finds the other's. (overtaken): what was stored before comes before what leaves from now on.
+        // (last-reference): the closer of a cache sees all that was published.
+        local.handle.pin()
+    });
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))
 }
 
@@ -96,7 +103,8 @@ impl Guard {
         }
     }
 
-    /// Lets the epoch move on: a guard that keeps nothing of what was reached before.
+    /// Lets the epoch move on: a guard that keeps nothing of what was reached before. Of the positions
+    /// found until now, only those that a pin keeps may be used.
     pub fn repin(self) -> Self {
         // Unpinned in between: only an outermost pin has the fence.
         drop(self);

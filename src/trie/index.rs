@@ -85,7 +85,8 @@ impl Index {
         search(head, key, parent, prompt, guard)
     }
 
-    /// Asks for the first node of a bucket, which was asked for itself before.
+    /// Asks for the first node of a bucket. Waits for the bucket itself, unless that was
+    /// [asked for](Self::prefetch) before.
     pub fn prefetch_nodes(&self, key: u64) {
         // Relaxed: nothing is read through it.
         let head = self.bucket(key).load(Ordering::Relaxed);
@@ -152,9 +153,7 @@ impl Index {
         let mut link = self.bucket(target.header().key);
         // Acquire (publish): the nodes of this list are fully written.
         let mut current = link.load(Ordering::Acquire);
-        if is_marked(current) {
-            unreachable!("a head is never marked");
-        }
+        debug_assert!(!is_marked(current), "a head is never marked");
         while let Some(node) = resolve(current, guard) {
             // Relaxed: every node of the list was published before its head.
             let next = node.header().next.load(Ordering::Relaxed);

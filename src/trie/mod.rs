@@ -82,22 +82,21 @@ impl Trie {
     pub fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
         let Reached { mut at, mut depth } = from;
         let mut rest = prompt;
-        let behind = self.in_run(at, rest, guard);
-        if behind > 0 {
-            at = node(at, guard).position(at.offset() + behind);
-            depth += behind;
-            rest = &rest[behind * self.block_size..];
+        let in_run = self.in_run(at, rest, guard);
+        if in_run > 0 {
+            at = node(at, guard).position(at.offset() + in_run);
+            depth += in_run;
+            rest = &rest[in_run * self.block_size..];
         }
-        let run = self.run_length * self.block_size;
         let mut coming = self.coming(node(at, guard).header().key, at.offset(), rest);
         while let [Some(this), next] = coming {
             // While this node is compared, the next one is on its way from memory, and the bucket of
             // the one after that: the tokens alone say where, if each is a full run that matches.
-            let behind = rest.get(2 * run..).unwrap_or_default();
-            let after = next.and_then(|next| self.child_key(next, self.run_length - 1, behind));
-            if let Some(next) = next {
-                self.index.prefetch_nodes(next);
-            }
+            let behind = rest
+                .get(self.run_length * self.block_size..)
+                .unwrap_or_default();
+            let after = next.and_then(|next| self.key_after_run(next, behind));
+            next.inspect(|next| self.index.prefetch_nodes(*next));
             let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
                 break;
             };
@@ -124,19 +123,22 @@ impl Trie {
     }
 
     /// The keys of the node that comes next and, if that is a full run that matches, of the one after.
+    /// Asks for the one's node and the other's bucket.
     fn coming(&self, parent: u64, offset: usize, prompt: &[u32]) -> [Option<u64>; 2] {
         let this = self.child_key(parent, offset, prompt);
-        let run = self.run_length * self.block_size;
-        let behind = prompt.get(run..).unwrap_or_default();
-        let next = this.and_then(|this| self.child_key(this, self.run_length - 1, behind));
-        if let Some(this) = this {
-            self.index.prefetch_nodes(this);
-        }
+        let next = this.and_then(|this| self.key_after_run(this, prompt));
+        this.inspect(|this| self.index.prefetch_nodes(*this));
         [this, next]
     }
 
+    /// The key of the node behind that of `key`, if that is a full run and `prompt` starts with it.
+    fn key_after_run(&self, key: u64, prompt: &[u32]) -> Option<u64> {
+        let run = self.run_length * self.block_size;
+        self.child_key(key, self.run_length - 1, prompt.get(run..)?)
+    }
+
     /// The key of the node that hangs off block `offset` of the node with key `parent` and starts
-    /// like `prompt`; none if that is less than a block.
+    /// like `prompt`; none if that is less than a block. Asks for its bucket.
     fn child_key(&self, parent: u64, offset: usize, prompt: &[u32]) -> Option<u64> {
         let block = prompt.get(..self.block_size)?;
         let key = self.hasher.child(parent, offset, block);

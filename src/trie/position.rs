@@ -1,5 +1,6 @@
 //! Positions: pointers to a block in the middle of a node.
 
+use std::num::NonZero;
 use std::ptr::NonNull;
 
 use super::node::{Header, NodeRef};
@@ -28,13 +29,8 @@ impl Position {
     }
 
     fn header(self) -> NonNull<Header> {
-        self.0.map_addr(|addr| {
-            // A node's address is neither null nor within the tag bits.
-            addr.get()
-                .checked_sub(addr.get() & OFFSET)
-                .and_then(std::num::NonZero::new)
-                .expect("a node has an address")
-        })
+        self.0
+            .map_addr(|addr| NonZero::new(addr.get() & !OFFSET).expect("a node has an address"))
     }
 
     /// The block's place in its run.

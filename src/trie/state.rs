@@ -19,7 +19,8 @@
 //! | here, held        | pin becomes a child   | [`hand_over`]  | the holder published a node below      |
 //! | here, a child     | one child fewer       | [`drop_child`] | the child's node was unlinked          |
 //! | unheld, warm      | one level cooler      | [`cool`]       | the clock hand passes                  |
-//! | unheld, cold      | gone                  | [`claim`]      | the clock hand takes it                |
+//! | unheld            | gone                  | [`claim`]      | it is evicted                          |
+//! | a root, unheld    | gone                  | [`claim_root`] | its namespace is cleared or forgotten  |
 //! | any               | closed                | [`close`]      | the cache was dropped before its holds |
 //!
 //! `gone` is final. A pin that arrives after it is refused; the count that such a pin leaves
@@ -48,6 +49,7 @@
 //! [`is_parent`]: State::is_parent
 //! [`cool`]: State::cool
 //! [`claim`]: State::claim
+//! [`claim_root`]: State::claim_root
 //! [`close`]: State::close
 
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -233,7 +235,7 @@ impl State {
         }
     }
 
-    /// Claims a root that only its namespace still pins.
+    /// Claims a root that has so many pins and no child.
     #[must_use]
     pub fn claim_root(&self, pins: usize) -> bool {
         let expected = self.look().0 & !(COUNT | COUNT << CHILD_SHIFT | GONE) | pins as u64;
