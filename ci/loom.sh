@@ -6,7 +6,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -eq 0 ] || export LOOM_MAX_PREEMPTIONS=$1
-export CARGO_TARGET_DIR=target/loom
+copy=target/modelled
+ci/bare.sh "$copy"
+cd "$copy"
+export CARGO_TARGET_DIR=loom
 
 # Without its second half this pair of flags would explore one interleaving; the crate refuses it.
 if RUSTFLAGS='--cfg loom' cargo check --quiet --lib 2>/dev/null; then
