@@ -19,7 +19,7 @@ replace() {
 # Runs the tests on the copy, with further arguments for the harness. Left out: 65,536 nodes in one list, each
 # found by a walk over half of it, take minutes.
 check() {
-    (cd "$copy" && cargo test --test api --test sequence --test oracle --test stress --test linear --test hostile -- \
+    (cd "$copy" && cargo test --test api --test evict --test sequence --test oracle --test stress --test linear --test hostile -- \
         --skip a_block_bears_65_536_children "$@")
 }
 

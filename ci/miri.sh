@@ -14,4 +14,4 @@ export MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-env-forward=STRESS -Zmiri-isolation
 # A share of the whole stress run: Miri is a thousand times slower.
 export STRESS="${STRESS:-0.0005}"
 export CARGO_TARGET_DIR=target/miri
-cargo +nightly miri test --lib --test api --test stress
+cargo +nightly miri test --lib --test api --test evict --test stress

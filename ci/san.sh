@@ -35,6 +35,6 @@ for sanitizer in thread address; do
     fi
     printf '\n== %s sanitizer\n' "$sanitizer"
     (cd "$copy" && RUSTFLAGS=$flags CARGO_TARGET_DIR=$sanitizer \
-        cargo test --target "$target" --lib --test api --test stress -- \
+        cargo test --target "$target" --lib --test api --test evict --test stress -- \
         --skip churn_keeps_node_memory_flat)
 done

@@ -79,8 +79,10 @@ impl Builder {
         Self { run_length, ..self }
     }
 
-    /// Fixes the key of the hash function, so that block hashes agree between processes that use
-    /// the same seed. Unless set, the key is random, and nobody outside can aim for a bucket.
+    /// Fixes the key of the hash function.
+    ///
+    /// Block hashes then agree between processes that use the same seed. Unless set, the key is
+    /// random, and nobody outside can aim for a bucket.
     pub fn seed(self, seed: u64) -> Self {
         Self {
             seed: Some(seed),

@@ -119,8 +119,9 @@ impl Hold {
         self.shared().trie.hash(self.end.at, &pin())
     }
 
-    /// How many holds end where this one does, this one included: a look at a moving number, for
-    /// tests and tools.
+    /// How many holds end where this one does, this one included.
+    ///
+    /// A look at a moving number, for tests and tools.
     #[must_use]
     pub fn holds(&self) -> usize {
         self.state().look().pins()

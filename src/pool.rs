@@ -33,8 +33,9 @@ impl BlockId {
     /// What a root has in place of an id, and the bottom of the stack.
     pub(crate) const NONE: Self = Self(u32::MAX);
 
-    /// The id at an index, for the tests of an engine that takes block tables: a cache hands out
-    /// the ids of its own blocks.
+    /// The id at an index, for an engine's own tests.
+    ///
+    /// A cache hands out the ids of its blocks by itself.
     ///
     /// # Panics
     ///
@@ -77,8 +78,10 @@ impl fmt::Display for BlockId {
     }
 }
 
-/// A physical block that its holder owns and nobody else can see: to be filled with keys and
-/// values, then published with [`Hold::extend`](crate::Hold::extend). Dropped, it is free again.
+/// A physical block that the caller owns, and nobody else can see.
+///
+/// To be filled with keys and values, then published with [`Hold::extend`](crate::Hold::extend).
+/// Dropped, it is free again.
 ///
 /// # Examples
 ///

@@ -22,8 +22,7 @@ impl Evicted {
     }
 }
 
-/// Why [`PrefixCache::allocate`](crate::PrefixCache::allocate) refused, with what was where at
-/// that moment.
+/// Why [`allocate`](crate::PrefixCache::allocate) refused, with what was where.
 ///
 /// Worth another try once somebody has let go of a hold, dropped a block or been refused likewise. Two callers that each
 /// keep a part and wait for the rest can wait for ever: let the oldest request go first.

@@ -118,8 +118,9 @@ impl Sequence {
         &self.tokens[self.computed..]
     }
 
-    /// The block table: token `i` belongs into place `i % block_size` of block
-    /// `block_table()[i / block_size]`.
+    /// The block table.
+    ///
+    /// Token `i` belongs into place `i % block_size` of block `block_table()[i / block_size]`.
     #[must_use]
     pub fn block_table(&self) -> &[BlockId] {
         &self.table

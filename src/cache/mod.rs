@@ -217,9 +217,9 @@ impl PrefixCache {
         }
     }
 
-    /// Keeps a prefix until the answer is dropped, within the
-    /// [budget](crate::Builder::pin_budget) for such pins.
+    /// Keeps a prefix until the answer is dropped.
     ///
+    /// Within the [budget](crate::Builder::pin_budget) for such pins.
     /// Counts the whole prefix, even if others that are pinned share a part of it.
     ///
     /// # Errors
@@ -292,8 +292,9 @@ impl PrefixCache {
         self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
     }
 
-    /// What the cache holds and has done: the sums of what each thread has counted, about a
-    /// microsecond's work.
+    /// What the cache holds and has done.
+    ///
+    /// Sums up what each thread has counted: about a microsecond's work.
     ///
     /// # Examples
     ///

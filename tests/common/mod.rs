@@ -35,6 +35,11 @@ pub fn together<T: Send>(jobs: impl IntoIterator<Item = impl FnOnce() -> T + Sen
     })
 }
 
+/// `blocks` blocks of two tokens: 0 0 1 1 2 2 ...
+pub fn prompt(blocks: u32) -> Vec<u32> {
+    (0..2 * blocks).map(|at| at / 2).collect()
+}
+
 /// Looks a prompt up, and publishes what is missing of its complete blocks.
 pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Hold {
     let mut hold = cache.lookup(namespace, prompt);
