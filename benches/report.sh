@@ -36,7 +36,7 @@ heading() {
     cpu=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)
     echo "# Benchmarks of $(date -u '+%Y-%m-%d %H:%M UTC')"
     echo
-    echo "* machine: ${cpu:-$(uname -m)}, $(nproc) cores, $(uname -sr)"
+    echo "* machine: ${cpu:-$(uname -m)}, $(nproc) cores, $(uname -sr | cut -d . -f 1,2)"
     echo "* load before: $(cut -d ' ' -f 1-3 /proc/loadavg 2>/dev/null || echo unknown)"
     echo "* commit: $(cat "$1/commit")"
     echo "* command: benches/report.sh$2"
