@@ -54,7 +54,7 @@
 //! 5. A node is unlinked from the index before its parent's count falls (A: the other way round does no
 //!    harm either, as every search skips a node that has left), and retired after that (M:
 //!    `reader_in_the_bucket_versus_reclamation`).
-//! 6. Nothing is ever matched by hash alone. (A: `search` compares)
+//! 6. Nothing is ever matched by hash alone. (T: all tests, with every hash equal: `ci/collide.sh`)
 //! 7. A failed call changes nothing that a caller can see. (T: `api`, `oracle`)
 //!
 //! Counting is hierarchical. A hold counts on its last block alone, and a node counts on the block it
@@ -157,7 +157,7 @@
 //! Measured on the conversation trace (16-token blocks, 64 requests in flight), against exact LRU: without
 //! that note the hit ratio is 0.33 points lower on average over five capacities, with it 0.22 higher.
 //!
-//! `allocate` must not evict in vain, so before the hand moves, a census walks over the same
+//! `allocate` must not evict in vain, so before the hand moves, a forecast walks over the same
 //! candidates and imagines the same climb until it has counted enough. If there is not enough,
 //! nothing is touched. That costs as much as the eviction of the blocks counted, and a look at each
 //! candidate in the worst case.

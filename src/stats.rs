@@ -40,7 +40,7 @@ pub struct Stats {
     pub duplicates: u64,
     /// Blocks evicted, by whichever call.
     pub evicted: u64,
-    /// Words of the candidates (64 blocks a word) that the clock hand has looked at, or a census.
+    /// Words of the candidates (64 blocks a word) that the clock hand or a forecast has read.
     pub hand_words: u64,
     /// Candidates that the clock hand has looked at.
     pub hand_steps: u64,

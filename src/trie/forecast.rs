@@ -1,4 +1,4 @@
-//! The census: how many blocks could be evicted, without evicting any.
+//! The forecast: how many blocks could be evicted, without evicting any.
 
 use std::collections::{HashMap, HashSet};
 
