@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "$1"
-rm -rf "$1"/{src,tests,loom-tests,fuzz}
+rm -rf "$1"/{src,tests,loom-tests,fuzz,README.md,Cargo.lock}
 cp -a --parents src tests loom-tests fuzz/corpus README.md Cargo.lock "$1"
 awk '
     /^\[/ { section = $0 }
