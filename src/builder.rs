@@ -81,8 +81,9 @@ impl Builder {
 
     /// Fixes the key of the hash function.
     ///
-    /// Block hashes then agree between processes that use the same seed. Unless set, the key is
-    /// random, and nobody outside can aim for a bucket.
+    /// Block hashes then agree between processes that run the same build on the same kind of CPU;
+    /// ahash promises no more. Whoever knows the seed can aim for a bucket. Unless set, the key is
+    /// random.
     pub fn seed(self, seed: u64) -> Self {
         Self {
             seed: Some(seed),

@@ -55,7 +55,8 @@
 //!    harm either, as every search skips a node that has left), and retired after that (M:
 //!    `reader_in_the_bucket_versus_reclamation`).
 //! 6. Nothing is ever matched by hash alone. (T: all tests, with every hash equal: `ci/collide.sh`)
-//! 7. A failed call changes nothing that a caller can see. (T: `api`, `oracle`)
+//! 7. A failed call changes nothing that a caller can see, unless other threads take meanwhile what an
+//!    `allocate` had counted on: then it may have evicted. (T: `api`, `oracle`)
 //!
 //! Counting is hierarchical. A hold counts on its last block alone, and a node counts on the block it
 //! hangs off. Within a run, a block may be claimed only if the one behind it is gone, which is

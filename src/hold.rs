@@ -138,7 +138,12 @@ impl Hold {
     /// the [block table](Self::blocks) anew can drop the duplicates; one whose block tables only
     /// grow keeps them and goes on using its own copy.
     ///
-    /// Takes time proportional to the number of tokens. Lock-free.
+    /// Takes time proportional to the number of tokens. Lock-free, as far as the allocator is. Blocks
+    /// published one by one cost ten times as much each as those published in runs of 16, and
+    /// take more memory.
+    ///
+    /// The order is that of threads. Where a device writes the keys and values, publish when it has done
+    /// so, and let go when it has read them.
     ///
     /// # Errors
     ///
@@ -237,7 +242,7 @@ impl Clone for Hold {
     ///
     /// # Aborts
     ///
-    /// If 2^29 holds end at one block, as every call does that would make that many.
+    /// If 2^29 holds would end at one block. A lookup aborts likewise.
     fn clone(&self) -> Self {
         if self.state().fork() == Cache::Closed {
             // SAFETY: this is a hold of a closed cache.

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::hash::BlockHash;
 use crate::pool::BlockId;
 
-/// A block that has left the cache, and is free again or was given to whoever asked for one.
+/// A block that has left the cache, and is free again or belongs to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Evicted {
@@ -24,8 +24,13 @@ impl Evicted {
 
 /// Why [`allocate`](crate::PrefixCache::allocate) refused, with what was where.
 ///
-/// Worth another try once somebody has let go of a hold, dropped a block or been refused likewise. Two callers that each
-/// keep a part and wait for the rest can wait for ever: let the oldest request go first.
+/// The cache has no queue and wakes nobody. Worth another try once somebody has let go of a hold, dropped
+/// a block or been refused too; never, if more is requested than the capacity. An engine lets a younger
+/// request give way: [`Sequence::finish`] publishes what it has computed and hands back its tokens, with
+/// which it starts again later. Two that each keep a part and wait for the rest wait for ever, so the
+/// oldest must have its way.
+///
+/// [`Sequence::finish`]: crate::Sequence::finish
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutOfBlocks {

@@ -94,7 +94,7 @@ impl Sequence {
         &self.tokens
     }
 
-    /// How many tokens were cached when the sequence started.
+    /// How many tokens were cached when the sequence started; for a fork, those it shares.
     #[must_use]
     pub fn cached_tokens(&self) -> usize {
         self.cached
@@ -189,7 +189,7 @@ impl Sequence {
         self.unpublished.extend(blocks);
     }
 
-    /// Adds a token, whose keys and values are still to be computed.
+    /// Adds a token, whose keys and values are still to be computed. It cannot be taken back.
     pub fn push(&mut self, token: u32) {
         self.tokens.push(token);
     }

@@ -36,9 +36,13 @@ impl PrefixCache {
 
     /// Like [`allocate`](Self::allocate), and adds to `evicted` what had to leave for it.
     ///
+    /// If it succeeds, each block evicted is one of those returned: this is the place to save its keys
+    /// and values before they are overwritten.
+    ///
     /// # Errors
     ///
-    /// As [`allocate`](Self::allocate).
+    /// As [`allocate`](Self::allocate). What other threads interfered with may then have been evicted all
+    /// the same, and is free.
     ///
     /// # Examples
     ///
@@ -115,7 +119,10 @@ impl PrefixCache {
         }
     }
 
-    /// Evicts up to `n` unheld blocks, the ones unused for longest first, and frees their ids.
+    /// Evicts up to `n` unheld blocks, the ones unused for longest first.
+    ///
+    /// Their ids are free before this returns, and may have been given to another thread: their keys
+    /// and values must not be read any more.
     ///
     /// # Examples
     ///
@@ -134,7 +141,7 @@ impl PrefixCache {
         self.collect(|taken| self.trie().evict(n, taken))
     }
 
-    /// Evicts every unheld block, and frees their ids.
+    /// Evicts every unheld block. As for [`evict`](Self::evict), the ids are free at once.
     ///
     /// # Examples
     ///

@@ -252,7 +252,9 @@ impl PrefixCache {
     }
 
     /// Empties a namespace. What is unheld is evicted at once; holds stay valid, but no lookup
-    /// that starts after this finds their blocks, which leave in time once they are let go.
+    /// that starts after this finds their blocks, nor what they publish later, and all of it leaves in
+    /// time once it is let go. The handle stays good. The ids are free at once, as for
+    /// [`evict`](Self::evict).
     ///
     /// # Panics
     ///
