@@ -1,9 +1,8 @@
 //! Statistics: striped counters, and the plain snapshot that a caller sees.
 
-use std::sync::atomic::Ordering;
-
 use crossbeam_utils::CachePadded;
 
+use crate::sync::atomic::Ordering;
 use crate::sync::{TALLY, Tally};
 
 /// Stripes of the counters. A thread has one to itself, or shares the last if there are more threads.

@@ -1,6 +1,7 @@
 //! The cache: the safe face of everything else.
 
 mod allocate;
+mod lookup;
 
 use std::fmt;
 
@@ -114,107 +115,6 @@ impl PrefixCache {
     pub fn namespace(&self, key: impl Into<NamespaceKey>) -> Namespace {
         let key = key.into();
         (self.shared().registry()).get(key, &self.trie().hasher)
-    }
-
-    /// Finds the longest cached prefix of complete blocks, and pins it in one atomic step.
-    ///
-    /// The result was the longest match at one instant of the call; a block that was cached
-    /// during the whole call is always found. Lock-free; takes time proportional to the tokens
-    /// found, and writes to one shared word.
-    ///
-    /// # Panics
-    ///
-    /// If the namespace belongs to another cache.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
-    /// # let model = cache.namespace("model");
-    /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
-    /// let again = cache.lookup(&model, &[1, 2, 3]);
-    /// assert_eq!((again.tokens(), again.blocks()), (2, hold.blocks()));
-    /// assert!(cache.lookup(&model, &[7]).is_empty());
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    #[must_use = "a hold that is dropped lets go at once"]
-    pub fn lookup(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
-        self.find(namespace, prompt, prompt.len())
-    }
-
-    /// Pins the longest cached prefix of at most `most` tokens. The whole prompt counts as requested.
-    fn find(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
-        self.check(namespace);
-        let guard = pin();
-        let hold = loop {
-            let root = namespace.space.root(&guard);
-            let found = self.trie().pin(root, &prompt[..most], &guard);
-            let hold = found.map(|end| Hold::new(self.shared, end));
-            // Overtaken by a clearing, it may cover half of what there was, and is let go again.
-            if let Some(hold) = hold.filter(|_| namespace.space.still_has(root, &guard)) {
-                break hold;
-            }
-        };
-        (self.trie().counters).looked_up(prompt.len(), hold.tokens());
-        hold
-    }
-
-    /// Like [`lookup`](Self::lookup), but leaves at least one token of the prompt to compute.
-    ///
-    /// An engine samples the next token from the logits of the last one, so it has to run on at
-    /// least that one even if the keys and values of all are cached.
-    ///
-    /// # Panics
-    ///
-    /// If the namespace belongs to another cache.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
-    /// # let model = cache.namespace("model");
-    /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
-    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2]).tokens(), 1);
-    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2, 3]).tokens(), 2);
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    #[must_use = "a hold that is dropped lets go at once"]
-    pub fn lookup_prefill(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
-        self.find(namespace, prompt, prompt.len().saturating_sub(1))
-    }
-
-    /// How many tokens [`lookup`](Self::lookup) would find.
-    ///
-    /// For admission and routing: pins and warms nothing, and writes no shared word.
-    ///
-    /// # Panics
-    ///
-    /// If the namespace belongs to another cache.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
-    /// # let model = cache.namespace("model");
-    /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
-    /// assert_eq!(cache.peek(&model, &[1, 2, 3]), 2);
-    /// assert_eq!(cache.stats().lookups, 1, "the hold's own");
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    #[must_use]
-    pub fn peek(&self, namespace: &Namespace, prompt: &[u32]) -> usize {
-        self.check(namespace);
-        let guard = pin();
-        loop {
-            let root = namespace.space.root(&guard);
-            let found = self.trie().peek(root, prompt, &guard);
-            if let Some(end) = found.filter(|_| namespace.space.still_has(root, &guard)) {
-                return end.depth * self.block_size();
-            }
-        }
     }
 
     /// Keeps a prefix until the answer is dropped.

@@ -1,0 +1,112 @@
+//! Finding what is cached of a prompt.
+
+use super::PrefixCache;
+use crate::hold::Hold;
+use crate::namespace::Namespace;
+use crate::trie::Reached;
+use crate::trie::guard::{Guard, pin};
+
+impl PrefixCache {
+    /// Finds the longest cached prefix of complete blocks, and pins it in one atomic step.
+    ///
+    /// The result was the longest match at one instant of the call; a block that was cached
+    /// during the whole call is always found. Lock-free; takes time proportional to the tokens
+    /// found, and writes to one shared word.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let again = cache.lookup(&model, &[1, 2, 3]);
+    /// assert_eq!((again.tokens(), again.blocks()), (2, hold.blocks()));
+    /// assert!(cache.lookup(&model, &[7]).is_empty());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use = "a hold that is dropped lets go at once"]
+    pub fn lookup(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+        self.find(namespace, prompt, prompt.len())
+    }
+
+    /// Pins the longest cached prefix of at most `most` tokens. The whole prompt counts as requested.
+    fn find(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
+        let hold = self.walk(namespace, |root, guard| {
+            let end = self.trie().pin(root, &prompt[..most], guard);
+            end.map(|end| Hold::new(self.shared, end))
+        });
+        (self.trie().counters).looked_up(prompt.len(), hold.tokens());
+        hold
+    }
+
+    /// Like [`lookup`](Self::lookup), but leaves at least one token of the prompt to compute.
+    ///
+    /// An engine samples the next token from the logits of the last one, so it has to run on at
+    /// least that one even if the keys and values of all are cached.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2]).tokens(), 1);
+    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2, 3]).tokens(), 2);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use = "a hold that is dropped lets go at once"]
+    pub fn lookup_prefill(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+        self.find(namespace, prompt, prompt.len().saturating_sub(1))
+    }
+
+    /// How many tokens [`lookup`](Self::lookup) would find.
+    ///
+    /// For admission and routing: pins and warms nothing, and writes no shared word.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!(cache.peek(&model, &[1, 2, 3]), 2);
+    /// assert_eq!(cache.stats().lookups, 1, "the hold's own");
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn peek(&self, namespace: &Namespace, prompt: &[u32]) -> usize {
+        let end = self.walk(namespace, |root, guard| {
+            self.trie().peek(root, prompt, guard)
+        });
+        end.depth * self.block_size()
+    }
+
+    /// Finds something from the root of a namespace. Begins anew where a clearing overtakes it: what it
+    /// found may be half of what there was, and is dropped again.
+    fn walk<T>(&self, namespace: &Namespace, find: impl Fn(Reached, &Guard) -> Option<T>) -> T {
+        self.check(namespace);
+        let guard = pin();
+        loop {
+            let root = namespace.space.root(&guard);
+            let found = find(root, &guard);
+            if let Some(found) = found.filter(|_| namespace.space.still_has(root, &guard)) {
+                return found;
+            }
+        }
+    }
+}
