@@ -35,10 +35,7 @@ run() {
 # Replaces the lines collected so far.
 replace() {
     [ -n "$file" ] || return 0
-    OLD=${old%$'\n'} NEW=${new%$'\n'} perl -0777 -i -pe '
-        my $found = () = /\Q$ENV{OLD}\E/g;
-        die "$ARGV: found $found times: $ENV{OLD}\n" if $found != 1;
-        s/\Q$ENV{OLD}\E/$ENV{NEW}/' "$work/tree/$file"
+    ci/replace.sh "$work/tree/$file" "${old%$'\n'}" "${new%$'\n'}"
     file='' old='' new=''
 }
 
