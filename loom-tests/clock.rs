@@ -43,7 +43,6 @@ impl Dial {
             parent,
             root: parent,
             key: 0,
-            before: start,
             warmth: 0,
             ids: &[id],
             tokens: &[0],
@@ -79,7 +78,7 @@ impl Dial {
     }
 
     fn listed(&self) -> Vec<BlockId> {
-        self.clock.words().flatten().collect()
+        self.clock.words(self.clock.hand()).flatten().collect()
     }
 }
 

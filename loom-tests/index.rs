@@ -44,7 +44,6 @@ impl Bucket {
             parent: self.root,
             root: self.root,
             key: u64::from(token),
-            before: self.hasher.start("root"),
             warmth: 0,
             ids: &self.ids[..1],
             tokens: &[token],

@@ -45,7 +45,6 @@ impl Tree {
             parent,
             root: self.root,
             key: (trie.hasher).child(key, parent.offset(), &tokens[..1]),
-            before: trie.hasher.start("root"),
             warmth: 0,
             ids,
             tokens,

@@ -43,7 +43,7 @@ pub enum BuildError {
     Blocks(usize),
     /// The block size is not from 1 to 2^24 tokens.
     BlockSize(usize),
-    /// The run length is not from 1 to 16 blocks.
+    /// The run length is not from 1 to 32 blocks.
     RunLength(usize),
 }
 
@@ -71,7 +71,7 @@ impl Builder {
         Self { block_size, ..self }
     }
 
-    /// The most blocks that one node of the trie holds, 1 to 16. 16 unless set.
+    /// The most blocks that one node of the trie holds, 1 to 32. 32 unless set.
     ///
     /// Longer runs make lookups faster. One block that is cached keeps its whole run's tokens in
     /// memory, so shorter ones save memory where prompts part every few blocks.

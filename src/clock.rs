@@ -170,11 +170,26 @@ impl Clock {
         }
     }
 
-    /// All candidates, from the hand on, without moving it: word by word.
-    pub fn words(&self) -> impl Iterator<Item = impl Iterator<Item = BlockId>> {
+    /// Where the hand is: the index of the block that it looks at next.
+    pub fn hand(&self) -> usize {
         // Relaxed: where to begin decides nothing.
-        let start = self.hand.load(Ordering::Relaxed) / WORD;
-        let words = self.candidates.len();
+        self.hand.load(Ordering::Relaxed)
+    }
+
+    /// Moves the hand from where it was seen over so many words, to which it would have done nothing. If
+    /// another sweep has moved it meanwhile, it stays there.
+    pub fn pass_over(&self, seen: usize, words: usize) {
+        if words > 0 {
+            let next = (seen / WORD + words) % self.candidates.len() * WORD;
+            let relaxed = Ordering::Relaxed;
+            // Relaxed: as in a sweep.
+            let _ = self.hand.compare_exchange(seen, next, relaxed, relaxed);
+        }
+    }
+
+    /// All candidates, from that place of the hand on, without moving it: word by word.
+    pub fn words(&self, hand: usize) -> impl Iterator<Item = impl Iterator<Item = BlockId>> {
+        let (start, words) = (hand / WORD, self.candidates.len());
         (start..start + words).map(move |at| {
             let word = at % words;
             // Relaxed: each one's slot is loaded with Acquire, and a bit is only a hint.

@@ -11,7 +11,7 @@
 //!  namespace ──► root ◄─┐ parent
 //!                       │
 //!             ┌─────────┴──────────────────────────┐
-//!             │ node: a run of 1 to 16 blocks      │
+//!             │ node: a run of 1 to 32 blocks      │
 //!             │ states  [ ][ ][ ][ ]  one word each│◄── a hold pins one word
 //!             │ ids     #7 #3 #9 #4                │
 //!             │ tokens  ................           │
@@ -31,15 +31,15 @@
 //!   identified by *(parent position, tokens)*, exactly, by induction from the root.
 //! * The **index** finds a child by a hash of *(parent's key, offset, first block)*. Chaining the
 //!   keys of nodes, rather than the hashes of blocks, means that a lookup hashes one block in
-//!   sixteen and compares the other fifteen at the speed of `memcmp`.
+//!   thirty-two and compares the rest at the speed of `memcmp`.
 //! * A walk **looks ahead**: the key of the child of a full run that matches follows from the prompt alone, so it
 //!   is known before that run has been compared. The bucket is asked for two runs ahead, the node one. A wrong
 //!   guess costs a prefetch: nothing is read through it.
 //! * The **clock** knows for each physical block where it is cached, and which are worth a look.
 //!
 //! A block's chained hash ([`BlockHash`](crate::BlockHash)) is a name for the outside: routers, logs.
-//! Nothing inside depends on it. A node keeps the hash of the prefix before it, and the rest is
-//! computed when somebody asks.
+//! Nothing inside depends on it, so it is worked out when somebody asks. A node then notes the hash of the
+//! prefix before it, and who names a whole prefix hashes each of its blocks once.
 //!
 //! # Invariants
 //!

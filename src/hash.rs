@@ -10,6 +10,8 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher as _};
 
+use crate::sync::{TALLY, Tally};
+
 /// The chained hash of a prefix that ends at a block boundary.
 ///
 /// Equal prefixes of one namespace have equal hashes for as long as the cache lives; different ones
@@ -39,6 +41,29 @@ impl BlockHash {
 impl fmt::Debug for BlockHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BlockHash({:016x})", self.0)
+    }
+}
+
+/// A hash that many threads may work out and note, each the same. A hash of zero counts as unknown, and is
+/// worked out again each time.
+#[derive(Debug, Default)]
+pub struct OnceHash(Tally);
+
+impl OnceHash {
+    /// One that is known.
+    pub fn of(hash: BlockHash) -> Self {
+        Self(Tally::new(hash.0))
+    }
+
+    /// The hash, if it is known.
+    pub fn get(&self) -> Option<BlockHash> {
+        let hash = self.0.load(TALLY);
+        (hash != 0).then_some(BlockHash(hash))
+    }
+
+    /// Notes the hash.
+    pub fn set(&self, hash: BlockHash) {
+        self.0.store(hash.0, TALLY);
     }
 }
 
@@ -72,9 +97,9 @@ impl Hasher {
         self.0.hash_one(key)
     }
 
-    /// The start of a namespace's chain.
+    /// The start of a namespace's chain. Never zero, so that a root always knows its hash.
     pub fn start(&self, key: impl Hash) -> BlockHash {
-        BlockHash(self.key(key))
+        BlockHash(self.key(key) | 1)
     }
 
     /// The hash of `tokens` that follow whatever `previous` stands for.

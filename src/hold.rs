@@ -139,7 +139,7 @@ impl Hold {
     /// grow keeps them and goes on using its own copy.
     ///
     /// Takes time proportional to the number of tokens. Lock-free, as far as the allocator is. Blocks
-    /// published one by one cost ten times as much each as those published in runs of 16, and
+    /// published one by one cost ten times as much each as those published in runs of 32, and
     /// take more memory.
     ///
     /// The order is that of threads. Where a device writes the keys and values, publish when it has done

@@ -6,8 +6,10 @@ use crate::cache::PrefixCache;
 use crate::hold::Hold;
 use crate::pool::{Block, BlockId};
 use crate::report::OutOfBlocks;
-use crate::trie::position::MAX_RUN;
 
+/// Complete blocks that are enough to publish: long nodes are found faster, but what is unpublished cannot
+/// be found at all.
+const AT_ONCE: usize = 16;
 /// No place of a block table.
 const UNCHANGED: Range<usize> = 0..0;
 
@@ -196,7 +198,8 @@ impl Sequence {
 
     /// Notes that the keys and values of the next `n` uncomputed tokens are written.
     ///
-    /// Publishes what is complete once that is 16 blocks or more, so that nodes are long. Answers which places of the block table changed, as [`publish`](Self::publish) does.
+    /// Publishes what is complete once that is 16 blocks or more, so that nodes are long. Answers which
+    /// places of the block table changed, as [`publish`](Self::publish) does.
     ///
     /// # Panics
     ///
@@ -212,7 +215,7 @@ impl Sequence {
             "a computed token has a block that it was written to"
         );
         self.computed = computed;
-        if self.publishable() >= MAX_RUN {
+        if self.publishable() >= AT_ONCE {
             self.publish()
         } else {
             UNCHANGED

@@ -254,12 +254,12 @@ fn settings_out_of_range_are_refused() {
         Err(BuildError::BlockSize(usize::MAX))
     );
     assert_eq!(build(1, 16, 0), Err(BuildError::RunLength(0)));
-    assert_eq!(build(1, 16, 17), Err(BuildError::RunLength(17)));
-    assert_eq!(build(1, 16, 16), Ok(()));
+    assert_eq!(build(1, 16, 33), Err(BuildError::RunLength(33)));
+    assert_eq!(build(1, 16, 32), Ok(()));
     assert!(
-        BuildError::RunLength(17)
+        BuildError::RunLength(33)
             .to_string()
-            .contains("1 to 16 blocks, not 17")
+            .contains("1 to 32 blocks, not 33")
     );
 }
 

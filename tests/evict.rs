@@ -24,6 +24,34 @@ fn eviction_takes_unheld_blocks_alone_and_frees_them() {
 }
 
 #[test]
+fn what_leaves_is_named_by_its_chained_hash() {
+    with_caches(90, 2, |cache| {
+        let namespace = cache.namespace("a");
+        let fork = [&prompt(20)[..], &[7; 20]].concat();
+        let chain = |tokens: &[u32]| {
+            let blocks = tokens.chunks(2).scan(namespace.hash(), |hash, block| {
+                *hash = cache.compute_block_hash(*hash, block);
+                Some(*hash)
+            });
+            blocks.collect::<Vec<_>>()
+        };
+        let (trunk, branch) = (chain(&prompt(80)), chain(&fork));
+        let whole = publish(&cache, &namespace, &prompt(80)).blocks();
+        let forked = publish(&cache, &namespace, &fork).blocks();
+        let mut expected: Vec<_> = whole.into_iter().zip(trunk).collect();
+        expected.extend(forked.into_iter().zip(branch).skip(20));
+        // In parts, so that some parts go on in the middle of a run.
+        let mut evicted = cache.evict(3);
+        evicted.extend(cache.evict(40));
+        evicted.extend(cache.evict_unused());
+        let mut named: Vec<_> = evicted.iter().map(|gone| (gone.block, gone.hash)).collect();
+        expected.sort();
+        named.sort();
+        assert_eq!(named, expected);
+    });
+}
+
+#[test]
 fn evict_takes_no_more_than_asked_and_tails_first() {
     with_caches(6, 2, |cache| {
         let namespace = cache.namespace("a");
@@ -40,7 +68,7 @@ fn evict_takes_no_more_than_asked_and_tails_first() {
 
 #[test]
 fn the_hand_climbs_one_chain_rather_than_trimming_all() {
-    for run_length in [1, 3, 16] {
+    for run_length in [1, 3, 16, 32] {
         let cache = cache(40, 2, run_length);
         let namespace = cache.namespace("a");
         let chain = |of: u32| -> Vec<u32> { prompt(8).iter().map(|token| token + of).collect() };

@@ -33,7 +33,7 @@ fn scale(requests: usize) -> usize {
 
 #[test]
 fn contents_survive_a_tiny_cache() {
-    for (blocks, run_length) in [(1, 1), (3, 2), (12, 1), (12, 3), (24, 16), (64, 16)] {
+    for (blocks, run_length) in [(1, 1), (3, 2), (12, 1), (12, 3), (24, 16), (64, 32)] {
         let decoder = Decoder::new(blocks, run_length);
         let decoder = &decoder;
         together((0..THREADS).map(|seed| move || work(decoder, seed, scale(10_000))));

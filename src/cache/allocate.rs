@@ -71,7 +71,7 @@ impl PrefixCache {
     fn take(
         &self,
         n: usize,
-        mut left: impl FnMut(&Left<'_, '_>),
+        mut left: impl FnMut(&mut Left<'_, '_>),
     ) -> Result<Vec<Block>, OutOfBlocks> {
         let (trie, pool) = (self.trie(), &self.shared().pool);
         if n > self.capacity() {
@@ -91,8 +91,8 @@ impl PrefixCache {
                 }
                 continue;
             }
-            trie.evict(missing, |block| {
-                left(&block);
+            trie.evict(missing, |mut block| {
+                left(&mut block);
                 ids.push(block.id);
             });
             if ids.len() == n {
@@ -183,7 +183,7 @@ impl PrefixCache {
     /// Frees what an eviction takes, and reports it.
     pub(super) fn collect(&self, evict: impl FnOnce(&mut dyn FnMut(Left<'_, '_>))) -> Vec<Evicted> {
         let mut evicted = Vec::new();
-        evict(&mut |left| {
+        evict(&mut |mut left| {
             evicted.push(Evicted::new(left.id, left.hash()));
             self.shared().pool.put(&[left.id]);
         });

@@ -40,19 +40,25 @@ impl Prey {
 }
 
 /// A block that has left the cache and belongs to whoever hears of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Left<'t, 'g> {
     trie: &'t Trie,
     guard: &'g Guard,
     at: Position,
+    /// The hashes of its run, as far as they are known.
+    hashes: &'t mut Vec<BlockHash>,
     /// The block.
     pub id: BlockId,
 }
 
 impl Left<'_, '_> {
     /// The chained hash of the prefix that ended at the block.
-    pub fn hash(&self) -> BlockHash {
-        self.trie.hash(self.at, self.guard)
+    pub fn hash(&mut self) -> BlockHash {
+        let offset = self.at.offset();
+        if self.hashes.len() <= offset {
+            *self.hashes = self.trie.hashes_of_run(self.at, self.guard);
+        }
+        self.hashes[offset]
     }
 }
 
@@ -100,7 +106,7 @@ impl Trie {
             wanted: usize::MAX,
             taken: &mut taken,
         };
-        for id in self.clock.words().flatten() {
+        for id in self.clock.words(self.clock.hand()).flatten() {
             guard = self.visit(id, &mut hunt, guard);
         }
     }
@@ -141,14 +147,16 @@ impl Trie {
     /// Gives away a block that the caller has claimed, then goes on with the one before it.
     fn climb(&self, claimed: Position, hunt: &mut Hunt<'_>, guard: &Guard) {
         let mut at = claimed;
+        let mut hashes = Vec::new();
         self.foresee(node(at, guard));
         loop {
             let above = before(at, guard).expect("a root is not a candidate");
-            self.give_away(at, hunt, guard);
+            self.give_away(at, &mut hashes, hunt, guard);
             if !self.take_on(above, hunt, guard) {
                 return;
             }
             if at.offset() == 0 {
+                hashes.clear();
                 self.foresee(node(above, guard));
             }
             at = above;
@@ -161,8 +169,15 @@ impl Trie {
         node.parent().inspect(|parent| prefetch(parent.into_raw()));
     }
 
-    /// Gives away one claimed block, and takes its node down if it was the first of its run.
-    fn give_away(&self, at: Position, hunt: &mut Hunt<'_>, guard: &Guard) {
+    /// Gives away one claimed block, and takes its node down if it was the first of its run. `hashes` are
+    /// those of its run, or none yet.
+    fn give_away(
+        &self,
+        at: Position,
+        hashes: &mut Vec<BlockHash>,
+        hunt: &mut Hunt<'_>,
+        guard: &Guard,
+    ) {
         let node = node(at, guard);
         let id = node.ids()[at.offset()];
         // The slot is emptied before the id is given away: its next owner will fill it.
@@ -173,6 +188,7 @@ impl Trie {
             trie: self,
             guard,
             at,
+            hashes,
             id,
         });
         if at.offset() == 0 {

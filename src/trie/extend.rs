@@ -4,7 +4,6 @@ use super::guard::Guard;
 use super::node::{Blueprint, NodeRef};
 use super::position::Position;
 use super::{Reached, Trie, node, state};
-use crate::hash::BlockHash;
 use crate::pool::{Block, BlockId};
 use crate::trie::guard::pin;
 
@@ -101,7 +100,6 @@ impl Trie {
             parent,
             root: above.root(),
             key: (self.hasher).child(above.header().key, parent.offset(), first),
-            before: self.hash(parent, guard),
             warmth,
             ids,
             tokens,
@@ -120,17 +118,5 @@ impl Trie {
         }
         self.counters.linked(run.bytes());
         Some(run.position(ids.len() - 1))
-    }
-
-    /// The chained hash of the prefix that ends at a position.
-    pub fn hash(&self, at: Position, guard: &Guard) -> BlockHash {
-        let node = node(at, guard);
-        let blocks = match node.block_size() {
-            0 => 0,
-            _ => at.offset() + 1,
-        };
-        let tokens = &node.tokens()[..blocks * self.block_size];
-        let chain = self.hasher.run(node.before(), tokens, self.block_size);
-        chain.last().unwrap_or(node.before())
     }
 }

@@ -36,10 +36,14 @@ impl Trie {
         if let Some(at) = first.and_then(|id| self.candidate(id, &guard)) {
             imagined.evict_from(at, &guard);
         }
-        let mut words = 0;
-        for candidates in self.clock.words() {
+        let (hand, still) = (self.clock.hand(), imagined.wanted);
+        let (mut words, mut in_vain) = (0, 0);
+        for candidates in self.clock.words(hand) {
             if imagined.wanted == 0 {
                 break;
+            }
+            if imagined.wanted == still {
+                in_vain = words;
             }
             words += 1;
             for id in candidates.filter(|id| Some(*id) != first) {
@@ -52,6 +56,10 @@ impl Trie {
             }
         }
         self.counters.hand(words, false);
+        if imagined.wanted == 0 {
+            // The eviction that follows need not look again at what came first and is held.
+            self.clock.pass_over(hand, in_vain);
+        }
         enough - imagined.wanted
     }
 }

@@ -7,8 +7,8 @@
 //!           one word each   block ids    tokens
 //! ```
 //!
-//! All of it is written before the node is published and never again, but for the state words
-//! and the link to the next node of its bucket. Blocks leave a node from its tail; the states say
+//! All of it is written before the node is published and never again, but for the state words, the link
+//! to the next node of its bucket, and a hash that is noted once it is known. Blocks leave a node from its tail; the states say
 //! which have left, so there is no separate length that could disagree with them.
 //!
 //! A namespace's root is a node with one state and no block.
@@ -21,13 +21,13 @@ use std::slice;
 
 use super::position::{MAX_RUN, Position};
 use super::state::State;
-use crate::hash::BlockHash;
+use crate::hash::{BlockHash, OnceHash};
 use crate::pool::BlockId;
 use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::AtomicPtr;
 
 /// What comes before the arrays of a node.
-#[repr(C, align(16))]
+#[repr(C, align(32))]
 #[derive(Debug)]
 pub struct Header {
     /// The next node of the bucket; the low bit marks this node as leaving. (See `index.rs`.)
@@ -38,8 +38,9 @@ pub struct Header {
     parent: Option<Position>,
     /// The root of this node's namespace; none for a root.
     root: Option<Position>,
-    /// The chained hash of the prefix before this node.
-    before: BlockHash,
+    /// The chained hash of the prefix before this node, once somebody has asked for it. (Relaxed: whoever
+    /// writes it writes the same number.)
+    before: OnceHash,
     /// Blocks in the run. Invariant: 1 to `MAX_RUN`.
     len: u16,
     /// How warm a hit makes this node's blocks.
@@ -57,8 +58,6 @@ pub struct Blueprint<'a> {
     pub root: Position,
     /// The hash that finds it.
     pub key: u64,
-    /// The chained hash of the prefix before it.
-    pub before: BlockHash,
     /// How warm it starts, and how warm a hit makes it.
     pub warmth: u8,
     /// The physical blocks. Invariant: 1 to `MAX_RUN` of them.
@@ -121,7 +120,7 @@ impl<'g> NodeRef<'g> {
             key: plan.key,
             parent: Some(plan.parent),
             root: Some(plan.root),
-            before: plan.before,
+            before: OnceHash::default(),
             len: len as u16,
             warmth: plan.warmth,
             block_size: (plan.tokens.len() / len) as u32,
@@ -136,7 +135,7 @@ impl<'g> NodeRef<'g> {
             key,
             parent: None,
             root: None,
-            before: start,
+            before: OnceHash::of(start),
             len: 1,
             warmth: 0,
             block_size: 0,
@@ -253,9 +252,15 @@ impl<'g> NodeRef<'g> {
         self.header().warmth
     }
 
-    /// The chained hash of the prefix before this node.
-    pub fn before(self) -> BlockHash {
-        self.header().before
+    /// The chained hash of the prefix before this node, if it was [noted](Self::note_before). A root
+    /// always knows it.
+    pub fn before(self) -> Option<BlockHash> {
+        self.header().before.get()
+    }
+
+    /// Notes the chained hash of the prefix before this node.
+    pub fn note_before(self, hash: BlockHash) {
+        self.header().before.set(hash);
     }
 
     /// The position this node hangs off; none for a root.

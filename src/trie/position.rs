@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use super::node::{Header, NodeRef};
 
 /// The most blocks that one node can hold: an offset must fit the tag bits of a [`Position`].
-pub const MAX_RUN: usize = 16;
+pub const MAX_RUN: usize = 32;
 /// The bits of a position that hold the offset.
 const OFFSET: usize = MAX_RUN - 1;
 

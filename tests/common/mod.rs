@@ -18,7 +18,7 @@ pub fn cache(blocks: usize, block_size: usize, run_length: usize) -> PrefixCache
 /// Runs a test over caches of every shape that makes a difference: room to spare and hardly any,
 /// runs of one block, of a few, and of many.
 pub fn with_caches(blocks: usize, block_size: usize, test: impl Fn(PrefixCache)) {
-    for run_length in [1, 2, 3, 16] {
+    for run_length in [1, 2, 3, 16, 32] {
         for spare in [0, 1, 100] {
             test(cache(blocks + spare, block_size, run_length));
         }

@@ -254,7 +254,7 @@ fn work_and_panic(decoder: &Decoder, seed: u64) {
 
 #[test]
 fn threads_that_panic_leave_a_cache_that_adds_up() {
-    for run_length in [1, 3, 16] {
+    for run_length in [1, 3, 32] {
         let decoder = Decoder::new(48, run_length);
         for round in 0..40_u64 {
             thread::scope(|scope| {

@@ -61,7 +61,7 @@ impl<'b> Case<'b> {
         let cache = PrefixCache::builder()
             .blocks(blocks)
             .block_size(choices.of(&[1, 2, 4, 16, 33]))
-            .run_length(choices.of(&[1, 2, 3, 5, 16]))
+            .run_length(choices.of(&[1, 2, 3, 5, 32]))
             .pin_budget(budget)
             .append_only_tables(append_only)
             .build()

@@ -5,7 +5,7 @@ use kvtrie::{Hold, Namespace, PrefixCache};
 use crate::prompts::{BLOCK, Prompts, shuffled};
 
 /// Blocks that one step of a decoder adds to a chain.
-const STEP: usize = 16;
+const STEP: usize = 32;
 
 /// An empty cache of that many blocks of [`BLOCK`] tokens.
 ///
