@@ -161,7 +161,8 @@
 //! `allocate` must not evict in vain, so before the hand moves, a forecast walks over the same
 //! candidates and imagines the same climb until it has counted enough. If there is not enough,
 //! nothing is touched. That costs as much as the eviction of the blocks counted, and a look at each
-//! candidate in the worst case.
+//! candidate in the worst case. A forecast that succeeds moves the hand over the words of candidates in which
+//! it found nothing unheld: the hand would have done nothing there.
 //!
 //! # Reclamation
 //!
