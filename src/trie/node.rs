@@ -288,13 +288,25 @@ impl<'g> NodeRef<'g> {
     pub fn matching(self, from: usize, prompt: &[u32]) -> usize {
         let size = self.block_size();
         let run = &self.tokens()[from * size..];
-        match prompt.get(..run.len()) {
-            Some(start) if start == run => self.len() - from,
-            _ => {
-                let pairs = run.chunks_exact(size).zip(prompt.chunks_exact(size));
-                pairs.take_while(|(ours, theirs)| ours == theirs).count()
+        let agree = |from: usize, to: usize| {
+            let blocks = from * size..to * size;
+            run[blocks.clone()] == prompt[blocks]
+        };
+        let most = (self.len() - from).min(prompt.len() / size);
+        if agree(0, most) {
+            return most;
+        }
+        // So many blocks agree, and so many do not.
+        let (mut yes, mut no) = (0, most);
+        while no - yes > 1 {
+            let middle = yes.midpoint(no);
+            if agree(yes, middle) {
+                yes = middle;
+            } else {
+                no = middle;
             }
         }
+        yes
     }
 
     /// The bytes of memory that the node takes.
