@@ -1,8 +1,8 @@
 //! The trie: nodes, the index that finds them, and the walks over them.
 //!
 //! This file walks down; [`extend`] adds, [`evict`] prunes from the leaves up, [`forecast`] counts
-//! what could be pruned, [`chain`] names what is there. None of them names an ordering: those are the business of the state word
-//! ([`mod@state`]), the index ([`index`]) and the clock.
+//! what could be pruned, [`chain`] names what is there. None of them names an ordering: those are the
+//! business of the state word ([`mod@state`]), the index ([`index`]) and the clock.
 
 pub mod chain;
 pub mod evict;

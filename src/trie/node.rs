@@ -8,8 +8,8 @@
 //! ```
 //!
 //! All of it is written before the node is published and never again, but for the state words, the link
-//! to the next node of its bucket, and a hash that is noted once it is known. Blocks leave a node from its tail; the states say
-//! which have left, so there is no separate length that could disagree with them.
+//! to the next node of its bucket, and a hash that is noted once it is known. Blocks leave a node from its
+//! tail; the states say which have left, so there is no separate length that could disagree with them.
 //!
 //! A namespace's root is a node with one state and no block.
 
