@@ -13,7 +13,6 @@ use loom::sync::Arc;
 /// One bucket, the root that its nodes hang off, and ids to give them.
 struct Bucket {
     index: Index,
-    hasher: Hasher,
     root: Position,
     ids: Vec<BlockId>,
 }
@@ -25,7 +24,6 @@ impl Bucket {
         Arc::new(Self {
             index: Index::new(1),
             root: NodeRef::build_root(0, hasher.start("root")).position(0),
-            hasher,
             ids,
         })
     }
