@@ -137,22 +137,23 @@ impl<'r> Service<'r> {
     /// What there is to do; none once every request has begun, and all that is left is in the hands of
     /// other threads.
     ///
-    /// Requests begin in the order of the trace, and one ends before the one that comes `in_flight`
-    /// places later begins, however long its thread was kept from running: so the order in which the
-    /// cache is used depends on the number of threads no more than it must.
+    /// Requests begin in the order of the trace: each once the one `threads` places before it is in flight
+    /// and the one `in_flight` places before it has ended, however long its thread was kept from running.
+    /// So the order in which the cache is used depends on the number of threads no more than it must.
     fn turn(&self) -> Option<Turn<'r>> {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         loop {
             let next = schedule.next;
-            if next < self.requests.len() && next < schedule.oldest() + self.in_flight {
+            let all_begun = next == self.requests.len();
+            let full = next >= schedule.oldest() + self.in_flight;
+            if all_begun || full && schedule.oldest_flies() {
+                let (_, flight) = schedule.flying.pop_first()?;
+                return Some(Turn::Land(flight));
+            }
+            if !full && next < schedule.oldest_in_hand() + self.threads {
                 schedule.next += 1;
                 schedule.in_hand.insert(next);
                 return Some(Turn::Serve(next, &self.requests[next]));
-            }
-            let all_begun = next == self.requests.len();
-            if all_begun || schedule.oldest_flies() {
-                let (_, flight) = schedule.flying.pop_first()?;
-                return Some(Turn::Land(flight));
             }
             schedule = self.settled.wait(schedule).expect(NO_PANIC);
         }
@@ -177,9 +178,12 @@ impl Schedule {
     /// The first request that has not ended.
     fn oldest(&self) -> usize {
         let flying = self.flying.keys().next().copied();
-        let in_hand = self.in_hand.first().copied();
-        let begun = flying.into_iter().chain(in_hand).min();
-        begun.unwrap_or(self.next)
+        flying.unwrap_or(self.next).min(self.oldest_in_hand())
+    }
+
+    /// The first request that is not in flight yet.
+    fn oldest_in_hand(&self) -> usize {
+        self.in_hand.first().copied().unwrap_or(self.next)
     }
 
     fn oldest_flies(&self) -> bool {
