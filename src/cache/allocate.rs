@@ -4,12 +4,14 @@ use super::PrefixCache;
 use crate::pool::Block;
 use crate::report::{Evicted, OutOfBlocks};
 use crate::trie::evict::{Left, Prey};
+use crate::trie::guard::give_way;
 
 impl PrefixCache {
     /// Takes `n` blocks: free ones first, then those unheld and unused for longest.
     ///
     /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand, and as many again
-    /// where other threads take what it had counted on.
+    /// where other threads take what it had counted on. Where threads outnumber cores it may yield its core
+    /// once, before it begins, so that node memory is freed in time.
     ///
     /// # Errors
     ///
@@ -73,6 +75,7 @@ impl PrefixCache {
         n: usize,
         mut left: impl FnMut(&mut Left<'_, '_>),
     ) -> Result<Vec<Block>, OutOfBlocks> {
+        give_way();
         let (trie, pool) = (self.trie(), &self.shared().pool);
         if n > self.capacity() {
             return Err(self.refusal(n, self.reclaimable()));

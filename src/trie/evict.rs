@@ -3,6 +3,8 @@
 //! A sweep that took one tail a visit would trim every chain by a block a turn, new and old alike.
 //! Climbing instead takes the whole of what its request alone had used, as LRU would.
 
+use std::ops::RangeInclusive;
+
 use super::guard::{Guard, pin};
 use super::node::NodeRef;
 use super::position::Position;
@@ -133,6 +135,7 @@ impl Trie {
         }
         match state(at, &guard).claim(hunt.prey.takes_warm()) {
             Claim::Claimed => {
+                hunt.wanted -= 1;
                 self.climb(at, hunt, &guard);
                 // What was retired is freed once no guard is older, not even this one.
                 return guard.repin();
@@ -144,23 +147,32 @@ impl Trie {
         guard
     }
 
-    /// Gives away a block that the caller has claimed, then goes on with the one before it.
+    /// Goes on from a block that the caller has claimed to those before it, as long as they are unheld and
+    /// more are wanted, and gives them all away.
     fn climb(&self, claimed: Position, hunt: &mut Hunt<'_>, guard: &Guard) {
         let mut at = claimed;
-        let mut hashes = Vec::new();
-        self.foresee(node(at, guard));
         loop {
-            let above = before(at, guard).expect("a root is not a candidate");
-            self.give_away(at, &mut hashes, hunt, guard);
+            let run = node(at, guard);
+            self.foresee(run);
+            let first = self.claim_run(at, hunt, guard);
+            self.give_away(run, first..=at.offset(), hunt, guard);
+            let above = before(run.position(first), guard).expect("a root is not a candidate");
             if !self.take_on(above, hunt, guard) {
                 return;
             }
-            if at.offset() == 0 {
-                hashes.clear();
-                self.foresee(node(above, guard));
-            }
             at = above;
         }
+    }
+
+    /// Claims what comes before a claimed block in its run. The offset of the first block claimed.
+    fn claim_run(&self, claimed: Position, hunt: &mut Hunt<'_>, guard: &Guard) -> usize {
+        let states = &node(claimed, guard).states()[..claimed.offset()];
+        let wanted = states.iter().rev().take(hunt.wanted);
+        let claims =
+            wanted.take_while(|state| state.claim(hunt.prey.takes_warm()) == Claim::Claimed);
+        let more = claims.count();
+        hunt.wanted -= more;
+        states.len() - more
     }
 
     /// Asks for what taking a node down will need: its bucket, and its parent.
@@ -169,30 +181,31 @@ impl Trie {
         node.parent().inspect(|parent| prefetch(parent.into_raw()));
     }
 
-    /// Gives away one claimed block, and takes its node down if it was the first of its run. `hashes` are
-    /// those of its run, or none yet.
+    /// Gives away claimed blocks of a run, the last one first, and takes the node down if that is all of it.
     fn give_away(
         &self,
-        at: Position,
-        hashes: &mut Vec<BlockHash>,
+        run: NodeRef<'_>,
+        claimed: RangeInclusive<usize>,
         hunt: &mut Hunt<'_>,
         guard: &Guard,
     ) {
-        let node = node(at, guard);
-        let id = node.ids()[at.offset()];
-        // The slot is emptied before the id is given away: its next owner will fill it.
-        self.clock.leave(id);
-        self.counters.evicted(1);
-        hunt.wanted -= 1;
-        (hunt.taken)(Left {
-            trie: self,
-            guard,
-            at,
-            hashes,
-            id,
-        });
-        if at.offset() == 0 {
-            self.take_down(node, guard);
+        let first = *claimed.start();
+        self.counters.evicted(claimed.clone().count());
+        let mut hashes = Vec::new();
+        for offset in claimed.rev() {
+            let id = run.ids()[offset];
+            // The slot is emptied before the id is given away: its next owner will fill it.
+            self.clock.leave(id);
+            (hunt.taken)(Left {
+                trie: self,
+                guard,
+                at: run.position(offset),
+                hashes: &mut hashes,
+                id,
+            });
+        }
+        if first == 0 {
+            self.take_down(run, guard);
         }
     }
 
@@ -212,7 +225,7 @@ impl Trie {
 
     /// Claims the block above one that has just left, if more are wanted; if that is not to be,
     /// lists it. True if it was claimed.
-    fn take_on(&self, at: Position, hunt: &Hunt<'_>, guard: &Guard) -> bool {
+    fn take_on(&self, at: Position, hunt: &mut Hunt<'_>, guard: &Guard) -> bool {
         let node = node(at, guard);
         if node.parent().is_none() || !is_tail(at, guard) {
             return false;
@@ -220,6 +233,7 @@ impl Trie {
         if hunt.wanted == 0 {
             self.clock.leave_half_taken(node.ids()[at.offset()]);
         } else if state(at, guard).claim(hunt.prey.takes_warm()) == Claim::Claimed {
+            hunt.wanted -= 1;
             return true;
         }
         if !state(at, guard).is_parent() {

@@ -9,12 +9,20 @@ use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
 
 use super::node::NodeRef;
-use crate::sync::thread_local;
+use crate::sync::{TALLY, Tally, thread_local};
 
-/// Nodes that a thread may retire before it asks for a collection. crossbeam-epoch by itself
-/// collects about four a pin, which a thread that evicts in bulk outruns. Where every access is checked,
-/// memory is freed as soon as it may be, so that a use after that is likelier.
-const RETIRED_PER_FLUSH: u32 = if cfg!(any(loom, miri)) { 1 } else { 64 };
+/// Nodes that a thread may retire before it asks for a collection: with the note that they are freed, as
+/// many as crossbeam-epoch keeps together. By itself it collects about four a pin, which a thread that evicts
+/// in bulk outruns. Where every access is checked, memory is freed as soon as it may be, so that a use after
+/// that is likelier.
+const RETIRED_PER_FLUSH: u32 = if cfg!(any(loom, miri)) { 1 } else { 63 };
+
+/// Batches of that many nodes that may wait to be freed before a thread suspects that another one has lost
+/// its core within a pin. (Two threads that have a core each leave two at most.)
+const MOST_UNFREED: u64 = 4;
+
+/// Batches that wait to be freed, over all threads.
+static UNFREED: Tally = Tally::new(0);
 
 #[cfg(not(loom))]
 fn collector() -> &'static Collector {
@@ -33,8 +41,10 @@ fn collector() -> &'static Collector {
 /// What a thread keeps of the collector.
 struct Local {
     handle: LocalHandle,
-    /// How many nodes the thread has retired.
+    /// Nodes that the thread has retired since its last batch was full.
     retired: Cell<u32>,
+    /// Whether a batch was filled since the thread last [gave way](give_way).
+    filled: Cell<bool>,
 }
 
 impl Local {
@@ -42,7 +52,17 @@ impl Local {
         Self {
             handle: collector().register(),
             retired: Cell::new(0),
+            filled: Cell::new(false),
         }
+    }
+
+    /// Counts a node that was retired. Whether that fills a batch.
+    fn count_retired(&self) -> bool {
+        let retired = self.retired.get() + 1;
+        let is_full = retired == RETIRED_PER_FLUSH;
+        self.retired.set(if is_full { 0 } else { retired });
+        self.filled.set(self.filled.get() || is_full);
+        is_full
     }
 }
 
@@ -79,6 +99,18 @@ pub fn pin() -> Guard {
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))
 }
 
+/// Yields the core if retired nodes pile up: then some thread has probably lost its core within a pin, and
+/// waits for another turn. Once a batch at most. The caller holds no guard, nor anything that another
+/// thread may want.
+///
+/// Threads that yield here are not stopped within a pin, so that soon few are.
+pub fn give_way() {
+    let has_filled = LOCAL.try_with(|local| local.filled.take());
+    if has_filled.unwrap_or(false) && UNFREED.load(TALLY) > MOST_UNFREED {
+        std::thread::yield_now();
+    }
+}
+
 impl Guard {
     /// Frees the node once every guard taken so far is gone.
     ///
@@ -96,9 +128,10 @@ impl Guard {
         // SAFETY: `free` may run on any thread, for a node is no thread's own, and the node stays
         // allocated until then.
         unsafe { self.0.defer_unchecked(free) };
-        let retired =
-            LOCAL.try_with(|local| local.retired.replace(local.retired.get().wrapping_add(1)));
-        if retired.is_ok_and(|retired| retired % RETIRED_PER_FLUSH == RETIRED_PER_FLUSH - 1) {
+        let is_full = LOCAL.try_with(Local::count_retired);
+        if is_full.unwrap_or(false) {
+            UNFREED.fetch_add(1, TALLY);
+            self.0.defer(|| UNFREED.fetch_sub(1, TALLY));
             self.0.flush();
         }
     }
