@@ -181,7 +181,7 @@
 //!
 //! An epoch that does not move, because a thread was suspended in the middle of a lookup, holds back node
 //! memory, but never a physical block. Where threads outnumber cores that is the usual state: among those that
-//! wait for a core, one was nearly always stopped within a pin. So a thread that is about to allocate, and has
+//! wait for a core, one was nearly always stopped within a pin. So a thread that is about to evict, and has
 //! nothing in hand yet, yields its core if more than a few batches of nodes wait to be freed. It was then
 //! stopped outside a pin, and whoever was not gets its turn sooner. Eight threads on two cores do as much as two
 //! that way, and 0.82 of it otherwise: new nodes come from memory that a processor cache still knows. (T:

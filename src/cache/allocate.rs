@@ -141,6 +141,7 @@ impl PrefixCache {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     pub fn evict(&self, n: usize) -> Vec<Evicted> {
+        give_way();
         self.collect(|taken| self.trie().evict(n, taken))
     }
 

@@ -23,6 +23,7 @@ use super::position::{MAX_RUN, Position};
 use super::state::State;
 use crate::hash::{BlockHash, OnceHash};
 use crate::pool::BlockId;
+use crate::prefetch::prefetch;
 use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::AtomicPtr;
 
@@ -292,7 +293,13 @@ impl<'g> NodeRef<'g> {
             let blocks = from * size..to * size;
             run[blocks.clone()] == prompt[blocks]
         };
-        let most = (self.len() - from).min(prompt.len() / size);
+        let whole = prompt.len() / size;
+        let most = (self.len() - from).min(whole);
+        if most == whole {
+            // If all of it agrees, the last block is pinned next. Its word may lie in the cache of another core.
+            let last = self.states()[..from + most].last();
+            last.inspect(|&state| prefetch(state));
+        }
         if agree(0, most) {
             return most;
         }
