@@ -176,8 +176,8 @@ impl Clock {
         self.hand.load(Ordering::Relaxed)
     }
 
-    /// Moves the hand from where it was seen over so many words, to which it would have done nothing. If
-    /// another sweep has moved it meanwhile, it stays there.
+    /// Moves the hand from where it was seen over so many words, in which nothing can be evicted. If another
+    /// sweep has moved it meanwhile, it stays there.
     pub fn pass_over(&self, seen: usize, words: usize) {
         if words > 0 {
             let next = (seen / WORD + words) % self.candidates.len() * WORD;

@@ -139,8 +139,8 @@ impl Hold {
     /// grow keeps them and goes on using its own copy.
     ///
     /// Takes time proportional to the number of tokens. Lock-free, as far as the allocator is. Blocks
-    /// published one by one cost ten times as much each as those published in runs of 32, and
-    /// take more memory.
+    /// published one by one cost ten to twenty times as much each as those published in runs of 32,
+    /// and take more memory.
     ///
     /// The order is that of threads. Where a device writes the keys and values, publish when it has done
     /// so, and let go when it has read them.
@@ -242,7 +242,7 @@ impl Clone for Hold {
     ///
     /// # Aborts
     ///
-    /// If 2^29 holds would end at one block. A lookup aborts likewise.
+    /// If 2^29 holds would end at one block.
     fn clone(&self) -> Self {
         if self.state().fork() == Cache::Closed {
             // SAFETY: this is a hold of a closed cache.

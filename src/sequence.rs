@@ -7,8 +7,8 @@ use crate::hold::Hold;
 use crate::pool::{Block, BlockId};
 use crate::report::OutOfBlocks;
 
-/// Complete blocks that are enough to publish: long nodes are found faster, but what is unpublished cannot
-/// be found at all.
+/// Complete blocks that are enough to publish. Fewer than make a full run: longer nodes are found faster, but
+/// what is unpublished cannot be found at all.
 const AT_ONCE: usize = 16;
 /// No place of a block table.
 const UNCHANGED: Range<usize> = 0..0;
@@ -222,7 +222,7 @@ impl Sequence {
         }
     }
 
-    /// Publishes every complete block now, rather than when a run of them is full.
+    /// Publishes every complete block now, rather than once 16 of them are.
     ///
     /// Answers which places of the block table changed: from the first to the last that adopted the
     /// cache's copy, none if nobody else had published the same. What was in those places is free

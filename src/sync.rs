@@ -18,8 +18,12 @@ pub use std::{
     thread_local,
 };
 
-/// A counter that loom does not explore: a statistic, or a number that is handed out once.
+/// A number that loom does not explore, since it orders nothing: a statistic, a number that is handed out
+/// once, a hash that everybody works out alike.
 pub type Tally = std::sync::atomic::AtomicU64;
 
 /// The ordering of the accesses to a [`Tally`], which order nothing else.
 pub const TALLY: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
+
+/// A hint to the scheduler, which loom need not explore.
+pub use std::thread::yield_now;

@@ -11,6 +11,7 @@ use crate::measure::{Figures, Results};
 
 /// Operations that must lie above a quantile before it is worth printing.
 const LEAST_ABOVE: f64 = 10.0;
+
 /// Prints everything, draws it and compares it with the goals.
 pub fn everything(results: &[Results], cores: usize, options: &Options) {
     for result in results {

@@ -17,7 +17,7 @@ impl PrefixCache {
     ///
     /// [`OutOfBlocks`] if fewer than `n` blocks are free or can be reclaimed; then nothing is
     /// evicted, unless other threads take or pin during the call what was there when it began. A refusal
-    /// has looked at every candidate, which takes milliseconds where a million blocks are unheld.
+    /// has looked at every candidate, which takes tens of milliseconds where a million blocks are unheld.
     /// Blocks that other threads are moving at that moment count as neither.
     ///
     /// # Examples
@@ -125,7 +125,7 @@ impl PrefixCache {
     /// Evicts up to `n` unheld blocks, the ones unused for longest first.
     ///
     /// Their ids are free before this returns, and may have been given to another thread: their keys
-    /// and values must not be read any more.
+    /// and values must not be read any more. May yield its core first, as [`allocate`](Self::allocate) does.
     ///
     /// # Examples
     ///

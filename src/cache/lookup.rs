@@ -13,6 +13,10 @@ impl PrefixCache {
     /// during the whole call is always found. Lock-free; takes time proportional to the tokens
     /// found, and writes to one shared word.
     ///
+    /// # Aborts
+    ///
+    /// If 2^29 holds would end at one block.
+    ///
     /// # Panics
     ///
     /// If the namespace belongs to another cache.
@@ -48,6 +52,10 @@ impl PrefixCache {
     ///
     /// An engine samples the next token from the logits of the last one, so it has to run on at
     /// least that one even if the keys and values of all are cached.
+    ///
+    /// # Aborts
+    ///
+    /// If 2^29 holds would end at one block, as for [`lookup`](Self::lookup).
     ///
     /// # Panics
     ///

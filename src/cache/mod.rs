@@ -183,6 +183,20 @@ impl PrefixCache {
     }
 
     /// Empties all namespaces, as [`clear`](Self::clear) does one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let [one, two] = ["one", "two"].map(|model| cache.namespace(model));
+    /// for model in [&one, &two] {
+    ///     let mut hold = cache.lookup(model, &[1]);
+    ///     hold.extend(&[1], cache.allocate(1).unwrap()).unwrap();
+    /// }
+    /// assert_eq!(cache.clear_all().len(), 2);
+    /// assert_eq!((cache.peek(&one, &[1]), cache.peek(&two, &[1])), (0, 0));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn clear_all(&self) -> Vec<Evicted> {
         let mut registry = self.shared().registry();
         for space in registry.spaces() {
@@ -254,6 +268,19 @@ impl PrefixCache {
     ///
     /// Equal to the hash that [`Hold::hash`] and [`Evicted`] report for the same prefix, if
     /// `tokens` are one block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(2).build()?;
+    /// # let model = cache.namespace("model");
+    /// let empty = cache.lookup(&model, &[]).hash();
+    /// let first = cache.compute_block_hash(empty, &[1, 2]);
+    /// let mut hold = cache.lookup(&model, &[]);
+    /// hold.extend(&[1, 2], cache.allocate(1).unwrap()).unwrap();
+    /// assert_eq!(hold.hash(), first);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use]
     pub fn compute_block_hash(&self, previous: BlockHash, tokens: &[u32]) -> BlockHash {
         self.trie().hasher.chain(previous, tokens)
@@ -263,9 +290,26 @@ impl PrefixCache {
     ///
     /// The sequence keeps the prompt: a `Vec` is given away, a slice or an array copied.
     ///
+    /// # Aborts
+    ///
+    /// If 2^29 holds would end at one block.
+    ///
     /// # Panics
     ///
     /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let request = cache.sequence(&model, [1, 2]);
+    /// assert_eq!(request.cached_tokens(), 1);
+    /// assert_eq!(request.uncomputed(), [2], "one token is always left to compute");
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use = "a sequence that is dropped lets go at once"]
     pub fn sequence(&self, namespace: &Namespace, prompt: impl Into<Vec<u32>>) -> Sequence {
         let prompt = prompt.into();

@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use super::guard::{Guard, pin};
 use super::node::NodeRef;
 use super::position::Position;
-use super::state::Claim;
-use super::{Trie, before, is_tail, node, state};
+use super::state::{Claim, State};
+use super::{Trie, is_tail, node, state};
 use crate::hash::BlockHash;
 use crate::pool::BlockId;
 use crate::prefetch::prefetch;
@@ -69,6 +69,15 @@ struct Hunt<'a> {
     prey: Prey,
     wanted: usize,
     taken: &'a mut dyn FnMut(Left<'_, '_>),
+}
+
+impl Hunt<'_> {
+    /// Claims a block, if it may be taken, and counts it.
+    fn claim(&mut self, state: &State) -> Claim {
+        let claim = state.claim(self.prey.takes_warm());
+        self.wanted -= usize::from(claim == Claim::Claimed);
+        claim
+    }
 }
 
 impl Trie {
@@ -133,9 +142,8 @@ impl Trie {
         if !hunt.prey.covers(node(at, &guard)) {
             return guard;
         }
-        match state(at, &guard).claim(hunt.prey.takes_warm()) {
+        match hunt.claim(state(at, &guard)) {
             Claim::Claimed => {
-                hunt.wanted -= 1;
                 self.climb(at, hunt, &guard);
                 // What was retired is freed once no guard is older, not even this one.
                 return guard.repin();
@@ -147,32 +155,35 @@ impl Trie {
         guard
     }
 
-    /// Goes on from a block that the caller has claimed to those before it, as long as they are unheld and
-    /// more are wanted, and gives them all away.
+    /// Goes on from a block that the caller has claimed to what comes before it, as long as that is unheld
+    /// and more is wanted.
+    ///
+    /// A run's blocks are given away last of all: whoever hears of them may take time, and what comes before
+    /// them is claimed or listed by then.
     fn climb(&self, claimed: Position, hunt: &mut Hunt<'_>, guard: &Guard) {
-        let mut at = claimed;
-        loop {
-            let run = node(at, guard);
+        let mut next = Some(claimed);
+        while let Some(last) = next {
+            let run = node(last, guard);
             self.foresee(run);
-            let first = self.claim_run(at, hunt, guard);
-            self.give_away(run, first..=at.offset(), hunt, guard);
-            let above = before(run.position(first), guard).expect("a root is not a candidate");
-            if !self.take_on(above, hunt, guard) {
-                return;
+            let first = self.claim_run(last, hunt, guard);
+            let left = first..=last.offset();
+            // The slots are emptied before the ids are given away: their next owners will fill them.
+            for &id in &run.ids()[left.clone()] {
+                self.clock.leave(id);
             }
-            at = above;
+            let parent = (first == 0).then(|| self.take_down(run, guard));
+            next = parent.filter(|&parent| self.take_on(parent, hunt, guard));
+            self.give_away(run, left, hunt, guard);
         }
     }
 
-    /// Claims what comes before a claimed block in its run. The offset of the first block claimed.
+    /// Claims what comes before a claimed block in its run, and lists the one that it stops at. The offset of
+    /// the first block claimed.
     fn claim_run(&self, claimed: Position, hunt: &mut Hunt<'_>, guard: &Guard) -> usize {
-        let states = &node(claimed, guard).states()[..claimed.offset()];
-        let wanted = states.iter().rev().take(hunt.wanted);
-        let claims =
-            wanted.take_while(|state| state.claim(hunt.prey.takes_warm()) == Claim::Claimed);
-        let more = claims.count();
-        hunt.wanted -= more;
-        states.len() - more
+        let run = node(claimed, guard);
+        let before = (0..claimed.offset()).rev();
+        let taken = before.take_while(|&offset| self.take_on(run.position(offset), hunt, guard));
+        claimed.offset() - taken.count()
     }
 
     /// Asks for what taking a node down will need: its bucket, and its parent.
@@ -181,36 +192,29 @@ impl Trie {
         node.parent().inspect(|parent| prefetch(parent.into_raw()));
     }
 
-    /// Gives away claimed blocks of a run, the last one first, and takes the node down if that is all of it.
+    /// Gives away blocks of a run that have left, the last one first.
     fn give_away(
         &self,
         run: NodeRef<'_>,
-        claimed: RangeInclusive<usize>,
+        left: RangeInclusive<usize>,
         hunt: &mut Hunt<'_>,
         guard: &Guard,
     ) {
-        let first = *claimed.start();
-        self.counters.evicted(claimed.clone().count());
+        self.counters.evicted(left.clone().count());
         let mut hashes = Vec::new();
-        for offset in claimed.rev() {
-            let id = run.ids()[offset];
-            // The slot is emptied before the id is given away: its next owner will fill it.
-            self.clock.leave(id);
+        for offset in left.rev() {
             (hunt.taken)(Left {
                 trie: self,
                 guard,
                 at: run.position(offset),
                 hashes: &mut hashes,
-                id,
+                id: run.ids()[offset],
             });
-        }
-        if first == 0 {
-            self.take_down(run, guard);
         }
     }
 
-    /// Unlinks and retires a node whose blocks have all left.
-    fn take_down(&self, node: NodeRef<'_>, guard: &Guard) {
+    /// Unlinks and retires a node whose blocks have all left. Answers where it hung.
+    fn take_down(&self, node: NodeRef<'_>, guard: &Guard) -> Position {
         self.counters.unlinked(node.bytes());
         // First out of the index and the slots, then uncounted: a parent is not claimed, let alone
         // freed, while a child that names it can be found.
@@ -221,6 +225,7 @@ impl Trie {
         // SAFETY: out of the index and of the slots, so nobody can reach it from now on;
         // whoever claimed the first block, and nobody else, retires the node.
         unsafe { guard.retire(node) };
+        parent
     }
 
     /// Claims the block above one that has just left, if more are wanted; if that is not to be,
@@ -232,8 +237,7 @@ impl Trie {
         }
         if hunt.wanted == 0 {
             self.clock.leave_half_taken(node.ids()[at.offset()]);
-        } else if state(at, guard).claim(hunt.prey.takes_warm()) == Claim::Claimed {
-            hunt.wanted -= 1;
+        } else if hunt.claim(state(at, guard)) == Claim::Claimed {
             return true;
         }
         if !state(at, guard).is_parent() {

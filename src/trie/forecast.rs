@@ -20,7 +20,8 @@ impl Trie {
     /// Counts the blocks that nobody holds, up to `enough`. Exact if no other thread is at work.
     ///
     /// Costs no more than the eviction of the same blocks would; where it falls short of `enough`,
-    /// it has looked at every candidate.
+    /// it has looked at every candidate. Where it does not, it moves the hand to the first word of candidates in
+    /// which it counted any.
     pub fn reclaimable(&self, enough: usize) -> usize {
         if enough == 0 {
             return 0;
@@ -36,14 +37,14 @@ impl Trie {
         if let Some(at) = first.and_then(|id| self.candidate(id, &guard)) {
             imagined.evict_from(at, &guard);
         }
-        let (hand, still) = (self.clock.hand(), imagined.wanted);
-        let (mut words, mut in_vain) = (0, 0);
+        let (hand, wanted_before) = (self.clock.hand(), imagined.wanted);
+        let (mut words, mut fruitless) = (0, 0);
         for candidates in self.clock.words(hand) {
             if imagined.wanted == 0 {
                 break;
             }
-            if imagined.wanted == still {
-                in_vain = words;
+            if imagined.wanted == wanted_before {
+                fruitless = words;
             }
             words += 1;
             for id in candidates.filter(|id| Some(*id) != first) {
@@ -57,8 +58,8 @@ impl Trie {
         }
         self.counters.hand(words, false);
         if imagined.wanted == 0 {
-            // The eviction that follows need not look again at what came first and is held.
-            self.clock.pass_over(hand, in_vain);
+            // The eviction that follows need not look again at what came first and yielded nothing.
+            self.clock.pass_over(hand, fruitless);
         }
         enough - imagined.wanted
     }

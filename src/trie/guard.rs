@@ -9,19 +9,19 @@ use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
 
 use super::node::NodeRef;
-use crate::sync::{TALLY, Tally, thread_local};
+use crate::sync::{TALLY, Tally, thread_local, yield_now};
 
-/// Nodes that a thread may retire before it asks for a collection: with the note that they are freed, as
-/// many as crossbeam-epoch keeps together. By itself it collects about four a pin, which a thread that evicts
-/// in bulk outruns. Where every access is checked, memory is freed as soon as it may be, so that a use after
-/// that is likelier.
+/// Nodes that a thread retires before it asks for a collection: one fewer than fill a bag of crossbeam-epoch,
+/// as the note that they are freed goes along. By itself it collects about four a pin, which a thread that
+/// evicts in bulk outruns. Where every access is checked, memory is freed as soon as it may be, so that a use
+/// after that is likelier.
 const RETIRED_PER_FLUSH: u32 = if cfg!(any(loom, miri)) { 1 } else { 63 };
 
 /// Batches of that many nodes that may wait to be freed before a thread suspects that another one has lost
 /// its core within a pin. (Two threads that have a core each leave two at most.)
 const MOST_UNFREED: u64 = 4;
 
-/// Batches that wait to be freed, over all threads.
+/// Batches that wait to be freed, over all threads. (Relaxed: decides only whether to yield.)
 static UNFREED: Tally = Tally::new(0);
 
 #[cfg(not(loom))]
@@ -43,7 +43,7 @@ struct Local {
     handle: LocalHandle,
     /// Nodes that the thread has retired since its last batch was full.
     retired: Cell<u32>,
-    /// Whether a batch was filled since the thread last [gave way](give_way).
+    /// Whether a batch was filled since the thread last thought of [giving way](give_way).
     filled: Cell<bool>,
 }
 
@@ -99,15 +99,13 @@ pub fn pin() -> Guard {
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))
 }
 
-/// Yields the core if retired nodes pile up: then some thread has probably lost its core within a pin, and
-/// waits for another turn. Once a batch at most. The caller holds no guard, nor anything that another
-/// thread may want.
-///
-/// Threads that yield here are not stopped within a pin, so that soon few are.
+/// Yields the core if retired nodes pile up, at most once a batch: then some thread has probably lost its
+/// core within a pin, and waits for its next turn. The caller holds no guard, nor anything that another
+/// thread may want: those that wait here are not stopped within a pin, so that soon few are.
 pub fn give_way() {
     let has_filled = LOCAL.try_with(|local| local.filled.take());
     if has_filled.unwrap_or(false) && UNFREED.load(TALLY) > MOST_UNFREED {
-        std::thread::yield_now();
+        yield_now();
     }
 }
 

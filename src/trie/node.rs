@@ -16,6 +16,7 @@
 use std::alloc::{Layout, handle_alloc_error};
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::slice;
 
@@ -289,10 +290,6 @@ impl<'g> NodeRef<'g> {
     pub fn matching(self, from: usize, prompt: &[u32]) -> usize {
         let size = self.block_size();
         let run = &self.tokens()[from * size..];
-        let agree = |from: usize, to: usize| {
-            let blocks = from * size..to * size;
-            run[blocks.clone()] == prompt[blocks]
-        };
         let whole = prompt.len() / size;
         let most = (self.len() - from).min(whole);
         if most == whole {
@@ -300,20 +297,10 @@ impl<'g> NodeRef<'g> {
             let last = self.states()[..from + most].last();
             last.inspect(|&state| prefetch(state));
         }
-        if agree(0, most) {
-            return most;
-        }
-        // So many blocks agree, and so many do not.
-        let (mut yes, mut no) = (0, most);
-        while no - yes > 1 {
-            let middle = yes.midpoint(no);
-            if agree(yes, middle) {
-                yes = middle;
-            } else {
-                no = middle;
-            }
-        }
-        yes
+        count_agreeing(most, |blocks| {
+            let tokens = blocks.start * size..blocks.end * size;
+            run[tokens.clone()] == prompt[tokens]
+        })
     }
 
     /// The bytes of memory that the node takes.
@@ -345,6 +332,23 @@ impl<'g> NodeRef<'g> {
             life: PhantomData,
         }
     }
+}
+
+/// How many of `most` blocks agree before the first that does not, given what says so of a range of them.
+fn count_agreeing(most: usize, agree: impl Fn(Range<usize>) -> bool) -> usize {
+    if agree(0..most) {
+        return most;
+    }
+    let (mut agreeing, mut differing) = (0, most);
+    while differing - agreeing > 1 {
+        let middle = agreeing.midpoint(differing);
+        if agree(agreeing..middle) {
+            agreeing = middle;
+        } else {
+            differing = middle;
+        }
+    }
+    agreeing
 }
 
 /// Where the states start: right behind the header, whose alignment suits them.

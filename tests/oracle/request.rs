@@ -7,7 +7,7 @@ use kvtrie::{Block, BlockId, Sequence};
 use crate::model::{Cover, Model, tokens};
 
 /// Blocks that a sequence publishes at once as soon as they are complete.
-const RUN: usize = 16;
+const AT_ONCE: usize = 16;
 
 /// A sequence, and what it should look like.
 pub struct Request {
@@ -101,7 +101,7 @@ impl Request {
     pub fn advance(&mut self, n: usize, model: &mut Model) {
         let changed = self.sequence.advance(n);
         self.computed += n;
-        if self.computed / self.size - self.cover.table.len() >= RUN {
+        if self.computed / self.size - self.cover.table.len() >= AT_ONCE {
             self.published(changed, model);
         } else {
             assert!(changed.is_empty());
