@@ -181,8 +181,8 @@ impl Clock {
     pub fn pass_over(&self, seen: usize, words: usize) {
         if words > 0 {
             let next = (seen / WORD + words) % self.candidates.len() * WORD;
-            let relaxed = Ordering::Relaxed;
             // Relaxed: as in a sweep.
+            let relaxed = Ordering::Relaxed;
             let _ = self.hand.compare_exchange(seen, next, relaxed, relaxed);
         }
     }

@@ -10,7 +10,7 @@ use crate::hash::BlockHash;
 
 impl Trie {
     /// The chained hash of the prefix that ends at a position, which a hold or a later block keeps cached,
-    /// or which the caller has claimed and not yet given away.
+    /// or which the caller has claimed under this guard.
     pub fn hash(&self, at: Position, guard: &Guard) -> BlockHash {
         let before = self.hash_before(at, guard);
         self.hashes(before, at, guard).last().unwrap_or(before)

@@ -3,7 +3,7 @@
 //! A sweep that took one tail a visit would trim every chain by a block a turn, new and old alike.
 //! Climbing instead takes the whole of what its request alone had used, as LRU would.
 
-use std::ops::RangeInclusive;
+use std::ops::Range;
 
 use super::guard::{Guard, pin};
 use super::node::NodeRef;
@@ -166,7 +166,7 @@ impl Trie {
             let run = node(last, guard);
             self.foresee(run);
             let first = self.claim_run(last, hunt, guard);
-            let left = first..=last.offset();
+            let left = first..last.offset() + 1;
             // The slots are emptied before the ids are given away: their next owners will fill them.
             for &id in &run.ids()[left.clone()] {
                 self.clock.leave(id);
@@ -193,14 +193,8 @@ impl Trie {
     }
 
     /// Gives away blocks of a run that have left, the last one first.
-    fn give_away(
-        &self,
-        run: NodeRef<'_>,
-        left: RangeInclusive<usize>,
-        hunt: &mut Hunt<'_>,
-        guard: &Guard,
-    ) {
-        self.counters.evicted(left.clone().count());
+    fn give_away(&self, run: NodeRef<'_>, left: Range<usize>, hunt: &mut Hunt<'_>, guard: &Guard) {
+        self.counters.evicted(left.len());
         let mut hashes = Vec::new();
         for offset in left.rev() {
             (hunt.taken)(Left {
@@ -244,5 +238,26 @@ impl Trie {
             self.clock.list(node.ids()[at.offset()]);
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::PrefixCache;
+
+    #[test]
+    fn what_comes_before_is_listed_when_a_block_is_given_away() {
+        // The block before lies in the same run, or in the one above.
+        for run_length in [1, 2] {
+            let cache = PrefixCache::builder().blocks(2).block_size(1);
+            let cache = cache.run_length(run_length).build().unwrap();
+            let mut hold = cache.lookup(&cache.namespace("model"), &[]);
+            hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+            let (before, trie) = (hold.blocks()[0], &cache.shared().trie);
+            drop(hold);
+            let mut listed = Vec::new();
+            trie.evict(1, |_| listed.extend(trie.clock.words(0).flatten()));
+            assert_eq!(listed, [before], "runs of {run_length}");
+        }
     }
 }

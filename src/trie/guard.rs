@@ -60,8 +60,10 @@ impl Local {
     fn count_retired(&self) -> bool {
         let retired = self.retired.get() + 1;
         let is_full = retired == RETIRED_PER_FLUSH;
+        if is_full {
+            self.filled.set(true);
+        }
         self.retired.set(if is_full { 0 } else { retired });
-        self.filled.set(self.filled.get() || is_full);
         is_full
     }
 }

@@ -30,8 +30,8 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 const BLOCKS_PER_BUCKET: usize = 4;
 /// Bytes to a cache line, where it matters for speed alone.
 const CACHE_LINE: usize = 64;
-/// Lines of a node that are fetched at once: its header, its states and ids. Its tokens follow, and the
-/// processor sees the pattern by itself.
+/// Lines of a node that are fetched at once. Of a full run that is its header and most of its states, of which
+/// a walk reads the first word; the ids and tokens follow, and the processor sees the pattern by itself.
 const FIRST_LINES: usize = 4;
 /// The mark on the link of a node that is leaving.
 const LEAVING: usize = 1;
