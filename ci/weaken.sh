@@ -25,7 +25,7 @@ run() {
     esac
     (
         cd "$work/tree"
-        export RUSTFLAGS=$flags CARGO_TARGET_DIR=$work/$kind RUSTC_BOOTSTRAP=1 STRESS=0.2
+        export RUSTFLAGS=$flags CARGO_TARGET_DIR=$work/$kind RUSTC_BOOTSTRAP=1
         export TSAN_OPTIONS="suppressions=$work/tree/ci/tsan.supp halt_on_error=1" RUST_BACKTRACE=0
         cargo test -q "${options[@]}" --test "$test" --no-run >"$work/log" 2>&1 || exit 2
         timeout 600 cargo test -q "${options[@]}" --test "$test" -- --exact "$2" >"$work/log" 2>&1
