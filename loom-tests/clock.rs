@@ -83,7 +83,7 @@ impl Dial {
 }
 
 fn state(at: Position) -> &'static State {
-    &node(at).states()[at.offset()]
+    node(at).state(at.offset())
 }
 
 fn node(at: Position) -> NodeRef<'static> {

@@ -59,7 +59,7 @@ impl Bucket {
         let guard = unprotected();
         let found = (self.index).find(u64::from(token), self.root, &[token], guard);
         // As a lookup would, it looks at the node that it found.
-        found.is_some_and(|found| found.node.states()[0].look().pins() == 1)
+        found.is_some_and(|found| found.node.state(0).look().pins() == 1)
     }
 
     fn unlink(&self, at: Position) {

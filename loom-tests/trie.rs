@@ -53,10 +53,10 @@ impl Tree {
         trie.clock.enter(run);
         trie.clock.list(ids[ids.len() - 1]);
         let end = run.position(ids.len() - 1);
-        let above = &node(parent).states()[parent.offset()];
+        let above = node(parent).state(parent.offset());
         assert!(above.pin(0), "the parent is there");
         above.hand_over();
-        let _ = node(end).states()[end.offset()].unpin();
+        let _ = node(end).state(end.offset()).unpin();
         end
     }
 }
@@ -73,7 +73,7 @@ fn lookups_versus_claim_of_the_tail() {
     explore("lookups_versus_claim_of_the_tail", 20, || {
         let tree = Arc::new(Tree::new());
         let end = tree.publish(tree.root, 0, &[1, 2], &tree.ids[..2]);
-        let last = &node(end).states()[1];
+        let last = node(end).state(1);
         let (other, root) = (Arc::clone(&tree), tree.root);
         let looker = move || {
             for _ in 0..2 {
@@ -81,7 +81,7 @@ fn lookups_versus_claim_of_the_tail() {
                 let reached = other.trie.pin(from, &[1, 2], unprotected());
                 let at = reached.expect("the root is there").at;
                 assert_ne!(at, root, "the first block was there throughout");
-                let _ = node(at).states()[at.offset()].unpin();
+                let _ = node(at).state(at.offset()).unpin();
             }
         };
         let ((), claim) = both(looker, || last.claim(true));
@@ -106,7 +106,7 @@ fn tail_versus_retirement() {
         let end = tree.publish(tree.root, 0, &[1, 2], &tree.ids[..2]);
         let (first, key) = (node(end).position(0), node(end).header().key);
         tree.publish(first, key, &[3], &tree.ids[2..]);
-        let (last, clock) = (&node(end).states()[1], &tree.trie.clock);
+        let (last, clock) = (node(end).state(1), &tree.trie.clock);
         let evict = || {
             let mut retired = false;
             (tree.trie).purge(Prey::Unheld, |left| retired |= left.id == tree.ids[0]);

@@ -233,7 +233,7 @@ impl Hold {
     fn state(&self) -> &State {
         // SAFETY: this hold's own pin keeps the node.
         let node: NodeRef<'_> = unsafe { self.end.at.node() };
-        &node.states()[self.end.at.offset()]
+        node.state(self.end.at.offset())
     }
 }
 

@@ -21,18 +21,13 @@ use std::ptr::{self, NonNull};
 use crossbeam_utils::Backoff;
 
 use super::guard::Guard;
-use super::node::{Header, NodeRef};
+use super::node::{Header, NodeRef, prefetch_start};
 use super::position::Position;
 use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// Nodes of a full cache to one bucket, if every node held a single block.
 const BLOCKS_PER_BUCKET: usize = 4;
-/// Bytes to a cache line, where it matters for speed alone.
-const CACHE_LINE: usize = 64;
-/// Lines of a node that are fetched at once. Of a full run that is its header and most of its states, of which
-/// a walk reads the first word; the ids and tokens follow, and the processor sees the pattern by itself.
-const FIRST_LINES: usize = 4;
 /// The mark on the link of a node that is leaving.
 const LEAVING: usize = 1;
 
@@ -90,9 +85,7 @@ impl Index {
     pub fn prefetch_nodes(&self, key: u64) {
         // Relaxed: nothing is read through it.
         let head = self.bucket(key).load(Ordering::Relaxed);
-        for line in 0..FIRST_LINES {
-            prefetch(head.cast::<u8>().wrapping_add(line * CACHE_LINE));
-        }
+        prefetch_start(head);
     }
 
     /// Asks for a bucket that will be searched soon.

@@ -51,7 +51,7 @@ pub struct Reached {
 
 /// The word of the block at a position.
 pub fn state(at: Position, guard: &Guard) -> &State {
-    &node(at, guard).states()[at.offset()]
+    node(at, guard).state(at.offset())
 }
 
 /// The node of a position that was found under `guard`.
@@ -66,8 +66,8 @@ pub fn node(at: Position, _guard: &Guard) -> NodeRef<'_> {
 
 /// Whether no later block of the same node is cached. Once true, it stays so.
 pub fn is_tail(at: Position, guard: &Guard) -> bool {
-    let later = node(at, guard).states().get(at.offset() + 1);
-    later.is_none_or(State::has_left)
+    let (node, next) = (node(at, guard), at.offset() + 1);
+    next == node.len() || node.state(next).has_left()
 }
 
 /// The position just before another, if that is not a root.
@@ -117,9 +117,10 @@ impl Trie {
     /// one has left, since then it will never be back.
     pub fn in_run(&self, at: Position, prompt: &[u32], guard: &Guard) -> usize {
         let (node, next) = (node(at, guard), at.offset() + 1);
-        match node.states().get(next) {
-            Some(state) if !state.look().is_gone() => node.matching(next, prompt),
-            _ => 0,
+        if next == node.len() || node.state(next).look().is_gone() {
+            0
+        } else {
+            node.matching(next, prompt)
         }
     }
 

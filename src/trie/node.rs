@@ -1,11 +1,17 @@
 //! One node: a run of consecutive blocks of one prefix, in one allocation.
 //!
 //! ```text
-//! ┌────────┬──────────────┬────────────┬────────────────────────────┐
-//! │ Header │ State; len   │ BlockId;len│ u32; len * block_size      │
-//! └────────┴──────────────┴────────────┴────────────────────────────┘
-//!           one word each   block ids    tokens
+//!                  the last  ◄──  the first
+//! ┌────────┬──────────────────────────────┬────────┬─────────────┬────────────────────────────┐
+//! │ Origin │ State; len                   │ Header │ BlockId; len│ u32; len * block_size      │
+//! └────────┴──────────────────────────────┴────────┴─────────────┴────────────────────────────┘
+//!           one word each, in reverse      ▲        block ids     tokens
+//!                                          a pointer to the node
 //! ```
+//!
+//! A walk reads one stretch: the first state, the header, the ids, the tokens. Only then does it write to a
+//! state, most often to the last, which lies away from all that, at the other end of the states: the stretch
+//! can be asked for long before, without a line in it that other threads write to.
 //!
 //! All of it is written before the node is published and never again, but for the state words, the link
 //! to the next node of its bucket, and a hash that is noted once it is known. Blocks leave a node from its
@@ -28,7 +34,7 @@ use crate::prefetch::prefetch;
 use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::AtomicPtr;
 
-/// What comes before the arrays of a node.
+/// What a walk needs to know of a node. Its alignment leaves room in a [`Position`] for an offset.
 #[repr(C, align(32))]
 #[derive(Debug)]
 pub struct Header {
@@ -38,17 +44,25 @@ pub struct Header {
     pub key: u64,
     /// The position this node hangs off; none for a root.
     parent: Option<Position>,
+    /// Tokens in a block; 0 for a root.
+    block_size: u32,
+    /// Blocks in the run. Invariant: 1 to `MAX_RUN`.
+    len: u8,
+    /// How warm a hit makes this node's blocks.
+    warmth: u8,
+    /// Bytes that were left free in front of the node, so that its ids start a cache line.
+    gap: u8,
+}
+
+/// Where a node comes from, which is seldom asked.
+#[repr(C)]
+#[derive(Debug)]
+struct Origin {
     /// The root of this node's namespace; none for a root.
     root: Option<Position>,
     /// The chained hash of the prefix before this node, once somebody has asked for it. (Relaxed: whoever
     /// writes it writes the same number.)
     before: OnceHash,
-    /// Blocks in the run. Invariant: 1 to `MAX_RUN`.
-    len: u16,
-    /// How warm a hit makes this node's blocks.
-    warmth: u8,
-    /// Tokens in a block; 0 for a root.
-    block_size: u32,
 }
 
 /// What a new node is made of.
@@ -76,37 +90,36 @@ pub struct NodeRef<'g> {
     life: PhantomData<&'g Header>,
 }
 
-/// Where the arrays of a node with `len` blocks of `block_size` tokens lie.
-struct Shape {
-    layout: Layout,
-    states: usize,
-    ids: usize,
-    tokens: usize,
+/// Bytes to a cache line. The header ends one, with the first four states in front of it; so the ids start the
+/// next, and the tokens of a full run start one too.
+const CACHE_LINE: usize = 64;
+/// Lines of a node that are asked for at once, the header's first: of a full run those of the ids, and of the
+/// tokens of five blocks.
+const FIRST_LINES: usize = 8;
+
+/// The alignment that is asked of the allocator: what it gives by itself. More, it has to search for, and
+/// what such a search leaves over lies idle.
+const ALIGN: usize = 16;
+/// Where the ids start: right behind the header.
+const IDS: usize = size_of::<Header>();
+
+const _: () = assert!(ALIGN >= align_of::<Origin>() && ALIGN >= align_of::<State>());
+const _: () = assert!(size_of::<Origin>() % align_of::<State>() == 0);
+const _: () = assert!(CACHE_LINE % align_of::<Header>() == 0);
+const _: () = assert!(align_of::<BlockId>() >= align_of::<u32>());
+
+/// Bytes from the origin of a node with `len` blocks to its header.
+fn front(len: usize) -> usize {
+    size_of::<Origin>() + len * size_of::<State>()
 }
 
-impl Shape {
-    fn new(len: usize, block_size: usize) -> Self {
-        let fits = "a run of blocks fits the address space";
-        let array = |elem: Layout, n: usize| {
-            Layout::from_size_align(elem.size() * n, elem.align()).expect(fits)
-        };
-        let header = Layout::new::<Header>();
-        let (layout, states) = header
-            .extend(array(Layout::new::<State>(), len))
-            .expect(fits);
-        let (layout, ids) = layout
-            .extend(array(Layout::new::<BlockId>(), len))
-            .expect(fits);
-        let (layout, tokens) = layout
-            .extend(array(Layout::new::<u32>(), len * block_size))
-            .expect(fits);
-        Self {
-            layout,
-            states,
-            ids,
-            tokens,
-        }
-    }
+/// What to allocate for a node with `len` blocks of `block_size` tokens, with room for whatever gap has its
+/// ids start a cache line.
+fn layout(len: usize, block_size: usize) -> Layout {
+    let gap = CACHE_LINE - align_of::<State>();
+    let tail = len * (size_of::<BlockId>() + block_size * size_of::<u32>());
+    let size = gap + front(len) + size_of::<Header>() + tail;
+    Layout::from_size_align(size, ALIGN).expect("a run of blocks fits the address space")
 }
 
 impl<'g> NodeRef<'g> {
@@ -121,13 +134,16 @@ impl<'g> NodeRef<'g> {
             next: AtomicPtr::new(std::ptr::null_mut()),
             key: plan.key,
             parent: Some(plan.parent),
+            block_size: (plan.tokens.len() / len) as u32,
+            len: len as u8,
+            warmth: plan.warmth,
+            gap: 0,
+        };
+        let origin = Origin {
             root: Some(plan.root),
             before: OnceHash::default(),
-            len: len as u16,
-            warmth: plan.warmth,
-            block_size: (plan.tokens.len() / len) as u32,
         };
-        Self::allocate(header, plan.ids, plan.tokens)
+        Self::allocate(header, origin, plan.ids, plan.tokens)
     }
 
     /// Makes the root of a namespace, with one pin.
@@ -136,49 +152,59 @@ impl<'g> NodeRef<'g> {
             next: AtomicPtr::new(std::ptr::null_mut()),
             key,
             parent: None,
-            root: None,
-            before: OnceHash::of(start),
+            block_size: 0,
             len: 1,
             warmth: 0,
-            block_size: 0,
+            gap: 0,
         };
-        Self::allocate(header, &[BlockId::NONE], &[])
+        let origin = Origin {
+            root: None,
+            before: OnceHash::of(start),
+        };
+        Self::allocate(header, origin, &[BlockId::NONE], &[])
     }
 
-    fn allocate(header: Header, ids: &[BlockId], tokens: &[u32]) -> Self {
+    fn allocate(header: Header, origin: Origin, ids: &[BlockId], tokens: &[u32]) -> Self {
         let (len, warmth) = (ids.len(), header.warmth);
-        let shape = Shape::new(len, header.block_size as usize);
+        let layout = layout(len, header.block_size as usize);
         // SAFETY: the layout holds a header, so it is not empty.
-        let base = unsafe { alloc(shape.layout) };
-        let Some(ptr) = NonNull::new(base.cast::<Header>()) else {
-            handle_alloc_error(shape.layout);
+        let base = unsafe { alloc(layout) };
+        let Some(base) = NonNull::new(base) else {
+            handle_alloc_error(layout);
         };
-        // SAFETY: freshly allocated for a header at offset 0.
-        unsafe { ptr.write(header) };
+        let least_ids = base.addr().get() + front(len) + IDS;
+        let gap = least_ids.next_multiple_of(CACHE_LINE) - least_ids;
+        // SAFETY: the layout has room for the front, and for whatever gap comes before it.
+        let ptr = unsafe { base.byte_add(gap + front(len)) }.cast::<Header>();
+        let gap = gap as u8;
+        // SAFETY: just aligned for a header, with room for it.
+        unsafe { ptr.write(Header { gap, ..header }) };
         let node = Self {
             ptr,
             life: PhantomData,
         };
-        for offset in 0..len {
-            let state = if offset + 1 == len {
+        // SAFETY: the front has room for it, aligned, and it is nobody else's.
+        unsafe { node.origin_ptr().write(origin) };
+        for before_header in 1..=len {
+            let state = if before_header == len {
                 State::pinned(warmth)
             } else {
                 State::default()
             };
-            // SAFETY: within the array of `len` states that the layout reserves.
-            let slot = unsafe { node.array::<State>(shape.states).add(offset) };
+            // SAFETY: within the `len` states of the front.
+            let slot = unsafe { ptr.cast::<State>().sub(before_header) };
             // SAFETY: reserved, aligned, and nobody else's.
             unsafe { slot.write(state) };
         }
         // SAFETY: the layout reserves `len` ids there, and the source lies elsewhere.
         unsafe {
-            node.array::<BlockId>(shape.ids)
+            node.array::<BlockId>(IDS)
                 .copy_from_nonoverlapping(NonNull::from(ids).cast(), len)
         };
         let source = NonNull::from(tokens).cast();
         // SAFETY: the layout reserves as many tokens there, and the source lies elsewhere.
         unsafe {
-            node.array::<u32>(shape.tokens)
+            node.array::<u32>(node.tokens_offset())
                 .copy_from_nonoverlapping(source, tokens.len())
         };
         node
@@ -190,26 +216,37 @@ impl<'g> NodeRef<'g> {
     ///
     /// * Nobody uses the node any more, and it is freed once.
     pub unsafe fn free(self) {
-        let layout = self.shape().layout;
-        // SAFETY: allocated with this very layout, unused by the caller's promise. Neither the
-        // header nor the states own anything that would need dropping.
-        unsafe { dealloc(self.ptr.as_ptr().cast(), layout) };
+        let before_header = front(self.len()) + usize::from(self.header().gap);
+        // SAFETY: the allocation starts that far in front of the header.
+        let base = unsafe { self.ptr.byte_sub(before_header) }.cast::<u8>();
+        // SAFETY: allocated with this very layout, unused by the caller's promise. Nothing in the node
+        // owns anything that would need dropping.
+        unsafe { dealloc(base.as_ptr(), self.layout()) };
     }
 
-    /// The start of one of the node's arrays.
+    fn layout(self) -> Layout {
+        layout(self.len(), self.block_size())
+    }
+
+    /// The start of one of the arrays behind the header.
     fn array<T>(self, offset: usize) -> NonNull<T> {
-        // SAFETY: every offset of `Shape` lies within the node's allocation.
+        // SAFETY: callers name an offset within the node's allocation.
         unsafe { self.ptr.byte_add(offset) }.cast()
     }
 
-    fn shape(self) -> Shape {
-        let header = self.header();
-        Shape::new(usize::from(header.len), header.block_size as usize)
+    /// Where the tokens start: right behind the ids.
+    fn tokens_offset(self) -> usize {
+        IDS + self.len() * size_of::<BlockId>()
     }
 
-    /// Where the ids start: right behind the states.
-    fn ids_offset(self) -> usize {
-        STATES + self.len() * size_of::<State>()
+    fn origin_ptr(self) -> NonNull<Origin> {
+        // SAFETY: the front of every node starts with its origin.
+        unsafe { self.ptr.byte_sub(front(self.len())) }.cast()
+    }
+
+    fn origin(self) -> &'g Origin {
+        // SAFETY: initialised, and allocated for `'g`; changed through an atomic only.
+        unsafe { self.origin_ptr().as_ref() }
     }
 
     /// The header.
@@ -218,23 +255,30 @@ impl<'g> NodeRef<'g> {
         unsafe { self.ptr.as_ref() }
     }
 
-    /// The state words, one a block.
-    pub fn states(self) -> &'g [State] {
-        let states = self.array(STATES);
+    /// The state words, one a block, in reverse.
+    fn states(self) -> &'g [State] {
+        let len = self.len();
+        // SAFETY: the last `len` words in front of the header are the states.
+        let last = unsafe { self.ptr.cast::<State>().sub(len) };
         // SAFETY: `len` initialised states lie there, for `'g`.
-        unsafe { slice::from_raw_parts(states.as_ptr(), self.len()) }
+        unsafe { slice::from_raw_parts(last.as_ptr(), len) }
+    }
+
+    /// The state word of one block.
+    pub fn state(self, offset: usize) -> &'g State {
+        &self.states()[self.len() - 1 - offset]
     }
 
     /// The physical blocks of the run.
     pub fn ids(self) -> &'g [BlockId] {
-        let ids = self.array(self.ids_offset());
+        let ids = self.array(IDS);
         // SAFETY: `len` initialised ids lie there, for `'g`, and are never written again.
         unsafe { slice::from_raw_parts(ids.as_ptr(), self.len()) }
     }
 
     /// The tokens of the run.
     pub fn tokens(self) -> &'g [u32] {
-        let tokens = self.array(self.ids_offset() + self.len() * size_of::<BlockId>());
+        let tokens = self.array(self.tokens_offset());
         // SAFETY: that many initialised tokens lie there, for `'g`, and are never written again.
         unsafe { slice::from_raw_parts(tokens.as_ptr(), self.len() * self.block_size()) }
     }
@@ -257,12 +301,12 @@ impl<'g> NodeRef<'g> {
     /// The chained hash of the prefix before this node, if it was [noted](Self::note_before). A root
     /// always knows it.
     pub fn before(self) -> Option<BlockHash> {
-        self.header().before.get()
+        self.origin().before.get()
     }
 
     /// Notes the chained hash of the prefix before this node.
     pub fn note_before(self, hash: BlockHash) {
-        self.header().before.set(hash);
+        self.origin().before.set(hash);
     }
 
     /// The position this node hangs off; none for a root.
@@ -272,7 +316,7 @@ impl<'g> NodeRef<'g> {
 
     /// The position that stands for the empty prefix of this node's namespace.
     pub fn root(self) -> Position {
-        (self.header().root).unwrap_or(Position::new(self.ptr, 0))
+        (self.origin().root).unwrap_or(Position::new(self.ptr, 0))
     }
 
     /// The position of one block of this node.
@@ -283,7 +327,7 @@ impl<'g> NodeRef<'g> {
 
     /// Whether the first block, and with it the whole node, has left the cache.
     pub fn is_gone(self) -> bool {
-        self.states()[0].look().is_gone()
+        self.state(0).look().is_gone()
     }
 
     /// How many whole blocks of this run, from one of them on, `prompt` starts with.
@@ -294,8 +338,7 @@ impl<'g> NodeRef<'g> {
         let most = (self.len() - from).min(whole);
         if most == whole {
             // If all of it agrees, the last block is pinned next. Its word may lie in the cache of another core.
-            let last = self.states()[..from + most].last();
-            last.inspect(|&state| prefetch(state));
+            prefetch(self.state((from + most).saturating_sub(1)));
         }
         count_agreeing(most, |blocks| {
             let tokens = blocks.start * size..blocks.end * size;
@@ -305,7 +348,7 @@ impl<'g> NodeRef<'g> {
 
     /// The bytes of memory that the node takes.
     pub fn bytes(self) -> usize {
-        self.shape().layout.size()
+        self.layout().size()
     }
 
     /// The raw pointer, for a link.
@@ -351,10 +394,13 @@ fn count_agreeing(most: usize, agree: impl Fn(Range<usize>) -> bool) -> usize {
     agreeing
 }
 
-/// Where the states start: right behind the header, whose alignment suits them.
-const STATES: usize = size_of::<Header>();
-const _: () = assert!(align_of::<Header>() >= align_of::<State>());
-const _: () = assert!(size_of::<State>() % align_of::<BlockId>() == 0);
+/// Asks for what a walk reads first of a node: from the first state into the tokens. The processor then sees
+/// the pattern by itself.
+pub fn prefetch_start(node: *const Header) {
+    for line in 0..FIRST_LINES {
+        prefetch(node.cast::<u8>().wrapping_add(line * CACHE_LINE));
+    }
+}
 
 impl fmt::Debug for NodeRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -364,5 +410,46 @@ impl fmt::Debug for NodeRef<'_> {
             .field("ids", &self.ids())
             .field("states", &self.states())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Hasher;
+
+    #[test]
+    fn a_node_of_any_shape_holds_what_it_was_made_of() {
+        let start = Hasher::new(Some(7)).start("model");
+        let root = NodeRef::build_root(5, start);
+        assert_eq!(
+            (root.root(), root.before()),
+            (root.position(0), Some(start))
+        );
+        for (len, block_size) in (1..=MAX_RUN).flat_map(|len| [1, 3, 16].map(|size| (len, size))) {
+            let ids: Vec<_> = (10..).take(len).map(BlockId::new).collect();
+            let tokens: Vec<_> = (20..).take(len * block_size).collect();
+            let node = NodeRef::build(Blueprint {
+                parent: root.position(0),
+                root: root.position(0),
+                key: 6,
+                warmth: 1,
+                ids: &ids,
+                tokens: &tokens,
+            });
+            assert_eq!(node.ids(), ids);
+            assert_eq!(node.tokens(), tokens);
+            assert_eq!(node.root(), root.position(0));
+            assert_eq!(node.before(), None);
+            for offset in 0..len {
+                let (seen, is_last) = (node.state(offset).look(), offset + 1 == len);
+                assert_eq!(seen.pins(), usize::from(is_last));
+            }
+            assert_eq!(node.ids().as_ptr().addr() % CACHE_LINE, 0);
+            // SAFETY: nobody else knows of it.
+            unsafe { node.free() };
+        }
+        // SAFETY: nobody else knows of it, and its children are gone.
+        unsafe { root.free() };
     }
 }
