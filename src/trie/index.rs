@@ -21,7 +21,7 @@ use std::ptr::{self, NonNull};
 use crossbeam_utils::Backoff;
 
 use super::guard::Guard;
-use super::node::{Header, NodeRef, prefetch_start};
+use super::node::{Ask, Header, NodeRef};
 use super::position::Position;
 use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
@@ -80,12 +80,12 @@ impl Index {
         search(head, key, parent, prompt, guard)
     }
 
-    /// Asks for the first node of a bucket. Waits for the bucket itself, unless that was
+    /// Asks for so much of the first node of a bucket. Waits for the bucket itself, unless that was
     /// [asked for](Self::prefetch) before.
-    pub fn prefetch_nodes(&self, key: u64) {
+    pub fn prefetch_nodes(&self, key: u64, ask: Ask) {
         // Relaxed: nothing is read through it.
         let head = self.bucket(key).load(Ordering::Relaxed);
-        prefetch_start(head);
+        ask.prefetch(head);
     }
 
     /// Asks for a bucket that will be searched soon.

@@ -19,7 +19,7 @@ use crate::hash::Hasher;
 use crate::stats::Counters;
 use guard::Guard;
 use index::{Found, Index};
-use node::NodeRef;
+use node::{Ask, NodeRef};
 use position::Position;
 use state::State;
 
@@ -89,6 +89,9 @@ impl Trie {
             depth += in_run;
             rest = &rest[in_run * self.block_size..];
         }
+        // Many prompts share their first nodes, which are near then, with words close by that others write.
+        // Those behind a full run are most likely far away, and full runs themselves.
+        let mut ask = Ask::Start;
         let mut coming = self.coming(node(at, guard).header().key, at.offset(), rest);
         while let [Some(this), next] = coming {
             // While this node is compared, the next one is on its way from memory, and the bucket of
@@ -97,17 +100,17 @@ impl Trie {
                 .get(self.run_length * self.block_size..)
                 .unwrap_or_default();
             let after = next.and_then(|next| self.key_after_run(next, behind));
-            next.inspect(|next| self.index.prefetch_nodes(*next));
+            next.inspect(|next| self.index.prefetch_nodes(*next, ask));
             let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
                 break;
             };
             at = node.position(blocks - 1);
             depth += blocks;
             rest = &rest[blocks * self.block_size..];
-            coming = if blocks == self.run_length {
-                [next, after]
+            (coming, ask) = if blocks == self.run_length {
+                ([next, after], Ask::Whole)
             } else {
-                self.coming(this, blocks - 1, rest)
+                (self.coming(this, blocks - 1, rest), Ask::Start)
             };
         }
         Reached { at, depth }
@@ -129,7 +132,7 @@ impl Trie {
     fn coming(&self, parent: u64, offset: usize, prompt: &[u32]) -> [Option<u64>; 2] {
         let this = self.child_key(parent, offset, prompt);
         let next = this.and_then(|this| self.key_after_run(this, prompt));
-        this.inspect(|this| self.index.prefetch_nodes(*this));
+        this.inspect(|this| self.index.prefetch_nodes(*this, Ask::Start));
         [this, next]
     }
 

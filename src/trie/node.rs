@@ -30,7 +30,7 @@ use super::position::{MAX_RUN, Position};
 use super::state::State;
 use crate::hash::{BlockHash, OnceHash};
 use crate::pool::BlockId;
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, prefetch_many};
 use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::AtomicPtr;
 
@@ -93,9 +93,10 @@ pub struct NodeRef<'g> {
 /// Bytes to a cache line. The header ends one, with the first four states in front of it; so the ids start the
 /// next, and the tokens of a full run start one too.
 const CACHE_LINE: usize = 64;
-/// Lines of a node that are asked for at once, the header's first: of a full run those of the ids, and of the
-/// tokens of five blocks.
+/// The first lines that a walk reads of a full run: the header's, two of ids, the tokens of five blocks.
 const FIRST_LINES: usize = 8;
+/// All that it reads of a full run of 16-token blocks; of larger ones the processor sees the pattern by then.
+const LINES: usize = 35;
 
 /// The alignment that is asked of the allocator: what it gives by itself. More, it has to search for, and
 /// what such a search leaves over lies idle.
@@ -394,11 +395,23 @@ fn count_agreeing(most: usize, agree: impl Fn(Range<usize>) -> bool) -> usize {
     agreeing
 }
 
-/// Asks for what a walk reads first of a node: from the first state into the tokens. The processor then sees
-/// the pattern by itself.
-pub fn prefetch_start(node: *const Header) {
-    for line in 0..FIRST_LINES {
-        prefetch(node.cast::<u8>().wrapping_add(line * CACHE_LINE));
+/// How much of a node to ask for ahead of a walk.
+#[derive(Debug, Clone, Copy)]
+pub enum Ask {
+    /// What the walk reads first. The processor then sees the pattern by itself.
+    Start,
+    /// All that the walk reads of a full run. More than a node that is shorter.
+    Whole,
+}
+
+impl Ask {
+    /// Asks for that much of what may be a node.
+    pub fn prefetch(self, node: *const Header) {
+        let line = |number| node.cast::<u8>().wrapping_add(number * CACHE_LINE);
+        match self {
+            Self::Start => (0..FIRST_LINES).for_each(|number| prefetch(line(number))),
+            Self::Whole => (0..LINES).for_each(|number| prefetch_many(line(number))),
+        }
     }
 }
 
