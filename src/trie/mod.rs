@@ -89,17 +89,15 @@ impl Trie {
             depth += in_run;
             rest = &rest[in_run * self.block_size..];
         }
-        // Many prompts share their first nodes, which are near then, with words close by that others write.
-        // Those behind a full run are most likely far away, and full runs themselves.
+        // While one node is compared, the next is on its way from memory, and the bucket of the one after
+        // that: the tokens alone say where, if each matches, and is as long as the one before.
+        let mut stride = self.run_length;
+        // Many prompts share their first nodes, which are near then. Later ones are far away.
         let mut ask = Ask::Start;
-        let mut coming = self.coming(node(at, guard).header().key, at.offset(), rest);
+        let mut coming = self.coming(node(at, guard).header().key, at.offset(), rest, stride);
         while let [Some(this), next] = coming {
-            // While this node is compared, the next one is on its way from memory, and the bucket of
-            // the one after that: the tokens alone say where, if each is a full run that matches.
-            let behind = rest
-                .get(self.run_length * self.block_size..)
-                .unwrap_or_default();
-            let after = next.and_then(|next| self.key_after_run(next, behind));
+            let behind = rest.get(stride * self.block_size..).unwrap_or_default();
+            let after = next.and_then(|next| self.key_after(next, stride, behind));
             next.inspect(|next| self.index.prefetch_nodes(*next, ask));
             let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
                 break;
@@ -107,10 +105,11 @@ impl Trie {
             at = node.position(blocks - 1);
             depth += blocks;
             rest = &rest[blocks * self.block_size..];
-            (coming, ask) = if blocks == self.run_length {
-                ([next, after], Ask::Whole)
+            (coming, ask) = if blocks == stride {
+                ([next, after], Ask::run(stride, self.block_size))
             } else {
-                (self.coming(this, blocks - 1, rest), Ask::Start)
+                stride = blocks;
+                (self.coming(this, blocks - 1, rest, stride), Ask::Start)
             };
         }
         Reached { at, depth }
@@ -127,19 +126,25 @@ impl Trie {
         }
     }
 
-    /// The keys of the node that comes next and, if that is a full run that matches, of the one after.
-    /// Asks for the one's node and the other's bucket.
-    fn coming(&self, parent: u64, offset: usize, prompt: &[u32]) -> [Option<u64>; 2] {
+    /// The keys of the node that comes next and, if that is a run of `stride` blocks that match, of the one
+    /// after. Asks for the one's node and the other's bucket.
+    fn coming(
+        &self,
+        parent: u64,
+        offset: usize,
+        prompt: &[u32],
+        stride: usize,
+    ) -> [Option<u64>; 2] {
         let this = self.child_key(parent, offset, prompt);
-        let next = this.and_then(|this| self.key_after_run(this, prompt));
+        let next = this.and_then(|this| self.key_after(this, stride, prompt));
         this.inspect(|this| self.index.prefetch_nodes(*this, Ask::Start));
         [this, next]
     }
 
-    /// The key of the node behind that of `key`, if that is a full run and `prompt` starts with it.
-    fn key_after_run(&self, key: u64, prompt: &[u32]) -> Option<u64> {
-        let run = self.run_length * self.block_size;
-        self.child_key(key, self.run_length - 1, prompt.get(run..)?)
+    /// The key of the node behind that of `key`, if that is a run of `stride` blocks and `prompt` starts
+    /// with it.
+    fn key_after(&self, key: u64, stride: usize, prompt: &[u32]) -> Option<u64> {
+        self.child_key(key, stride - 1, prompt.get(stride * self.block_size..)?)
     }
 
     /// The key of the node that hangs off block `offset` of the node with key `parent` and starts

@@ -95,8 +95,9 @@ pub struct NodeRef<'g> {
 const CACHE_LINE: usize = 64;
 /// The first lines that a walk reads of a full run: the header's, two of ids, the tokens of five blocks.
 const FIRST_LINES: usize = 8;
-/// All that it reads of a full run of 16-token blocks; of larger ones the processor sees the pattern by then.
-const LINES: usize = 35;
+/// The most lines that are asked for at once: a full run of 16-token blocks has 35. Of larger ones the processor
+/// sees the pattern by then.
+const MOST_LINES: usize = 40;
 
 /// The alignment that is asked of the allocator: what it gives by itself. More, it has to search for, and
 /// what such a search leaves over lies idle.
@@ -114,12 +115,16 @@ fn front(len: usize) -> usize {
     size_of::<Origin>() + len * size_of::<State>()
 }
 
+/// Bytes of the ids and tokens behind it.
+fn tail(len: usize, block_size: usize) -> usize {
+    len * (size_of::<BlockId>() + block_size * size_of::<u32>())
+}
+
 /// What to allocate for a node with `len` blocks of `block_size` tokens, with room for whatever gap has its
 /// ids start a cache line.
 fn layout(len: usize, block_size: usize) -> Layout {
     let gap = CACHE_LINE - align_of::<State>();
-    let tail = len * (size_of::<BlockId>() + block_size * size_of::<u32>());
-    let size = gap + front(len) + size_of::<Header>() + tail;
+    let size = gap + front(len) + size_of::<Header>() + tail(len, block_size);
     Layout::from_size_align(size, ALIGN).expect("a run of blocks fits the address space")
 }
 
@@ -400,17 +405,23 @@ fn count_agreeing(most: usize, agree: impl Fn(Range<usize>) -> bool) -> usize {
 pub enum Ask {
     /// What the walk reads first. The processor then sees the pattern by itself.
     Start,
-    /// All that the walk reads of a full run. More than a node that is shorter.
-    Whole,
+    /// So many lines.
+    Lines(usize),
 }
 
 impl Ask {
+    /// All that a walk reads of so many blocks.
+    pub fn run(blocks: usize, block_size: usize) -> Self {
+        let lines = 1 + tail(blocks, block_size).div_ceil(CACHE_LINE);
+        Self::Lines(lines.min(MOST_LINES))
+    }
+
     /// Asks for that much of what may be a node.
     pub fn prefetch(self, node: *const Header) {
         let line = |number| node.cast::<u8>().wrapping_add(number * CACHE_LINE);
         match self {
             Self::Start => (0..FIRST_LINES).for_each(|number| prefetch(line(number))),
-            Self::Whole => (0..LINES).for_each(|number| prefetch_many(line(number))),
+            Self::Lines(lines) => (0..lines).for_each(|number| prefetch_many(line(number))),
         }
     }
 }
