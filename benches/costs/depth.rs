@@ -2,11 +2,12 @@
 //!
 //! *Hot*: one prompt over and over, all of it in the first-level cache. *Warm*: 4,096 cached blocks
 //! visited in random order, which the second-level cache about holds. *Cold*: a million of them, so
-//! that the cached tokens have left every processor cache. Warm and cold prompts are hot themselves,
-//! as if a tokenizer had just written them; both entrants read twins that are equally far away.
+//! that the cached tokens have left every processor cache; published in full runs as by a prefill, or in
+//! shorter ones as they are decoded. Warm and cold prompts are hot themselves, as if a tokenizer had just
+//! written them; both entrants read twins that are equally far away.
 
 use kvtrie::{BlockId, Namespace, PrefixCache};
-use kvtrie_gauge::decoder::{cache, publish, publish_scattered};
+use kvtrie_gauge::decoder::{DECODE, PREFILL, cache, publish, publish_scattered};
 use kvtrie_gauge::options::Options;
 use kvtrie_gauge::plot::{Chart, draw};
 use kvtrie_gauge::prompts::{BLOCK, Prompts, flat_compare, prompt};
@@ -16,6 +17,8 @@ use kvtrie_gauge::visits::Visits;
 
 /// Blocks in the prompts.
 const DEPTHS: [usize; 7] = [1, 4, 16, 64, 256, 512, 2048];
+/// Blocks in the prompts that were decoded.
+const DECODED_DEPTHS: [usize; 2] = [64, 512];
 /// Blocks cached in the warm case: 256 KiB of tokens.
 const FEW: usize = 4096;
 /// Blocks cached in the cold case: 64 MB of tokens alone.
@@ -30,10 +33,10 @@ struct Pair {
 
 /// Measures both cases at every depth.
 pub fn measure(options: &Options) -> Vec<Goal> {
-    let lane = |pair: &dyn Fn(usize) -> Pair| DEPTHS.map(pair);
-    let hot = lane(&|depth| hot(depth, options));
-    let warm = lane(&|depth| visited(depth, FEW, options));
-    let cold = lane(&|depth| visited(depth, MANY, options));
+    let hot = DEPTHS.map(|depth| hot(depth, options));
+    let warm = DEPTHS.map(|depth| visited(depth, FEW, PREFILL, options));
+    let cold = DEPTHS.map(|depth| visited(depth, MANY, PREFILL, options));
+    let decoded = DECODED_DEPTHS.map(|depth| visited(depth, MANY, DECODE, options));
     print("Lookup, block table and let go: hot", &hot);
     print(
         "Lookup, block table and let go: warm, 4,096 blocks cached",
@@ -42,6 +45,10 @@ pub fn measure(options: &Options) -> Vec<Goal> {
     print(
         "Lookup, block table and let go: cold, a million blocks cached",
         &cold,
+    );
+    print(
+        "Lookup, block table and let go: cold, published 16 blocks at a time, as they are decoded",
+        &decoded,
     );
     if let Some(folder) = &options.report {
         draw(
@@ -83,13 +90,13 @@ fn hot(depth: usize, options: &Options) -> Pair {
     pair(depth, race(vec![flat, lookup], options.time(0.3)))
 }
 
-/// That many blocks in prompts of that depth, visited in random order.
-fn visited(depth: usize, blocks: usize, options: &Options) -> Pair {
+/// That many blocks in prompts of that depth, published in such steps and visited in random order.
+fn visited(depth: usize, blocks: usize, step: usize, options: &Options) -> Pair {
     let count = options.size(blocks.div_ceil(depth), 8);
     let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));
     let cache = cache(count * depth);
     let namespace = cache.namespace("model");
-    drop(publish_scattered(&cache, &namespace, &prompts));
+    drop(publish_scattered(&cache, &namespace, &prompts, step));
     let mut table = Vec::new();
     for number in 0..count {
         check(&cache, &namespace, prompts.get(number), &mut table);

@@ -2,7 +2,7 @@
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use kvtrie::{BlockId, Namespace, PrefixCache};
-use kvtrie_gauge::decoder::{cache, publish, publish_scattered};
+use kvtrie_gauge::decoder::{PREFILL, cache, publish, publish_scattered};
 use kvtrie_gauge::prompts::{BLOCK, Prompts, prompt};
 use kvtrie_gauge::visits::Visits;
 
@@ -42,7 +42,7 @@ fn hit_cold(criterion: &mut Criterion) {
         let prompts = Prompts::new(2, COLD_BLOCKS / depth, depth);
         let cache = cache(prompts.count() * depth);
         let namespace = cache.namespace("model");
-        drop(publish_scattered(&cache, &namespace, &prompts));
+        drop(publish_scattered(&cache, &namespace, &prompts, PREFILL));
         let (mut visits, mut table) = (Visits::new(&prompts, 3), Vec::new());
         group.throughput(Throughput::Elements(depth as u64));
         group.bench_function(BenchmarkId::from_parameter(depth), |bencher| {

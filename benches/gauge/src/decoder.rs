@@ -4,8 +4,10 @@ use kvtrie::{Hold, Namespace, PrefixCache};
 
 use crate::prompts::{BLOCK, Prompts, shuffled};
 
-/// Blocks that one step of a decoder adds to a chain.
-const STEP: usize = 32;
+/// Blocks that one step of a prefill adds to a chain: a full run.
+pub const PREFILL: usize = 32;
+/// Blocks that a sequence adds at once of what it decodes.
+pub const DECODE: usize = 16;
 
 /// An empty cache of that many blocks of [`BLOCK`] tokens.
 ///
@@ -33,7 +35,7 @@ pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Ho
     hold
 }
 
-/// Publishes prompts in turns, a step each, so that the parts of one prompt do not lie side by side
+/// Publishes prompts in turns, a step of some blocks each, so that the parts of one prompt do not lie side by side
 /// in memory. That is how a cache looks that has been in use for long.
 ///
 /// # Panics
@@ -44,13 +46,14 @@ pub fn publish_scattered(
     cache: &PrefixCache,
     namespace: &Namespace,
     prompts: &Prompts,
+    step: usize,
 ) -> Vec<Hold> {
     let mut holds: Vec<Hold> = (0..prompts.count())
         .map(|number| cache.lookup(namespace, prompts.get(number)))
         .collect();
     for end in (0..prompts.blocks())
-        .step_by(STEP)
-        .map(|start| start + STEP)
+        .step_by(step)
+        .map(|start| start + step)
     {
         for number in shuffled(end as u64, prompts.count()) {
             let prompt = prompts.get(number);

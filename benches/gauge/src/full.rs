@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kvtrie::{Block, Hold, Namespace, PrefixCache};
 
-use crate::decoder::{cache, publish_scattered};
+use crate::decoder::{PREFILL, cache, publish_scattered};
 use crate::prompts::{Prompts, prompt, shuffled};
 
 /// Seed of the first prompt that follows those the cache is filled with.
@@ -32,7 +32,7 @@ impl Full {
         let cache = cache(count * chain);
         let namespace = cache.namespace("model");
         let prompts = Prompts::new(FIRST_SEED - 1, count, chain);
-        let mut holds = publish_scattered(&cache, &namespace, &prompts);
+        let mut holds = publish_scattered(&cache, &namespace, &prompts, PREFILL);
         for (kept, number) in shuffled(6, count).into_iter().enumerate() {
             holds.swap(kept, number);
         }

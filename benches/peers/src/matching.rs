@@ -1,7 +1,7 @@
 //! Matching alone, from tokens: kvtrie against the indexes for routers.
 
 use kvtrie::PrefixCache;
-use kvtrie_gauge::decoder::{cache, publish_scattered};
+use kvtrie_gauge::decoder::{PREFILL, cache, publish_scattered};
 use kvtrie_gauge::options::Options;
 use kvtrie_gauge::plot::{Chart, draw};
 use kvtrie_gauge::prompts::{BLOCK, Prompts, flat_compare};
@@ -56,7 +56,7 @@ fn lane(title: String, count: usize, depth: usize, seconds: f64, options: &Optio
     let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));
     let cache = cache(count * depth);
     let namespace = cache.namespace("model");
-    drop(publish_scattered(&cache, &namespace, &prompts));
+    drop(publish_scattered(&cache, &namespace, &prompts, PREFILL));
     let indexes = all(&prompts);
     let expected = depth * BLOCK;
     let mut entrants = vec![
