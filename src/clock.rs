@@ -25,7 +25,8 @@ use crate::pool::BlockId;
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use crate::trie::guard::Guard;
-use crate::trie::node::{Header, NodeRef};
+use crate::trie::layout::Header;
+use crate::trie::node::NodeRef;
 use crate::trie::position::Position;
 
 /// Blocks to a word of the candidates.

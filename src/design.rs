@@ -32,9 +32,9 @@
 //! * The **index** finds a child by a hash of *(parent's key, offset, first block)*. Chaining the
 //!   keys of nodes, rather than the hashes of blocks, means that a lookup hashes one block in
 //!   thirty-two and compares the rest at the speed of `memcmp`.
-//! * A walk **looks ahead**: the key of the child of a full run that matches follows from the prompt alone, so it
-//!   is known before that run has been compared. The bucket is asked for two runs ahead, the node one. A wrong
-//!   guess costs a prefetch: nothing is read through it.
+//! * A walk **looks ahead**: it guesses that the next node matches as many blocks as the last (the first: a full
+//!   run). Then the key of its child follows from the prompt alone, before it has been compared. The bucket is
+//!   asked for two nodes ahead, the node one. A wrong guess costs prefetches: nothing is read through it.
 //! * The **clock** knows for each physical block where it is cached, and which are worth a look.
 //!
 //! A block's chained hash ([`BlockHash`](crate::BlockHash)) is a name for the outside: routers, logs.
@@ -206,6 +206,8 @@
 //! * Between a claim and the listing of the block above it, that block and what lies before it are
 //!   in one thread's hands. A thread suspended there hides them from `allocate`, which may then
 //!   refuse; it never waits.
+//! * A node leaves up to 56 bytes free, so that its ids start a cache line. Asking for whole nodes makes long
+//!   prompts slower that are in the first caches already, and all others faster.
 //! * The clock approximates LRU. A scan of one-off prompts passes through it as through LRU.
 //!
 //! # Considered, and not done

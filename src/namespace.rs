@@ -7,7 +7,8 @@ use crate::hash::{BlockHash, Hasher};
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicPtr, Ordering, fence};
 use crate::trie::guard::{Guard, pin};
-use crate::trie::node::{Header, NodeRef};
+use crate::trie::layout::Header;
+use crate::trie::node::NodeRef;
 use crate::trie::position::Position;
 use crate::trie::{Reached, node, state};
 

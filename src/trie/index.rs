@@ -21,7 +21,8 @@ use std::ptr::{self, NonNull};
 use crossbeam_utils::Backoff;
 
 use super::guard::Guard;
-use super::node::{Ask, Header, NodeRef};
+use super::layout::{Header, Stretch};
+use super::node::NodeRef;
 use super::position::Position;
 use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
@@ -80,12 +81,12 @@ impl Index {
         search(head, key, parent, prompt, guard)
     }
 
-    /// Asks for so much of the first node of a bucket. Waits for the bucket itself, unless that was
+    /// Asks for a stretch of the first node of a bucket. Waits for the bucket itself, unless that was
     /// [asked for](Self::prefetch) before.
-    pub fn prefetch_nodes(&self, key: u64, ask: Ask) {
+    pub fn prefetch_node(&self, key: u64, stretch: Stretch) {
         // Relaxed: nothing is read through it.
         let head = self.bucket(key).load(Ordering::Relaxed);
-        ask.prefetch(head);
+        stretch.prefetch(head);
     }
 
     /// Asks for a bucket that will be searched soon.

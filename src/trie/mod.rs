@@ -10,6 +10,7 @@ pub mod extend;
 pub mod forecast;
 pub mod guard;
 pub mod index;
+pub mod layout;
 pub mod node;
 pub mod position;
 pub mod state;
@@ -19,7 +20,8 @@ use crate::hash::Hasher;
 use crate::stats::Counters;
 use guard::Guard;
 use index::{Found, Index};
-use node::{Ask, NodeRef};
+use layout::Stretch;
+use node::NodeRef;
 use position::Position;
 use state::State;
 
@@ -90,26 +92,28 @@ impl Trie {
             rest = &rest[in_run * self.block_size..];
         }
         // While one node is compared, the next is on its way from memory, and the bucket of the one after
-        // that: the tokens alone say where, if each matches, and is as long as the one before.
+        // that. The tokens alone say where, if each matches as many blocks as the one before it, and the
+        // first is a full run.
         let mut stride = self.run_length;
-        // Many prompts share their first nodes, which are near then. Later ones are far away.
-        let mut ask = Ask::Start;
+        // Many prompts share their first nodes, which are near then. Later ones are far away, and most likely
+        // as long as guessed, so that all of them can be asked for.
+        let mut ahead = Stretch::Start;
         let mut coming = self.coming(node(at, guard).header().key, at.offset(), rest, stride);
         while let [Some(this), next] = coming {
             let behind = rest.get(stride * self.block_size..).unwrap_or_default();
             let after = next.and_then(|next| self.key_after(next, stride, behind));
-            next.inspect(|next| self.index.prefetch_nodes(*next, ask));
+            next.inspect(|next| self.index.prefetch_node(*next, ahead));
             let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
                 break;
             };
             at = node.position(blocks - 1);
             depth += blocks;
             rest = &rest[blocks * self.block_size..];
-            (coming, ask) = if blocks == stride {
-                ([next, after], Ask::run(stride, self.block_size))
+            (coming, ahead) = if blocks == stride {
+                ([next, after], Stretch::run(stride, self.block_size))
             } else {
                 stride = blocks;
-                (self.coming(this, blocks - 1, rest, stride), Ask::Start)
+                (self.coming(this, blocks - 1, rest, stride), Stretch::Start)
             };
         }
         Reached { at, depth }
@@ -137,12 +141,12 @@ impl Trie {
     ) -> [Option<u64>; 2] {
         let this = self.child_key(parent, offset, prompt);
         let next = this.and_then(|this| self.key_after(this, stride, prompt));
-        this.inspect(|this| self.index.prefetch_nodes(*this, Ask::Start));
+        this.inspect(|this| self.index.prefetch_node(*this, Stretch::Start));
         [this, next]
     }
 
-    /// The key of the node behind that of `key`, if that is a run of `stride` blocks and `prompt` starts
-    /// with it.
+    /// The key of the node that hangs off block `stride - 1` of the node of `key`, which `prompt` starts with;
+    /// none if less than a block follows.
     fn key_after(&self, key: u64, stride: usize, prompt: &[u32]) -> Option<u64> {
         self.child_key(key, stride - 1, prompt.get(stride * self.block_size..)?)
     }

@@ -1,17 +1,5 @@
-//! One node: a run of consecutive blocks of one prefix, in one allocation.
-//!
-//! ```text
-//!                  the last  ◄──  the first
-//! ┌────────┬──────────────────────────────┬────────┬─────────────┬────────────────────────────┐
-//! │ Origin │ State; len                   │ Header │ BlockId; len│ u32; len * block_size      │
-//! └────────┴──────────────────────────────┴────────┴─────────────┴────────────────────────────┘
-//!           one word each, in reverse      ▲        block ids     tokens
-//!                                          a pointer to the node
-//! ```
-//!
-//! A walk reads one stretch: the first state, the header, the ids, the tokens. Only then does it write to a
-//! state, most often to the last, which lies away from all that, at the other end of the states: the stretch
-//! can be asked for long before, without a line in it that other threads write to.
+//! One node: a run of consecutive blocks of one prefix, in one allocation. ([`layout`](super::layout) says
+//! what lies where in it.)
 //!
 //! All of it is written before the node is published and never again, but for the state words, the link
 //! to the next node of its bucket, and a hash that is noted once it is known. Blocks leave a node from its
@@ -19,51 +7,21 @@
 //!
 //! A namespace's root is a node with one state and no block.
 
-use std::alloc::{Layout, handle_alloc_error};
+use std::alloc::handle_alloc_error;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::slice;
 
+use super::layout::{Header, IDS, Origin, front, gap, layout};
 use super::position::{MAX_RUN, Position};
 use super::state::State;
 use crate::hash::{BlockHash, OnceHash};
 use crate::pool::BlockId;
-use crate::prefetch::{prefetch, prefetch_many};
+use crate::prefetch::prefetch;
 use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::AtomicPtr;
-
-/// What a walk needs to know of a node. Its alignment leaves room in a [`Position`] for an offset.
-#[repr(C, align(32))]
-#[derive(Debug)]
-pub struct Header {
-    /// The next node of the bucket; the low bit marks this node as leaving. (See `index.rs`.)
-    pub next: AtomicPtr<Header>,
-    /// The hash under which the index finds this node.
-    pub key: u64,
-    /// The position this node hangs off; none for a root.
-    parent: Option<Position>,
-    /// Tokens in a block; 0 for a root.
-    block_size: u32,
-    /// Blocks in the run. Invariant: 1 to `MAX_RUN`.
-    len: u8,
-    /// How warm a hit makes this node's blocks.
-    warmth: u8,
-    /// Bytes that were left free in front of the node, so that its ids start a cache line.
-    gap: u8,
-}
-
-/// Where a node comes from, which is seldom asked.
-#[repr(C)]
-#[derive(Debug)]
-struct Origin {
-    /// The root of this node's namespace; none for a root.
-    root: Option<Position>,
-    /// The chained hash of the prefix before this node, once somebody has asked for it. (Relaxed: whoever
-    /// writes it writes the same number.)
-    before: OnceHash,
-}
 
 /// What a new node is made of.
 #[derive(Debug, Clone, Copy)]
@@ -90,49 +48,11 @@ pub struct NodeRef<'g> {
     life: PhantomData<&'g Header>,
 }
 
-/// Bytes to a cache line. The header ends one, with the first four states in front of it; so the ids start the
-/// next, and the tokens of a full run start one too.
-const CACHE_LINE: usize = 64;
-/// The first lines that a walk reads of a full run: the header's, two of ids, the tokens of five blocks.
-const FIRST_LINES: usize = 8;
-/// The most lines that are asked for at once: a full run of 16-token blocks has 35. Of larger ones the processor
-/// sees the pattern by then.
-const MOST_LINES: usize = 40;
-
-/// The alignment that is asked of the allocator: what it gives by itself. More, it has to search for, and
-/// what such a search leaves over lies idle.
-const ALIGN: usize = 16;
-/// Where the ids start: right behind the header.
-const IDS: usize = size_of::<Header>();
-
-const _: () = assert!(ALIGN >= align_of::<Origin>() && ALIGN >= align_of::<State>());
-const _: () = assert!(size_of::<Origin>() % align_of::<State>() == 0);
-const _: () = assert!(CACHE_LINE % align_of::<Header>() == 0);
-const _: () = assert!(align_of::<BlockId>() >= align_of::<u32>());
-
-/// Bytes from the origin of a node with `len` blocks to its header.
-fn front(len: usize) -> usize {
-    size_of::<Origin>() + len * size_of::<State>()
-}
-
-/// Bytes of the ids and tokens behind it.
-fn tail(len: usize, block_size: usize) -> usize {
-    len * (size_of::<BlockId>() + block_size * size_of::<u32>())
-}
-
-/// What to allocate for a node with `len` blocks of `block_size` tokens, with room for whatever gap has its
-/// ids start a cache line.
-fn layout(len: usize, block_size: usize) -> Layout {
-    let gap = CACHE_LINE - align_of::<State>();
-    let size = gap + front(len) + size_of::<Header>() + tail(len, block_size);
-    Layout::from_size_align(size, ALIGN).expect("a run of blocks fits the address space")
-}
-
 impl<'g> NodeRef<'g> {
     /// Makes a node whose last block one hold pins; nobody else knows of it yet.
     pub fn build(plan: Blueprint<'_>) -> Self {
         let len = plan.ids.len();
-        debug_assert!(
+        assert!(
             (1..=MAX_RUN).contains(&len),
             "a run has 1 to MAX_RUN blocks"
         );
@@ -170,6 +90,7 @@ impl<'g> NodeRef<'g> {
         Self::allocate(header, origin, &[BlockId::NONE], &[])
     }
 
+    /// A node with this header, but for the gap, which is worked out here.
     fn allocate(header: Header, origin: Origin, ids: &[BlockId], tokens: &[u32]) -> Self {
         let (len, warmth) = (ids.len(), header.warmth);
         let layout = layout(len, header.block_size as usize);
@@ -178,27 +99,26 @@ impl<'g> NodeRef<'g> {
         let Some(base) = NonNull::new(base) else {
             handle_alloc_error(layout);
         };
-        let least_ids = base.addr().get() + front(len) + IDS;
-        let gap = least_ids.next_multiple_of(CACHE_LINE) - least_ids;
-        // SAFETY: the layout has room for the front, and for whatever gap comes before it.
+        let gap = gap(base.addr().get(), len);
+        // SAFETY: the layout has room for any gap, and for the front.
         let ptr = unsafe { base.byte_add(gap + front(len)) }.cast::<Header>();
         let gap = gap as u8;
-        // SAFETY: just aligned for a header, with room for it.
+        // SAFETY: the gap aligns the header, for which the layout has room behind the front.
         unsafe { ptr.write(Header { gap, ..header }) };
         let node = Self {
             ptr,
             life: PhantomData,
         };
-        // SAFETY: the front has room for it, aligned, and it is nobody else's.
+        // SAFETY: the front starts with room for it, aligned (`layout.rs` asserts it), nobody else's.
         unsafe { node.origin_ptr().write(origin) };
-        for before_header in 1..=len {
-            let state = if before_header == len {
+        for offset in 0..len {
+            let state = if offset + 1 == len {
                 State::pinned(warmth)
             } else {
                 State::default()
             };
             // SAFETY: within the `len` states of the front.
-            let slot = unsafe { ptr.cast::<State>().sub(before_header) };
+            let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
             // SAFETY: reserved, aligned, and nobody else's.
             unsafe { slot.write(state) };
         }
@@ -222,16 +142,13 @@ impl<'g> NodeRef<'g> {
     ///
     /// * Nobody uses the node any more, and it is freed once.
     pub unsafe fn free(self) {
-        let before_header = front(self.len()) + usize::from(self.header().gap);
-        // SAFETY: the allocation starts that far in front of the header.
-        let base = unsafe { self.ptr.byte_sub(before_header) }.cast::<u8>();
-        // SAFETY: allocated with this very layout, unused by the caller's promise. Nothing in the node
-        // owns anything that would need dropping.
-        unsafe { dealloc(base.as_ptr(), self.layout()) };
-    }
-
-    fn layout(self) -> Layout {
-        layout(self.len(), self.block_size())
+        let layout = layout(self.len(), self.block_size());
+        let in_front = usize::from(self.header().gap) + front(self.len());
+        // SAFETY: the allocation starts that far in front of the header (invariant of `gap`).
+        let base = unsafe { self.ptr.byte_sub(in_front) }.cast::<u8>();
+        // SAFETY: allocated with this very layout, as neither length nor block size has changed; unused by
+        // the caller's promise. Nothing in the node owns anything that would need dropping.
+        unsafe { dealloc(base.as_ptr(), layout) };
     }
 
     /// The start of one of the arrays behind the header.
@@ -245,13 +162,15 @@ impl<'g> NodeRef<'g> {
         IDS + self.len() * size_of::<BlockId>()
     }
 
+    /// The start of the front.
     fn origin_ptr(self) -> NonNull<Origin> {
-        // SAFETY: the front of every node starts with its origin.
+        // SAFETY: the allocation reaches that far in front of the header, and farther by the gap.
         unsafe { self.ptr.byte_sub(front(self.len())) }.cast()
     }
 
+    /// The origin.
     fn origin(self) -> &'g Origin {
-        // SAFETY: initialised, and allocated for `'g`; changed through an atomic only.
+        // SAFETY: every node starts with one, initialised and allocated for `'g`; changed through an atomic only.
         unsafe { self.origin_ptr().as_ref() }
     }
 
@@ -264,7 +183,7 @@ impl<'g> NodeRef<'g> {
     /// The state words, one a block, in reverse.
     fn states(self) -> &'g [State] {
         let len = self.len();
-        // SAFETY: the last `len` words in front of the header are the states.
+        // SAFETY: the front ends with `len` states.
         let last = unsafe { self.ptr.cast::<State>().sub(len) };
         // SAFETY: `len` initialised states lie there, for `'g`.
         unsafe { slice::from_raw_parts(last.as_ptr(), len) }
@@ -354,7 +273,7 @@ impl<'g> NodeRef<'g> {
 
     /// The bytes of memory that the node takes.
     pub fn bytes(self) -> usize {
-        self.layout().size()
+        layout(self.len(), self.block_size()).size()
     }
 
     /// The raw pointer, for a link.
@@ -400,39 +319,14 @@ fn count_agreeing(most: usize, agree: impl Fn(Range<usize>) -> bool) -> usize {
     agreeing
 }
 
-/// How much of a node to ask for ahead of a walk.
-#[derive(Debug, Clone, Copy)]
-pub enum Ask {
-    /// What the walk reads first. The processor then sees the pattern by itself.
-    Start,
-    /// So many lines.
-    Lines(usize),
-}
-
-impl Ask {
-    /// All that a walk reads of so many blocks.
-    pub fn run(blocks: usize, block_size: usize) -> Self {
-        let lines = 1 + tail(blocks, block_size).div_ceil(CACHE_LINE);
-        Self::Lines(lines.min(MOST_LINES))
-    }
-
-    /// Asks for that much of what may be a node.
-    pub fn prefetch(self, node: *const Header) {
-        let line = |number| node.cast::<u8>().wrapping_add(number * CACHE_LINE);
-        match self {
-            Self::Start => (0..FIRST_LINES).for_each(|number| prefetch(line(number))),
-            Self::Lines(lines) => (0..lines).for_each(|number| prefetch_many(line(number))),
-        }
-    }
-}
-
 impl fmt::Debug for NodeRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let states: Vec<_> = (0..self.len()).map(|offset| self.state(offset)).collect();
         let mut node = f.debug_struct("Node");
         node.field("at", &self.ptr)
             .field("parent", &self.parent())
             .field("ids", &self.ids())
-            .field("states", &self.states())
+            .field("states", &states)
             .finish()
     }
 }
@@ -441,6 +335,7 @@ impl fmt::Debug for NodeRef<'_> {
 mod tests {
     use super::*;
     use crate::hash::Hasher;
+    use crate::trie::layout::CACHE_LINE;
 
     #[test]
     fn a_node_of_any_shape_holds_what_it_was_made_of() {

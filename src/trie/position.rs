@@ -3,7 +3,8 @@
 use std::num::NonZero;
 use std::ptr::NonNull;
 
-use super::node::{Header, NodeRef};
+use super::layout::Header;
+use super::node::NodeRef;
 
 /// The most blocks that one node can hold: an offset must fit the tag bits of a [`Position`].
 pub const MAX_RUN: usize = 32;
