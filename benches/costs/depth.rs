@@ -31,7 +31,7 @@ struct Pair {
     lookup: Samples,
 }
 
-/// Measures both cases at every depth.
+/// Measures every case.
 pub fn measure(options: &Options) -> Vec<Goal> {
     let hot = DEPTHS.map(|depth| hot(depth, options));
     let warm = DEPTHS.map(|depth| visited(depth, FEW, PREFILL, options));
@@ -90,7 +90,7 @@ fn hot(depth: usize, options: &Options) -> Pair {
     pair(depth, race(vec![flat, lookup], options.time(0.3)))
 }
 
-/// That many blocks in prompts of that depth, published in such steps and visited in random order.
+/// That many blocks in prompts of that depth, published `step` at a time and visited in random order.
 fn visited(depth: usize, blocks: usize, step: usize, options: &Options) -> Pair {
     let count = options.size(blocks.div_ceil(depth), 8);
     let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));

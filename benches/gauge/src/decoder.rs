@@ -35,7 +35,7 @@ pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Ho
     hold
 }
 
-/// Publishes prompts in turns, a step of some blocks each, so that the parts of one prompt do not lie side by side
+/// Publishes prompts in turns, `step` blocks each, so that the parts of one prompt do not lie side by side
 /// in memory. That is how a cache looks that has been in use for long.
 ///
 /// # Panics
