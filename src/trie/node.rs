@@ -23,6 +23,9 @@ use crate::prefetch::prefetch;
 use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::AtomicPtr;
 
+/// What a freed node is filled with where mistakes are looked for.
+const POISON: u8 = 0xd5;
+
 /// What a new node is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Blueprint<'a> {
@@ -146,6 +149,11 @@ impl<'g> NodeRef<'g> {
         let in_front = usize::from(self.header().gap) + front(self.len());
         // SAFETY: the allocation starts that far in front of the header (invariant of `gap`).
         let base = unsafe { self.ptr.byte_sub(in_front) }.cast::<u8>();
+        if cfg!(any(loom, debug_assertions)) {
+            // So that a use from now on is seen, whatever the allocator leaves of the node.
+            // SAFETY: the whole of the allocation, unused by the caller's promise.
+            unsafe { base.write_bytes(POISON, layout.size()) };
+        }
         // SAFETY: allocated with this very layout, as neither length nor block size has changed; unused by
         // the caller's promise. Nothing in the node owns anything that would need dropping.
         unsafe { dealloc(base.as_ptr(), layout) };
