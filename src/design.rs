@@ -207,7 +207,7 @@
 //!   in one thread's hands. A thread suspended there hides them from `allocate`, which may then
 //!   refuse; it never waits.
 //! * A node leaves up to 56 bytes free, so that its ids start a cache line. Asking for whole nodes makes long
-//!   prompts slower that are in the first caches already, and all others faster.
+//!   prompts slower that are in the first caches already, and faster where they are not.
 //! * The clock approximates LRU. A scan of one-off prompts passes through it as through LRU.
 //!
 //! # Considered, and not done

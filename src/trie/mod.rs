@@ -68,8 +68,8 @@ pub fn node(at: Position, _guard: &Guard) -> NodeRef<'_> {
 
 /// Whether no later block of the same node is cached. Once true, it stays so.
 pub fn is_tail(at: Position, guard: &Guard) -> bool {
-    let (node, next) = (node(at, guard), at.offset() + 1);
-    next == node.len() || node.state(next).has_left()
+    let later = node(at, guard).state_behind(at.offset());
+    later.is_none_or(State::has_left)
 }
 
 /// The position just before another, if that is not a root.
@@ -122,11 +122,10 @@ impl Trie {
     /// How many blocks behind a position, in the same run, `prompt` starts with. Zero if the next
     /// one has left, since then it will never be back.
     pub fn in_run(&self, at: Position, prompt: &[u32], guard: &Guard) -> usize {
-        let (node, next) = (node(at, guard), at.offset() + 1);
-        if next == node.len() || node.state(next).look().is_gone() {
-            0
-        } else {
-            node.matching(next, prompt)
+        let node = node(at, guard);
+        match node.state_behind(at.offset()) {
+            Some(state) if !state.look().is_gone() => node.matching(at.offset() + 1, prompt),
+            _ => 0,
         }
     }
 

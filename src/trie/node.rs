@@ -202,6 +202,11 @@ impl<'g> NodeRef<'g> {
         &self.states()[self.len() - 1 - offset]
     }
 
+    /// The state word of the block behind one in the run, if there is one.
+    pub fn state_behind(self, offset: usize) -> Option<&'g State> {
+        (offset + 1 < self.len()).then(|| self.state(offset + 1))
+    }
+
     /// The physical blocks of the run.
     pub fn ids(self) -> &'g [BlockId] {
         let ids = self.array(IDS);
