@@ -8,7 +8,7 @@ use crate::mix::Mix;
 use crate::mixes::Work;
 
 /// Turns that every contender gets with every number of threads.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 8;
 /// Seconds of one turn.
 const TURN: f64 = 0.06;
 
@@ -71,10 +71,14 @@ pub fn measure(mix: Mix, entries: Vec<Entry<'_>>, threads: &[usize], options: &O
         work.throughput(threads[0], options.time(2.0 * TURN));
         work.check();
     }
-    for _ in 0..options.size(ROUNDS, 1) {
+    let number = entries.len();
+    for round in 0..options.size(ROUNDS, 1) {
         for (place, &count) in threads.iter().enumerate() {
-            for ((_, work), figures) in entries.iter().zip(&mut contenders) {
-                figures.throughput[place].push(work.throughput(count, options.time(TURN)));
+            // Each round begins with another contender, so that none always follows the same one, nor is
+            // always bound to the same core first.
+            for turn in (0..number).map(|turn| (round + turn) % number) {
+                let operations = entries[turn].1.throughput(count, options.time(TURN));
+                contenders[turn].throughput[place].push(operations);
             }
         }
     }

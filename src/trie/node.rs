@@ -274,8 +274,10 @@ impl<'g> NodeRef<'g> {
         let run = &self.tokens()[from * size..];
         let whole = prompt.len() / size;
         let most = (self.len() - from).min(whole);
-        if most == whole {
-            // If all of it agrees, the last block is pinned next. Its word may lie in the cache of another core.
+        let last = (most * size).saturating_sub(1);
+        if most == whole && run.get(last) == prompt.get(last) {
+            // All of it probably agrees, and the last block is pinned next. Its word may lie in the cache of
+            // another core. If that core goes on using it, since the prompts part before, it is left there.
             prefetch(self.state((from + most).saturating_sub(1)));
         }
         count_agreeing(most, |blocks| {

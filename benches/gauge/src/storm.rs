@@ -9,6 +9,9 @@ use kvtrie_workload::Latencies;
 
 /// Storms so far.
 static STORMS: AtomicUsize = AtomicUsize::new(0);
+/// The share of a storm's time for which its threads are at work before anything counts: a core that was
+/// idle takes some milliseconds to come to its pace, which would slow whoever first uses it.
+const WARM_UP: f64 = 0.25;
 
 /// The quantiles that every latency table shows, and their names.
 pub const QUANTILES: [(&str, f64); 4] = [
@@ -76,8 +79,8 @@ pub fn latency<W: FnMut()>(
     all
 }
 
-/// Starts the threads together, lets each run `body` until `time` is over, and returns what each
-/// one says with the instants between which it ran.
+/// Starts the threads together, lets each work for a while, then run `body` until `time` is over, and returns
+/// what each one says with the instants between which it ran `body`.
 ///
 /// As long as there is a core for each thread, each is bound to its own: otherwise the system may
 /// take longer than a short run lasts to notice that two of them share one. Every storm begins with
@@ -88,7 +91,8 @@ fn storm<W: FnMut(), T: Send>(
     worker: &(impl Fn(usize) -> W + Sync),
     body: impl Fn(&mut W, &AtomicBool) -> T + Sync,
 ) -> Vec<(T, Instant, Instant)> {
-    let (stop, ready) = (AtomicBool::new(false), Barrier::new(threads + 1));
+    let (begin, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+    let ready = Barrier::new(threads + 1);
     let mut cores = core_affinity::get_core_ids().unwrap_or_default();
     let first = STORMS.fetch_add(1, Ordering::Relaxed) % cores.len().max(1);
     cores.rotate_left(first);
@@ -96,7 +100,7 @@ fn storm<W: FnMut(), T: Send>(
     thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
             .map(|number| {
-                let (stop, ready, body) = (&stop, &ready, &body);
+                let (begin, stop, ready, body) = (&begin, &stop, &ready, &body);
                 let core = if threads <= cores.len() {
                     cores.get(number)
                 } else {
@@ -106,6 +110,9 @@ fn storm<W: FnMut(), T: Send>(
                     core.map(|&core| core_affinity::set_for_current(core));
                     let mut operation = worker(number);
                     ready.wait();
+                    while !begin.load(Ordering::Relaxed) {
+                        operation();
+                    }
                     let start = Instant::now();
                     let said = body(&mut operation, stop);
                     (said, start, Instant::now())
@@ -113,6 +120,8 @@ fn storm<W: FnMut(), T: Send>(
             })
             .collect();
         ready.wait();
+        thread::sleep(time.mul_f64(WARM_UP));
+        begin.store(true, Ordering::Relaxed);
         thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
         running
