@@ -20,7 +20,7 @@ use kvtrie_gauge::options::Options;
 use kvtrie_workload::Trace;
 
 use crate::contender::{Contender, Kvtrie};
-use crate::measure::{Entry, Results, measure};
+use crate::measure::{Entry, measure};
 use crate::mix::Mix;
 use crate::mixes::{Lookups, Requests};
 use crate::rivals::{one_lock::OneLock, plain::Plain, sharded::Sharded};
@@ -55,22 +55,22 @@ fn main() {
     let threads = thread_counts(&arguments, cores);
     let sequences = spell(&trace(&arguments));
     let most = *threads.iter().max().expect("at least one count");
-    let all = Mix::value_variants();
     let mixes = if arguments.mixes.is_empty() {
-        all
+        Mix::value_variants()
     } else {
         &arguments.mixes
     };
-    let run = |&mix: &Mix| {
+    let with_entries = |&mix: &Mix| {
         let entries = match mix {
             Mix::Private => lookups(most, 0),
             Mix::System => lookups(most, 48),
             Mix::One => lookups(most, 64),
             Mix::Trace => requests(&sequences),
         };
-        measure(mix, entries, &threads, &arguments.options)
+        (mix, entries)
     };
-    let results: Vec<Results> = mixes.iter().map(run).collect();
+    let mixes: Vec<_> = mixes.iter().map(with_entries).collect();
+    let results = measure(&mixes, &threads, &arguments.options);
     show::everything(&results, cores, &arguments.options);
 }
 

@@ -1,4 +1,6 @@
-//! Runs every contender with every number of threads, in turns.
+//! Runs every contender of every mix with every number of threads, in turns.
+
+use std::time::Duration;
 
 use kvtrie_gauge::options::Options;
 use kvtrie_gauge::race::Spread;
@@ -11,6 +13,8 @@ use crate::mixes::Work;
 const ROUNDS: usize = 8;
 /// Seconds of one turn.
 const TURN: f64 = 0.06;
+/// Seconds for which latencies are recorded.
+const RECORDING: f64 = 0.3;
 
 /// A contender with a name, ready to work.
 pub type Entry<'a> = (&'static str, Box<dyn Work + 'a>);
@@ -26,6 +30,19 @@ pub struct Results {
 }
 
 impl Results {
+    fn new(mix: Mix, entries: &[Entry<'_>], threads: &[usize]) -> Self {
+        let figures = |(name, _): &Entry<'_>| Figures {
+            name,
+            throughput: vec![Vec::new(); threads.len()],
+            latency: Vec::new(),
+        };
+        Self {
+            mix,
+            threads: threads.to_vec(),
+            contenders: entries.iter().map(figures).collect(),
+        }
+    }
+
     /// Where a number of threads is, if it was run.
     pub fn place(&self, threads: usize) -> Option<usize> {
         self.threads.iter().position(|&count| count == threads)
@@ -55,44 +72,52 @@ impl Figures {
     }
 }
 
-/// Measures throughput in rounds, so that a drifting machine wrongs nobody, then latency; checks
-/// every cache before and after.
-pub fn measure(mix: Mix, entries: Vec<Entry<'_>>, threads: &[usize], options: &Options) -> Results {
-    let mut contenders: Vec<Figures> = entries
-        .iter()
-        .map(|(name, _)| Figures {
-            name,
-            throughput: vec![Vec::new(); threads.len()],
-            latency: Vec::new(),
-        })
-        .collect();
+/// Measures throughput in rounds over all mixes, so that a drifting machine wrongs nobody, then latency;
+/// checks every cache before and after.
+pub fn measure(
+    mixes: &[(Mix, Vec<Entry<'_>>)],
+    threads: &[usize],
+    options: &Options,
+) -> Vec<Results> {
+    let works = || mixes.iter().flat_map(|(_, entries)| entries);
     // A first run that does not count brings every cache into its usual state.
-    for (_, work) in &entries {
+    for (_, work) in works() {
         work.throughput(threads[0], options.time(2.0 * TURN));
         work.check();
     }
-    let number = entries.len();
+    let results = mixes
+        .iter()
+        .map(|(mix, entries)| Results::new(*mix, entries, threads));
+    let mut results: Vec<Results> = results.collect();
     for round in 0..options.size(ROUNDS, 1) {
-        for (place, &count) in threads.iter().enumerate() {
-            // Each round begins with another contender, so that none always follows the same one, nor is
-            // always bound to the same core first.
-            for turn in (0..number).map(|turn| (round + turn) % number) {
-                let operations = entries[turn].1.throughput(count, options.time(TURN));
-                contenders[turn].throughput[place].push(operations);
-            }
+        for ((_, entries), results) in mixes.iter().zip(&mut results) {
+            throughput(round, entries, results, options.time(TURN));
         }
     }
-    for &count in threads {
-        for ((_, work), figures) in entries.iter().zip(&mut contenders) {
-            figures
-                .latency
-                .push(work.latency(count, options.time(ROUNDS as f64 * TURN)));
+    for ((_, entries), results) in mixes.iter().zip(&mut results) {
+        latency(entries, results, options.time(RECORDING));
+    }
+    works().for_each(|(_, work)| work.check());
+    results
+}
+
+/// One round of one mix. Each round begins with another contender, so that none always follows the same one,
+/// nor is always bound to the same core first.
+fn throughput(round: usize, entries: &[Entry<'_>], results: &mut Results, time: Duration) {
+    let number = entries.len();
+    for (place, &count) in results.threads.iter().enumerate() {
+        for turn in (round..round + number).map(|turn| turn % number) {
+            let operations = entries[turn].1.throughput(count, time);
+            results.contenders[turn].throughput[place].push(operations);
         }
     }
-    entries.iter().for_each(|(_, work)| work.check());
-    Results {
-        mix,
-        threads: threads.to_vec(),
-        contenders,
+}
+
+/// The latencies of one mix.
+fn latency(entries: &[Entry<'_>], results: &mut Results, time: Duration) {
+    for &count in &results.threads {
+        for ((_, work), figures) in entries.iter().zip(&mut results.contenders) {
+            figures.latency.push(work.latency(count, time));
+        }
     }
 }
