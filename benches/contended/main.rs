@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod contender;
+mod floors;
 mod goals;
 mod measure;
 mod mix;

@@ -6,6 +6,7 @@ use kvtrie_gauge::options::Options;
 use kvtrie_gauge::race::Spread;
 use kvtrie_workload::Latencies;
 
+use crate::floors::Floors;
 use crate::mix::Mix;
 use crate::mixes::Work;
 
@@ -73,7 +74,7 @@ impl Figures {
 }
 
 /// Measures throughput in rounds over all mixes, so that a drifting machine wrongs nobody, then latency;
-/// checks every cache before and after.
+/// checks every cache before and after. Prints the floors.
 pub fn measure(
     mixes: &[(Mix, Vec<Entry<'_>>)],
     threads: &[usize],
@@ -89,11 +90,14 @@ pub fn measure(
         .iter()
         .map(|(mix, entries)| Results::new(*mix, entries, threads));
     let mut results: Vec<Results> = results.collect();
+    let mut floors = Floors::new();
     for round in 0..options.size(ROUNDS, 1) {
+        floors.round(options.time(TURN));
         for ((_, entries), results) in mixes.iter().zip(&mut results) {
             throughput(round, entries, results, options.time(TURN));
         }
     }
+    floors.print();
     for ((_, entries), results) in mixes.iter().zip(&mut results) {
         latency(entries, results, options.time(RECORDING));
     }

@@ -12,9 +12,9 @@ use crate::contender::Contender;
 use crate::sequences::Sequence;
 
 /// Blocks in a prompt of the mixes that only look up.
-const BLOCKS: usize = 64;
+pub const BLOCKS: usize = 64;
 /// Prompts of each thread.
-const PROMPTS: usize = 8;
+pub const PROMPTS: usize = 8;
 
 /// A cache with work to do.
 pub trait Work {

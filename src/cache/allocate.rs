@@ -10,8 +10,9 @@ impl PrefixCache {
     /// Takes `n` blocks: free ones first, then those unheld and unused for longest.
     ///
     /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand, and as many again
-    /// where other threads take what it had counted on. Where threads outnumber cores it may yield its core
-    /// once, before it begins, so that node memory is freed in time.
+    /// where other threads take what it had counted on. Now and then (once for 64 nodes that its thread has
+    /// evicted) it yields its core before it begins, so that node memory is freed in time where threads
+    /// outnumber cores.
     ///
     /// # Errors
     ///

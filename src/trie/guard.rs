@@ -9,20 +9,12 @@ use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
 
 use super::node::NodeRef;
-use crate::sync::{TALLY, Tally, thread_local, yield_now};
+use crate::sync::{thread_local, yield_now};
 
-/// Nodes that a thread retires before it asks for a collection: one fewer than fill a bag of crossbeam-epoch,
-/// as the note that they are freed goes along. By itself it collects about four a pin, which a thread that
-/// evicts in bulk outruns. Where every access is checked, memory is freed as soon as it may be, so that a use
-/// after that is likelier.
-const RETIRED_PER_FLUSH: u32 = if cfg!(any(loom, miri)) { 1 } else { 63 };
-
-/// Batches of that many nodes that may wait to be freed before a thread suspects that another one has lost
-/// its core within a pin. (Two threads that have a core each leave two at most.)
-const MOST_UNFREED: u64 = 4;
-
-/// Batches that wait to be freed, over all threads. (Relaxed: decides only whether to yield.)
-static UNFREED: Tally = Tally::new(0);
+/// Nodes that a thread retires before it asks for a collection: they fill a bag of crossbeam-epoch. By itself it
+/// collects about four a pin, which a thread that evicts in bulk outruns. Where every access is checked, memory
+/// is freed as soon as it may be, so that a use after that is likelier.
+const RETIRED_PER_FLUSH: u32 = if cfg!(any(loom, miri)) { 1 } else { 64 };
 
 #[cfg(not(loom))]
 fn collector() -> &'static Collector {
@@ -101,12 +93,12 @@ pub fn pin() -> Guard {
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))
 }
 
-/// Yields the core if retired nodes pile up, at most once a batch: then some thread has probably lost its
-/// core within a pin, and waits for its next turn. The caller holds no guard, nor anything that another
-/// thread may want: those that wait here are not stopped within a pin, so that soon few are.
+/// Yields the core, once for each batch of nodes that the thread has retired. The caller holds no guard, nor
+/// anything that another thread may want: so of the threads that wait for a core few are stopped within a
+/// pin, which would hold the epoch back for as long as they wait.
 pub fn give_way() {
     let has_filled = LOCAL.try_with(|local| local.filled.take());
-    if has_filled.unwrap_or(false) && UNFREED.load(TALLY) > MOST_UNFREED {
+    if has_filled.unwrap_or(false) {
         yield_now();
     }
 }
@@ -130,8 +122,6 @@ impl Guard {
         unsafe { self.0.defer_unchecked(free) };
         let is_full = LOCAL.try_with(Local::count_retired);
         if is_full.unwrap_or(false) {
-            UNFREED.fetch_add(1, TALLY);
-            self.0.defer(|| UNFREED.fetch_sub(1, TALLY));
             self.0.flush();
         }
     }

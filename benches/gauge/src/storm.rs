@@ -79,6 +79,34 @@ pub fn latency<W: FnMut()>(
     all
 }
 
+/// How long a cache line takes from one core to another and back, over so many times; none on a single core.
+///
+/// The cores of a virtual machine may lie near to each other or far apart, and move meanwhile.
+#[must_use]
+pub fn line_round_trip(times: usize) -> Option<Duration> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let [first, second, ..] = cores[..] else {
+        return None;
+    };
+    let (ball, ready) = (AtomicUsize::new(0), Barrier::new(2));
+    let play = |core, number| {
+        core_affinity::set_for_current(core);
+        ready.wait();
+        let start = Instant::now();
+        for turn in (0..times).map(|turn| 2 * turn + number) {
+            // Relaxed: the ball itself is all that is passed.
+            while ball.load(Ordering::Relaxed) != turn {}
+            ball.store(turn + 1, Ordering::Relaxed);
+        }
+        start.elapsed()
+    };
+    let took = thread::scope(|scope| {
+        scope.spawn(|| play(second, 1));
+        scope.spawn(|| play(first, 0)).join()
+    });
+    Some(took.expect("neither thread panics") / times as u32)
+}
+
 /// Starts the threads together, lets each work for a while, then run `body` until `time` is over, and returns
 /// what each one says with the instants between which it ran `body`.
 ///
