@@ -12,7 +12,7 @@ impl PrefixCache {
     /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand, and as many again
     /// where other threads take what it had counted on. Now and then (once for 64 nodes that its thread has
     /// evicted) it yields its core before it begins, so that node memory is freed in time where threads
-    /// outnumber cores.
+    /// outnumber cores: a lock that the caller holds meanwhile is held for that long.
     ///
     /// # Errors
     ///
