@@ -182,10 +182,11 @@
 //!
 //! An epoch that does not move, because a thread was suspended in the middle of a lookup, holds back node
 //! memory, but never a physical block. Where threads outnumber cores that is usual: of those that wait for a
-//! core, some thread was nearly always stopped within a pin. So `allocate` and `evict` begin by yielding the core
-//! once for each batch of nodes that their thread has retired. It then waits outside a pin, and the thread that
-//! was stopped within one gets its turn sooner. (Eight threads on two cores then do 0.99 of what two do; without
-//! it 0.77, since new nodes come from memory that no processor cache knows. T: `churn_keeps_node_memory_flat`)
+//! core, some thread was nearly always stopped within a pin. So `allocate` and `evict` yield the core before they
+//! begin, if their thread has filled a batch of retired nodes since it last did: it then waits outside a pin, and
+//! the thread that was stopped within one runs sooner. (Eight threads on two cores then do 0.99 of what two do;
+//! without it 0.77, since new nodes come from memory that no processor cache knows. T:
+//! `churn_keeps_node_memory_flat`)
 //!
 //! # A hold outlives its cache
 //!

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod contender;
-mod floors;
 mod goals;
+mod machine;
 mod measure;
 mod mix;
 mod mixes;
@@ -71,8 +71,8 @@ fn main() {
         (mix, entries)
     };
     let mixes: Vec<_> = mixes.iter().map(with_entries).collect();
-    let results = measure(&mixes, &threads, &arguments.options);
-    show::everything(&results, cores, &arguments.options);
+    let (machine, results) = measure(&mixes, &threads, &arguments.options);
+    show::everything(&machine, &results, cores, &arguments.options);
 }
 
 /// The numbers of threads to run.

@@ -6,16 +6,18 @@ use kvtrie_gauge::options::Options;
 use kvtrie_gauge::race::Spread;
 use kvtrie_workload::Latencies;
 
-use crate::floors::Floors;
+use crate::machine::Machine;
 use crate::mix::Mix;
 use crate::mixes::Work;
 
 /// Turns that every contender gets with every number of threads.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 9;
 /// Seconds of one turn.
 const TURN: f64 = 0.06;
-/// Seconds for which latencies are recorded.
-const RECORDING: f64 = 0.3;
+/// Seconds for which latencies are recorded in a round that records them.
+const RECORDING: f64 = 0.1;
+/// One in so many rounds records latencies.
+const RECORDED: usize = 3;
 
 /// A contender with a name, ready to work.
 pub type Entry<'a> = (&'static str, Box<dyn Work + 'a>);
@@ -31,11 +33,12 @@ pub struct Results {
 }
 
 impl Results {
+    /// Nothing measured yet.
     fn new(mix: Mix, entries: &[Entry<'_>], threads: &[usize]) -> Self {
         let figures = |(name, _): &Entry<'_>| Figures {
             name,
             throughput: vec![Vec::new(); threads.len()],
-            latency: Vec::new(),
+            latency: vec![Latencies::new(); threads.len()],
         };
         Self {
             mix,
@@ -73,55 +76,64 @@ impl Figures {
     }
 }
 
-/// Measures throughput in rounds over all mixes, so that a drifting machine wrongs nobody, then latency;
-/// checks every cache before and after. Prints the floors.
+/// Measures in rounds over all mixes, so that a drifting machine wrongs nobody; checks every cache before and after.
 pub fn measure(
     mixes: &[(Mix, Vec<Entry<'_>>)],
     threads: &[usize],
     options: &Options,
-) -> Vec<Results> {
-    let works = || mixes.iter().flat_map(|(_, entries)| entries);
+) -> (Machine, Vec<Results>) {
+    let entries = || mixes.iter().flat_map(|(_, entries)| entries);
     // A first run that does not count brings every cache into its usual state.
-    for (_, work) in works() {
+    for (_, work) in entries() {
         work.throughput(threads[0], options.time(2.0 * TURN));
         work.check();
     }
     let results = mixes
         .iter()
         .map(|(mix, entries)| Results::new(*mix, entries, threads));
-    let mut results: Vec<Results> = results.collect();
-    let mut floors = Floors::new();
+    let (mut machine, mut results) = (Machine::new(), results.collect::<Vec<_>>());
     for round in 0..options.size(ROUNDS, 1) {
-        floors.round(options.time(TURN));
         for ((_, entries), results) in mixes.iter().zip(&mut results) {
+            machine.round(round, options.time(TURN));
             throughput(round, entries, results, options.time(TURN));
+            if round % RECORDED == 0 {
+                latency(round, entries, results, options.time(RECORDING));
+            }
         }
     }
-    floors.print();
-    for ((_, entries), results) in mixes.iter().zip(&mut results) {
-        latency(entries, results, options.time(RECORDING));
-    }
-    works().for_each(|(_, work)| work.check());
-    results
+    entries().for_each(|(_, work)| work.check());
+    (machine, results)
 }
 
-/// One round of one mix. Each round begins with another contender, so that none always follows the same one,
-/// nor is always bound to the same core first.
+/// The order of the contenders in a round: there and back, then from the next one on. So each one follows every
+/// other, begins as often, and starts on either core.
+fn order(round: usize, contenders: usize) -> impl Iterator<Item = usize> {
+    (0..contenders).map(move |turn| {
+        let turn = if round % 2 == 0 {
+            turn
+        } else {
+            contenders - 1 - turn
+        };
+        (round / 2 + turn) % contenders
+    })
+}
+
+/// One round of one mix.
 fn throughput(round: usize, entries: &[Entry<'_>], results: &mut Results, time: Duration) {
-    let number = entries.len();
     for (place, &count) in results.threads.iter().enumerate() {
-        for turn in (round..round + number).map(|turn| turn % number) {
-            let operations = entries[turn].1.throughput(count, time);
-            results.contenders[turn].throughput[place].push(operations);
+        for contender in order(round, entries.len()) {
+            let operations = entries[contender].1.throughput(count, time);
+            results.contenders[contender].throughput[place].push(operations);
         }
     }
 }
 
 /// The latencies of one mix.
-fn latency(entries: &[Entry<'_>], results: &mut Results, time: Duration) {
-    for &count in &results.threads {
-        for ((_, work), figures) in entries.iter().zip(&mut results.contenders) {
-            figures.latency.push(work.latency(count, time));
+fn latency(round: usize, entries: &[Entry<'_>], results: &mut Results, time: Duration) {
+    for (place, &count) in results.threads.iter().enumerate() {
+        for contender in order(round, entries.len()) {
+            let latencies = entries[contender].1.latency(count, time);
+            results.contenders[contender].latency[place].merge(&latencies);
         }
     }
 }

@@ -2,18 +2,21 @@
 
 use kvtrie_gauge::options::Options;
 use kvtrie_gauge::plot::{Chart, draw};
+use kvtrie_gauge::race::Spread;
 use kvtrie_gauge::report::{print_goals, print_table};
 use kvtrie_gauge::storm::QUANTILES;
 use kvtrie_workload::Latencies;
 
 use crate::goals;
+use crate::machine::Machine;
 use crate::measure::{Figures, Results};
 
 /// Operations that must lie above a quantile before it is worth printing.
 const LEAST_ABOVE: f64 = 10.0;
 
 /// Prints everything, draws it and compares it with the goals.
-pub fn everything(results: &[Results], cores: usize, options: &Options) {
+pub fn everything(machine: &Machine, results: &[Results], cores: usize, options: &Options) {
+    print_machine(machine);
     for result in results {
         print_throughput(result);
         print_latency(result);
@@ -27,31 +30,45 @@ pub fn everything(results: &[Results], cores: usize, options: &Options) {
     print_goals(&goals::all(results, cores), options.report.as_deref());
 }
 
-fn print_throughput(
-    Results {
-        mix,
-        threads,
-        contenders,
-    }: &Results,
-) {
+fn print_machine(machine: &Machine) {
+    let rows = [
+        ("flat comparison, 2 threads over 1", &machine.speedup),
+        (
+            "a cache line to the other core and back, ns",
+            &machine.round_trip,
+        ),
+    ];
+    let measured = rows.into_iter().filter(|(_, values)| !values.is_empty());
+    let row = |(name, values): (&str, &Vec<f64>)| {
+        vec![name.to_owned(), Spread::of(values.clone()).to_string()]
+    };
+    let rows: Vec<_> = measured.map(row).collect();
+    let columns = ["work", "measured (middle half)"];
+    print_table("The machine itself", &columns, &rows);
+}
+
+fn print_throughput(result: &Results) {
+    let pair = result.place(2).zip(result.place(1));
     let row = |figures: &Figures| {
-        let operations =
-            (0..threads.len()).map(|place| format!("{:.1}", figures.operations(place) / 1e3));
+        let operations = (0..result.threads.len())
+            .map(|place| format!("{:.1}", figures.operations(place) / 1e3));
+        let speedup = pair.map(|(two, one)| figures.speedup(two, one).to_string());
         [figures.name.to_owned()]
             .into_iter()
             .chain(operations)
+            .chain(speedup)
             .collect()
     };
-    let rows: Vec<Vec<String>> = contenders.iter().map(row).collect();
-    let columns: Vec<String> = threads
-        .iter()
-        .map(|count| format!("{count} threads"))
-        .collect();
+    let rows: Vec<Vec<String>> = result.contenders.iter().map(row).collect();
+    let counts = result.threads.iter();
+    let counts: Vec<String> = counts.map(|count| format!("{count} threads")).collect();
     let columns: Vec<&str> = ["thousand a second"]
         .into_iter()
-        .chain(columns.iter().map(String::as_str))
+        .chain(counts.iter().map(String::as_str))
+        .chain(pair.map(|_| "2 over 1 (middle half)"))
         .collect();
-    print_table(&format!("Throughput: {}", mix.title()), &columns, &rows);
+    let title = format!("Throughput: {}", result.mix.title());
+    print_table(&title, &columns, &rows);
 }
 
 fn print_latency(

@@ -10,9 +10,10 @@ impl PrefixCache {
     /// Takes `n` blocks: free ones first, then those unheld and unused for longest.
     ///
     /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand, and as many again
-    /// where other threads take what it had counted on. Now and then (once for 64 nodes that its thread has
-    /// evicted) it yields its core before it begins, so that node memory is freed in time where threads
-    /// outnumber cores: a lock that the caller holds meanwhile is held for that long.
+    /// where other threads take what it had counted on.
+    ///
+    /// If its thread has evicted 64 whole runs of blocks or more since it last did so, it first yields its core, so
+    /// that their memory is freed in time where threads outnumber cores. A lock that its caller holds is held meanwhile.
     ///
     /// # Errors
     ///

@@ -11,10 +11,11 @@ use std::cell::Cell;
 use super::node::NodeRef;
 use crate::sync::{thread_local, yield_now};
 
-/// Nodes that a thread retires before it asks for a collection: they fill a bag of crossbeam-epoch. By itself it
-/// collects about four a pin, which a thread that evicts in bulk outruns. Where every access is checked, memory
-/// is freed as soon as it may be, so that a use after that is likelier.
-const RETIRED_PER_FLUSH: u32 = if cfg!(any(loom, miri)) { 1 } else { 64 };
+/// Nodes in a batch: when a thread has retired that many, it asks for a collection. With the notes that collected
+/// bags leave behind they about fill a bag of crossbeam-epoch, of 64, which by itself collects some four bags in
+/// 128 pins; a thread that evicts in bulk outruns that. Where every access is checked, memory is freed as soon as
+/// it may be, so that a use after that is likelier.
+const BATCH: u32 = if cfg!(any(loom, miri)) { 1 } else { 60 };
 
 #[cfg(not(loom))]
 fn collector() -> &'static Collector {
@@ -33,9 +34,9 @@ fn collector() -> &'static Collector {
 /// What a thread keeps of the collector.
 struct Local {
     handle: LocalHandle,
-    /// Nodes that the thread has retired since its last batch was full.
+    /// Nodes that the thread has retired since it last filled a batch.
     retired: Cell<u32>,
-    /// Whether a batch was filled since the thread last thought of [giving way](give_way).
+    /// Whether the thread has filled a batch since it last [gave way](give_way).
     filled: Cell<bool>,
 }
 
@@ -51,7 +52,7 @@ impl Local {
     /// Counts a node that was retired. Whether that fills a batch.
     fn count_retired(&self) -> bool {
         let retired = self.retired.get() + 1;
-        let is_full = retired == RETIRED_PER_FLUSH;
+        let is_full = retired == BATCH;
         if is_full {
             self.filled.set(true);
         }
@@ -93,9 +94,9 @@ pub fn pin() -> Guard {
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))
 }
 
-/// Yields the core, once for each batch of nodes that the thread has retired. The caller holds no guard, nor
-/// anything that another thread may want: so of the threads that wait for a core few are stopped within a
-/// pin, which would hold the epoch back for as long as they wait.
+/// Yields the core if the thread has filled a batch of retired nodes since it last did. The caller holds no guard,
+/// nor anything that another thread may want: so of the threads that wait for a core few are stopped within a
+/// pin, where they would hold the epoch back.
 pub fn give_way() {
     let has_filled = LOCAL.try_with(|local| local.filled.take());
     if has_filled.unwrap_or(false) {

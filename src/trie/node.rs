@@ -274,11 +274,11 @@ impl<'g> NodeRef<'g> {
         let run = &self.tokens()[from * size..];
         let whole = prompt.len() / size;
         let most = (self.len() - from).min(whole);
-        let last = (most * size).saturating_sub(1);
-        if most == whole && run.get(last) == prompt.get(last) {
-            // All of it probably agrees, and the last block is pinned next. Its word may lie in the cache of
-            // another core. If that core goes on using it, since the prompts part before, it is left there.
-            prefetch(self.state((from + most).saturating_sub(1)));
+        let end = most * size;
+        if most > 0 && most == whole && run[end - 1] == prompt[end - 1] {
+            // Probably all of it agrees, and the last block is pinned next: its word may lie in the cache of another
+            // core. Where the last tokens differ, the prompts part before, and the word is left to that core.
+            prefetch(self.state(from + most - 1));
         }
         count_agreeing(most, |blocks| {
             let tokens = blocks.start * size..blocks.end * size;

@@ -100,7 +100,11 @@ impl Spread {
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
-        let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+        let at = |share: f64| {
+            let place = (values.len() - 1) as f64 * share;
+            let (below, above) = (values[place as usize], values[place.ceil() as usize]);
+            below + (above - below) * place.fract()
+        };
         Self {
             low: at(0.25),
             median: at(0.5),
@@ -165,6 +169,12 @@ mod tests {
     fn a_spread_is_the_middle_half() {
         let spread = Spread::of((0..=100).rev().map(f64::from).collect());
         assert_eq!((spread.low, spread.median, spread.high), (25.0, 50.0, 75.0));
+    }
+
+    #[test]
+    fn a_spread_between_two_values_lies_between_them() {
+        let spread = Spread::of(vec![4.0, 1.0]);
+        assert_eq!((spread.low, spread.median, spread.high), (1.75, 2.5, 3.25));
     }
 
     #[test]

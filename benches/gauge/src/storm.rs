@@ -9,8 +9,8 @@ use kvtrie_workload::Latencies;
 
 /// Storms so far.
 static STORMS: AtomicUsize = AtomicUsize::new(0);
-/// The share of a storm's time for which its threads are at work before anything counts: a core that was
-/// idle takes some milliseconds to come to its pace, which would slow whoever first uses it.
+/// How long the threads work before anything counts, in shares of the time that counts: a core that was idle takes
+/// some milliseconds to come to its pace, which would slow whoever first uses it.
 const WARM_UP: f64 = 0.25;
 
 /// The quantiles that every latency table shows, and their names.
@@ -79,34 +79,6 @@ pub fn latency<W: FnMut()>(
     all
 }
 
-/// How long a cache line takes from one core to another and back, over so many times; none on a single core.
-///
-/// The cores of a virtual machine may lie near to each other or far apart, and move meanwhile.
-#[must_use]
-pub fn line_round_trip(times: usize) -> Option<Duration> {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let [first, second, ..] = cores[..] else {
-        return None;
-    };
-    let (ball, ready) = (AtomicUsize::new(0), Barrier::new(2));
-    let play = |core, number| {
-        core_affinity::set_for_current(core);
-        ready.wait();
-        let start = Instant::now();
-        for turn in (0..times).map(|turn| 2 * turn + number) {
-            // Relaxed: the ball itself is all that is passed.
-            while ball.load(Ordering::Relaxed) != turn {}
-            ball.store(turn + 1, Ordering::Relaxed);
-        }
-        start.elapsed()
-    };
-    let took = thread::scope(|scope| {
-        scope.spawn(|| play(second, 1));
-        scope.spawn(|| play(first, 0)).join()
-    });
-    Some(took.expect("neither thread panics") / times as u32)
-}
-
 /// Starts the threads together, lets each work for a while, then run `body` until `time` is over, and returns
 /// what each one says with the instants between which it ran `body`.
 ///
@@ -138,6 +110,7 @@ fn storm<W: FnMut(), T: Send>(
                     core.map(|&core| core_affinity::set_for_current(core));
                     let mut operation = worker(number);
                     ready.wait();
+                    // Relaxed: like `stop`.
                     while !begin.load(Ordering::Relaxed) {
                         operation();
                     }

@@ -37,11 +37,18 @@ pub fn measure(options: &Options) -> Goal {
     let peer = |thread| over_and_over(&prompts, thread, peer_lookup(&manager));
     let (mut kvtrie, mut kvbm) = (Rates::default(), Rates::default());
     let time = options.time(0.1);
-    for _ in 0..options.size(ROUNDS, 1) {
-        kvtrie.one.push(throughput(1, time, own));
-        kvbm.one.push(throughput(1, time, peer));
-        kvtrie.two.push(throughput(THREADS, time, own));
-        kvbm.two.push(throughput(THREADS, time, peer));
+    for round in 0..options.size(ROUNDS, 1) {
+        let one = (1, &mut kvtrie.one, &mut kvbm.one);
+        for (threads, kvtrie, kvbm) in [one, (THREADS, &mut kvtrie.two, &mut kvbm.two)] {
+            // The other one comes first in every other round, so that each runs on either core in turn.
+            if round % 2 == 0 {
+                kvtrie.push(throughput(threads, time, own));
+            }
+            kvbm.push(throughput(threads, time, peer));
+            if round % 2 == 1 {
+                kvtrie.push(throughput(threads, time, own));
+            }
+        }
     }
     drop(keepers);
     print(&[
