@@ -12,7 +12,7 @@ impl PrefixCache {
     /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand, and as many again
     /// where other threads take what it had counted on.
     ///
-    /// If its thread has evicted 64 whole runs of blocks or more since it last did so, it first yields its core, so
+    /// If its thread has evicted 60 whole runs of blocks or more since it last did so, it first yields its core, so
     /// that their memory is freed in time where threads outnumber cores. A lock that its caller holds is held meanwhile.
     ///
     /// # Errors
