@@ -116,12 +116,13 @@ impl<'s> Stopper<'s> {
     }
 
     /// Lets the thread live on for a while: it does not get far before it would be stopped anew, if not
-    /// waited for.
+    /// waited for. Then sleeps: on one core, both yielding it to each other, the thread would always be
+    /// found where it yields.
     fn let_live(&self, rng: &mut fastrand::Rng) {
         let before = self.life.requests.load(Ordering::SeqCst);
         let some = rng.usize(1..5);
         wait_until(|| self.life.requests.load(Ordering::SeqCst) >= before + some);
-        (0..rng.u32(0..300)).for_each(|_| std::hint::spin_loop());
+        thread::sleep(Duration::from_micros(rng.u64(0..50)));
     }
 
     fn resume(&mut self) {
