@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kvtrie_gauge::ping_pong::round_trip;
-use kvtrie_gauge::prompts::{flat_compare, prompt};
+use kvtrie_gauge::prompts::{Prompts, flat_compare};
 use kvtrie_gauge::storm::throughput;
 
 use crate::mixes::{BLOCKS, PROMPTS};
@@ -14,9 +14,9 @@ const ROUND_TRIPS: usize = 20_000;
 /// The machine, round by round.
 pub struct Machine {
     /// The prompts of two threads, one thread's after the other's.
-    prompts: Vec<Vec<u32>>,
+    prompts: Prompts,
     /// Their equals elsewhere in memory.
-    twins: Vec<Vec<u32>>,
+    twins: Prompts,
     /// How many times the comparisons of one thread two threads make, that share nothing.
     pub speedup: Vec<f64>,
     /// Nanoseconds that a cache line takes to the other core and back; empty if there is none.
@@ -26,8 +26,7 @@ pub struct Machine {
 impl Machine {
     /// Nothing measured yet.
     pub fn new() -> Self {
-        let seeds = 0..2 * PROMPTS as u64;
-        let prompts: Vec<_> = seeds.map(|seed| prompt(seed, BLOCKS)).collect();
+        let prompts = Prompts::new(1, 2 * PROMPTS, BLOCKS);
         Self {
             twins: prompts.clone(),
             prompts,
@@ -38,12 +37,12 @@ impl Machine {
 
     /// Measures one round. One thread comes first in every other one, so that it runs on either core in turn.
     pub fn round(&mut self, round: usize, time: Duration) {
+        let (prompts, twins) = (&self.prompts, &self.twins);
         let worker = |thread: usize| {
-            let pairs = self.prompts.iter().zip(&self.twins);
-            let mut mine = pairs.skip(thread * PROMPTS).take(PROMPTS).cycle();
+            let mut mine = (thread * PROMPTS..(thread + 1) * PROMPTS).cycle();
             move || {
-                let (prompt, twin) = mine.next().expect("endless");
-                assert!(flat_compare(prompt, twin));
+                let number = mine.next().expect("endless");
+                assert!(flat_compare(prompts.get(number), twins.get(number)));
             }
         };
         let first = 1 + round % 2;

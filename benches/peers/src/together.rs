@@ -37,16 +37,16 @@ pub fn measure(options: &Options) -> Goal {
     let peer = |thread| over_and_over(&prompts, thread, peer_lookup(&manager));
     let (mut kvtrie, mut kvbm) = (Rates::default(), Rates::default());
     let time = options.time(0.1);
+    let own = |threads| throughput(threads, time, own);
+    let peer = |threads| throughput(threads, time, peer);
     for round in 0..options.size(ROUNDS, 1) {
         let one = (1, &mut kvtrie.one, &mut kvbm.one);
         for (threads, kvtrie, kvbm) in [one, (THREADS, &mut kvtrie.two, &mut kvbm.two)] {
+            let mut turns: [(_, &dyn Fn(usize) -> f64); 2] = [(kvtrie, &own), (kvbm, &peer)];
             // The other one comes first in every other round, so that each runs on either core in turn.
-            if round % 2 == 0 {
-                kvtrie.push(throughput(threads, time, own));
-            }
-            kvbm.push(throughput(threads, time, peer));
-            if round % 2 == 1 {
-                kvtrie.push(throughput(threads, time, own));
+            turns.rotate_left(round % 2);
+            for (rates, rate) in turns {
+                rates.push(rate(threads));
             }
         }
     }
