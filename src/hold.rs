@@ -5,10 +5,13 @@ use std::fmt;
 use crate::cache::PrefixCache;
 use crate::hash::BlockHash;
 use crate::pool::{Block, BlockId};
+use crate::report::count;
 use crate::shared::{Shared, SharedPtr};
 use crate::trie::Reached;
+use crate::trie::extend::{Offer, Progress};
 use crate::trie::guard::pin;
 use crate::trie::node::NodeRef;
+use crate::trie::policy::Priority;
 use crate::trie::state::{Cache, State};
 
 /// A pinned prefix: its blocks stay cached and unchanged for as long as the hold lives.
@@ -153,6 +156,7 @@ impl Hold {
     /// # Panics
     ///
     /// If a block belongs to another cache.
+    #[track_caller]
     pub fn extend(
         &mut self,
         tokens: &[u32],
@@ -183,6 +187,7 @@ impl Hold {
     /// assert_eq!(cache.inspect(system.blocks()[0]).unwrap().warmth, 3);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn extend_with(
         &mut self,
         tokens: &[u32],
@@ -200,23 +205,18 @@ impl Hold {
                 needed: n / trie.block_size,
                 given: blocks.len(),
             },
-            _ => {
-                let extension = trie.extend(self.end, tokens, blocks, priority.warmth());
-                self.end = extension.end;
-                // SAFETY: the references of the blocks that are published now.
-                unsafe { self.shared.release(extension.published) };
-                return Ok(extension.duplicates);
-            }
+            _ => return Ok(Publication::new(self, blocks).run(tokens, priority)),
         };
         Err(ExtendError { kind, blocks })
     }
 
     /// Panics if a block belongs to another cache.
+    #[track_caller]
     pub(crate) fn check(&self, blocks: &[Block]) {
-        assert!(
-            blocks.iter().all(|block| block.shared() == self.shared),
-            "a block can only extend a hold of its own cache"
-        );
+        let foreign = blocks.iter().find(|block| block.shared() != self.shared);
+        if let Some(block) = foreign {
+            panic!("a block can only extend a hold of its own cache: {block:?}");
+        }
     }
 
     /// Whether it is a hold of this cache.
@@ -242,7 +242,7 @@ impl Clone for Hold {
     ///
     /// # Aborts
     ///
-    /// If 2^29 holds would end at one block.
+    /// If 2^28 - 2^22 holds would end at one block.
     fn clone(&self) -> Self {
         if self.state().fork() == Cache::Closed {
             // SAFETY: this is a hold of a closed cache.
@@ -271,24 +271,55 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// How long published blocks stay once nobody uses them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Priority {
-    /// One turn of the clock hand after their last use.
-    #[default]
-    Normal,
-    /// Three turns: for what many requests will ask for again, such as a system prompt.
-    High,
+/// The blocks on their way from a caller to the index.
+///
+/// Invariant: the ids from `progress.done` on and the duplicates are this publication's own, and so is one reference to
+/// the cache for each id. What is published belongs to the index; those references are given back in the end.
+struct Publication<'h> {
+    hold: &'h mut Hold,
+    ids: Vec<BlockId>,
+    progress: Progress,
 }
 
-impl Priority {
-    /// The warmth that stands for it.
-    fn warmth(self) -> u8 {
-        match self {
-            Self::Normal => 1,
-            Self::High => 3,
+impl<'h> Publication<'h> {
+    /// Takes over the blocks.
+    fn new(hold: &'h mut Hold, blocks: Vec<Block>) -> Self {
+        let progress = Progress::new(hold.end);
+        let ids = blocks.into_iter().map(Block::into_id).collect();
+        Self {
+            hold,
+            ids,
+            progress,
         }
+    }
+
+    /// Publishes the blocks. Returns the duplicates.
+    fn run(mut self, tokens: &[u32], priority: Priority) -> Vec<Block> {
+        let offer = Offer {
+            tokens,
+            ids: &self.ids,
+            priority,
+        };
+        self.hold.shared().trie.extend(offer, &mut self.progress);
+        let duplicates = std::mem::take(&mut self.progress.duplicates);
+        self.blocks(&duplicates)
+    }
+
+    /// Returns ids of this publication's own as blocks.
+    fn blocks(&self, ids: &[BlockId]) -> Vec<Block> {
+        let block = |&id| Block::new(id, self.hold.shared);
+        ids.iter().map(block).collect()
+    }
+}
+
+impl Drop for Publication<'_> {
+    /// Moves the hold to where its pin is, and frees what a panic left over.
+    fn drop(&mut self) {
+        self.hold.end = self.progress.end;
+        drop(self.blocks(&self.progress.duplicates));
+        drop(self.blocks(&self.ids[self.progress.done..]));
+        // SAFETY: the references of the blocks that belong to the index now.
+        unsafe { self.hold.shared.release(self.progress.published) };
     }
 }
 
@@ -334,7 +365,11 @@ impl fmt::Display for ExtendError {
                 "{tokens} tokens are not a whole number of blocks of {block_size}"
             ),
             Wrong::Blocks { needed, given } => {
-                write!(f, "the tokens fill {needed} blocks, but {given} were given")
+                write!(
+                    f,
+                    "the tokens fill {}, but {given} were given",
+                    count(needed)
+                )
             }
         }
     }

@@ -33,9 +33,11 @@ pub mod model {
     pub use crate::pool::Pool;
     pub use crate::stats::Counters;
     pub use crate::trie::evict::Prey;
+    pub use crate::trie::extend::{Offer, Progress};
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
     pub use crate::trie::node::{Blueprint, NodeRef};
+    pub use crate::trie::policy::{Heat, Priority};
     pub use crate::trie::position::Position;
     pub use crate::trie::state::{Cache, Claim, State};
     pub use crate::trie::{Reached, Trie};
@@ -44,10 +46,11 @@ pub mod model {
 pub use builder::{BuildError, Builder};
 pub use cache::PrefixCache;
 pub use hash::BlockHash;
-pub use hold::{ExtendError, Hold, Priority};
+pub use hold::{ExtendError, Hold};
 pub use namespace::{Namespace, NamespaceKey};
 pub use pinned::{OverBudget, Pinned};
 pub use pool::{Block, BlockId};
 pub use report::{Evicted, OutOfBlocks, Usage};
 pub use sequence::Sequence;
 pub use stats::Stats;
+pub use trie::policy::Priority;

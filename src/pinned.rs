@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::hold::Hold;
+use crate::report::count;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// A prefix that stays cached until this is dropped, within the cache's pin budget.
@@ -93,8 +94,10 @@ impl fmt::Display for OverBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} blocks cannot be pinned: {} of at most {} are",
-            self.requested, self.pinned, self.budget
+            "{} cannot be pinned: {} of at most {} are",
+            count(self.requested),
+            self.pinned,
+            self.budget
         )
     }
 }

@@ -11,6 +11,7 @@
 //! block's memory happens before the next owner gets it.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 
 use crossbeam_utils::{Backoff, CachePadded};
 
@@ -54,8 +55,12 @@ impl BlockId {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn new(index: usize) -> Self {
-        assert!(index < MAX_BLOCKS, "a cache has at most 2^28 blocks");
+        assert!(
+            index < MAX_BLOCKS,
+            "BlockId::new({index}): a cache has at most 2^28 blocks"
+        );
         Self(index as u32)
     }
 
@@ -115,6 +120,12 @@ impl Block {
     /// The cache that the block belongs to.
     pub(crate) fn shared(&self) -> SharedPtr {
         self.shared
+    }
+
+    /// Takes the id out of the block, together with the block's reference to its cache: from here on both are the
+    /// caller's to give back.
+    pub(crate) fn into_id(self) -> BlockId {
+        ManuallyDrop::new(self).id
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Sequence {
     block_size: usize,
     /// Tokens found at the start.
     cached: usize,
+    /// Tokens of the prompt, until the lookup is counted; none for a fork.
+    uncounted: Option<usize>,
     /// Tokens computed. Invariant: at least what the hold covers.
     computed: usize,
     /// One block for each `block_size` tokens, then any that are in reserve.
@@ -74,13 +76,22 @@ pub struct Sequence {
 }
 
 impl Sequence {
+    /// A sequence of a prompt that starts with what `hold` covers. No statistic has counted its lookup yet.
+    pub(crate) fn new(hold: Hold, prompt: Vec<u32>, append_only: bool) -> Self {
+        Self {
+            uncounted: Some(prompt.len()),
+            ..Self::of(hold, prompt, append_only)
+        }
+    }
+
     /// A sequence whose tokens start with what `hold` covers.
-    pub(crate) fn new(hold: Hold, tokens: Vec<u32>, append_only: bool) -> Self {
+    fn of(hold: Hold, tokens: Vec<u32>, append_only: bool) -> Self {
         let cached = hold.tokens();
         Self {
             tokens,
             block_size: hold.shared().trie.block_size,
             cached,
+            uncounted: None,
             computed: cached,
             table: hold.blocks(),
             unpublished: Vec::new(),
@@ -165,14 +176,16 @@ impl Sequence {
     /// assert_eq!((refused.requested, refused.owned), (1, 2));
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn grow(&mut self, cache: &PrefixCache) -> Result<(), OutOfBlocks> {
         assert!(
             self.hold.is_of(cache),
-            "a sequence can only grow from its own cache"
+            "a sequence can only grow from its own cache: {self:?}"
         );
         if self.needs_block() {
             self.add_blocks(cache.allocate(self.missing_blocks())?);
         }
+        self.count_lookup();
         Ok(())
     }
 
@@ -185,10 +198,20 @@ impl Sequence {
     /// # Panics
     ///
     /// If a block belongs to another cache.
+    #[track_caller]
     pub fn add_blocks(&mut self, blocks: Vec<Block>) {
         self.hold.check(&blocks);
         self.table.extend(blocks.iter().map(Block::id));
         self.unpublished.extend(blocks);
+        self.count_lookup();
+    }
+
+    /// Counts the lookup at the start, the first time that this is called.
+    fn count_lookup(&mut self) {
+        if let Some(requested) = self.uncounted.take() {
+            let counters = &self.hold.shared().trie.counters;
+            counters.looked_up(requested, self.cached);
+        }
     }
 
     /// Adds a token, whose keys and values are still to be computed. It cannot be taken back.
@@ -204,17 +227,20 @@ impl Sequence {
     /// # Panics
     ///
     /// If there are not as many tokens, or not all of them have a place.
+    #[track_caller]
     pub fn advance(&mut self, n: usize) -> Range<usize> {
+        let uncomputed = self.uncomputed().len();
         assert!(
-            n <= self.uncomputed().len(),
-            "only tokens of the sequence can be computed"
+            n <= uncomputed,
+            "advance({n}): only {uncomputed} tokens are uncomputed"
         );
-        let computed = self.computed + n;
+        let places = self.table.len() * self.block_size - self.computed;
         assert!(
-            computed <= self.table.len() * self.block_size,
-            "a computed token has a block that it was written to"
+            n <= places,
+            "advance({n}): the block table has places for {places} more tokens"
         );
-        self.computed = computed;
+        self.count_lookup();
+        self.computed += n;
         if self.publishable() >= AT_ONCE {
             self.publish()
         } else {
@@ -287,7 +313,7 @@ impl Sequence {
     #[must_use = "a sequence that is dropped lets go at once"]
     pub fn fork(&mut self) -> Self {
         self.publish();
-        Self::new(self.hold.clone(), self.tokens.clone(), self.append_only)
+        Self::of(self.hold.clone(), self.tokens.clone(), self.append_only)
     }
 
     /// Publishes every complete block, lets go, and hands the tokens back, prompt and answer.

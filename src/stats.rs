@@ -174,7 +174,7 @@ std::thread_local! {
 
 impl Mine {
     fn take() -> Self {
-        let free = |taken: u64| (taken != u64::MAX).then_some(taken | (taken + 1));
+        let free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
         // Acquire (stripe): what the last owner counted is added to.
         match TAKEN.fetch_update(Ordering::Acquire, TALLY, free) {
             Ok(taken) => Self(taken.trailing_ones() as usize),

@@ -7,7 +7,10 @@ use kvtrie::{BlockId, BuildError, NamespaceKey, PrefixCache};
 
 #[test]
 fn hash_is_deterministic_chained_and_positional() {
-    let seeded = || PrefixCache::builder().blocks(1).seed(7).build().unwrap();
+    let seeded = || {
+        let builder = PrefixCache::builder().blocks(1).block_size(2);
+        builder.seed(7).build().unwrap()
+    };
     let (cache, twin) = (seeded(), seeded());
     let start = cache.namespace("a").hash();
     assert_eq!(start, twin.namespace("a").hash());
@@ -19,6 +22,23 @@ fn hash_is_deterministic_chained_and_positional() {
         first,
         cache.compute_block_hash(cache.namespace("b").hash(), &[1, 2])
     );
+}
+
+#[test]
+fn a_chain_takes_any_number_of_whole_blocks() {
+    let cache = cache(1, 2, 1);
+    let start = cache.namespace("a").hash();
+    let first = cache.compute_block_hash(start, &[1, 2]);
+    let second = cache.compute_block_hash(first, &[3, 4]);
+    assert_eq!(cache.compute_block_hash(start, &[1, 2, 3, 4]), second);
+    assert_eq!(cache.compute_block_hash(start, &[]), start);
+}
+
+#[test]
+#[should_panic(expected = "compute_block_hash: 3 tokens are not a whole number of blocks of 2")]
+fn a_partial_block_has_no_hash() {
+    let cache = cache(1, 2, 1);
+    let _ = cache.compute_block_hash(cache.namespace("a").hash(), &[1, 2, 3]);
 }
 
 #[test]
@@ -161,7 +181,7 @@ fn wrong_blocks_come_back() {
         assert!(more.is_wrong_block_count());
         assert_eq!(
             more.to_string(),
-            "the tokens fill 1 blocks, but 2 were given"
+            "the tokens fill 1 block, but 2 were given"
         );
         assert_eq!(more.into_blocks().len(), 2);
         assert_eq!(hold.tokens(), 2);

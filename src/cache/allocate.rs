@@ -1,7 +1,7 @@
 //! Where blocks come from: the free ones first, then the ones that nobody holds.
 
 use super::PrefixCache;
-use crate::pool::Block;
+use crate::pool::{Block, BlockId, Pool};
 use crate::report::{Evicted, OutOfBlocks};
 use crate::trie::evict::{Left, Prey};
 use crate::trie::guard::give_way;
@@ -78,37 +78,44 @@ impl PrefixCache {
         mut left: impl FnMut(&mut Left<'_, '_>),
     ) -> Result<Vec<Block>, OutOfBlocks> {
         give_way();
-        let (trie, pool) = (self.trie(), &self.shared().pool);
-        if n > self.capacity() {
-            return Err(self.refusal(n, self.reclaimable()));
-        }
-        let mut ids = Vec::with_capacity(n);
-        // A second attempt, for what other threads took and gave back meanwhile, or pinned.
+        let mut taken = Taken::none(&self.shared().pool);
+        // A second attempt, for what other threads took meanwhile, or pinned.
         for _ in 0..2 {
-            pool.take(n - ids.len(), &mut ids);
-            let missing = n - ids.len();
-            let reclaimable = trie.reclaimable(missing);
-            if reclaimable < missing {
-                pool.put(&ids);
-                ids.clear();
-                if pool.free() + reclaimable < n {
-                    return Err(self.refusal(n, reclaimable));
-                }
-                continue;
+            let missing = n - taken.ids.len();
+            if let Err(reclaimable) = self.count_supply(missing) {
+                drop(taken);
+                return Err(self.refusal(n, reclaimable));
             }
-            trie.evict(missing, |mut block| {
+            taken.take_free(missing);
+            self.trie().evict(n - taken.ids.len(), |mut block| {
                 left(&mut block);
-                ids.push(block.id);
+                taken.ids.push(block.id);
             });
-            if ids.len() == n {
-                // SAFETY: this cache has a reference.
-                unsafe { self.shared.retain(n) };
-                let owned = |id| Block::new(id, self.shared);
-                return Ok(ids.into_iter().map(owned).collect());
+            if taken.ids.len() == n {
+                return Ok(self.own(taken.into_ids()));
             }
         }
-        pool.put(&ids);
+        drop(taken);
         Err(self.refusal(n, self.reclaimable()))
+    }
+
+    /// Counts whether `n` blocks are free or can be reclaimed. Takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The number that can be reclaimed, if there are too few.
+    fn count_supply(&self, n: usize) -> Result<(), usize> {
+        let missing = n.saturating_sub(self.shared().pool.free());
+        let reclaimable = self.trie().reclaimable(missing);
+        (reclaimable >= missing).then_some(()).ok_or(reclaimable)
+    }
+
+    /// Makes blocks of ids that this thread has taken.
+    fn own(&self, ids: Vec<BlockId>) -> Vec<Block> {
+        // SAFETY: this cache has a reference.
+        unsafe { self.shared.retain(ids.len()) };
+        let owned = |id| Block::new(id, self.shared);
+        ids.into_iter().map(owned).collect()
     }
 
     /// What there is, for a caller that asked for more.
@@ -194,5 +201,35 @@ impl PrefixCache {
             self.shared().pool.put(&[left.id]);
         });
         evicted
+    }
+}
+
+/// Ids in one thread's hands: taken from the pool or the cache, not yet given to the caller.
+struct Taken<'p> {
+    pool: &'p Pool,
+    /// Invariant: of all the cache, this alone has these ids.
+    ids: Vec<BlockId>,
+}
+
+impl<'p> Taken<'p> {
+    fn none(pool: &'p Pool) -> Self {
+        let ids = Vec::new();
+        Self { pool, ids }
+    }
+
+    /// Takes up to `n` free ids.
+    fn take_free(&mut self, n: usize) {
+        self.ids.reserve(n);
+        self.pool.take(n, &mut self.ids);
+    }
+
+    fn into_ids(mut self) -> Vec<BlockId> {
+        std::mem::take(&mut self.ids)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.pool.put(&self.ids);
     }
 }

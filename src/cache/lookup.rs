@@ -15,7 +15,7 @@ impl PrefixCache {
     ///
     /// # Aborts
     ///
-    /// If 2^29 holds would end at one block.
+    /// If 2^28 - 2^22 holds would end at one block.
     ///
     /// # Panics
     ///
@@ -34,18 +34,26 @@ impl PrefixCache {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[must_use = "a hold that is dropped lets go at once"]
+    #[track_caller]
     pub fn lookup(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
-        self.find(namespace, prompt, prompt.len())
+        self.find_and_count(namespace, prompt, prompt.len())
     }
 
-    /// Pins the longest cached prefix of at most `most` tokens. The whole prompt counts as requested.
-    fn find(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
-        let hold = self.walk(namespace, |root, guard| {
-            let end = self.trie().pin(root, &prompt[..most], guard);
-            end.map(|end| Hold::new(self.shared, end))
-        });
+    /// Pins the longest cached prefix of at most `most` tokens, and counts the whole prompt as requested.
+    #[track_caller]
+    fn find_and_count(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
+        let hold = self.find(namespace, &prompt[..most]);
         (self.trie().counters).looked_up(prompt.len(), hold.tokens());
         hold
+    }
+
+    /// Pins the longest cached prefix. No statistic counts it.
+    #[track_caller]
+    pub(super) fn find(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+        self.walk(namespace, |root, guard| {
+            let end = self.trie().pin(root, prompt, guard);
+            end.map(|end| Hold::new(self.shared, end))
+        })
     }
 
     /// Like [`lookup`](Self::lookup), but leaves at least one token of the prompt to compute.
@@ -55,7 +63,7 @@ impl PrefixCache {
     ///
     /// # Aborts
     ///
-    /// If 2^29 holds would end at one block, as for [`lookup`](Self::lookup).
+    /// If 2^28 - 2^22 holds would end at one block, as for [`lookup`](Self::lookup).
     ///
     /// # Panics
     ///
@@ -73,8 +81,9 @@ impl PrefixCache {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[must_use = "a hold that is dropped lets go at once"]
+    #[track_caller]
     pub fn lookup_prefill(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
-        self.find(namespace, prompt, prompt.len().saturating_sub(1))
+        self.find_and_count(namespace, prompt, prompt.len().saturating_sub(1))
     }
 
     /// How many tokens [`lookup`](Self::lookup) would find.
@@ -97,6 +106,7 @@ impl PrefixCache {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn peek(&self, namespace: &Namespace, prompt: &[u32]) -> usize {
         let end = self.walk(namespace, |root, guard| {
             self.trie().peek(root, prompt, guard)
@@ -106,6 +116,7 @@ impl PrefixCache {
 
     /// Finds something from the root of a namespace. Begins anew where a clearing overtakes it: what it
     /// found may be half of what there was, and is dropped again.
+    #[track_caller]
     fn walk<T>(&self, namespace: &Namespace, find: impl Fn(Reached, &Guard) -> Option<T>) -> T {
         self.check(namespace);
         let guard = pin();

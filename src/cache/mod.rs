@@ -143,10 +143,11 @@ impl PrefixCache {
     /// assert!(cache.evict_unused().is_empty());
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn pin(&self, hold: &Hold) -> Result<Pinned, OverBudget> {
         assert!(
             hold.is_of(self),
-            "a hold can only be pinned in its own cache"
+            "a hold can only be pinned in its own cache: {hold:?}"
         );
         self.shared().budget.pin(hold.clone())
     }
@@ -172,6 +173,7 @@ impl PrefixCache {
     /// assert_eq!(cache.peek(&model, &[1, 2]), 0);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn clear(&self, namespace: &Namespace) -> Vec<Evicted> {
         self.check(namespace);
         let old = (self.shared().registry()).renew(&namespace.space, &self.trie().hasher);
@@ -260,14 +262,20 @@ impl PrefixCache {
         (!seen.is_gone()).then(|| Usage {
             holds: seen.pins(),
             children: seen.children(),
-            warmth: seen.warmth(),
+            priority: seen.heat().priority(),
+            warmth: seen.heat().warmth(),
         })
     }
 
-    /// The chained hash of `tokens` that follow a prefix with the hash `previous`.
+    /// Returns the chained hash of a prefix with the hash `previous` followed by the blocks of `tokens`.
     ///
-    /// Equal to the hash that [`Hold::hash`] and [`Evicted`] report for the same prefix, if
-    /// `tokens` are one block.
+    /// It equals the hash that [`Hold::hash`] and [`Evicted`] report for that prefix. `previous` must be a hash of
+    /// this cache: [`Namespace::hash`], the hash of a hold, or what this function returned. The cache cannot tell it from
+    /// the hash of another cache, which leads to a hash that names nothing. Takes time proportional to the tokens.
+    ///
+    /// # Panics
+    ///
+    /// If `tokens` are not a whole number of blocks.
     ///
     /// # Examples
     ///
@@ -282,17 +290,26 @@ impl PrefixCache {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn compute_block_hash(&self, previous: BlockHash, tokens: &[u32]) -> BlockHash {
-        self.trie().hasher.chain(previous, tokens)
+        let block_size = self.block_size();
+        assert!(
+            tokens.len() % block_size == 0,
+            "compute_block_hash: {} tokens are not a whole number of blocks of {block_size}",
+            tokens.len()
+        );
+        let hashes = self.trie().hasher.run(previous, tokens, block_size);
+        hashes.last().unwrap_or(previous)
     }
 
     /// Starts a request: looks up its prompt, leaving at least one token to compute.
     ///
-    /// The sequence keeps the prompt: a `Vec` is given away, a slice or an array copied.
+    /// The sequence keeps the prompt: a `Vec` is given away, a slice or an array copied. [`Stats`] count the lookup
+    /// when the sequence first grows or advances, so a request that is refused blocks and tried again counts once.
     ///
     /// # Aborts
     ///
-    /// If 2^29 holds would end at one block.
+    /// If 2^28 - 2^22 holds would end at one block.
     ///
     /// # Panics
     ///
@@ -311,16 +328,18 @@ impl PrefixCache {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[must_use = "a sequence that is dropped lets go at once"]
+    #[track_caller]
     pub fn sequence(&self, namespace: &Namespace, prompt: impl Into<Vec<u32>>) -> Sequence {
         let prompt = prompt.into();
-        let hold = self.lookup_prefill(namespace, &prompt);
+        let hold = self.find(namespace, &prompt[..prompt.len().saturating_sub(1)]);
         Sequence::new(hold, prompt, self.append_only_tables)
     }
 
+    #[track_caller]
     fn check(&self, namespace: &Namespace) {
         assert!(
             namespace.space.cache == self.shared().number,
-            "a namespace can only be used with its own cache"
+            "a namespace can only be used with its own cache: {namespace:?}"
         );
     }
 

@@ -7,15 +7,13 @@ use std::ops::Range;
 
 use super::guard::{Guard, pin};
 use super::node::NodeRef;
+use super::policy::MOST_TURNS;
 use super::position::Position;
 use super::state::{Claim, State};
 use super::{Trie, is_tail, node, state};
 use crate::hash::BlockHash;
 use crate::pool::BlockId;
 use crate::prefetch::prefetch;
-
-/// The levels of warmth: a block is at most this many turns away from being cold.
-const LEVELS: usize = 3;
 
 /// What may be evicted.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +95,7 @@ impl Trie {
         if let Some(id) = self.clock.take_half_taken() {
             guard = self.visit(id, &mut hunt, guard);
         }
-        for (turns, prey) in [(LEVELS, Prey::Cold), (1, Prey::Unheld)] {
+        for (turns, prey) in [(MOST_TURNS, Prey::Cold), (1, Prey::Unheld)] {
             let mut sweep = self.clock.sweep(turns, &self.counters);
             hunt.prey = prey;
             while hunt.wanted > 0 {

@@ -1,122 +1,154 @@
-//! Publication: making computed blocks findable.
+//! Publication: makes computed blocks findable.
+//!
+//! The ids belong to the caller until the exchange that publishes their node, and to the index from then on. The
+//! caller's [`Progress`] is where that is written down, right behind the exchange: whatever happens later in the
+//! call, a panic included, the caller gives back what is still its own and nothing else.
 
 use super::guard::Guard;
 use super::node::{Blueprint, NodeRef};
+use super::policy::Priority;
 use super::position::Position;
-use super::{Reached, Trie, node, state};
-use crate::pool::{Block, BlockId};
+use super::{Reached, Trie, before, node, state};
+use crate::pool::BlockId;
 use crate::trie::guard::pin;
 
-/// What became of the blocks given to [`Trie::extend`].
+/// How far a publication has come.
 #[derive(Debug)]
-pub struct Extension {
-    /// The end, which the hold now pins instead of where it was.
+pub struct Progress {
+    /// The last block published or adopted; the caller's pin is on it.
     pub end: Reached,
-    /// Blocks that were published already; the cache's own copies were adopted in their place.
-    pub duplicates: Vec<Block>,
-    /// Blocks that now belong to the index.
+    /// Ids that were dealt with, from the first on: published, or found to be duplicates.
+    pub done: usize,
+    /// Ids that belong to the index now.
     pub published: usize,
+    /// Ids that still belong to the caller: the index had their blocks already, and the caller's pin has moved over
+    /// the index's own copies.
+    pub duplicates: Vec<BlockId>,
+}
+
+impl Progress {
+    /// A publication that starts behind a position which the caller has pinned.
+    pub fn new(held: Reached) -> Self {
+        Self {
+            end: held,
+            done: 0,
+            published: 0,
+            duplicates: Vec::new(),
+        }
+    }
+}
+
+/// What to publish.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// The tokens. Invariant: as many whole blocks as there are ids.
+    pub tokens: &'a [u32],
+    /// The physical blocks that hold their keys and values.
+    pub ids: &'a [BlockId],
+    /// How long the blocks stay once no hold keeps them.
+    pub priority: Priority,
 }
 
 impl Trie {
-    /// Publishes `blocks`, which hold `tokens`, behind a position that the caller holds. Its pin
-    /// moves to the end.
-    pub fn extend(
-        &self,
-        held: Reached,
-        tokens: &[u32],
-        blocks: Vec<Block>,
-        warmth: u8,
-    ) -> Extension {
+    /// Publishes an offer behind the end of `progress`, run by run.
+    pub fn extend(&self, offer: Offer<'_>, progress: &mut Progress) {
         let mut guard = pin();
-        let (mut end, mut rest) = (held, tokens);
-        let (mut blocks, mut duplicates) = (blocks.into_iter(), Vec::new());
-        let mut published = 0;
-        let mut ids = Vec::with_capacity(self.run_length);
-        while !rest.is_empty() {
-            let next = blocks.as_slice();
-            ids.clear();
-            ids.extend(next.iter().take(self.run_length).map(Block::id));
-            let run = &rest[..ids.len() * self.block_size];
-            let covered = match self.publish(end.at, run, &ids, warmth, &guard) {
-                Some(at) => {
-                    blocks.by_ref().take(ids.len()).for_each(std::mem::forget);
-                    published += ids.len();
-                    let depth = end.depth + ids.len();
-                    end = Reached { at, depth };
-                    ids.len()
-                }
-                None => {
-                    let adopted = self.adopt(end, rest, &guard);
-                    let known = adopted.depth - end.depth;
-                    duplicates.extend(blocks.by_ref().take(known));
-                    end = adopted;
-                    known
-                }
-            };
-            rest = &rest[covered * self.block_size..];
+        let rest = |done: usize| Offer {
+            tokens: &offer.tokens[done * self.block_size..],
+            ids: &offer.ids[done..],
+            ..offer
+        };
+        while progress.done < offer.ids.len() {
+            let rest = rest(progress.done);
+            if !self.publish_run(rest, progress, &guard) {
+                self.adopt(rest, progress, &guard);
+            }
             // The pin keeps the end; a long publication must not hold the epoch back.
             guard = guard.repin();
         }
-        if published > 0 {
+        if progress.published > 0 {
             // Only now: until then the caller's pin kept each end, and the next run made it a parent.
-            self.clock.list(node(end.at, &guard).ids()[end.at.offset()]);
+            let at = progress.end.at;
+            self.clock.list(node(at, &guard).ids()[at.offset()]);
         }
-        self.counters.extended(published, duplicates.len());
-        Extension {
-            end,
-            duplicates,
-            published,
-        }
+        self.counters
+            .extended(progress.published, progress.duplicates.len());
     }
 
-    /// Moves the caller's pin down over what another thread has published meanwhile.
-    fn adopt(&self, held: Reached, tokens: &[u32], guard: &Guard) -> Reached {
+    /// Moves the caller's pin down over what another thread has published meanwhile, and raises that to the priority
+    /// of the offer.
+    fn adopt(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) {
+        let held = progress.end;
         let reached = self
-            .pin(held, tokens, guard)
+            .pin(held, offer.tokens, guard)
             .expect("a held position is not gone");
         // If nothing was found after all, that was a second pin on the same block, and this gives
         // one of the two back. The cache is open: the caller's blocks keep it so.
         let _ = state(held.at, guard).unpin();
-        reached
+        let adopted = reached.depth - held.depth;
+        progress.end = reached;
+        progress.done += adopted;
+        progress.duplicates.extend_from_slice(&offer.ids[..adopted]);
+        let mut at = reached.at;
+        while at != held.at {
+            state(at, guard).raise(offer.priority);
+            at = before(at, guard).expect("the block held lies before what was found behind it");
+        }
     }
 
-    /// Publishes one run behind a position that the caller holds, and moves its pin to the end of
-    /// the run. None if the first block is cached already: nothing has happened then.
-    fn publish(
-        &self,
-        parent: Position,
-        tokens: &[u32],
-        ids: &[BlockId],
-        warmth: u8,
-        guard: &Guard,
-    ) -> Option<Position> {
+    /// Publishes the first run of an offer behind the position that the caller holds, and moves its pin to the end of
+    /// the run. False if the first block is cached already: nothing has happened then.
+    fn publish_run(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
+        let Reached { at: parent, depth } = progress.end;
+        let len = offer.ids.len().min(self.run_length);
+        let tokens = &offer.tokens[..len * self.block_size];
         if self.in_run(parent, tokens, guard) > 0 {
-            return None;
+            return false;
         }
-        let above = node(parent, guard);
-        let first = &tokens[..self.block_size];
-        let run = NodeRef::build(Blueprint {
+        let run = self.build_run(
             parent,
-            root: above.root(),
-            key: (self.hasher).child(above.header().key, parent.offset(), first),
-            warmth,
-            ids,
-            tokens,
-        });
+            Offer {
+                tokens,
+                ids: &offer.ids[..len],
+                ..offer
+            },
+            guard,
+        );
         if self.index.publish(run, guard).is_err() {
             // SAFETY: nobody else has ever seen the node, and it is not used again.
             unsafe { run.free() };
-            return None;
+            return false;
         }
-        // The caller's pin on the new node keeps its blocks where they are noted here, and its pin
-        // on the parent keeps the parent until the node is counted there.
+        // From here on the ids belong to the index, and the caller's pin is on the last of them.
+        progress.done += len;
+        progress.published += len;
+        progress.end = Reached {
+            at: run.position(len - 1),
+            depth: depth + len,
+        };
+        // That pin keeps the run's blocks where they are noted here, and the one on the parent, which is given up
+        // only here, keeps the parent until the node is counted there.
         self.clock.enter(run);
         state(parent, guard).hand_over();
+        let above = node(parent, guard);
         if above.parent().is_some() {
             self.clock.unlist_parent(above.ids()[parent.offset()]);
         }
         self.counters.linked(run.bytes());
-        Some(run.position(ids.len() - 1))
+        true
+    }
+
+    /// Makes the node of a run that will hang off a position.
+    fn build_run<'g>(&self, parent: Position, run: Offer<'_>, guard: &'g Guard) -> NodeRef<'g> {
+        let above = node(parent, guard);
+        let first = &run.tokens[..self.block_size];
+        NodeRef::build(Blueprint {
+            parent,
+            root: above.root(),
+            key: (self.hasher).child(above.header().key, parent.offset(), first),
+            priority: run.priority,
+            ids: run.ids,
+            tokens: run.tokens,
+        })
     }
 }

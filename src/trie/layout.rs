@@ -62,8 +62,6 @@ pub struct Header {
     pub block_size: u32,
     /// Blocks in the run. Invariant: 1 to `MAX_RUN`.
     pub len: u8,
-    /// How warm a hit makes this node's blocks.
-    pub warmth: u8,
     /// Bytes of the allocation in front of the node. Invariant: what [`gap`] says.
     pub gap: u8,
 }

@@ -12,6 +12,7 @@ pub mod guard;
 pub mod index;
 pub mod layout;
 pub mod node;
+pub mod policy;
 pub mod position;
 pub mod state;
 
@@ -164,7 +165,7 @@ impl Trie {
         self.settle(from, prompt, guard, |at| {
             // A look first: a block that has left is not written to by every lookup that matches it.
             let state = state(at, guard);
-            !state.look().is_gone() && state.pin(node(at, guard).warmth())
+            !state.look().is_gone() && state.pin()
         })
     }
 

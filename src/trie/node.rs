@@ -15,6 +15,7 @@ use std::ptr::NonNull;
 use std::slice;
 
 use super::layout::{Header, IDS, Origin, front, gap, layout};
+use super::policy::{Heat, Priority};
 use super::position::{MAX_RUN, Position};
 use super::state::State;
 use crate::hash::{BlockHash, OnceHash};
@@ -35,8 +36,8 @@ pub struct Blueprint<'a> {
     pub root: Position,
     /// The hash that finds it.
     pub key: u64,
-    /// How warm it starts, and how warm a hit makes it.
-    pub warmth: u8,
+    /// How long its blocks stay once no hold keeps them.
+    pub priority: Priority,
     /// The physical blocks. Invariant: 1 to `MAX_RUN` of them.
     pub ids: &'a [BlockId],
     /// The tokens of those blocks. Invariant: the same number for each block.
@@ -65,14 +66,14 @@ impl<'g> NodeRef<'g> {
             parent: Some(plan.parent),
             block_size: (plan.tokens.len() / len) as u32,
             len: len as u8,
-            warmth: plan.warmth,
             gap: 0,
         };
         let origin = Origin {
             root: Some(plan.root),
             before: OnceHash::default(),
         };
-        Self::allocate(header, origin, plan.ids, plan.tokens)
+        let heat = (Heat::cold(plan.priority), Heat::warm(plan.priority));
+        Self::allocate(header, origin, heat, plan.ids, plan.tokens)
     }
 
     /// Makes the root of a namespace, with one pin.
@@ -83,19 +84,25 @@ impl<'g> NodeRef<'g> {
             parent: None,
             block_size: 0,
             len: 1,
-            warmth: 0,
             gap: 0,
         };
         let origin = Origin {
             root: None,
             before: OnceHash::of(start),
         };
-        Self::allocate(header, origin, &[BlockId::NONE], &[])
+        Self::allocate(header, origin, Default::default(), &[BlockId::NONE], &[])
     }
 
-    /// A node with this header, but for the gap, which is worked out here.
-    fn allocate(header: Header, origin: Origin, ids: &[BlockId], tokens: &[u32]) -> Self {
-        let (len, warmth) = (ids.len(), header.warmth);
+    /// A node with this header, but for the gap, which is worked out here. The last block has the second heat, and
+    /// all before it the first.
+    fn allocate(
+        header: Header,
+        origin: Origin,
+        (inner, last): (Heat, Heat),
+        ids: &[BlockId],
+        tokens: &[u32],
+    ) -> Self {
+        let len = ids.len();
         let layout = layout(len, header.block_size as usize);
         // SAFETY: the layout holds a header, so it is not empty.
         let base = unsafe { alloc(layout) };
@@ -116,9 +123,9 @@ impl<'g> NodeRef<'g> {
         unsafe { node.origin_ptr().write(origin) };
         for offset in 0..len {
             let state = if offset + 1 == len {
-                State::pinned(warmth)
+                State::pinned(last)
             } else {
-                State::default()
+                State::unpinned(inner)
             };
             // SAFETY: within the `len` states of the front.
             let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
@@ -229,11 +236,6 @@ impl<'g> NodeRef<'g> {
     /// Tokens in each block; 0 for a root.
     pub fn block_size(self) -> usize {
         self.header().block_size as usize
-    }
-
-    /// How warm a hit makes this node's blocks.
-    pub fn warmth(self) -> u8 {
-        self.header().warmth
     }
 
     /// The chained hash of the prefix before this node, if it was [noted](Self::note_before). A root
@@ -367,7 +369,7 @@ mod tests {
                 parent: root.position(0),
                 root: root.position(0),
                 key: 6,
-                warmth: 1,
+                priority: Priority::Normal,
                 ids: &ids,
                 tokens: &tokens,
             });

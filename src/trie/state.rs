@@ -1,11 +1,14 @@
 //! The state word of a cached block: who holds it, what hangs off it, how warm it is.
 //!
 //! ```text
-//!   63      62    61    60 59          30 29           0
-//! ┌────────┬──────┬────────┬──────────────┬──────────────┐
-//! │ closed │ gone │ warmth │   children   │     pins     │
-//! └────────┴──────┴────────┴──────────────┴──────────────┘
+//!   63 62   61 60   59          58   56  55        28  27      0
+//! ┌───────┬───────┬──────────┬────────┬────────────┬──────────┐
+//! │ free  │ phase │ reserved │  heat  │  children  │   pins   │
+//! └───────┴───────┴──────────┴────────┴────────────┴──────────┘
 //! ```
+//!
+//! The phase is *here*, *gone* or *closed*; the heat says how long the block survives unheld
+//! ([`policy`](super::policy)). [`design`](crate::design) says what the reserved bit and the fourth phase are for.
 //!
 //! A namespace's root has one such word too; its pins are empty holds and the namespace itself.
 //!
@@ -18,6 +21,7 @@
 //! | here, held        | one pin fewer         | [`unpin`]      | a hold is let go                       |
 //! | here, held        | pin becomes a child   | [`hand_over`]  | the holder published a node below      |
 //! | here, a child     | one child fewer       | [`drop_child`] | the child's node was unlinked          |
+//! | here, held        | higher priority, warm | [`raise`]      | it is published again, at a higher one |
 //! | unheld, warm      | one level cooler      | [`cool`]       | the clock hand passes                  |
 //! | unheld            | gone                  | [`claim`]      | it is evicted                          |
 //! | a root, unheld    | gone                  | [`claim_root`] | its namespace is cleared or forgotten  |
@@ -47,34 +51,34 @@
 //! [`drop_child`]: State::drop_child
 //! [`has_left`]: State::has_left
 //! [`is_parent`]: State::is_parent
+//! [`raise`]: State::raise
 //! [`cool`]: State::cool
 //! [`claim`]: State::claim
 //! [`claim_root`]: State::claim_root
 //! [`close`]: State::close
 
+use super::policy::{Heat, Priority};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
+/// The bits of either count.
+const COUNT_BITS: u32 = 28;
 /// One pin.
 const PIN: u64 = 1;
-/// Where the children are counted.
-const CHILD_SHIFT: u32 = 30;
 /// One child.
-const CHILD: u64 = 1 << CHILD_SHIFT;
-/// The largest count either field may show; half of what its bits hold, so that the threads that
-/// run past it at once still cannot carry into the next field before they abort.
-const MOST: u64 = (1 << (CHILD_SHIFT - 1)) - 1;
+const CHILD: u64 = 1 << COUNT_BITS;
 /// The bits of either count, once shifted down.
-const COUNT: u64 = (1 << CHILD_SHIFT) - 1;
-/// Where the warmth is kept.
-const WARMTH_SHIFT: u32 = 60;
-/// One level of warmth.
-const WARM: u64 = 1 << WARMTH_SHIFT;
-/// The bits of the warmth.
-const WARMTH: u64 = 3 << WARMTH_SHIFT;
-/// The block has been claimed: it has left the cache.
-const GONE: u64 = 1 << 62;
-/// The cache has been dropped; holds are now counted one by one.
-const CLOSED: u64 = 1 << 63;
+const COUNT: u64 = CHILD - 1;
+/// The largest count that either field may show. It is 2^22 short of what the bits hold: the threads of a process
+/// (Linux has no more than that) cannot all run past it and carry into the next field before one of them aborts.
+const MOST: u64 = COUNT - (1 << 22);
+/// Where the heat is kept.
+const HEAT_SHIFT: u32 = 2 * COUNT_BITS;
+/// The bits of the phase. None of them set: the block is here.
+const PHASE: u64 = 3 << 60;
+/// The phase of a block that was claimed: it has left the cache.
+const GONE: u64 = 1 << 60;
+/// The phase of a block whose cache was dropped: holds are now counted one by one.
+const CLOSED: u64 = PHASE;
 
 /// What a block's word said at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,17 +92,17 @@ impl Seen {
 
     /// Nodes that hang off this block.
     pub fn children(self) -> usize {
-        (self.0 >> CHILD_SHIFT & COUNT) as usize
+        (self.0 >> COUNT_BITS & COUNT) as usize
     }
 
-    /// Turns of the clock hand that the block still survives unheld.
-    pub fn warmth(self) -> u8 {
-        (self.0 >> WARMTH_SHIFT & 3) as u8
+    /// How long the block survives unheld.
+    pub fn heat(self) -> Heat {
+        Heat::from_bits(self.0 >> HEAT_SHIFT)
     }
 
     /// Whether the block has left the cache.
     pub fn is_gone(self) -> bool {
-        self.0 & GONE != 0
+        self.0 & PHASE == GONE
     }
 }
 
@@ -115,10 +119,10 @@ pub enum Cache {
 impl Cache {
     /// Reads the flag out of a word.
     fn of(word: u64) -> Self {
-        if word & CLOSED == 0 {
-            Self::Open
-        } else {
+        if word & PHASE == CLOSED {
             Self::Closed
+        } else {
+            Self::Open
         }
     }
 }
@@ -142,27 +146,45 @@ pub enum Claim {
 pub struct State(AtomicU64);
 
 impl State {
+    /// A block that no hold pins.
+    pub fn unpinned(heat: Heat) -> Self {
+        Self(AtomicU64::new(heat.bits() << HEAT_SHIFT))
+    }
+
     /// A block that one hold pins from birth.
-    pub fn pinned(warmth: u8) -> Self {
-        Self(AtomicU64::new(PIN | u64::from(warmth) << WARMTH_SHIFT))
+    pub fn pinned(heat: Heat) -> Self {
+        Self(AtomicU64::new(PIN | heat.bits() << HEAT_SHIFT))
     }
 
     /// Takes a pin and warms the block, unless the block is gone.
     #[must_use]
-    pub fn pin(&self, warmth: u8) -> bool {
+    pub fn pin(&self) -> bool {
         // Relaxed: the block was reached through a link loaded with Acquire (publish), and a
         // refused pin reads nothing.
         let before = self.0.fetch_add(PIN, Ordering::Relaxed);
-        if before & GONE != 0 {
+        if before & PHASE != 0 {
             return false;
         }
         check(before & COUNT);
-        let warmth = u64::from(warmth) << WARMTH_SHIFT;
-        if before & warmth != warmth {
-            // Relaxed: warmth is a hint to the clock.
-            self.0.fetch_or(warmth, Ordering::Relaxed);
-        }
+        self.set_heat(Seen(before).heat(), Heat::after_hit);
         true
+    }
+
+    /// Sets the bits of the heat that a change adds to what the caller has just seen.
+    fn set_heat(&self, seen: Heat, change: impl Fn(Heat) -> Heat) {
+        let added = change(seen).bits() & !seen.bits();
+        if added != 0 {
+            // Relaxed: the heat is a hint to the clock.
+            self.0.fetch_or(added << HEAT_SHIFT, Ordering::Relaxed);
+        }
+    }
+
+    /// Raises the priority of a block that the caller holds, and warms it, if it is lower.
+    pub fn raise(&self, priority: Priority) {
+        let seen = self.look().heat();
+        if seen.priority() < priority {
+            self.set_heat(seen, |_| Heat::warm(priority));
+        }
     }
 
     /// Takes one more pin on a block that the caller holds.
@@ -185,10 +207,13 @@ impl State {
     pub fn hand_over(&self) {
         // Relaxed: the caller's later reads of this block are ordered by its pin on the child.
         let before = self.0.fetch_add(CHILD - PIN, Ordering::Relaxed);
-        check(before >> CHILD_SHIFT & COUNT);
-        if before >> CHILD_SHIFT & COUNT == 0 && before & WARMTH != 0 {
-            // Relaxed: a hint. From its first child on, a block is as warm as what follows it.
-            self.0.fetch_and(!WARMTH, Ordering::Relaxed);
+        let before = Seen(before);
+        check(before.children() as u64);
+        let cleared = before.heat().bits() & !before.heat().after_first_child().bits();
+        if before.children() == 0 && cleared != 0 {
+            // Relaxed: the heat is a hint to the clock.
+            self.0
+                .fetch_and(!(cleared << HEAT_SHIFT), Ordering::Relaxed);
         }
     }
 
@@ -198,11 +223,7 @@ impl State {
         // Acquire (bare): if that was the last child, the caller sees whether the block has become
         // the last of its run.
         let before = self.0.fetch_sub(CHILD, Ordering::AcqRel);
-        debug_assert_ne!(
-            before >> CHILD_SHIFT & COUNT,
-            0,
-            "a child is uncounted once"
-        );
+        debug_assert_ne!(Seen(before).children(), 0, "a child is uncounted once");
     }
 
     /// Whether a node hangs off this block, to a caller that has claimed the block behind it. If so,
@@ -223,7 +244,7 @@ impl State {
         if seen.children() > 0 {
             return Claim::Parent;
         }
-        if seen.warmth() > 0 && !warm_too {
+        if seen.heat().warmth() > 0 && !warm_too {
             return Claim::Warm;
         }
         // Acquire (let-go, orphan): the id may be given away, the node retired.
@@ -238,7 +259,7 @@ impl State {
     /// Claims a root that has so many pins and no child.
     #[must_use]
     pub fn claim_root(&self, pins: usize) -> bool {
-        let expected = self.look().0 & !(COUNT | COUNT << CHILD_SHIFT | GONE) | pins as u64;
+        let expected = self.look().0 & !(COUNT | COUNT << COUNT_BITS | PHASE) | pins as u64;
         // Acquire (let-go, orphan): the root may be retired.
         // Relaxed: on failure the root stays as it is.
         (self.0)
@@ -249,14 +270,12 @@ impl State {
     /// Cools an unheld block by one level.
     pub fn cool(&self) {
         let seen = self.look();
-        if seen.warmth() > 0 {
+        let cooled = seen.heat().after_pass();
+        if cooled != seen.heat() {
+            let word = seen.0 & !(Heat::from_bits(u64::MAX).bits() << HEAT_SHIFT)
+                | cooled.bits() << HEAT_SHIFT;
             // Relaxed: a hint; if the word has changed, the block was just used and may stay warm.
-            let _ = self.0.compare_exchange(
-                seen.0,
-                seen.0 - WARM,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
+            let _ = (self.0).compare_exchange(seen.0, word, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
