@@ -24,6 +24,7 @@ use crossbeam_utils::CachePadded;
 use crate::pool::BlockId;
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::zeroed;
 use crate::trie::guard::Guard;
 use crate::trie::layout::Header;
 use crate::trie::node::NodeRef;
@@ -55,12 +56,11 @@ pub struct Sweep<'a> {
 impl Clock {
     /// A clock for `capacity` blocks, none of them cached.
     pub fn new(capacity: usize) -> Self {
-        let slot = || AtomicPtr::new(std::ptr::null_mut());
-        let word = || AtomicU64::new(0);
-        let words = capacity.div_ceil(WORD);
         Self {
-            slots: std::iter::repeat_with(slot).take(capacity).collect(),
-            candidates: std::iter::repeat_with(word).take(words).collect(),
+            // SAFETY: an atomic pointer is null by default, and a cache has at least one block.
+            slots: unsafe { zeroed(capacity) },
+            // SAFETY: an atomic number is zero by default, and a cache has at least one block.
+            candidates: unsafe { zeroed(capacity.div_ceil(WORD)) },
             hand: CachePadded::new(AtomicUsize::new(0)),
             half_taken: AtomicUsize::new(capacity),
         }
@@ -112,8 +112,12 @@ impl Clock {
 
     /// Where a block is cached.
     pub fn position(&self, id: BlockId, _guard: &Guard) -> Option<Position> {
-        // Acquire (slot): the node is fully written.
-        Position::from_raw(self.slots.get(id.index())?.load(Ordering::Acquire))
+        self.slots.get(id.index()).and_then(cached_at)
+    }
+
+    /// Every position at which a block is cached.
+    pub fn positions(&self, _guard: &Guard) -> impl Iterator<Item = Position> {
+        self.slots.iter().filter_map(cached_at)
     }
 
     /// Makes a block a candidate.
@@ -242,6 +246,12 @@ impl Sweep<'_> {
         self.counters.hand(words, found.is_some());
         found
     }
+}
+
+/// What a slot says.
+fn cached_at(slot: &AtomicPtr<Header>) -> Option<Position> {
+    // Acquire (slot): the node is fully written.
+    Position::from_raw(slot.load(Ordering::Acquire))
 }
 
 /// The places of the bits that are set in a word.

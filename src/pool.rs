@@ -17,7 +17,7 @@ use crossbeam_utils::{Backoff, CachePadded};
 
 use crate::shared::SharedPtr;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{TALLY, Tally};
+use crate::sync::{TALLY, Tally, zeroed};
 
 /// The most physical blocks of one cache.
 /// Fewer than a state word can count.
@@ -31,7 +31,7 @@ pub const MAX_BLOCKS: usize = 1 << 28;
 pub struct BlockId(u32);
 
 impl BlockId {
-    /// What a root has in place of an id, and the bottom of the stack.
+    /// What a root has in place of an id.
     pub(crate) const NONE: Self = Self(u32::MAX);
 
     /// The id at an index, for an engine's own tests.
@@ -149,7 +149,8 @@ impl fmt::Debug for Block {
 pub struct Pool {
     /// The tag above, the id on top of the stack below.
     head: CachePadded<AtomicU64>,
-    /// For each free id, the one below it. Anything for the others.
+    /// For each free id, the one below it, as its distance from the next id: zero at first, so that the table costs
+    /// nothing until it is used. Anything for the others.
     below: Box<[AtomicU32]>,
     /// Free ids. (A statistic.)
     free: Tally,
@@ -158,12 +159,31 @@ pub struct Pool {
 impl Pool {
     /// A pool in which every id below `capacity` is free, the lowest on top.
     pub fn new(capacity: usize) -> Self {
-        let below = |id| if id < capacity { id as u32 } else { NOTHING };
         Self {
-            head: CachePadded::new(AtomicU64::new(u64::from(below(0)))),
-            below: (1..=capacity).map(|id| AtomicU32::new(below(id))).collect(),
+            head: CachePadded::new(AtomicU64::new(0)),
+            // SAFETY: an atomic number is zero by default, and a cache has at least one block.
+            below: unsafe { zeroed(capacity) },
             free: Tally::new(capacity as u64),
         }
+    }
+
+    /// The bottom of the stack: the number after the last id.
+    fn nothing(&self) -> u32 {
+        self.below.len() as u32
+    }
+
+    /// The id below a free one, or the bottom.
+    fn below(&self, id: u32) -> u32 {
+        // Relaxed: read along the stack that a head names; if another thread has changed it since, the tag of
+        // the head has changed too and the walk is thrown away.
+        let distance = self.below[id as usize].load(Ordering::Relaxed);
+        (id + 1).wrapping_add(distance)
+    }
+
+    /// Links an id that this thread has to the one below it.
+    fn link(&self, id: BlockId, below: u32) {
+        // Relaxed: made visible by the exchange of the head.
+        self.below[id.index()].store(below.wrapping_sub(id.0 + 1), Ordering::Relaxed);
     }
 
     /// How many ids are free, for statistics.
@@ -183,20 +203,18 @@ impl Pool {
             // Acquire (free): what the last owners did with these blocks is over.
             let head = self.head.load(Ordering::Acquire);
             let mut top = head as u32;
-            while top != NOTHING && ids.len() - start < n {
+            while top != self.nothing() && ids.len() - start < n {
                 ids.push(BlockId(top));
-                // Relaxed: read along the stack that `head` names; if another thread has changed
-                // it since, the tag has changed too and this walk is thrown away.
-                top = self.below[top as usize].load(Ordering::Relaxed);
+                top = self.below(top);
             }
             let taken = ids.len() - start;
+            if taken == 0 {
+                return;
+            }
             // Relaxed: the walk above has acquired all it took; on failure it starts anew.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-            if taken == 0
-                || (self.head)
-                    .compare_exchange(head, retagged(head, top), success, failure)
-                    .is_ok()
-            {
+            let next = retagged(head, top);
+            if (self.head.compare_exchange(head, next, success, failure)).is_ok() {
                 self.free.fetch_sub(taken as u64, TALLY);
                 return;
             }
@@ -211,16 +229,14 @@ impl Pool {
             return;
         };
         for pair in ids.windows(2) {
-            // Relaxed: made visible by the exchange below.
-            self.below[pair[0].index()].store(pair[1].0, Ordering::Relaxed);
+            self.link(pair[0], pair[1].0);
         }
         self.free.fetch_add(ids.len() as u64, TALLY);
         let backoff = Backoff::new();
         // Relaxed: only its value matters, to be linked below.
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
-            // Relaxed: made visible by the exchange below.
-            self.below[last.index()].store(head as u32, Ordering::Relaxed);
+            self.link(*last, head as u32);
             // Release (free): the links, and what the owners did with these blocks, come first.
             let (success, failure) = (Ordering::Release, Ordering::Relaxed);
             match (self.head).compare_exchange(head, retagged(head, first.0), success, failure) {
@@ -231,9 +247,6 @@ impl Pool {
         }
     }
 }
-
-/// The bottom of the stack.
-const NOTHING: u32 = u32::MAX;
 
 /// A head with another top, and the next tag.
 fn retagged(head: u64, top: u32) -> u64 {

@@ -21,7 +21,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::namespace::Registry;
 use crate::pinned::Budget;
-use crate::pool::{BlockId, Pool};
+use crate::pool::Pool;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::trie::guard::pin;
@@ -190,10 +190,8 @@ impl Shared {
         let guard = pin();
         let registry = self.registry();
         let roots = registry.roots(&guard);
-        let cached = (0..self.trie.clock.capacity())
-            .filter_map(|id| self.trie.clock.position(BlockId::new(id), &guard));
         let (mut counted, mut nodes) = (0, 0);
-        for at in cached.chain(roots) {
+        for at in self.trie.clock.positions(&guard).chain(roots) {
             let seen = state(at, &guard).close();
             counted += seen.pins() + seen.children();
             // Each node but a root counts on its parent.
@@ -208,9 +206,8 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let guard = pin();
         let registry = self.registry();
-        let heads = (0..self.trie.clock.capacity())
-            .filter_map(|id| self.trie.clock.position(BlockId::new(id), &guard))
-            .filter(|at| at.offset() == 0);
+        let cached = self.trie.clock.positions(&guard);
+        let heads = cached.filter(|at| at.offset() == 0);
         for at in heads.chain(registry.roots(&guard)) {
             // SAFETY: `&mut self`: nobody is left to use the node; each has one first block.
             unsafe { node(at, &guard).free() };

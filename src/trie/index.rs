@@ -16,7 +16,7 @@
 //! a head need no ordering of their own: whoever linked a node at the head had acquired the head
 //! before it, so every node of a list was published before the ones in front of it.
 
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use crossbeam_utils::Backoff;
 
@@ -26,6 +26,7 @@ use super::node::NodeRef;
 use super::position::Position;
 use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::zeroed;
 
 /// Nodes of a full cache to one bucket, if every node held a single block.
 const BLOCKS_PER_BUCKET: usize = 4;
@@ -52,9 +53,9 @@ impl Index {
     /// An index for `capacity` blocks.
     pub fn new(capacity: usize) -> Self {
         let buckets = capacity.div_ceil(BLOCKS_PER_BUCKET).next_power_of_two();
-        let empty = || AtomicPtr::new(ptr::null_mut());
         Self {
-            buckets: std::iter::repeat_with(empty).take(buckets).collect(),
+            // SAFETY: an atomic pointer is null by default, and a power of two is not zero.
+            buckets: unsafe { zeroed(buckets) },
         }
     }
 
