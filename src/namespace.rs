@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::hash::{BlockHash, Hasher};
+use crate::stats::Counters;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicPtr, Ordering, fence};
 use crate::trie::guard::{Guard, pin};
 use crate::trie::layout::Header;
 use crate::trie::node::NodeRef;
 use crate::trie::position::Position;
-use crate::trie::{Reached, node, state};
+use crate::trie::{Reached, Trie, node, state};
 
 /// Fewest namespaces that are kept before unused ones are looked for.
 const FEW: usize = 64;
@@ -158,17 +159,20 @@ impl Registry {
     }
 
     /// The namespace of a key.
-    pub fn get(&mut self, key: NamespaceKey, hasher: &Hasher) -> Namespace {
+    pub fn get(&mut self, key: NamespaceKey, trie: &Trie) -> Namespace {
         if let Some(space) = self.spaces.get(&key) {
             let space = Arc::clone(space);
             return Namespace { space };
         }
         if self.spaces.len() >= self.enough {
-            self.forget_unused();
+            self.forget_unused(&trie.counters);
             self.enough = FEW.max(2 * self.spaces.len());
         }
-        let start = hasher.start(&key);
-        let root = self.new_root(start, hasher);
+        let start = trie.hasher.start(&key);
+        let guard = pin();
+        let root = self.new_root(start, &trie.hasher);
+        trie.counters
+            .namespace_made(bytes(&key) + node(root, &guard).bytes());
         let space = Arc::new(Space {
             key: key.clone(),
             cache: self.cache,
@@ -181,11 +185,12 @@ impl Registry {
 
     /// Gives a namespace a new, empty root. The old one, from which nothing can be found any more
     /// by a lookup that starts later, stays pinned until it is [let go](Self::let_go).
-    pub fn renew(&mut self, space: &Space, hasher: &Hasher) -> Position {
+    pub fn renew(&mut self, space: &Space, trie: &Trie) -> Position {
         let guard = pin();
-        self.free_past(&guard);
-        let fresh = self.new_root(space.start, hasher);
+        self.free_past(&guard, &trie.counters);
+        let fresh = self.new_root(space.start, &trie.hasher);
         let old = space.root(&guard).at;
+        trie.counters.root_kept(node(old, &guard).bytes());
         // Release (clear): the new root is fully written.
         space.root.store(fresh.into_raw(), Ordering::Release);
         self.past.push(old);
@@ -220,26 +225,28 @@ impl Registry {
     }
 
     /// Forgets the namespaces that nobody has a handle of and that nothing is cached under.
-    fn forget_unused(&mut self) {
+    fn forget_unused(&mut self, counters: &Counters) {
         let guard = pin();
-        self.spaces.retain(|_, space| {
+        self.spaces.retain(|key, space| {
             let root = space.root(&guard).at;
             let unused = Arc::get_mut(space).is_some() && state(root, &guard).claim_root(1);
             if unused {
+                counters.namespace_forgotten(bytes(key) + node(root, &guard).bytes());
                 // SAFETY: only the registry knew of this root, and forgets it now. Claimed, so
                 // neither a hold nor a node names it.
                 unsafe { guard.retire(node(root, &guard)) };
             }
             !unused
         });
-        self.free_past(&guard);
+        self.free_past(&guard, counters);
     }
 
     /// Frees the roots of cleared namespaces that nothing hangs off any more.
-    fn free_past(&mut self, guard: &Guard) {
+    fn free_past(&mut self, guard: &Guard, counters: &Counters) {
         self.past.retain(|&root| {
             let unused = state(root, guard).claim_root(0);
             if unused {
+                counters.root_retired(node(root, guard).bytes());
                 // SAFETY: no namespace leads to it any more; claimed, so neither a hold nor a node
                 // names it; and it is forgotten here.
                 unsafe { guard.retire(node(root, guard)) };
@@ -247,4 +254,11 @@ impl Registry {
             !unused
         });
     }
+}
+
+/// About the bytes that a namespace takes beside its root: the map has the key, and so have the handles.
+fn bytes(key: &NamespaceKey) -> usize {
+    let parts = [Some(&key.model), key.adapter.as_ref(), key.tenant.as_ref()];
+    let text: usize = parts.into_iter().flatten().map(|part| part.len()).sum();
+    2 * text + size_of::<Space>() + size_of::<(NamespaceKey, Arc<Space>)>()
 }

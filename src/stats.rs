@@ -45,8 +45,16 @@ pub struct Stats {
     pub hand_steps: u64,
     /// Bytes of the nodes that are linked.
     pub node_bytes: usize,
+    /// Bytes of nodes that were unlinked and are not freed yet, **in all caches of the process**: they share one
+    /// collector. They are freed once every operation that was under way at the unlinking has ended, so a thread that
+    /// is stopped in the middle of one lets this grow without bound.
+    pub retired_bytes: usize,
     /// Bytes of the tables, whose size the capacity fixes.
     pub table_bytes: usize,
+    /// Namespaces that the cache knows.
+    pub namespaces: usize,
+    /// Bytes of the namespaces, and of the roots of cleared ones that something still hangs off.
+    pub namespace_bytes: usize,
 }
 
 /// One thread's share of the counts. (All of it Relaxed: statistics.)
@@ -60,8 +68,10 @@ struct Stripe {
     evicted: Tally,
     hand_words: Tally,
     hand_steps: Tally,
-    /// Modulo 2^64: a thread may unlink what another has linked.
+    /// Modulo 2^64, like those below: a thread may unlink what another has linked.
     node_bytes: Tally,
+    namespaces: Tally,
+    namespace_bytes: Tally,
 }
 
 /// One of the counts.
@@ -117,6 +127,32 @@ impl Counters {
         self.add([(|stripe| &stripe.node_bytes, bytes.wrapping_neg())]);
     }
 
+    /// A namespace was made, with a root and a key of that size.
+    pub fn namespace_made(&self, bytes: usize) {
+        self.add([
+            (|stripe| &stripe.namespaces, 1),
+            (|stripe| &stripe.namespace_bytes, bytes),
+        ]);
+    }
+
+    /// A namespace was forgotten.
+    pub fn namespace_forgotten(&self, bytes: usize) {
+        self.add([
+            (|stripe| &stripe.namespaces, 1_usize.wrapping_neg()),
+            (|stripe| &stripe.namespace_bytes, bytes.wrapping_neg()),
+        ]);
+    }
+
+    /// The root of a cleared namespace is kept for what still hangs off it.
+    pub fn root_kept(&self, bytes: usize) {
+        self.add([(|stripe| &stripe.namespace_bytes, bytes)]);
+    }
+
+    /// The root of a cleared namespace was retired.
+    pub fn root_retired(&self, bytes: usize) {
+        self.add([(|stripe| &stripe.namespace_bytes, bytes.wrapping_neg())]);
+    }
+
     /// Blocks published and not evicted.
     pub fn cached(&self) -> usize {
         let cached =
@@ -136,6 +172,9 @@ impl Counters {
         stats.hand_words = self.sum(|stripe| &stripe.hand_words);
         stats.hand_steps = self.sum(|stripe| &stripe.hand_steps);
         stats.node_bytes = self.sum(|stripe| &stripe.node_bytes) as usize;
+        stats.namespaces = self.sum(|stripe| &stripe.namespaces) as usize;
+        stats.namespace_bytes = self.sum(|stripe| &stripe.namespace_bytes) as usize;
+        stats.retired_bytes = retired_bytes();
         stats.cached = self.cached();
     }
 
@@ -147,19 +186,53 @@ impl Counters {
     /// Adds to counts of this thread's stripe.
     #[inline]
     fn add<const N: usize>(&self, counts: [(Field, usize); N]) {
-        // A thread that is tearing its locals down counts with the others.
-        let stripe = MINE.try_with(|mine| mine.0).unwrap_or(SHARED);
+        let mine = my_stripe();
         for (field, n) in counts {
-            let (tally, n) = (field(&self.0[stripe]), n as u64);
-            if stripe == SHARED {
-                tally.fetch_add(n, TALLY);
-            } else {
-                // This thread alone writes here, so it needs no read-modify-write: that is a
-                // quarter of the time of a short lookup.
-                tally.store(tally.load(TALLY).wrapping_add(n), TALLY);
-            }
+            add_to(field(&self.0[mine]), mine, n);
         }
     }
+}
+
+/// Bytes of nodes that were retired, less those that were freed: one count for each stripe, modulo 2^64.
+static RETIRED: [CachePadded<Tally>; STRIPES] =
+    [const { CachePadded::new(Tally::new(0)) }; STRIPES];
+
+/// A node of that size was retired.
+pub fn retired(bytes: usize) {
+    let mine = my_stripe();
+    add_to(&RETIRED[mine], mine, bytes);
+}
+
+/// A node of that size, which was retired, is freed.
+pub fn freed(bytes: usize) {
+    let mine = my_stripe();
+    add_to(&RETIRED[mine], mine, bytes.wrapping_neg());
+}
+
+/// Bytes of nodes that were retired and not freed, in the whole process.
+fn retired_bytes() -> usize {
+    let counts = RETIRED.iter().map(|count| count.load(TALLY));
+    // Between two loads another thread may have freed more than was retired before.
+    (counts.fold(0, u64::wrapping_add) as i64).max(0) as usize
+}
+
+/// Adds to a count of the thread's own stripe.
+#[inline]
+fn add_to(count: &Tally, mine: usize, n: usize) {
+    let n = n as u64;
+    if mine == SHARED {
+        count.fetch_add(n, TALLY);
+    } else {
+        // This thread alone writes here, so it needs no read-modify-write: that is a
+        // quarter of the time of a short lookup.
+        count.store(count.load(TALLY).wrapping_add(n), TALLY);
+    }
+}
+
+/// The stripe that the thread counts on. One that is tearing its locals down counts with the others.
+#[inline]
+fn my_stripe() -> usize {
+    MINE.try_with(|mine| mine.0).unwrap_or(SHARED)
 }
 
 /// The stripe of a thread: its own while it lives, or the shared one.

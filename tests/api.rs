@@ -307,6 +307,97 @@ fn stats_count_tokens_and_places() {
 }
 
 #[test]
+fn stats_show_what_namespaces_take() {
+    let cache = cache(4, 1, 1);
+    assert_eq!(
+        (cache.stats().namespaces, cache.stats().namespace_bytes),
+        (0, 0)
+    );
+    let acme = cache.namespace(NamespaceKey::model("m").tenant("acme"));
+    let one = cache.stats();
+    assert_eq!(one.namespaces, 1);
+    assert!(one.namespace_bytes > 100, "a root, a key and a handle");
+    drop(cache.namespace(NamespaceKey::model("m").tenant("acme")));
+    assert_eq!(cache.stats().namespaces, 1);
+    // The root of a cleared namespace is kept as long as something hangs off it, and is then freed by
+    // the next clearing.
+    let hold = publish(&cache, &acme, &[1]);
+    cache.clear(&acme);
+    let two_roots = cache.stats().namespace_bytes;
+    assert!(two_roots > one.namespace_bytes);
+    drop(hold);
+    cache.evict_unused();
+    cache.clear(&acme);
+    cache.clear(&acme);
+    assert_eq!(cache.stats().namespace_bytes, two_roots);
+    // Many more, each forgotten once its handle is gone.
+    for tenant in 0..1_000_u32 {
+        drop(cache.namespace(NamespaceKey::model("m").tenant(tenant.to_le_bytes())));
+    }
+    assert!(cache.stats().namespaces < 200);
+    assert!(cache.stats().namespace_bytes < 200 * one.namespace_bytes);
+}
+
+#[test]
+fn the_largest_cache_is_built_at_once() {
+    let start = std::time::Instant::now();
+    let cache = PrefixCache::builder().blocks(1 << 28).build().unwrap();
+    let built = start.elapsed();
+    let ids: Vec<_> = cache
+        .allocate(3)
+        .unwrap()
+        .iter()
+        .map(|block| block.id().index())
+        .collect();
+    assert_eq!(ids, [0, 1, 2]);
+    assert_eq!(cache.stats().free, 1 << 28);
+    assert!(
+        built.as_millis() < 1_000,
+        "its tables are zeroed pages: {built:?}"
+    );
+}
+
+#[test]
+fn a_mistake_is_reported_where_the_caller_made_it() {
+    let (ours, theirs) = (cache(4, 1, 1), cache(4, 1, 1));
+    let namespace = ours.namespace("a");
+    let request = || {
+        let mut request = ours.sequence(&namespace, [1, 2, 3]);
+        request.grow(&ours).unwrap();
+        request.push(4);
+        request
+    };
+    let mistakes: [(&str, &dyn Fn()); 5] = [
+        ("advance(5): only 4 tokens are uncomputed", &|| {
+            request().advance(5);
+        }),
+        (
+            "advance(4): the block table has places for 3 more tokens",
+            &|| {
+                request().advance(4);
+            },
+        ),
+        ("a namespace can only be used with its own cache", &|| {
+            drop(theirs.lookup(&namespace, &[1]));
+        }),
+        ("a namespace can only be used with its own cache", &|| {
+            let _ = theirs.peek(&namespace, &[1]);
+        }),
+        (
+            "BlockId::new(268435456): a cache has at most 2^28 blocks",
+            &|| {
+                let _ = BlockId::new(1 << 28);
+            },
+        ),
+    ];
+    for (message, mistake) in mistakes {
+        let (place, text) = common::panic_of(mistake);
+        assert!(text.contains(message), "{text:?} says {message:?}");
+        assert_eq!(place, file!(), "{message}");
+    }
+}
+
+#[test]
 fn a_block_id_made_by_hand_owns_nothing() {
     let cache = cache(4, 1, 1);
     let hold = publish(&cache, &cache.namespace("a"), &[1]);

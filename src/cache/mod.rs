@@ -114,7 +114,7 @@ impl PrefixCache {
     #[must_use]
     pub fn namespace(&self, key: impl Into<NamespaceKey>) -> Namespace {
         let key = key.into();
-        (self.shared().registry()).get(key, &self.trie().hasher)
+        (self.shared().registry()).get(key, self.trie())
     }
 
     /// Keeps a prefix until the answer is dropped.
@@ -176,7 +176,7 @@ impl PrefixCache {
     #[track_caller]
     pub fn clear(&self, namespace: &Namespace) -> Vec<Evicted> {
         self.check(namespace);
-        let old = (self.shared().registry()).renew(&namespace.space, &self.trie().hasher);
+        let old = (self.shared().registry()).renew(&namespace.space, self.trie());
         // Release (overtaken): the purge pins anew. The fence of that pin comes between the new root and
         // all that leaves.
         let evicted = self.collect(|taken| self.trie().purge(Prey::Under(old), taken));
@@ -202,7 +202,7 @@ impl PrefixCache {
     pub fn clear_all(&self) -> Vec<Evicted> {
         let mut registry = self.shared().registry();
         for space in registry.spaces() {
-            let old = registry.renew(&space, &self.trie().hasher);
+            let old = registry.renew(&space, self.trie());
             registry.let_go(old);
         }
         drop(registry);

@@ -9,6 +9,7 @@ use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
 
 use super::node::NodeRef;
+use crate::stats::{freed, retired};
 use crate::sync::{thread_local, yield_now};
 
 /// Nodes in a batch: when a thread has retired that many, it asks for a collection. With the notes that collected
@@ -31,11 +32,17 @@ fn collector() -> &'static Collector {
     &COLLECTOR
 }
 
+/// Bytes in a batch: enough for that many full runs of 16-token blocks. Where blocks are larger, a batch is fewer nodes,
+/// so that an idle thread does not keep much memory.
+const BATCH_BYTES: usize = 256 << 10;
+
 /// What a thread keeps of the collector.
 struct Local {
     handle: LocalHandle,
     /// Nodes that the thread has retired since it last filled a batch.
     retired: Cell<u32>,
+    /// Bytes of those nodes.
+    bytes: Cell<usize>,
     /// Whether the thread has filled a batch since it last [gave way](give_way).
     filled: Cell<bool>,
 }
@@ -45,18 +52,21 @@ impl Local {
         Self {
             handle: collector().register(),
             retired: Cell::new(0),
+            bytes: Cell::new(0),
             filled: Cell::new(false),
         }
     }
 
-    /// Counts a node that was retired. Whether that fills a batch.
-    fn count_retired(&self) -> bool {
-        let retired = self.retired.get() + 1;
-        let is_full = retired == BATCH;
+    /// Counts a node of that size that was retired. True if that fills a batch.
+    fn count_retired(&self, bytes: usize) -> bool {
+        self.retired.set(self.retired.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes);
+        let is_full = self.retired.get() >= BATCH || self.bytes.get() >= BATCH_BYTES;
         if is_full {
             self.filled.set(true);
+            self.retired.set(0);
+            self.bytes.set(0);
         }
-        self.retired.set(if is_full { 0 } else { retired });
         is_full
     }
 }
@@ -113,7 +123,9 @@ impl Guard {
     /// * It is retired once.
     pub unsafe fn retire(&self, node: NodeRef<'_>) {
         let node = node.forget_lifetime();
+        let bytes = node.bytes();
         let free = move || {
+            freed(node.bytes());
             // SAFETY: retired once, by the caller's promise, and every guard under which a thread
             // could have reached it is gone.
             unsafe { node.free() }
@@ -121,7 +133,8 @@ impl Guard {
         // SAFETY: `free` may run on any thread, for a node is no thread's own, and the node stays
         // allocated until then.
         unsafe { self.0.defer_unchecked(free) };
-        let is_full = LOCAL.try_with(Local::count_retired);
+        retired(bytes);
+        let is_full = LOCAL.try_with(|local| local.count_retired(bytes));
         if is_full.unwrap_or(false) {
             self.0.flush();
         }

@@ -307,3 +307,55 @@ fn check(count: u64) {
         std::process::abort();
     }
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// A word that shows so many pins and children.
+    fn counting(pins: u64, children: u64) -> State {
+        State(AtomicU64::new(children << COUNT_BITS | pins))
+    }
+
+    /// The three operations that add to a count, on words that are full. Each is run in a process of its own.
+    #[test]
+    #[ignore = "ends the process: `a_full_count_ends_the_process` runs it"]
+    fn overflow() {
+        match std::env::var("OVERFLOW").as_deref() {
+            Ok("pin") => drop(counting(MOST, 0).pin()),
+            Ok("fork") => drop(counting(MOST, 0).fork()),
+            Ok("hand_over") => counting(1, MOST).hand_over(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_full_count_ends_the_process() {
+        let this_binary = std::env::current_exe().expect("a test has a path");
+        for operation in ["pin", "fork", "hand_over"] {
+            let mut child = Command::new(&this_binary);
+            let child = child.args(["--exact", "trie::state::tests::overflow", "--ignored"]);
+            let ended = child
+                .env("OVERFLOW", operation)
+                .output()
+                .expect("a test runs");
+            assert_eq!(ended.status.code(), None, "{operation} ends by a signal");
+        }
+        assert!(counting(MOST - 1, 0).pin());
+        counting(1, MOST - 1).hand_over();
+    }
+
+    #[test]
+    fn the_fields_of_the_word_do_not_overlap() {
+        let heat = Heat::from_bits(u64::MAX).bits() << HEAT_SHIFT;
+        let fields = [COUNT, COUNT << COUNT_BITS, heat, PHASE];
+        assert_eq!(
+            fields.iter().fold(0, |all, field| all ^ field),
+            fields.iter().sum::<u64>()
+        );
+        let free = !fields.iter().fold(0, |all, field| all | field);
+        assert!(free.count_ones() >= 2, "two bits stay free");
+    }
+}
