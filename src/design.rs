@@ -55,8 +55,12 @@
 //!    harm either, as every search skips a node that has left), and retired after that (M:
 //!    `reader_in_the_bucket_versus_reclamation`).
 //! 6. Nothing is ever matched by hash alone. (T: all tests, with every hash equal: `ci/collide.sh`)
-//! 7. A failed call changes nothing that a caller can see, unless other threads take meanwhile what an
-//!    `allocate` had counted on: then it may have evicted. (T: `api`, `oracle`)
+//! 7. A failed call changes nothing that a caller can see, and takes no block away from another thread meanwhile.
+//!    `allocate` counts first, and takes only what it has counted. If other threads then take what it had counted on, it
+//!    has taken and perhaps evicted a part, which it puts back. (T: `api`, `oracle`)
+//! 8. An id has one owner at a time. Between the exchange that publishes a run and the end of the call nothing can fail:
+//!    the publisher notes in the next instruction that the ids are the index's, and whatever unwinds from there on gives
+//!    back the others alone. (T: `threads`)
 //!
 //! Counting is hierarchical. A hold counts on its last block alone, and a node counts on the block it
 //! hangs off. Within a run, a block may be claimed only if the one behind it is gone, which is
@@ -73,6 +77,31 @@
 //! | cached | owned  | `allocate`, through the hand      | the claim: nobody holds it, and it is gone |
 //! | cached | free   | `evict`, `evict_unused`, `clear`  | the same                            |
 //! | owned  | free   | drop of a `Block`                 | the exchange of the pool's head     |
+//!
+//! # The state word
+//!
+//! One word for each block decides everything about it. Its layout is made for what is here and for what comes next, so
+//! that no later change has to move a field:
+//!
+//! ```text
+//!   63 62   61 60     59      58   56  55        28  27      0
+//! ┌───────┬───────┬─────────┬────────┬────────────┬──────────┐
+//! │ free  │ phase │ follow  │  heat  │  children  │   pins   │
+//! └───────┴───────┴─────────┴────────┴────────────┴──────────┘
+//! ```
+//!
+//! * **pins**, **children**: 28 bits each, since a cache has at most 2^28 blocks. A count that reaches 2^28 - 2^22 ends
+//!   the process, as an `Arc` does: the 2^22 threads that Linux allows cannot together carry into the next field.
+//! * **heat**: priority and warmth in one prefix code (`trie/policy.rs`). `1ww` is high, with a warmth of 0 to 3; `01w` is
+//!   normal; `001` is kept for a priority below normal, which is never warm. The leading one lasts; the bits below it come
+//!   and go. A hit sets them all, the hand takes one away, and a higher priority is a bit more: each is one
+//!   read-modify-write, and no two of them can lose the priority.
+//! * **phase**: `00` here, `01` gone, `10` kept, `11` closed. `10` is kept for the slot of a run that grows in place and
+//!   holds no block yet; with a pin, its writer's, it is being written. `11` is final: of a block, that the cache was
+//!   dropped; of such a slot, that it will never hold a block. A lookup may pin only `00`, so one comparison refuses all
+//!   the others.
+//! * **follow**: kept, for a block behind which a run has grown. Once set it stays.
+//! * Two bits are **free**.
 //!
 //! # When each operation takes effect
 //!
@@ -150,8 +179,9 @@
 //! the one before it, and, when the node is empty, to the parent, as long as they too are cold and
 //! unheld and more blocks are wanted. Without climbing, a turn of the hand would take one block off
 //! every chain, recent ones included; with it, the chain that was used least recently goes first, as
-//! under LRU. A hit warms only its last block, and the first child of a block cools it: from then
-//! on what hangs off it speaks for it.
+//! under LRU. A hit warms only its last block, and the first child of a block of normal priority cools it:
+//! from then on what hangs off it speaks for it. A block of high priority stays warm under its children, so it survives
+//! three turns once the last of them has left. (T: `evict`)
 //!
 //! A sweep that has enough in the middle of a chain notes where, and the next one goes on from there: half
 //! a chain is the oldest there is, but its new tail may have an id that the hand has just passed.
