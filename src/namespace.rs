@@ -192,6 +192,7 @@ impl Registry {
         let old = space.root(&guard).at;
         trie.counters.root_kept(node(old, &guard).bytes());
         // Release (clear): the new root is fully written.
+        // Rule (new-root): nothing is found from the old one by a lookup that starts later.
         space.root.store(fresh.into_raw(), Ordering::Release);
         self.past.push(old);
         old

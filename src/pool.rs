@@ -236,9 +236,11 @@ impl Pool {
         // Relaxed: only its value matters, to be linked below.
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
+            // Rule (link-then-put): once the ids are on the stack, they may be taken.
             self.link(*last, head as u32);
             // Release (free): the links, and what the owners did with these blocks, come first.
             let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+            // Rule (link-then-put): the last id is linked by now.
             match (self.head).compare_exchange(head, retagged(head, first.0), success, failure) {
                 Ok(_) => return,
                 Err(now) => head = now,
@@ -250,5 +252,6 @@ impl Pool {
 
 /// A head with another top, and the next tag.
 fn retagged(head: u64, top: u32) -> u64 {
+    // Rule (new-tag): a head that looks the same must be the same stack.
     ((head >> 32) + 1) << 32 | u64::from(top)
 }
