@@ -75,7 +75,7 @@
 //! | cached | held   | `lookup`                          | the addition of a pin               |
 //! | held   | cached | drop of the last hold over it     | the subtraction of a pin            |
 //! | cached | owned  | `allocate`, through the hand      | the claim: nobody holds it, and it is gone |
-//! | cached | free   | `evict`, `evict_unused`, `clear`  | the same                            |
+//! | cached | free   | `evict`, `evict_all`, `clear`  | the same                            |
 //! | owned  | free   | drop of a `Block`                 | the exchange of the pool's head     |
 //!
 //! # The state word

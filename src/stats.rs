@@ -3,7 +3,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::sync::atomic::Ordering;
-use crate::sync::{TALLY, Tally};
+use crate::sync::{Counter, RELAXED};
 
 /// Stripes of the counters. A thread has one to itself, or shares the last if there are more threads.
 const STRIPES: usize = u64::BITS as usize + 1;
@@ -60,22 +60,22 @@ pub struct Stats {
 /// One thread's share of the counts. (All of it Relaxed: statistics.)
 #[derive(Debug, Default)]
 struct Stripe {
-    lookups: Tally,
-    requested: Tally,
-    hit: Tally,
-    published: Tally,
-    duplicates: Tally,
-    evicted: Tally,
-    hand_words: Tally,
-    hand_steps: Tally,
+    lookups: Counter,
+    requested: Counter,
+    hit: Counter,
+    published: Counter,
+    duplicates: Counter,
+    evicted: Counter,
+    hand_words: Counter,
+    hand_steps: Counter,
     /// Modulo 2^64, like those below: a thread may unlink what another has linked.
-    node_bytes: Tally,
-    namespaces: Tally,
-    namespace_bytes: Tally,
+    node_bytes: Counter,
+    namespaces: Counter,
+    namespace_bytes: Counter,
 }
 
 /// One of the counts.
-type Field = fn(&Stripe) -> &Tally;
+type Field = fn(&Stripe) -> &Counter;
 
 /// The counters of one cache.
 #[derive(Debug)]
@@ -96,12 +96,17 @@ impl Counters {
         ]);
     }
 
-    /// A publication.
-    pub fn extended(&self, published: usize, duplicates: usize) {
+    /// Counts the publication of a run of that many blocks, with a node of that size.
+    pub fn published(&self, blocks: usize, bytes: usize) {
         self.add([
-            (|stripe| &stripe.published, published),
-            (|stripe| &stripe.duplicates, duplicates),
+            (|stripe| &stripe.published, blocks),
+            (|stripe| &stripe.node_bytes, bytes),
         ]);
+    }
+
+    /// Counts blocks that were offered though they were cached.
+    pub fn duplicates(&self, blocks: usize) {
+        self.add([(|stripe| &stripe.duplicates, blocks)]);
     }
 
     /// An eviction.
@@ -115,11 +120,6 @@ impl Counters {
             (|stripe| &stripe.hand_words, words),
             (|stripe| &stripe.hand_steps, usize::from(found)),
         ]);
-    }
-
-    /// A node of that size was linked.
-    pub fn linked(&self, bytes: usize) {
-        self.add([(|stripe| &stripe.node_bytes, bytes)]);
     }
 
     /// A node of that size was unlinked.
@@ -179,7 +179,7 @@ impl Counters {
     }
 
     fn sum(&self, field: Field) -> u64 {
-        let values = self.0.iter().map(|stripe| field(stripe).load(TALLY));
+        let values = self.0.iter().map(|stripe| field(stripe).load(RELAXED));
         values.fold(0, u64::wrapping_add)
     }
 
@@ -194,8 +194,8 @@ impl Counters {
 }
 
 /// Bytes of nodes that were retired, less those that were freed: one count for each stripe, modulo 2^64.
-static RETIRED: [CachePadded<Tally>; STRIPES] =
-    [const { CachePadded::new(Tally::new(0)) }; STRIPES];
+static RETIRED: [CachePadded<Counter>; STRIPES] =
+    [const { CachePadded::new(Counter::new(0)) }; STRIPES];
 
 /// A node of that size was retired.
 pub fn retired(bytes: usize) {
@@ -211,21 +211,21 @@ pub fn freed(bytes: usize) {
 
 /// Bytes of nodes that were retired and not freed, in the whole process.
 fn retired_bytes() -> usize {
-    let counts = RETIRED.iter().map(|count| count.load(TALLY));
+    let counts = RETIRED.iter().map(|count| count.load(RELAXED));
     // Between two loads another thread may have freed more than was retired before.
     (counts.fold(0, u64::wrapping_add) as i64).max(0) as usize
 }
 
 /// Adds to a count of the thread's own stripe.
 #[inline]
-fn add_to(count: &Tally, mine: usize, n: usize) {
+fn add_to(count: &Counter, mine: usize, n: usize) {
     let n = n as u64;
     if mine == SHARED {
-        count.fetch_add(n, TALLY);
+        count.fetch_add(n, RELAXED);
     } else {
         // This thread alone writes here, so it needs no read-modify-write: that is a
         // quarter of the time of a short lookup.
-        count.store(count.load(TALLY).wrapping_add(n), TALLY);
+        count.store(count.load(RELAXED).wrapping_add(n), RELAXED);
     }
 }
 
@@ -239,7 +239,7 @@ fn my_stripe() -> usize {
 struct Mine(usize);
 
 /// The stripes that some thread has to itself, one bit each.
-static TAKEN: Tally = Tally::new(0);
+static TAKEN: Counter = Counter::new(0);
 
 std::thread_local! {
     static MINE: Mine = Mine::take();
@@ -249,7 +249,7 @@ impl Mine {
     fn take() -> Self {
         let free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
         // Acquire (stripe): what the last owner counted is added to.
-        match TAKEN.fetch_update(Ordering::Acquire, TALLY, free) {
+        match TAKEN.fetch_update(Ordering::Acquire, RELAXED, free) {
             Ok(taken) => Self(taken.trailing_ones() as usize),
             Err(_) => Self(SHARED),
         }

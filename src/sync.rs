@@ -46,10 +46,10 @@ pub unsafe fn zeroed<T: Default>(len: usize) -> Box<[T]> {
 
 /// A number that loom does not explore, since it orders nothing: a statistic, a number that is handed out
 /// once, a hash that everybody works out alike.
-pub type Tally = std::sync::atomic::AtomicU64;
+pub type Counter = std::sync::atomic::AtomicU64;
 
-/// The ordering of the accesses to a [`Tally`], which order nothing else.
-pub const TALLY: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
+/// The ordering of the accesses to a [`Counter`], which order nothing else.
+pub const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
 
 /// A hint to the scheduler, which loom need not explore.
 pub use std::thread::yield_now;

@@ -8,7 +8,6 @@
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
 
-use super::node::NodeRef;
 use crate::stats::{freed, retired};
 use crate::sync::{thread_local, yield_now};
 
@@ -98,7 +97,7 @@ pub fn pin() -> Guard {
         debug_assert!(is_outermost, "a guard is the outermost of its thread");
         // SeqCst, by crossbeam's fence (outermost-pin): of two threads that publish and then pin, one
         // finds the other's. The same fence is an end of two other edges: what was stored before it
-        // comes before what leaves later (overtaken), and the thread that closes a cache sees all
+        // comes before what leaves later (clear-race), and the thread that closes a cache sees all
         // that was published (last-reference).
         local.handle.pin()
     });
@@ -116,26 +115,22 @@ pub fn give_way() {
 }
 
 impl Guard {
-    /// Frees the node once every guard taken so far is gone.
+    /// Runs `free`, which frees a node of so many bytes, once every guard taken so far is gone.
     ///
     /// # Safety
     ///
-    /// * The node can no longer be reached by a thread that pins from now on.
-    /// * It is retired once.
-    pub unsafe fn retire(&self, node: NodeRef<'_>) {
-        let node = node.forget_lifetime();
-        let bytes = node.bytes();
-        let free = move || {
-            freed(node.bytes());
-            // SAFETY: retired once, by the caller's promise, and every guard under which a thread
-            // could have reached it is gone.
-            unsafe { node.free() }
-        };
-        // Rule (wait-for-epoch): a thread that found the node before may still read it.
-        // SAFETY: `free` may run on any thread, for a node is no thread's own, and the node stays
-        // allocated until then.
-        unsafe { self.0.defer_unchecked(free) };
+    /// * No thread that pins from now on can reach the node.
+    /// * `free` may run on any thread.
+    pub unsafe fn retire(&self, bytes: usize, free: impl FnOnce()) {
         retired(bytes);
+        let free = move || {
+            freed(bytes);
+            free();
+        };
+        // Rule (wait-for-epoch): a thread with an older guard may still read the node.
+        // SAFETY: `free` may run on any thread, by the caller's promise, and what it uses lasts until then: the node
+        // is freed by it alone.
+        unsafe { self.0.defer_unchecked(free) };
         let is_full = LOCAL.try_with(|local| local.count_retired(bytes));
         if is_full.unwrap_or(false) {
             self.0.flush();

@@ -21,9 +21,8 @@ use std::ptr::NonNull;
 use crossbeam_utils::Backoff;
 
 use super::guard::Guard;
-use super::layout::{Header, Stretch};
+use super::layout::{Header, Position, Prefetch};
 use super::node::NodeRef;
-use super::position::Position;
 use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::zeroed;
@@ -82,12 +81,12 @@ impl Index {
         search(head, key, parent, prompt, guard)
     }
 
-    /// Asks for a stretch of the first node of a bucket. Waits for the bucket itself, unless that was
+    /// Asks for a part of the first node of a bucket. Waits for the bucket itself, unless that was
     /// [asked for](Self::prefetch) before.
-    pub fn prefetch_node(&self, key: u64, stretch: Stretch) {
+    pub fn prefetch_node(&self, key: u64, amount: Prefetch) {
         // Relaxed: nothing is read through it.
         let head = self.bucket(key).load(Ordering::Relaxed);
-        stretch.prefetch(head);
+        amount.prefetch(head);
     }
 
     /// Asks for a bucket that will be searched soon.
@@ -189,7 +188,7 @@ fn search<'g>(
         // The key only saves comparisons: the parent and the tokens decide. A node that has left
         // may still be linked, with its successor in front of it or not yet published.
         // Rule (skip-gone): so it must not be found.
-        if header.key == key && node.parent() == Some(parent) && !node.is_gone() {
+        if header.key == key && node.parent() == Some(parent) && !node.is_evicted() {
             let blocks = node.matching(0, prompt);
             if blocks > 0 {
                 return Some(Found { node, blocks });

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The phase is *here*, *gone* or *closed*; the heat says how long the block survives unheld
-//! ([`policy`](super::policy)). [`design`](crate::design) says what the reserved bit and the fourth phase are for.
+//! ([`policy`](super::evict::policy)). [`design`](crate::design) says what the reserved bit and the fourth phase are for.
 //!
 //! A namespace's root has one such word too; its pins are empty holds and the namespace itself.
 //!
@@ -36,11 +36,11 @@
 //! Whatever a holder read of the block, and whatever an evictor did to its children, happens
 //! before the block's id is given to anybody else.
 //!
-//! A hold pins one block, but covers those before it in the run too. So a third edge, *tail*, goes from
-//! [`claim`] to [`has_left`], which whoever wants to claim the block before asks first: what happened
+//! A hold pins one block, but covers those before it in the run too. So a third edge, *run-order*, goes from
+//! [`claim`] to [`is_evicted_acquire`], which whoever wants to claim the block before asks first: what happened
 //! before one block's claim happens before those of all the blocks in front of it.
 //!
-//! One goes from [`is_parent`] to [`drop_child`]: *bare*. A block can be evicted once the rest of its
+//! One goes from [`confirm_children`] to [`drop_child`]: *last-child*. A block can be evicted once the rest of its
 //! run has left and its last child has. Where two threads take away one each, both then change this
 //! word, and the second to do so knows that it is the second.
 //!
@@ -49,15 +49,15 @@
 //! [`unpin`]: State::unpin
 //! [`hand_over`]: State::hand_over
 //! [`drop_child`]: State::drop_child
-//! [`has_left`]: State::has_left
-//! [`is_parent`]: State::is_parent
+//! [`is_evicted_acquire`]: State::is_evicted_acquire
+//! [`confirm_children`]: State::confirm_children
 //! [`raise`]: State::raise
 //! [`cool`]: State::cool
 //! [`claim`]: State::claim
 //! [`claim_root`]: State::claim_root
 //! [`close`]: State::close
 
-use super::policy::{Heat, Priority};
+use super::evict::policy::{Heat, Priority};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The bits of either count.
@@ -82,9 +82,9 @@ const CLOSED: u64 = PHASE;
 
 /// What a block's word said at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen(u64);
+pub struct Snapshot(u64);
 
-impl Seen {
+impl Snapshot {
     /// Holds that end at this block.
     pub fn pins(self) -> usize {
         (self.0 & COUNT) as usize
@@ -101,7 +101,7 @@ impl Seen {
     }
 
     /// Whether the block has left the cache.
-    pub fn is_gone(self) -> bool {
+    pub fn is_evicted(self) -> bool {
         self.0 & PHASE == GONE
     }
 }
@@ -109,14 +109,14 @@ impl Seen {
 /// Whether the cache behind a hold has been dropped.
 #[must_use = "a hold of a closed cache is counted by the cache"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cache {
+pub enum CacheStatus {
     /// The cache is open: nothing more to do.
     Open,
     /// The cache is closed: the caller must tell it of this hold's coming or going.
     Closed,
 }
 
-impl Cache {
+impl CacheStatus {
     /// Reads the flag out of a word.
     fn of(word: u64) -> Self {
         if word & PHASE == CLOSED {
@@ -167,7 +167,7 @@ impl State {
             return false;
         }
         check(before & COUNT);
-        self.set_heat(Seen(before).heat(), Heat::after_hit);
+        self.set_heat(Snapshot(before).heat(), Heat::after_hit);
         true
     }
 
@@ -182,26 +182,26 @@ impl State {
 
     /// Raises the priority of a block that the caller holds, and warms it, if it is lower.
     pub fn raise(&self, priority: Priority) {
-        let seen = self.look().heat();
+        let seen = self.load().heat();
         if seen.priority() < priority {
             self.set_heat(seen, |_| Heat::warm(priority));
         }
     }
 
     /// Takes one more pin on a block that the caller holds.
-    pub fn fork(&self) -> Cache {
+    pub fn fork(&self) -> CacheStatus {
         // Relaxed: the caller's own pin keeps the block.
         let before = self.0.fetch_add(PIN, Ordering::Relaxed);
         check(before & COUNT);
-        Cache::of(before)
+        CacheStatus::of(before)
     }
 
     /// Gives back a pin.
-    pub fn unpin(&self) -> Cache {
+    pub fn unpin(&self) -> CacheStatus {
         // Release (let-go): what the holder read of the block happens before its claim.
         let before = self.0.fetch_sub(PIN, Ordering::Release);
         debug_assert_ne!(before & COUNT, 0, "a pin is given back once");
-        Cache::of(before)
+        CacheStatus::of(before)
     }
 
     /// Turns the caller's pin into a child: the node it has just published below this block.
@@ -209,7 +209,7 @@ impl State {
         // Relaxed: the caller's later reads of this block are ordered by its pin on the child.
         // Rule (pin-to-child): one step, since in between the block would look unheld.
         let before = self.0.fetch_add(CHILD - PIN, Ordering::Relaxed);
-        let before = Seen(before);
+        let before = Snapshot(before);
         check(before.children() as u64);
         let cleared = before.heat().bits() & !before.heat().after_first_child().bits();
         if before.children() == 0 && cleared != 0 {
@@ -222,26 +222,26 @@ impl State {
     /// Uncounts a child whose node has been unlinked.
     pub fn drop_child(&self) {
         // Release (orphan): the unlinking happens before this block is claimed in its turn.
-        // Acquire (bare): if that was the last child, the caller sees whether the block has become
+        // Acquire (last-child): if that was the last child, the caller sees whether the block has become
         // the last of its run.
         let before = self.0.fetch_sub(CHILD, Ordering::AcqRel);
-        debug_assert_ne!(Seen(before).children(), 0, "a child is uncounted once");
+        debug_assert_ne!(Snapshot(before).children(), 0, "a child is uncounted once");
     }
 
     /// Whether a node hangs off this block, to a caller that has claimed the block behind it. If so,
     /// whoever uncounts the last child knows of that claim.
     #[must_use]
-    pub fn is_parent(&self) -> bool {
-        // Release (bare): a read-modify-write, so that it comes either after the last `drop_child`,
+    pub fn confirm_children(&self) -> bool {
+        // Release (last-child): a read-modify-write, so that it comes either after the last `drop_child`,
         // which it then sees, or before it, which then sees the caller's claim.
         // Rule (confirm-children): a load alone could show a child that has just been uncounted.
-        self.look().children() > 0 && Seen(self.0.fetch_or(0, Ordering::Release)).children() > 0
+        self.load().children() > 0 && Snapshot(self.0.fetch_or(0, Ordering::Release)).children() > 0
     }
 
     /// Claims an unheld block: a cold one, or any if `warm_too`. At most one caller ever wins.
     pub fn claim(&self, warm_too: bool) -> Claim {
-        let seen = self.look();
-        if seen.is_gone() || seen.pins() > 0 {
+        let seen = self.load();
+        if seen.is_evicted() || seen.pins() > 0 {
             return Claim::Held;
         }
         if seen.children() > 0 {
@@ -251,7 +251,7 @@ impl State {
             return Claim::Warm;
         }
         // Acquire (let-go, orphan): the id may be given away, the node retired.
-        // Release (tail): so may those of the blocks before it, by whoever sees this one gone.
+        // Release (run-order): so may those of the blocks before it, by whoever sees this one gone.
         // Relaxed: on failure somebody has just pinned or claimed the block.
         // Rule (claim-by-exchange): a pin or a claim that comes after the look makes this fail.
         match (self.0).compare_exchange(seen.0, GONE, Ordering::AcqRel, Ordering::Relaxed) {
@@ -263,7 +263,7 @@ impl State {
     /// Claims a root that has so many pins and no child.
     #[must_use]
     pub fn claim_root(&self, pins: usize) -> bool {
-        let expected = self.look().0 & !(COUNT | COUNT << COUNT_BITS | PHASE) | pins as u64;
+        let expected = self.load().0 & !(COUNT | COUNT << COUNT_BITS | PHASE) | pins as u64;
         // Acquire (let-go, orphan): the root may be retired.
         // Relaxed: on failure the root stays as it is.
         (self.0)
@@ -273,7 +273,7 @@ impl State {
 
     /// Cools an unheld block by one level.
     pub fn cool(&self) {
-        let seen = self.look();
+        let seen = self.load();
         let cooled = seen.heat().after_pass();
         if cooled != seen.heat() {
             let word = seen.0 & !(Heat::from_bits(u64::MAX).bits() << HEAT_SHIFT)
@@ -285,23 +285,23 @@ impl State {
 
     /// Whether the block has left, to a caller that wants to claim the one before it.
     #[must_use]
-    pub fn has_left(&self) -> bool {
-        // Acquire (tail): who held this block held the one before it, and is done with it.
-        Seen(self.0.load(Ordering::Acquire)).is_gone()
+    pub fn is_evicted_acquire(&self) -> bool {
+        // Acquire (run-order): who held this block held the one before it, and is done with it.
+        Snapshot(self.0.load(Ordering::Acquire)).is_evicted()
     }
 
     /// Reads the word.
-    pub fn look(&self) -> Seen {
+    pub fn load(&self) -> Snapshot {
         // Relaxed: decides nothing by itself, but for `gone`, which is final and guards no data.
-        Seen(self.0.load(Ordering::Relaxed))
+        Snapshot(self.0.load(Ordering::Relaxed))
     }
 
     /// Marks the word closed, and says what it counted until then.
-    pub fn close(&self) -> Seen {
+    pub fn close(&self) -> Snapshot {
         // Acquire (let-go): what the holds that are gone did happens before the cache is freed. The
         // word's own order of changes decides which holds those are.
         // Rule (mark-and-count): one step, so that each hold is either counted or sees the mark.
-        Seen(self.0.fetch_or(CLOSED, Ordering::Acquire))
+        Snapshot(self.0.fetch_or(CLOSED, Ordering::Acquire))
     }
 }
 

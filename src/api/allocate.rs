@@ -1,9 +1,12 @@
 //! Where blocks come from: the free ones first, then the ones that nobody holds.
 
-use super::PrefixCache;
-use crate::pool::{Block, BlockId, Pool};
-use crate::report::{Evicted, OutOfBlocks};
-use crate::trie::evict::{Left, Prey};
+use super::block::Block;
+use super::cache::PrefixCache;
+use super::report::{Evicted, OutOfBlocks};
+use crate::id::BlockId;
+use crate::shared::pool::Pool;
+use crate::trie::evict::eviction::{EvictedBlock, Scope};
+use crate::trie::evict::forecast::Forecast;
 use crate::trie::guard::give_way;
 
 impl PrefixCache {
@@ -54,7 +57,7 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// let hash = hold.hash();
     /// drop(hold);
     /// let mut evicted = Vec::new();
@@ -75,18 +78,22 @@ impl PrefixCache {
     fn take(
         &self,
         n: usize,
-        mut left: impl FnMut(&mut Left<'_, '_>),
+        mut left: impl FnMut(&mut EvictedBlock<'_, '_>),
     ) -> Result<Vec<Block>, OutOfBlocks> {
         give_way();
         let mut taken = Taken::none(&self.shared().pool);
         // A second attempt, for what other threads took meanwhile, or pinned.
         for _ in 0..2 {
             let missing = n - taken.ids.len();
-            if let Err(reclaimable) = self.count_supply(missing) {
-                drop(taken);
-                return Err(self.refusal(n, reclaimable));
-            }
+            let forecast = match self.forecast(missing) {
+                Ok(forecast) => forecast,
+                Err(reclaimable) => {
+                    drop(taken);
+                    return Err(self.refusal(n, reclaimable));
+                }
+            };
             taken.take_free(missing);
+            self.trie().skip_held(forecast);
             self.trie().evict(n - taken.ids.len(), |mut block| {
                 left(&mut block);
                 taken.ids.push(block.id);
@@ -104,17 +111,20 @@ impl PrefixCache {
     /// # Errors
     ///
     /// The number that can be reclaimed, if there are too few.
-    fn count_supply(&self, n: usize) -> Result<(), usize> {
+    fn forecast(&self, n: usize) -> Result<Forecast, usize> {
         let missing = n.saturating_sub(self.shared().pool.free());
-        let reclaimable = self.trie().reclaimable(missing);
-        (reclaimable >= missing).then_some(()).ok_or(reclaimable)
+        let forecast = self.trie().forecast(missing);
+        if forecast.evictable < missing {
+            return Err(forecast.evictable);
+        }
+        Ok(forecast)
     }
 
     /// Makes blocks of ids that this thread has taken.
     fn own(&self, ids: Vec<BlockId>) -> Vec<Block> {
         // SAFETY: this cache has a reference.
-        unsafe { self.shared.retain(ids.len()) };
-        let owned = |id| Block::new(id, self.shared);
+        unsafe { self.shared_ptr().retain(ids.len()) };
+        let owned = |id| Block::new(id, self.shared_ptr());
         ids.into_iter().map(owned).collect()
     }
 
@@ -142,8 +152,8 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
-    /// let table = hold.blocks();
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let table = hold.block_table();
     /// drop(hold);
     /// assert_eq!(cache.evict(1)[0].block, table[1], "tails leave first");
     /// assert_eq!(cache.peek(&model, &[1, 2]), 1);
@@ -162,14 +172,14 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
-    /// assert!(cache.evict_unused().is_empty());
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert!(cache.evict_all().is_empty());
     /// drop(hold);
-    /// assert_eq!(cache.evict_unused().len(), 2);
+    /// assert_eq!(cache.evict_all().len(), 2);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
-    pub fn evict_unused(&self) -> Vec<Evicted> {
-        self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
+    pub fn evict_all(&self) -> Vec<Evicted> {
+        self.collect(|taken| self.trie().evict_all(Scope::Unheld, taken))
     }
 
     /// How many cached blocks nobody holds: what [`allocate`](Self::allocate) could still evict.
@@ -182,7 +192,7 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// let mut hold = cache.lookup(&model, &[]);
-    /// hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// assert_eq!((cache.stats().cached, cache.reclaimable()), (2, 0));
     /// drop(hold);
     /// assert_eq!((cache.stats().cached, cache.reclaimable()), (2, 2));
@@ -190,11 +200,14 @@ impl PrefixCache {
     /// ```
     #[must_use]
     pub fn reclaimable(&self) -> usize {
-        self.trie().reclaimable(usize::MAX)
+        self.trie().forecast(usize::MAX).evictable
     }
 
     /// Frees what an eviction takes, and reports it.
-    pub(super) fn collect(&self, evict: impl FnOnce(&mut dyn FnMut(Left<'_, '_>))) -> Vec<Evicted> {
+    pub(super) fn collect(
+        &self,
+        evict: impl FnOnce(&mut dyn FnMut(EvictedBlock<'_, '_>)),
+    ) -> Vec<Evicted> {
         let mut evicted = Vec::new();
         evict(&mut |mut left| {
             evicted.push(Evicted::new(left.id, left.hash()));

@@ -4,13 +4,13 @@
 //! caller's [`Progress`] is where that is written down, right behind the exchange: whatever happens later in the
 //! call, a panic included, the caller gives back what is still its own and nothing else.
 
-use super::guard::Guard;
-use super::node::{Blueprint, NodeRef};
-use super::policy::Priority;
-use super::position::Position;
-use super::{Reached, Trie, before, node, state};
-use crate::pool::BlockId;
-use crate::trie::guard::pin;
+use super::evict::changes::Change;
+use super::evict::policy::Priority;
+use super::guard::{Guard, pin};
+use super::layout::Position;
+use super::node::{Blueprint, NodeRef, node, previous, state};
+use super::{Reached, Trie};
+use crate::id::BlockId;
 
 /// How far a publication has come.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct Offer<'a> {
 
 impl Trie {
     /// Publishes an offer behind the end of `progress`, run by run.
-    pub fn extend(&self, offer: Offer<'_>, progress: &mut Progress) {
+    pub fn publish(&self, offer: Offer<'_>, progress: &mut Progress) {
         let mut guard = pin();
         let rest = |done: usize| Offer {
             tokens: &offer.tokens[done * self.block_size..],
@@ -72,8 +72,9 @@ impl Trie {
             let at = progress.end.at;
             self.clock.list(node(at, &guard).ids()[at.offset()]);
         }
-        self.counters
-            .extended(progress.published, progress.duplicates.len());
+        if !progress.duplicates.is_empty() {
+            self.counters.duplicates(progress.duplicates.len());
+        }
     }
 
     /// Moves the caller's pin down over what another thread has published meanwhile, and raises that to the priority
@@ -93,7 +94,7 @@ impl Trie {
         let mut at = reached.at;
         while at != held.at {
             state(at, guard).raise(offer.priority);
-            at = before(at, guard).expect("the block held lies before what was found behind it");
+            at = previous(at, guard).expect("the block held lies before what was found behind it");
         }
     }
 
@@ -103,7 +104,7 @@ impl Trie {
         let Reached { at: parent, depth } = progress.end;
         let len = offer.ids.len().min(self.run_length);
         let tokens = &offer.tokens[..len * self.block_size];
-        if self.in_run(parent, tokens, guard) > 0 {
+        if self.match_rest_of_run(parent, tokens, guard) > 0 {
             return false;
         }
         let run = self.build_run(
@@ -129,13 +130,12 @@ impl Trie {
         };
         // That pin keeps the run's blocks where they are noted here, and the one on the parent, which is given up
         // only here, keeps the parent until the node is counted there.
-        self.clock.enter(run);
+        self.note(Change::Published(run));
         state(parent, guard).hand_over();
         let above = node(parent, guard);
         if above.parent().is_some() {
             self.clock.unlist_parent(above.ids()[parent.offset()]);
         }
-        self.counters.linked(run.bytes());
         true
     }
 

@@ -1,8 +1,8 @@
 //! Finding what is cached of a prompt.
 
-use super::PrefixCache;
-use crate::hold::Hold;
-use crate::namespace::Namespace;
+use super::cache::PrefixCache;
+use super::hold::Hold;
+use super::namespace::Namespace;
 use crate::trie::Reached;
 use crate::trie::guard::{Guard, pin};
 
@@ -27,9 +27,9 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// let again = cache.lookup(&model, &[1, 2, 3]);
-    /// assert_eq!((again.tokens(), again.blocks()), (2, hold.blocks()));
+    /// assert_eq!((again.token_count(), again.block_table()), (2, hold.block_table()));
     /// assert!(cache.lookup(&model, &[7]).is_empty());
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
@@ -43,7 +43,7 @@ impl PrefixCache {
     #[track_caller]
     fn find_and_count(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
         let hold = self.find(namespace, &prompt[..most]);
-        (self.trie().counters).looked_up(prompt.len(), hold.tokens());
+        (self.trie().counters).looked_up(prompt.len(), hold.token_count());
         hold
     }
 
@@ -52,7 +52,7 @@ impl PrefixCache {
     pub(super) fn find(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
         self.walk(namespace, |root, guard| {
             let end = self.trie().pin(root, prompt, guard);
-            end.map(|end| Hold::new(self.shared, end))
+            end.map(|end| Hold::new(self.shared_ptr(), end))
         })
     }
 
@@ -75,9 +75,9 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
-    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2]).tokens(), 1);
-    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2, 3]).tokens(), 2);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2]).token_count(), 1);
+    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2, 3]).token_count(), 2);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[must_use = "a hold that is dropped lets go at once"]
@@ -100,7 +100,7 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// assert_eq!(cache.peek(&model, &[1, 2, 3]), 2);
     /// assert_eq!(cache.stats().lookups, 1, "the hold's own");
     /// # Ok::<_, kvtrie::BuildError>(())

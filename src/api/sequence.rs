@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use crate::cache::PrefixCache;
-use crate::hold::Hold;
-use crate::pool::{Block, BlockId};
-use crate::report::OutOfBlocks;
+use super::block::Block;
+use super::cache::PrefixCache;
+use super::hold::Hold;
+use super::namespace::Namespace;
+use super::report::OutOfBlocks;
+use crate::id::BlockId;
 
 /// Complete blocks that are enough to publish. Fewer than make a full run: longer nodes are found faster, but
 /// what is unpublished cannot be found at all.
@@ -75,6 +77,41 @@ pub struct Sequence {
     append_only: bool,
 }
 
+impl PrefixCache {
+    /// Starts a request: looks up its prompt, leaving at least one token to compute.
+    ///
+    /// The sequence keeps the prompt: a `Vec` is given away, a slice or an array copied. [`Stats`] count the lookup
+    /// when the sequence first grows or advances, so a request that is refused blocks and tried again counts once.
+    ///
+    /// # Aborts
+    ///
+    /// If 2^28 - 2^22 holds would end at one block.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let request = cache.sequence(&model, [1, 2]);
+    /// assert_eq!(request.cached_tokens(), 1);
+    /// assert_eq!(request.uncomputed(), [2], "one token is always left to compute");
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use = "a sequence that is dropped lets go at once"]
+    #[track_caller]
+    pub fn sequence(&self, namespace: &Namespace, prompt: impl Into<Vec<u32>>) -> Sequence {
+        let prompt = prompt.into();
+        let hold = self.find(namespace, &prompt[..prompt.len().saturating_sub(1)]);
+        Sequence::new(hold, prompt, self.append_only_tables())
+    }
+}
+
 impl Sequence {
     /// A sequence of a prompt that starts with what `hold` covers. No statistic has counted its lookup yet.
     pub(crate) fn new(hold: Hold, prompt: Vec<u32>, append_only: bool) -> Self {
@@ -86,14 +123,14 @@ impl Sequence {
 
     /// A sequence whose tokens start with what `hold` covers.
     fn of(hold: Hold, tokens: Vec<u32>, append_only: bool) -> Self {
-        let cached = hold.tokens();
+        let cached = hold.token_count();
         Self {
             tokens,
             block_size: hold.shared().trie.block_size,
             cached,
             uncounted: None,
             computed: cached,
-            table: hold.blocks(),
+            table: hold.block_table(),
             unpublished: Vec::new(),
             duplicates: Vec::new(),
             append_only,
@@ -122,7 +159,7 @@ impl Sequence {
     /// How many tokens are published, and held.
     #[must_use]
     pub fn published_tokens(&self) -> usize {
-        self.hold.tokens()
+        self.hold.token_count()
     }
 
     /// The tokens that the model must still run over.
@@ -179,7 +216,7 @@ impl Sequence {
     #[track_caller]
     pub fn grow(&mut self, cache: &PrefixCache) -> Result<(), OutOfBlocks> {
         assert!(
-            self.hold.is_of(cache),
+            self.hold.is_of(cache.shared_ptr()),
             "a sequence can only grow from its own cache: {self:?}"
         );
         if self.needs_block() {
@@ -274,11 +311,11 @@ impl Sequence {
         if blocks == 0 {
             return UNCHANGED;
         }
-        let (start, published) = (self.hold.tokens(), self.hold.len());
+        let (start, published) = (self.hold.token_count(), self.hold.len());
         let tokens = &self.tokens[start..start + blocks * self.block_size];
         let offered = self.unpublished.drain(..blocks).collect();
         let duplicates = (self.hold)
-            .extend(tokens, offered)
+            .publish(tokens, offered)
             .expect("as many blocks as the tokens fill");
         if self.append_only {
             self.duplicates.extend(duplicates);

@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-use crate::cache::PrefixCache;
+use super::block::Block;
+use super::report::count;
 use crate::hash::BlockHash;
-use crate::pool::{Block, BlockId};
-use crate::report::count;
+use crate::id::BlockId;
 use crate::shared::{Shared, SharedPtr};
 use crate::trie::Reached;
-use crate::trie::extend::{Offer, Progress};
+use crate::trie::evict::policy::Priority;
 use crate::trie::guard::pin;
 use crate::trie::node::NodeRef;
-use crate::trie::policy::Priority;
-use crate::trie::state::{Cache, State};
+use crate::trie::publish::{Offer, Progress};
+use crate::trie::state::{CacheStatus, State};
 
 /// A pinned prefix: its blocks stay cached and unchanged for as long as the hold lives.
 ///
@@ -30,15 +30,15 @@ use crate::trie::state::{Cache, State};
 /// let model = cache.namespace("model");
 ///
 /// let mut hold = cache.lookup(&model, &[1, 2, 3, 4, 5]);
-/// assert_eq!(hold.tokens(), 0);
+/// assert_eq!(hold.token_count(), 0);
 /// let blocks = cache.allocate(2).unwrap();
 /// // ... compute keys and values of tokens 1 to 4 into the two blocks ...
-/// let duplicates = hold.extend(&[1, 2, 3, 4], blocks).unwrap();
+/// let duplicates = hold.publish(&[1, 2, 3, 4], blocks).unwrap();
 /// assert!(duplicates.is_empty());
 ///
 /// let again = cache.lookup(&model, &[1, 2, 3, 4, 9]);
-/// assert_eq!(again.tokens(), 4);
-/// assert_eq!(again.blocks(), hold.blocks());
+/// assert_eq!(again.token_count(), 4);
+/// assert_eq!(again.block_table(), hold.block_table());
 /// # Ok::<_, kvtrie::BuildError>(())
 /// ```
 pub struct Hold {
@@ -55,7 +55,7 @@ impl Hold {
 
     /// How many tokens the prefix has: a multiple of the block size.
     #[must_use]
-    pub fn tokens(&self) -> usize {
+    pub fn token_count(&self) -> usize {
         self.end.depth * self.shared().trie.block_size
     }
 
@@ -73,9 +73,9 @@ impl Hold {
 
     /// The block table: the physical blocks of the prefix, in order.
     #[must_use]
-    pub fn blocks(&self) -> Vec<BlockId> {
+    pub fn block_table(&self) -> Vec<BlockId> {
         let mut table = Vec::new();
-        self.blocks_into(&mut table);
+        self.block_table_into(&mut table);
         table
     }
 
@@ -88,13 +88,13 @@ impl Hold {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// let mut table = Vec::with_capacity(16); // kept for the next request
-    /// hold.blocks_into(&mut table);
-    /// assert_eq!(table, hold.blocks());
+    /// hold.block_table_into(&mut table);
+    /// assert_eq!(table, hold.block_table());
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
-    pub fn blocks_into(&self, table: &mut Vec<BlockId>) {
+    pub fn block_table_into(&self, table: &mut Vec<BlockId>) {
         table.clear();
         table.resize(self.end.depth, BlockId::NONE);
         self.last_blocks_into(table);
@@ -105,7 +105,7 @@ impl Hold {
         let mut at = self.end.at;
         while !rest.is_empty() {
             // SAFETY: this hold's pin is at or below this position.
-            let node = unsafe { at.node() };
+            let node = unsafe { NodeRef::at(at) };
             let run = &node.ids()[..=at.offset()];
             let run = &run[run.len().saturating_sub(rest.len())..];
             let (before, filled) = rest.split_at_mut(rest.len() - run.len());
@@ -127,7 +127,7 @@ impl Hold {
     /// A look at a moving number, for tests and tools.
     #[must_use]
     pub fn holds(&self) -> usize {
-        self.state().look().pins()
+        self.state().load().pins()
     }
 
     /// Publishes the complete blocks that follow this prefix, and moves the hold to their end.
@@ -138,7 +138,7 @@ impl Hold {
     ///
     /// A block that another thread has published in the meantime is adopted in place of the one
     /// offered, which is handed back: a *duplicate*, in the order of `blocks`. An engine that reads
-    /// the [block table](Self::blocks) anew can drop the duplicates; one whose block tables only
+    /// the [block table](Self::block_table) anew can drop the duplicates; one whose block tables only
     /// grow keeps them and goes on using its own copy.
     ///
     /// Takes time proportional to the number of tokens. Lock-free, as far as the allocator is. Blocks
@@ -150,30 +150,30 @@ impl Hold {
     ///
     /// # Errors
     ///
-    /// [`ExtendError`] if the tokens are not a whole number of blocks, or not as many as `blocks`.
+    /// [`PublishError`] if the tokens are not a whole number of blocks, or not as many as `blocks`.
     /// It hands all the blocks back, and nothing has changed.
     ///
     /// # Panics
     ///
     /// If a block belongs to another cache.
     #[track_caller]
-    pub fn extend(
+    pub fn publish(
         &mut self,
         tokens: &[u32],
         blocks: Vec<Block>,
-    ) -> Result<Vec<Block>, ExtendError> {
-        self.extend_with(tokens, blocks, Priority::Normal)
+    ) -> Result<Vec<Block>, PublishError> {
+        self.publish_with(tokens, blocks, Priority::Normal)
     }
 
-    /// Publishes like [`extend`](Self::extend), at a priority.
+    /// Publishes like [`publish`](Self::publish), at a priority.
     ///
     /// # Errors
     ///
-    /// As [`extend`](Self::extend).
+    /// As [`publish`](Self::publish).
     ///
     /// # Panics
     ///
-    /// As [`extend`](Self::extend).
+    /// As [`publish`](Self::publish).
     ///
     /// # Examples
     ///
@@ -183,17 +183,17 @@ impl Hold {
     /// use kvtrie::Priority;
     ///
     /// let mut system = cache.lookup(&model, &[]);
-    /// system.extend_with(&[7], cache.allocate(1).unwrap(), Priority::High).unwrap();
-    /// assert_eq!(cache.inspect(system.blocks()[0]).unwrap().warmth, 3);
+    /// system.publish_with(&[7], cache.allocate(1).unwrap(), Priority::High).unwrap();
+    /// assert_eq!(cache.inspect(system.block_table()[0]).unwrap().warmth, 3);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[track_caller]
-    pub fn extend_with(
+    pub fn publish_with(
         &mut self,
         tokens: &[u32],
         blocks: Vec<Block>,
         priority: Priority,
-    ) -> Result<Vec<Block>, ExtendError> {
+    ) -> Result<Vec<Block>, PublishError> {
         let trie = &self.shared().trie;
         self.check(&blocks);
         let kind = match tokens.len() {
@@ -207,7 +207,7 @@ impl Hold {
             },
             _ => return Ok(Publication::new(self, blocks).run(tokens, priority)),
         };
-        Err(ExtendError { kind, blocks })
+        Err(PublishError { kind, blocks })
     }
 
     /// Panics if a block belongs to another cache.
@@ -219,9 +219,9 @@ impl Hold {
         }
     }
 
-    /// Whether it is a hold of this cache.
-    pub(crate) fn is_of(&self, cache: &PrefixCache) -> bool {
-        std::ptr::eq(self.shared(), cache.shared())
+    /// Returns whether it is a hold of this cache.
+    pub(crate) fn is_of(&self, cache: SharedPtr) -> bool {
+        self.shared == cache
     }
 
     /// What the hold's cache shares.
@@ -232,7 +232,7 @@ impl Hold {
 
     fn state(&self) -> &State {
         // SAFETY: this hold's own pin keeps the node.
-        let node: NodeRef<'_> = unsafe { self.end.at.node() };
+        let node: NodeRef<'_> = unsafe { NodeRef::at(self.end.at) };
         node.state(self.end.at.offset())
     }
 }
@@ -245,7 +245,7 @@ impl Clone for Hold {
     /// If 2^28 - 2^22 holds would end at one block.
     fn clone(&self) -> Self {
         // Rule (count-forks): a closed cache counts its holds one by one.
-        if self.state().fork() == Cache::Closed {
+        if self.state().fork() == CacheStatus::Closed {
             // SAFETY: this is a hold of a closed cache.
             unsafe { self.shared.retain(1) };
         }
@@ -256,7 +256,7 @@ impl Clone for Hold {
 impl Drop for Hold {
     /// Lets go. Wait-free.
     fn drop(&mut self) {
-        if self.state().unpin() == Cache::Closed {
+        if self.state().unpin() == CacheStatus::Closed {
             // SAFETY: unpinned just now, of a closed cache, and not used again.
             unsafe { self.shared.release_hold() };
         }
@@ -266,8 +266,8 @@ impl Drop for Hold {
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut hold = f.debug_struct("Hold");
-        hold.field("tokens", &self.tokens())
-            .field("blocks", &self.blocks())
+        hold.field("tokens", &self.token_count())
+            .field("blocks", &self.block_table())
             .finish()
     }
 }
@@ -301,7 +301,7 @@ impl<'h> Publication<'h> {
             ids: &self.ids,
             priority,
         };
-        self.hold.shared().trie.extend(offer, &mut self.progress);
+        self.hold.shared().trie.publish(offer, &mut self.progress);
         let duplicates = std::mem::take(&mut self.progress.duplicates);
         self.blocks(&duplicates)
     }
@@ -324,9 +324,9 @@ impl Drop for Publication<'_> {
     }
 }
 
-/// Why [`Hold::extend`] refused. Hands the blocks back.
+/// Why [`Hold::publish`] refused. Hands the blocks back.
 #[derive(Debug)]
-pub struct ExtendError {
+pub struct PublishError {
     kind: Wrong,
     blocks: Vec<Block>,
 }
@@ -338,7 +338,7 @@ enum Wrong {
     Blocks { needed: usize, given: usize },
 }
 
-impl ExtendError {
+impl PublishError {
     /// Whether the tokens were not a whole number of blocks.
     #[must_use]
     pub fn is_partial_block(&self) -> bool {
@@ -358,7 +358,7 @@ impl ExtendError {
     }
 }
 
-impl fmt::Display for ExtendError {
+impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Wrong::PartialBlock { tokens, block_size } => write!(
@@ -376,4 +376,4 @@ impl fmt::Display for ExtendError {
     }
 }
 
-impl std::error::Error for ExtendError {}
+impl std::error::Error for PublishError {}

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::hash::BlockHash;
-use crate::pool::BlockId;
-use crate::trie::policy::Priority;
+use crate::id::BlockId;
+use crate::trie::evict::policy::Priority;
 
 /// A block that has left the cache, and is free again or belongs to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl std::error::Error for OutOfBlocks {}
 /// What a cached block is in use for: a look at moving numbers, for tests and tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Usage {
+pub struct BlockStatus {
     /// Holds that end at this block.
     pub holds: usize,
     /// Runs that hang off this block.
