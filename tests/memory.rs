@@ -10,7 +10,7 @@ fn fill(cache: &PrefixCache, prompts: u32) {
             .map(|at| prompt + (at << 16))
             .collect();
         let mut hold = cache.lookup(&namespace, &tokens);
-        hold.extend(&tokens, cache.allocate(1).unwrap()).unwrap();
+        hold.publish(&tokens, cache.allocate(1).unwrap()).unwrap();
     }
 }
 
@@ -24,7 +24,7 @@ fn retired_bytes_are_shown_and_freed_in_bounded_batches() {
     fill(&small, 1_000);
     let linked = small.stats().node_bytes;
     assert_eq!(small.stats().retired_bytes, 0);
-    assert_eq!(small.evict_unused().len(), 1_000);
+    assert_eq!(small.evict_all().len(), 1_000);
     let stats = small.stats();
     assert_eq!(stats.node_bytes, 0);
     assert!(
@@ -51,7 +51,7 @@ fn retired_bytes_are_shown_and_freed_in_bounded_batches() {
         .unwrap();
     fill(&large, 100);
     let node = large.stats().node_bytes / 100;
-    large.evict_unused();
+    large.evict_all();
     pins(&large);
     let kept = large.stats().retired_bytes;
     assert!(

@@ -159,7 +159,7 @@ fn sequences_adopt_behind_what_they_hold() {
         let own_table = request.block_table().to_vec();
         let other = publish(&cache, &namespace, &tokens[..5]);
         assert_eq!(request.advance(17), 3..5, "a run is full");
-        assert_eq!(request.block_table()[..5], other.blocks());
+        assert_eq!(request.block_table()[..5], other.block_table());
         assert_eq!(request.block_table()[5..], own_table[5..]);
     });
 }

@@ -66,11 +66,11 @@ pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Ho
     let mut hold = cache.lookup(namespace, prompt);
     let size = cache.block_size();
     let complete = prompt.len() / size * size;
-    let missing = &prompt[hold.tokens()..complete];
+    let missing = &prompt[hold.token_count()..complete];
     let blocks = cache
         .allocate(missing.len() / size)
         .expect("room for the prompt");
-    let duplicates = hold.extend(missing, blocks).expect("complete blocks");
+    let duplicates = hold.publish(missing, blocks).expect("complete blocks");
     assert!(duplicates.is_empty(), "nobody else publishes");
     hold
 }
