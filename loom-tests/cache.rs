@@ -54,6 +54,43 @@ fn longest_match_versus_cascade() {
     });
 }
 
+/// Two lookups while another thread evicts the end of a run and publishes a longer one in its place. The longest
+/// match is two blocks, then one, then three: each lookup finds one of these, the second none that was over
+/// when the first was.
+#[test]
+fn longest_match_versus_eviction_and_publication() {
+    explore(
+        "longest_match_versus_eviction_and_publication",
+        1_000,
+        || {
+            let (cache, namespace) = cache(4, 2);
+            drop(publish(&cache, &namespace, &[1, 2]));
+            let mut head = cache.lookup(&namespace, &[1]);
+            let blocks = cache.allocate(2).expect("room for both");
+            let cache = Arc::new(cache);
+            let (other, names) = (Arc::clone(&cache), namespace.clone());
+            let writer = move || {
+                let evicted = other.evict_unused().len();
+                drop(head.extend(&[2, 3], blocks));
+                (evicted, other.peek(&names, &[1, 2, 3]))
+            };
+            let ((evicted, last), lengths) = both(writer, || {
+                let first = cache.peek(&namespace, &[1, 2, 3]);
+                [first, cache.lookup(&namespace, &[1, 2, 3]).len()]
+            });
+            assert_eq!(last, 3, "the writer finds what it has published");
+            let history = if evicted == 1 {
+                &[2, 1, 3][..]
+            } else {
+                &[2, 3]
+            };
+            let instants = lengths.map(|found| history.iter().position(|length| *length == found));
+            assert!(instants[0].is_some(), "{lengths:?} of {history:?}");
+            assert!(instants[0] <= instants[1], "{lengths:?} of {history:?}");
+        },
+    );
+}
+
 /// Two threads publish the same two blocks, one by one: one chain comes of it, and the loser's blocks
 /// come back.
 #[test]

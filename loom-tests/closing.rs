@@ -65,3 +65,26 @@ fn last_block_versus_drop_of_the_cache() {
         both(move || drop(block), || drop(cache));
     });
 }
+
+/// The cache is dropped while two holds under a cleared root, one of them empty, are forked and let go:
+/// the census knows of roots that no namespace has any more.
+#[test]
+fn hold_under_an_old_root_versus_drop_of_the_cache() {
+    explore(
+        "hold_under_an_old_root_versus_drop_of_the_cache",
+        50,
+        || {
+            let (cache, namespace) = cache(1, 1);
+            let empty = cache.lookup(&namespace, &[]);
+            let hold = publish(&cache, &namespace, &[1]);
+            assert!(cache.clear(&namespace).is_empty(), "it is held");
+            drop(namespace);
+            let holder = move || {
+                let forks = (empty.clone(), hold.clone());
+                drop((empty, hold));
+                assert_eq!((forks.0.len(), forks.1.blocks().len()), (0, 1));
+            };
+            both(holder, || drop(cache));
+        },
+    );
+}

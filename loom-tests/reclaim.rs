@@ -139,3 +139,63 @@ fn reader_in_the_bucket_versus_reclamation() {
         drop(held);
     });
 }
+
+/// A reader is anywhere in a walk while the block that it walks to is allocated anew: the allocation never
+/// waits for the reader and never fails, and the memory of the node waits for it.
+#[test]
+fn peek_versus_reuse() {
+    explore("peek_versus_reuse", 2_000, || {
+        let (cache, namespace) = cache(1, 1);
+        drop(publish(&cache, &namespace, &[1]));
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let (found, block) = both(
+            move || other.peek(&namespace, &[1]),
+            || cache.allocate(1).expect("a reader keeps no block"),
+        );
+        assert!(found <= 1);
+        drop(block);
+    });
+}
+
+/// A thread holds a prefix of two blocks, reads both and lets go, while another evicts all that it can. First
+/// that is what hangs off the first block; then the first block is claimed and written to only if the hold
+/// is gone.
+fn hold_versus_claim_of_the_block_before_it(run_length: usize) {
+    let (cache, namespace) = cache(3, run_length);
+    let hold = publish(&cache, &namespace, &[1, 2]);
+    drop(publish(&cache, &namespace, &[1, 3]));
+    let cache = Arc::new(cache);
+    let memory: Arc<[Memory; 3]> = Arc::default();
+    let contents = Arc::clone(&memory);
+    let holder = move || {
+        for id in hold.blocks() {
+            contents[id.index()].read();
+        }
+    };
+    let ((), evicted) = both(holder, || {
+        let evicted = cache.evict_unused();
+        for left in &evicted {
+            memory[left.block.index()].write(1);
+        }
+        evicted.len()
+    });
+    assert!(evicted >= 1, "what no thread holds");
+    assert_eq!(evicted + cache.evict_unused().len(), 3);
+}
+
+/// The block before the held one lies in the same run.
+#[test]
+fn hold_versus_claim_within_its_run() {
+    explore("hold_versus_claim_within_its_run", 20, || {
+        hold_versus_claim_of_the_block_before_it(2);
+    });
+}
+
+/// The block before the held one is the parent of its node.
+#[test]
+fn hold_versus_claim_of_its_parent() {
+    explore("hold_versus_claim_of_its_parent", 20, || {
+        hold_versus_claim_of_the_block_before_it(1);
+    });
+}
