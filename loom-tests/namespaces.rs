@@ -7,10 +7,19 @@
 mod common;
 
 use common::{both, cache, explore, publish};
+use kvtrie::PrefixCache;
 use loom::sync::Arc;
 
-/// A namespace is looked for that nothing is known of, so unused ones are forgotten, while another thread
-/// takes a hold, drops the last handle and publishes: what it published is found under the same key.
+/// Makes namespaces, one after the other, and keeps none. Each time the unused ones are forgotten, and what
+/// was retired some turns ago is freed.
+fn forget_unused(cache: &PrefixCache) {
+    for key in ["b", "c", "d", "e"] {
+        drop(cache.namespace(key));
+    }
+}
+
+/// Unused namespaces are forgotten while another thread takes a hold, drops the last handle and publishes:
+/// what it published is found under the same key.
 #[test]
 fn forgetting_versus_the_last_handle() {
     explore("forgetting_versus_the_last_handle", 100, || {
@@ -18,8 +27,8 @@ fn forgetting_versus_the_last_handle() {
         let block = cache.allocate(1).expect("one is free");
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (_new, hold) = both(
-            move || other.namespace("b"),
+        let ((), hold) = both(
+            move || forget_unused(&other),
             || {
                 let mut hold = cache.lookup(&namespace, &[]);
                 drop(namespace);
@@ -42,7 +51,7 @@ fn forgetting_versus_eviction_of_the_last_block() {
         drop(namespace);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (_new, evicted) = both(move || other.namespace("b"), || cache.evict_unused().len());
+        let ((), evicted) = both(move || forget_unused(&other), || cache.evict_unused().len());
         assert_eq!(evicted, 1);
         let again = cache.namespace("a");
         assert_eq!(cache.peek(&again, &[1]), 0);
@@ -60,8 +69,8 @@ fn forgetting_versus_clear() {
         drop(publish(&cache, &namespace, &[1]));
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (_new, evicted) = both(
-            move || other.namespace("b"),
+        let ((), evicted) = both(
+            move || forget_unused(&other),
             || {
                 let evicted = cache.clear(&namespace).len();
                 drop(namespace);
@@ -114,28 +123,30 @@ fn clear_all_versus_lookup() {
     });
 }
 
-/// All namespaces are cleared during a publication: what is published below an old root is held and never
-/// found, what is published below a new one is found.
+/// All namespaces are cleared during a publication: what is published below the old root is held and never
+/// found, what is published below the new one is found.
 #[test]
 fn clear_all_versus_publication() {
     explore("clear_all_versus_publication", 500, || {
         let (cache, namespace) = cache(1, 1);
+        let old = cache.lookup(&namespace, &[]);
         let block = cache.allocate(1).expect("one is free");
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (evicted, (root, hold)) = both(
+        let (evicted, (start, hold)) = both(
             move || other.clear_all().len(),
             || {
-                let root = cache.lookup(&namespace, &[]);
-                let mut hold = root.clone();
+                let start = cache.lookup(&namespace, &[]);
+                let mut hold = start.clone();
                 hold.extend(&[1], block).expect("a complete block");
-                (root, hold)
+                (start, hold)
             },
         );
         assert_eq!(evicted, 0, "it was held throughout");
-        let is_new = root.holds() == 2; // the namespace's own pin, and this one
-        assert_eq!(cache.peek(&namespace, &[1]), usize::from(is_new));
-        drop((root, hold));
+        assert!(old.holds() <= 2, "the namespace lets go of its old root");
+        let is_found = old.holds() == 1; // so `start` is on the new root
+        assert_eq!(cache.peek(&namespace, &[1]), usize::from(is_found));
+        drop((old, start, hold));
         assert_eq!(cache.evict_unused().len(), 1);
         assert_eq!(cache.stats().free, 1);
     });
