@@ -55,8 +55,12 @@
 //!    harm either, as every search skips a node that has left), and retired after that (M:
 //!    `reader_in_the_bucket_versus_reclamation`).
 //! 6. Nothing is ever matched by hash alone. (T: all tests, with every hash equal: `ci/collide.sh`)
-//! 7. A failed call changes nothing that a caller can see, unless other threads take meanwhile what an
-//!    `allocate` had counted on: then it may have evicted. (T: `api`, `oracle`)
+//! 7. A failed call changes nothing that a caller can see, and takes no block away from another thread meanwhile.
+//!    `allocate` counts first, and takes only what it has counted. If other threads then take what it had counted on, it
+//!    has taken and perhaps evicted a part, which it puts back. (T: `api`, `oracle`)
+//! 8. An id has one owner at a time. Between the exchange that publishes a run and the end of the call nothing can fail:
+//!    the publisher notes in the next instruction that the ids are the index's, and whatever unwinds from there on gives
+//!    back the others alone. (T: `threads`)
 //!
 //! Counting is hierarchical. A hold counts on its last block alone, and a node counts on the block it
 //! hangs off. Within a run, a block may be claimed only if the one behind it is gone, which is
@@ -71,8 +75,33 @@
 //! | cached | held   | `lookup`                          | the addition of a pin               |
 //! | held   | cached | drop of the last hold over it     | the subtraction of a pin            |
 //! | cached | owned  | `allocate`, through the hand      | the claim: nobody holds it, and it is gone |
-//! | cached | free   | `evict`, `evict_unused`, `clear`  | the same                            |
+//! | cached | free   | `evict`, `evict_all`, `clear`  | the same                            |
 //! | owned  | free   | drop of a `Block`                 | the exchange of the pool's head     |
+//!
+//! # The state word
+//!
+//! One word for each block decides everything about it. Its layout is made for what is here and for what comes next, so
+//! that no later change has to move a field:
+//!
+//! ```text
+//!   63 62   61 60     59      58   56  55        28  27      0
+//! ┌───────┬───────┬─────────┬────────┬────────────┬──────────┐
+//! │ free  │ phase │ follow  │  heat  │  children  │   pins   │
+//! └───────┴───────┴─────────┴────────┴────────────┴──────────┘
+//! ```
+//!
+//! * **pins**, **children**: 28 bits each, since a cache has at most 2^28 blocks. A count that reaches 2^28 - 2^22 ends
+//!   the process, as an `Arc` does: the 2^22 threads that Linux allows cannot together carry into the next field.
+//! * **heat**: priority and warmth in one prefix code (`trie/policy.rs`). `1ww` is high, with a warmth of 0 to 3; `01w` is
+//!   normal; `001` is kept for a priority below normal, which is never warm. The leading one lasts; the bits below it come
+//!   and go. A hit sets them all, the hand takes one away, and a higher priority is a bit more: each is one
+//!   read-modify-write, and no two of them can lose the priority.
+//! * **phase**: `00` here, `01` gone, `10` kept, `11` closed. `10` is kept for the slot of a run that grows in place and
+//!   holds no block yet; with a pin, its writer's, it is being written. `11` is final: of a block, that the cache was
+//!   dropped; of such a slot, that it will never hold a block. A lookup may pin only `00`, so one comparison refuses all
+//!   the others.
+//! * **follow**: kept, for a block behind which a run has grown. Once set it stays.
+//! * Two bits are **free**.
 //!
 //! # When each operation takes effect
 //!
@@ -111,8 +140,8 @@
 //! | list | `Clock::list` | `Clock::unlist` | no candidate is lost (below) | M: `list_versus_unlist` |
 //! | free | `Pool::put` | `Pool::take` | the last owner is done with a block before the next has it | M: `take_versus_put` |
 //! | clear | `Registry::renew` | `Space::root` | a root is fully written | M: `clear_versus_lookup` |
-//! | overtaken | the fence in `guard::pin` | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too | M: `clear_versus_half_a_prefix` |
-//! | last-reference | `release`, `release_hold`, `close` | the pin in `census`, the load in `free` | everybody is done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (pin); T: `stress` under ThreadSanitizer (the others) |
+//! | overtaken | the fence in `guard::pin` | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too | M: `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix` |
+//! | last-reference | `release`, `release_hold`, `close` | the pin in `census`, the load in `free` | everybody is done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (the pin); T: `blocks_outlive_the_cache`, `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others) |
 //! | stripe | the end of a thread | the start of one | its counts are added to | A: a statistic, which loom does not explore |
 //! | outermost-pin | the fence in `guard::pin` | the same | of two threads that publish and then look, one finds the other's | M: `publishers_do_not_miss_each_other` |
 //!
@@ -120,6 +149,40 @@
 //! publish a block and then each miss the other's, in two buckets. crossbeam-epoch's `pin` has the
 //! sequentially consistent fence that forbids it, but only for the outermost guard of a thread. So the
 //! crate has a collector of its own, and never calls out while it holds a guard.
+//!
+//! # Rules
+//!
+//! What is easily forgotten has a name too, which the statements that keep it carry.
+//!
+//! | rule | what goes wrong without | what fails without |
+//! |---|---|---|
+//! | refused-pin | a hold on a block that has left | M: `pin_versus_claim` |
+//! | pin-to-child | the pin goes before the child comes, and a parent is claimed | M: `hand_over_versus_claim` |
+//! | claim-by-exchange | two threads claim one block, or one that was just pinned | M: `claim_versus_claim`; T: `every_history_has_an_explanation` |
+//! | confirm-children | a block with neither rest of its run nor child is listed by no thread | M: `tail_versus_last_child` |
+//! | mark-and-count | a hold is let go uncounted, and the cache is never freed | M: `unpin_versus_census` |
+//! | search-again | two equal nodes | M: `publish_versus_publish`; T: `every_history_has_an_explanation` |
+//! | mark-first | a node is linked behind one that leaves, or one that left stays linked | M: `unlink_versus_unlink_of_the_neighbour` |
+//! | walk-again | a node is retired while it is linked | M: `unlink_versus_unlink_of_the_neighbour` |
+//! | skip-gone | a node that has left hides the one that came in its place | M: `pin_versus_claim` |
+//! | look-first | the count of a block that has left never stops rising | M: `lookups_versus_claim_of_the_tail` |
+//! | last-first | a block is cached, and the one before it is not | T: `agrees_with_a_naive_cache` |
+//! | unlink-then-uncount | a parent is claimed while a child of it can be found | A: a child says that it is gone before its parent's count falls, so every search skips it, and its link to the parent is followed only under a guard older than the parent's end |
+//! | unlink-then-retire | a search reads a node that was freed | M: `reader_in_the_bucket_versus_reclamation` |
+//! | wait-for-epoch | the same | M: `reader_in_the_bucket_versus_reclamation` |
+//! | no-slot-left | the hand reads a node that was freed | M: `tail_versus_retirement` |
+//! | empty-then-give | the slot of an id's next owner is emptied | M: `eviction_versus_reuse` |
+//! | own-entry | the same | M: `leave_versus_enter_anew` |
+//! | second-look | a candidate is lost | M: `last_child_versus_unlisting` |
+//! | list-the-last | the same | T: `agrees_with_a_naive_cache` |
+//! | list-the-end | the same | T: `agrees_with_a_naive_cache` |
+//! | new-tag | an id is on the stack twice | M: `take_versus_the_same_top_again` |
+//! | link-then-put | the ids below are lost | M: `put_versus_put` |
+//! | new-root | a cleared namespace finds what it had | M: `clear_versus_lookup` |
+//! | begin-anew | a lookup finds half a prefix | M: `clear_versus_half_a_prefix` |
+//! | keep-old-root | another root lies in the old one's place, and what hangs off it is evicted | M: `clear_versus_its_old_root` |
+//! | stand-in | the cache is freed in the middle of the census | M: `fork_versus_drop_of_the_cache` |
+//! | count-forks | the cache is freed under a hold | M: `fork_versus_drop_of_the_cache` |
 //!
 //! # Candidates
 //!
@@ -150,8 +213,9 @@
 //! the one before it, and, when the node is empty, to the parent, as long as they too are cold and
 //! unheld and more blocks are wanted. Without climbing, a turn of the hand would take one block off
 //! every chain, recent ones included; with it, the chain that was used least recently goes first, as
-//! under LRU. A hit warms only its last block, and the first child of a block cools it: from then
-//! on what hangs off it speaks for it.
+//! under LRU. A hit warms only its last block, and the first child of a block of normal priority cools it:
+//! from then on what hangs off it speaks for it. A block of high priority stays warm under its children, so it survives
+//! three turns once the last of them has left. (T: `evict`)
 //!
 //! A sweep that has enough in the middle of a chain notes where, and the next one goes on from there: half
 //! a chain is the oldest there is, but its new tail may have an id that the hand has just passed.

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher as _};
 
-use crate::sync::{TALLY, Tally};
+use crate::sync::{Counter, RELAXED};
 
 /// The chained hash of a prefix that ends at a block boundary.
 ///
@@ -47,23 +47,23 @@ impl fmt::Debug for BlockHash {
 /// A hash that many threads may work out and note, each the same. A hash of zero counts as unknown, and is
 /// worked out again each time.
 #[derive(Debug, Default)]
-pub struct OnceHash(Tally);
+pub struct OnceHash(Counter);
 
 impl OnceHash {
     /// One that is known.
     pub fn of(hash: BlockHash) -> Self {
-        Self(Tally::new(hash.0))
+        Self(Counter::new(hash.0))
     }
 
     /// The hash, if it is known.
     pub fn get(&self) -> Option<BlockHash> {
-        let hash = self.0.load(TALLY);
+        let hash = self.0.load(RELAXED);
         (hash != 0).then_some(BlockHash(hash))
     }
 
     /// Notes the hash.
     pub fn set(&self, hash: BlockHash) {
-        self.0.store(hash.0, TALLY);
+        self.0.store(hash.0, RELAXED);
     }
 }
 

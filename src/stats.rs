@@ -3,7 +3,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::sync::atomic::Ordering;
-use crate::sync::{TALLY, Tally};
+use crate::sync::{Counter, RELAXED};
 
 /// Stripes of the counters. A thread has one to itself, or shares the last if there are more threads.
 const STRIPES: usize = u64::BITS as usize + 1;
@@ -45,27 +45,37 @@ pub struct Stats {
     pub hand_steps: u64,
     /// Bytes of the nodes that are linked.
     pub node_bytes: usize,
+    /// Bytes of nodes that were unlinked and are not freed yet, **in all caches of the process**: they share one
+    /// collector. They are freed once every operation that was under way at the unlinking has ended, so a thread that
+    /// is stopped in the middle of one lets this grow without bound.
+    pub retired_bytes: usize,
     /// Bytes of the tables, whose size the capacity fixes.
     pub table_bytes: usize,
+    /// Namespaces that the cache knows.
+    pub namespaces: usize,
+    /// Bytes of the namespaces, and of the roots of cleared ones that something still hangs off.
+    pub namespace_bytes: usize,
 }
 
 /// One thread's share of the counts. (All of it Relaxed: statistics.)
 #[derive(Debug, Default)]
 struct Stripe {
-    lookups: Tally,
-    requested: Tally,
-    hit: Tally,
-    published: Tally,
-    duplicates: Tally,
-    evicted: Tally,
-    hand_words: Tally,
-    hand_steps: Tally,
-    /// Modulo 2^64: a thread may unlink what another has linked.
-    node_bytes: Tally,
+    lookups: Counter,
+    requested: Counter,
+    hit: Counter,
+    published: Counter,
+    duplicates: Counter,
+    evicted: Counter,
+    hand_words: Counter,
+    hand_steps: Counter,
+    /// Modulo 2^64, like those below: a thread may unlink what another has linked.
+    node_bytes: Counter,
+    namespaces: Counter,
+    namespace_bytes: Counter,
 }
 
 /// One of the counts.
-type Field = fn(&Stripe) -> &Tally;
+type Field = fn(&Stripe) -> &Counter;
 
 /// The counters of one cache.
 #[derive(Debug)]
@@ -86,12 +96,17 @@ impl Counters {
         ]);
     }
 
-    /// A publication.
-    pub fn extended(&self, published: usize, duplicates: usize) {
+    /// Counts the publication of a run of that many blocks, with a node of that size.
+    pub fn published(&self, blocks: usize, bytes: usize) {
         self.add([
-            (|stripe| &stripe.published, published),
-            (|stripe| &stripe.duplicates, duplicates),
+            (|stripe| &stripe.published, blocks),
+            (|stripe| &stripe.node_bytes, bytes),
         ]);
+    }
+
+    /// Counts blocks that were offered though they were cached.
+    pub fn duplicates(&self, blocks: usize) {
+        self.add([(|stripe| &stripe.duplicates, blocks)]);
     }
 
     /// An eviction.
@@ -107,14 +122,35 @@ impl Counters {
         ]);
     }
 
-    /// A node of that size was linked.
-    pub fn linked(&self, bytes: usize) {
-        self.add([(|stripe| &stripe.node_bytes, bytes)]);
-    }
-
     /// A node of that size was unlinked.
     pub fn unlinked(&self, bytes: usize) {
         self.add([(|stripe| &stripe.node_bytes, bytes.wrapping_neg())]);
+    }
+
+    /// A namespace was made, with a root and a key of that size.
+    pub fn namespace_made(&self, bytes: usize) {
+        self.add([
+            (|stripe| &stripe.namespaces, 1),
+            (|stripe| &stripe.namespace_bytes, bytes),
+        ]);
+    }
+
+    /// A namespace was forgotten.
+    pub fn namespace_forgotten(&self, bytes: usize) {
+        self.add([
+            (|stripe| &stripe.namespaces, 1_usize.wrapping_neg()),
+            (|stripe| &stripe.namespace_bytes, bytes.wrapping_neg()),
+        ]);
+    }
+
+    /// The root of a cleared namespace is kept for what still hangs off it.
+    pub fn root_kept(&self, bytes: usize) {
+        self.add([(|stripe| &stripe.namespace_bytes, bytes)]);
+    }
+
+    /// The root of a cleared namespace was retired.
+    pub fn root_retired(&self, bytes: usize) {
+        self.add([(|stripe| &stripe.namespace_bytes, bytes.wrapping_neg())]);
     }
 
     /// Blocks published and not evicted.
@@ -136,37 +172,74 @@ impl Counters {
         stats.hand_words = self.sum(|stripe| &stripe.hand_words);
         stats.hand_steps = self.sum(|stripe| &stripe.hand_steps);
         stats.node_bytes = self.sum(|stripe| &stripe.node_bytes) as usize;
+        stats.namespaces = self.sum(|stripe| &stripe.namespaces) as usize;
+        stats.namespace_bytes = self.sum(|stripe| &stripe.namespace_bytes) as usize;
+        stats.retired_bytes = retired_bytes();
         stats.cached = self.cached();
     }
 
     fn sum(&self, field: Field) -> u64 {
-        let values = self.0.iter().map(|stripe| field(stripe).load(TALLY));
+        let values = self.0.iter().map(|stripe| field(stripe).load(RELAXED));
         values.fold(0, u64::wrapping_add)
     }
 
     /// Adds to counts of this thread's stripe.
     #[inline]
     fn add<const N: usize>(&self, counts: [(Field, usize); N]) {
-        // A thread that is tearing its locals down counts with the others.
-        let stripe = MINE.try_with(|mine| mine.0).unwrap_or(SHARED);
+        let mine = my_stripe();
         for (field, n) in counts {
-            let (tally, n) = (field(&self.0[stripe]), n as u64);
-            if stripe == SHARED {
-                tally.fetch_add(n, TALLY);
-            } else {
-                // This thread alone writes here, so it needs no read-modify-write: that is a
-                // quarter of the time of a short lookup.
-                tally.store(tally.load(TALLY).wrapping_add(n), TALLY);
-            }
+            add_to(field(&self.0[mine]), mine, n);
         }
     }
+}
+
+/// Bytes of nodes that were retired, less those that were freed: one count for each stripe, modulo 2^64.
+static RETIRED: [CachePadded<Counter>; STRIPES] =
+    [const { CachePadded::new(Counter::new(0)) }; STRIPES];
+
+/// A node of that size was retired.
+pub fn retired(bytes: usize) {
+    let mine = my_stripe();
+    add_to(&RETIRED[mine], mine, bytes);
+}
+
+/// A node of that size, which was retired, is freed.
+pub fn freed(bytes: usize) {
+    let mine = my_stripe();
+    add_to(&RETIRED[mine], mine, bytes.wrapping_neg());
+}
+
+/// Bytes of nodes that were retired and not freed, in the whole process.
+fn retired_bytes() -> usize {
+    let counts = RETIRED.iter().map(|count| count.load(RELAXED));
+    // Between two loads another thread may have freed more than was retired before.
+    (counts.fold(0, u64::wrapping_add) as i64).max(0) as usize
+}
+
+/// Adds to a count of the thread's own stripe.
+#[inline]
+fn add_to(count: &Counter, mine: usize, n: usize) {
+    let n = n as u64;
+    if mine == SHARED {
+        count.fetch_add(n, RELAXED);
+    } else {
+        // This thread alone writes here, so it needs no read-modify-write: that is a
+        // quarter of the time of a short lookup.
+        count.store(count.load(RELAXED).wrapping_add(n), RELAXED);
+    }
+}
+
+/// The stripe that the thread counts on. One that is tearing its locals down counts with the others.
+#[inline]
+fn my_stripe() -> usize {
+    MINE.try_with(|mine| mine.0).unwrap_or(SHARED)
 }
 
 /// The stripe of a thread: its own while it lives, or the shared one.
 struct Mine(usize);
 
 /// The stripes that some thread has to itself, one bit each.
-static TAKEN: Tally = Tally::new(0);
+static TAKEN: Counter = Counter::new(0);
 
 std::thread_local! {
     static MINE: Mine = Mine::take();
@@ -174,9 +247,9 @@ std::thread_local! {
 
 impl Mine {
     fn take() -> Self {
-        let free = |taken: u64| (taken != u64::MAX).then_some(taken | (taken + 1));
+        let free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
         // Acquire (stripe): what the last owner counted is added to.
-        match TAKEN.fetch_update(Ordering::Acquire, TALLY, free) {
+        match TAKEN.fetch_update(Ordering::Acquire, RELAXED, free) {
             Ok(taken) => Self(taken.trailing_ones() as usize),
             Err(_) => Self(SHARED),
         }

@@ -7,7 +7,10 @@ use kvtrie::{BlockId, BuildError, NamespaceKey, PrefixCache};
 
 #[test]
 fn hash_is_deterministic_chained_and_positional() {
-    let seeded = || PrefixCache::builder().blocks(1).seed(7).build().unwrap();
+    let seeded = || {
+        let builder = PrefixCache::builder().blocks(1).block_size(2);
+        builder.seed(7).build().unwrap()
+    };
     let (cache, twin) = (seeded(), seeded());
     let start = cache.namespace("a").hash();
     assert_eq!(start, twin.namespace("a").hash());
@@ -19,6 +22,23 @@ fn hash_is_deterministic_chained_and_positional() {
         first,
         cache.compute_block_hash(cache.namespace("b").hash(), &[1, 2])
     );
+}
+
+#[test]
+fn a_chain_takes_any_number_of_whole_blocks() {
+    let cache = cache(1, 2, 1);
+    let start = cache.namespace("a").hash();
+    let first = cache.compute_block_hash(start, &[1, 2]);
+    let second = cache.compute_block_hash(first, &[3, 4]);
+    assert_eq!(cache.compute_block_hash(start, &[1, 2, 3, 4]), second);
+    assert_eq!(cache.compute_block_hash(start, &[]), start);
+}
+
+#[test]
+#[should_panic(expected = "compute_block_hash: 3 tokens are not a whole number of blocks of 2")]
+fn a_partial_block_has_no_hash() {
+    let cache = cache(1, 2, 1);
+    let _ = cache.compute_block_hash(cache.namespace("a").hash(), &[1, 2, 3]);
 }
 
 #[test]
@@ -161,7 +181,7 @@ fn wrong_blocks_come_back() {
         assert!(more.is_wrong_block_count());
         assert_eq!(
             more.to_string(),
-            "the tokens fill 1 blocks, but 2 were given"
+            "the tokens fill 1 block, but 2 were given"
         );
         assert_eq!(more.into_blocks().len(), 2);
         assert_eq!(hold.tokens(), 2);
@@ -284,6 +304,97 @@ fn stats_count_tokens_and_places() {
         cache.evict_unused();
         assert_eq!((cache.stats().evicted, cache.stats().node_bytes), (3, 0));
     });
+}
+
+#[test]
+fn stats_show_what_namespaces_take() {
+    let cache = cache(4, 1, 1);
+    assert_eq!(
+        (cache.stats().namespaces, cache.stats().namespace_bytes),
+        (0, 0)
+    );
+    let acme = cache.namespace(NamespaceKey::model("m").tenant("acme"));
+    let one = cache.stats();
+    assert_eq!(one.namespaces, 1);
+    assert!(one.namespace_bytes > 100, "a root, a key and a handle");
+    drop(cache.namespace(NamespaceKey::model("m").tenant("acme")));
+    assert_eq!(cache.stats().namespaces, 1);
+    // The root of a cleared namespace is kept as long as something hangs off it, and is then freed by
+    // the next clearing.
+    let hold = publish(&cache, &acme, &[1]);
+    cache.clear(&acme);
+    let two_roots = cache.stats().namespace_bytes;
+    assert!(two_roots > one.namespace_bytes);
+    drop(hold);
+    cache.evict_unused();
+    cache.clear(&acme);
+    cache.clear(&acme);
+    assert_eq!(cache.stats().namespace_bytes, two_roots);
+    // Many more, each forgotten once its handle is gone.
+    for tenant in 0..1_000_u32 {
+        drop(cache.namespace(NamespaceKey::model("m").tenant(tenant.to_le_bytes())));
+    }
+    assert!(cache.stats().namespaces < 200);
+    assert!(cache.stats().namespace_bytes < 200 * one.namespace_bytes);
+}
+
+#[test]
+fn the_largest_cache_is_built_at_once() {
+    let start = std::time::Instant::now();
+    let cache = PrefixCache::builder().blocks(1 << 28).build().unwrap();
+    let built = start.elapsed();
+    let ids: Vec<_> = cache
+        .allocate(3)
+        .unwrap()
+        .iter()
+        .map(|block| block.id().index())
+        .collect();
+    assert_eq!(ids, [0, 1, 2]);
+    assert_eq!(cache.stats().free, 1 << 28);
+    assert!(
+        built.as_millis() < 1_000,
+        "its tables are zeroed pages: {built:?}"
+    );
+}
+
+#[test]
+fn a_mistake_is_reported_where_the_caller_made_it() {
+    let (ours, theirs) = (cache(4, 1, 1), cache(4, 1, 1));
+    let namespace = ours.namespace("a");
+    let request = || {
+        let mut request = ours.sequence(&namespace, [1, 2, 3]);
+        request.grow(&ours).unwrap();
+        request.push(4);
+        request
+    };
+    let mistakes: [(&str, &dyn Fn()); 5] = [
+        ("advance(5): only 4 tokens are uncomputed", &|| {
+            request().advance(5);
+        }),
+        (
+            "advance(4): the block table has places for 3 more tokens",
+            &|| {
+                request().advance(4);
+            },
+        ),
+        ("a namespace can only be used with its own cache", &|| {
+            drop(theirs.lookup(&namespace, &[1]));
+        }),
+        ("a namespace can only be used with its own cache", &|| {
+            let _ = theirs.peek(&namespace, &[1]);
+        }),
+        (
+            "BlockId::new(268435456): a cache has at most 2^28 blocks",
+            &|| {
+                let _ = BlockId::new(1 << 28);
+            },
+        ),
+    ];
+    for (message, mistake) in mistakes {
+        let (place, text) = common::panic_of(mistake);
+        assert!(text.contains(message), "{text:?} says {message:?}");
+        assert_eq!(place, file!(), "{message}");
+    }
 }
 
 #[test]

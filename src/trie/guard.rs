@@ -8,7 +8,7 @@
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
 
-use super::node::NodeRef;
+use crate::stats::{freed, retired};
 use crate::sync::{thread_local, yield_now};
 
 /// Nodes in a batch: when a thread has retired that many, it asks for a collection. With the notes that collected
@@ -31,11 +31,17 @@ fn collector() -> &'static Collector {
     &COLLECTOR
 }
 
+/// Bytes in a batch: enough for that many full runs of 16-token blocks. Where blocks are larger, a batch is fewer nodes,
+/// so that an idle thread does not keep much memory.
+const BATCH_BYTES: usize = 256 << 10;
+
 /// What a thread keeps of the collector.
 struct Local {
     handle: LocalHandle,
     /// Nodes that the thread has retired since it last filled a batch.
     retired: Cell<u32>,
+    /// Bytes of those nodes.
+    bytes: Cell<usize>,
     /// Whether the thread has filled a batch since it last [gave way](give_way).
     filled: Cell<bool>,
 }
@@ -45,18 +51,21 @@ impl Local {
         Self {
             handle: collector().register(),
             retired: Cell::new(0),
+            bytes: Cell::new(0),
             filled: Cell::new(false),
         }
     }
 
-    /// Counts a node that was retired. Whether that fills a batch.
-    fn count_retired(&self) -> bool {
-        let retired = self.retired.get() + 1;
-        let is_full = retired == BATCH;
+    /// Counts a node of that size that was retired. True if that fills a batch.
+    fn count_retired(&self, bytes: usize) -> bool {
+        self.retired.set(self.retired.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes);
+        let is_full = self.retired.get() >= BATCH || self.bytes.get() >= BATCH_BYTES;
         if is_full {
             self.filled.set(true);
+            self.retired.set(0);
+            self.bytes.set(0);
         }
-        self.retired.set(if is_full { 0 } else { retired });
         is_full
     }
 }
@@ -87,8 +96,9 @@ pub fn pin() -> Guard {
         let is_outermost = !local.handle.is_pinned();
         debug_assert!(is_outermost, "a guard is the outermost of its thread");
         // SeqCst, by crossbeam's fence (outermost-pin): of two threads that publish and then pin, one
-        // finds the other's. (overtaken): what was stored before comes before what leaves from now on.
-        // (last-reference): the closer of a cache sees all that was published.
+        // finds the other's. The same fence is an end of two other edges: what was stored before it
+        // comes before what leaves later (clear-race), and the thread that closes a cache sees all
+        // that was published (last-reference).
         local.handle.pin()
     });
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))
@@ -105,23 +115,23 @@ pub fn give_way() {
 }
 
 impl Guard {
-    /// Frees the node once every guard taken so far is gone.
+    /// Runs `free`, which frees a node of so many bytes, once every guard taken so far is gone.
     ///
     /// # Safety
     ///
-    /// * The node can no longer be reached by a thread that pins from now on.
-    /// * It is retired once.
-    pub unsafe fn retire(&self, node: NodeRef<'_>) {
-        let node = node.forget_lifetime();
+    /// * No thread that pins from now on can reach the node.
+    /// * `free` may run on any thread.
+    pub unsafe fn retire(&self, bytes: usize, free: impl FnOnce()) {
+        retired(bytes);
         let free = move || {
-            // SAFETY: retired once, by the caller's promise, and every guard under which a thread
-            // could have reached it is gone.
-            unsafe { node.free() }
+            freed(bytes);
+            free();
         };
-        // SAFETY: `free` may run on any thread, for a node is no thread's own, and the node stays
-        // allocated until then.
+        // Rule (wait-for-epoch): a thread with an older guard may still read the node.
+        // SAFETY: `free` may run on any thread, by the caller's promise, and what it uses lasts until then: the node
+        // is freed by it alone.
         unsafe { self.0.defer_unchecked(free) };
-        let is_full = LOCAL.try_with(Local::count_retired);
+        let is_full = LOCAL.try_with(|local| local.count_retired(bytes));
         if is_full.unwrap_or(false) {
             self.0.flush();
         }

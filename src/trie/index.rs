@@ -16,16 +16,16 @@
 //! a head need no ordering of their own: whoever linked a node at the head had acquired the head
 //! before it, so every node of a list was published before the ones in front of it.
 
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use crossbeam_utils::Backoff;
 
 use super::guard::Guard;
-use super::layout::{Header, Stretch};
+use super::layout::{Header, Position, Prefetch};
 use super::node::NodeRef;
-use super::position::Position;
 use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::zeroed;
 
 /// Nodes of a full cache to one bucket, if every node held a single block.
 const BLOCKS_PER_BUCKET: usize = 4;
@@ -52,9 +52,9 @@ impl Index {
     /// An index for `capacity` blocks.
     pub fn new(capacity: usize) -> Self {
         let buckets = capacity.div_ceil(BLOCKS_PER_BUCKET).next_power_of_two();
-        let empty = || AtomicPtr::new(ptr::null_mut());
         Self {
-            buckets: std::iter::repeat_with(empty).take(buckets).collect(),
+            // SAFETY: an atomic pointer is null by default, and a power of two is not zero.
+            buckets: unsafe { zeroed(buckets) },
         }
     }
 
@@ -81,12 +81,12 @@ impl Index {
         search(head, key, parent, prompt, guard)
     }
 
-    /// Asks for a stretch of the first node of a bucket. Waits for the bucket itself, unless that was
+    /// Asks for a part of the first node of a bucket. Waits for the bucket itself, unless that was
     /// [asked for](Self::prefetch) before.
-    pub fn prefetch_node(&self, key: u64, stretch: Stretch) {
+    pub fn prefetch_node(&self, key: u64, amount: Prefetch) {
         // Relaxed: nothing is read through it.
         let head = self.bucket(key).load(Ordering::Relaxed);
-        stretch.prefetch(head);
+        amount.prefetch(head);
     }
 
     /// Asks for a bucket that will be searched soon.
@@ -108,6 +108,7 @@ impl Index {
             // Acquire (publish): the nodes of this list are fully written.
             let head = bucket.load(Ordering::Acquire);
             let first = &node.tokens()[..node.block_size()];
+            // Rule (search-again): each time that the head has changed, an equal may have come in.
             if let Some(equal) = search(head, header.key, parent, first, guard) {
                 return Err(equal);
             }
@@ -130,6 +131,7 @@ impl Index {
     pub fn unlink(&self, node: NodeRef<'_>, guard: &Guard) {
         // Relaxed: the mark forbids changes of this link; it publishes nothing.
         let mut seen = node.header().next.load(Ordering::Relaxed);
+        // Rule (mark-first): nothing may be linked behind the node any more, or it would leave too.
         while let Err(now) = node.header().next.compare_exchange_weak(
             seen,
             marked(seen),
@@ -138,6 +140,7 @@ impl Index {
         ) {
             seen = now;
         }
+        // Rule (walk-again): the node is out once a walk has met no change.
         while !self.skip_leaving(node, guard) {}
     }
 
@@ -151,6 +154,7 @@ impl Index {
         while let Some(node) = resolve(current, guard) {
             // Relaxed: every node of the list was published before its head.
             let next = node.header().next.load(Ordering::Relaxed);
+            // Rule (mark-first): a neighbour that is leaving is unlinked too, not linked behind.
             if is_marked(next) {
                 let next = unmarked(next);
                 // Relaxed: as a read-modify-write it carries on the publisher's release.
@@ -183,7 +187,8 @@ fn search<'g>(
         let header = node.header();
         // The key only saves comparisons: the parent and the tokens decide. A node that has left
         // may still be linked, with its successor in front of it or not yet published.
-        if header.key == key && node.parent() == Some(parent) && !node.is_gone() {
+        // Rule (skip-gone): so it must not be found.
+        if header.key == key && node.parent() == Some(parent) && !node.is_evicted() {
             let blocks = node.matching(0, prompt);
             if blocks > 0 {
                 return Some(Found { node, blocks });

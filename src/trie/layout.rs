@@ -14,11 +14,12 @@
 //! for long before, without a line in it that other threads write to.
 
 use std::alloc::Layout;
+use std::num::NonZero;
+use std::ptr::NonNull;
 
-use super::position::Position;
 use super::state::State;
 use crate::hash::OnceHash;
-use crate::pool::BlockId;
+use crate::id::BlockId;
 use crate::prefetch::{prefetch, prefetch_second_level};
 use crate::sync::atomic::AtomicPtr;
 
@@ -62,8 +63,6 @@ pub struct Header {
     pub block_size: u32,
     /// Blocks in the run. Invariant: 1 to `MAX_RUN`.
     pub len: u8,
-    /// How warm a hit makes this node's blocks.
-    pub warmth: u8,
     /// Bytes of the allocation in front of the node. Invariant: what [`gap`] says.
     pub gap: u8,
 }
@@ -77,6 +76,51 @@ pub struct Origin {
     /// The chained hash of the prefix before this node, once somebody has asked for it. (Relaxed: whoever
     /// writes it writes the same number.)
     pub before: OnceHash,
+}
+
+/// The most blocks that one node can hold: an offset must fit the tag bits of a [`Position`].
+pub const MAX_RUN: usize = 32;
+/// The bits of a position that hold the offset.
+const OFFSET: usize = MAX_RUN - 1;
+
+// Offsets must fit beside the pointer.
+const _: () = assert!(align_of::<Header>() >= MAX_RUN);
+
+/// One cached block: a pointer to a node, tagged with an offset in its run. Two equal positions are the same prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Position(NonNull<Header>);
+
+// SAFETY: by itself a position is a number; what it leads to is immutable but for its atomics.
+unsafe impl Send for Position {}
+// SAFETY: as above.
+unsafe impl Sync for Position {}
+
+impl Position {
+    /// Names the block at `offset` of a node.
+    pub fn new(node: NonNull<Header>, offset: usize) -> Self {
+        Self(node.map_addr(|addr| addr | offset))
+    }
+
+    /// Returns the pointer to the node.
+    pub fn header(self) -> NonNull<Header> {
+        self.0
+            .map_addr(|addr| NonZero::new(addr.get() & !OFFSET).expect("a node has an address"))
+    }
+
+    /// Returns the block's place in its run.
+    pub fn offset(self) -> usize {
+        self.0.addr().get() & OFFSET
+    }
+
+    /// Returns the tagged pointer, for a table.
+    pub fn into_raw(self) -> *mut Header {
+        self.0.as_ptr()
+    }
+
+    /// Returns the position behind a tagged pointer made by [`into_raw`](Self::into_raw); null is no position.
+    pub fn from_raw(raw: *mut Header) -> Option<Self> {
+        NonNull::new(raw).map(Self)
+    }
 }
 
 /// Bytes from the origin of a node with `len` blocks to its header.
@@ -105,14 +149,14 @@ pub fn gap(allocation: usize, len: usize) -> usize {
 
 /// How much of a node to ask for ahead of a walk.
 #[derive(Debug, Clone, Copy)]
-pub enum Stretch {
+pub enum Prefetch {
     /// What the walk reads first. The processor then sees the pattern by itself.
     Start,
     /// So many lines. They go into the second-level cache, which can wait for more of them at once.
     Lines(usize),
 }
 
-impl Stretch {
+impl Prefetch {
     /// All that a lookup reads of so many blocks, up to `MOST_LINES`.
     pub fn run(blocks: usize, block_size: usize) -> Self {
         let lines = 1 + tail(blocks, block_size).div_ceil(CACHE_LINE);

@@ -14,11 +14,12 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::slice;
 
-use super::layout::{Header, IDS, Origin, front, gap, layout};
-use super::position::{MAX_RUN, Position};
+use super::evict::policy::{Heat, Priority};
+use super::guard::Guard;
+use super::layout::{Header, IDS, MAX_RUN, Origin, Position, front, gap, layout};
 use super::state::State;
 use crate::hash::{BlockHash, OnceHash};
-use crate::pool::BlockId;
+use crate::id::BlockId;
 use crate::prefetch::prefetch;
 use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::AtomicPtr;
@@ -35,8 +36,8 @@ pub struct Blueprint<'a> {
     pub root: Position,
     /// The hash that finds it.
     pub key: u64,
-    /// How warm it starts, and how warm a hit makes it.
-    pub warmth: u8,
+    /// How long its blocks stay once no hold keeps them.
+    pub priority: Priority,
     /// The physical blocks. Invariant: 1 to `MAX_RUN` of them.
     pub ids: &'a [BlockId],
     /// The tokens of those blocks. Invariant: the same number for each block.
@@ -65,14 +66,14 @@ impl<'g> NodeRef<'g> {
             parent: Some(plan.parent),
             block_size: (plan.tokens.len() / len) as u32,
             len: len as u8,
-            warmth: plan.warmth,
             gap: 0,
         };
         let origin = Origin {
             root: Some(plan.root),
             before: OnceHash::default(),
         };
-        Self::allocate(header, origin, plan.ids, plan.tokens)
+        let heat = (Heat::cold(plan.priority), Heat::warm(plan.priority));
+        Self::allocate(header, origin, heat, plan.ids, plan.tokens)
     }
 
     /// Makes the root of a namespace, with one pin.
@@ -83,19 +84,25 @@ impl<'g> NodeRef<'g> {
             parent: None,
             block_size: 0,
             len: 1,
-            warmth: 0,
             gap: 0,
         };
         let origin = Origin {
             root: None,
             before: OnceHash::of(start),
         };
-        Self::allocate(header, origin, &[BlockId::NONE], &[])
+        Self::allocate(header, origin, Default::default(), &[BlockId::NONE], &[])
     }
 
-    /// A node with this header, but for the gap, which is worked out here.
-    fn allocate(header: Header, origin: Origin, ids: &[BlockId], tokens: &[u32]) -> Self {
-        let (len, warmth) = (ids.len(), header.warmth);
+    /// A node with this header, but for the gap, which is worked out here. The last block has the second heat, and
+    /// all before it the first.
+    fn allocate(
+        header: Header,
+        origin: Origin,
+        (inner, last): (Heat, Heat),
+        ids: &[BlockId],
+        tokens: &[u32],
+    ) -> Self {
+        let len = ids.len();
         let layout = layout(len, header.block_size as usize);
         // SAFETY: the layout holds a header, so it is not empty.
         let base = unsafe { alloc(layout) };
@@ -116,9 +123,9 @@ impl<'g> NodeRef<'g> {
         unsafe { node.origin_ptr().write(origin) };
         for offset in 0..len {
             let state = if offset + 1 == len {
-                State::pinned(warmth)
+                State::pinned(last)
             } else {
-                State::default()
+                State::unpinned(inner)
             };
             // SAFETY: within the `len` states of the front.
             let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
@@ -157,6 +164,27 @@ impl<'g> NodeRef<'g> {
         // SAFETY: allocated with this very layout, as neither length nor block size has changed; unused by
         // the caller's promise. Nothing in the node owns anything that would need dropping.
         unsafe { dealloc(base.as_ptr(), layout) };
+    }
+
+    /// Frees the node once every guard taken so far is gone.
+    ///
+    /// # Safety
+    ///
+    /// * No thread that pins from now on can reach the node.
+    /// * It is retired once.
+    pub unsafe fn retire(self, guard: &Guard) {
+        // The pointer alone goes on: it makes no claim on how long the node lives.
+        let node = NodeRef {
+            ptr: self.ptr,
+            life: PhantomData,
+        };
+        let free = move || {
+            // SAFETY: retired once, by the caller's promise, and every guard under which a thread could have reached
+            // the node is gone.
+            unsafe { node.free() }
+        };
+        // SAFETY: out of reach, by the caller's promise; a node is no thread's own.
+        unsafe { guard.retire(self.bytes(), free) };
     }
 
     /// The start of one of the arrays behind the header.
@@ -231,11 +259,6 @@ impl<'g> NodeRef<'g> {
         self.header().block_size as usize
     }
 
-    /// How warm a hit makes this node's blocks.
-    pub fn warmth(self) -> u8 {
-        self.header().warmth
-    }
-
     /// The chained hash of the prefix before this node, if it was [noted](Self::note_before). A root
     /// always knows it.
     pub fn before(self) -> Option<BlockHash> {
@@ -264,8 +287,8 @@ impl<'g> NodeRef<'g> {
     }
 
     /// Whether the first block, and with it the whole node, has left the cache.
-    pub fn is_gone(self) -> bool {
-        self.state(0).look().is_gone()
+    pub fn is_evicted(self) -> bool {
+        self.state(0).load().is_evicted()
     }
 
     /// How many whole blocks of this run, from one of them on, `prompt` starts with.
@@ -296,12 +319,15 @@ impl<'g> NodeRef<'g> {
         self.ptr.as_ptr()
     }
 
-    /// The same node, with no claim on how long it lives.
-    pub fn forget_lifetime(self) -> NodeRef<'static> {
-        NodeRef {
-            ptr: self.ptr,
-            life: PhantomData,
-        }
+    /// Returns the node of a position.
+    ///
+    /// # Safety
+    ///
+    /// * The node is not freed within `'g`: a guard of that lifetime was taken before the node was
+    ///   retired, or a hold at or below this position lives that long.
+    pub unsafe fn at(position: Position) -> Self {
+        // SAFETY: a position is made from a node's own pointer; the rest is the caller's promise.
+        unsafe { Self::from_ptr(position.header()) }
     }
 
     /// Turns a pointer into a reference.
@@ -314,6 +340,36 @@ impl<'g> NodeRef<'g> {
             ptr,
             life: PhantomData,
         }
+    }
+}
+
+/// Returns the node of a position that was found under `guard`.
+///
+/// Positions come from the index, from the slots and from holds. A node is retired only after it
+/// has left the index and the slots, and a hold keeps its own, so one that was found under a guard,
+/// or whose child was, is kept by that guard.
+pub fn node(at: Position, _guard: &Guard) -> NodeRef<'_> {
+    // SAFETY: kept by the guard, as said above.
+    unsafe { NodeRef::at(at) }
+}
+
+/// Returns the word of the block at a position.
+pub fn state(at: Position, guard: &Guard) -> &State {
+    node(at, guard).state(at.offset())
+}
+
+/// Returns whether no later block of the same node is cached. Once true, it stays so.
+pub fn is_last_of_run(at: Position, guard: &Guard) -> bool {
+    let later = node(at, guard).state_behind(at.offset());
+    // Rule (last-first): a block stays at least as long as those behind it in its run.
+    later.is_none_or(State::is_evicted_acquire)
+}
+
+/// Returns the position just before another; none before a root.
+pub fn previous(at: Position, guard: &Guard) -> Option<Position> {
+    match at.offset() {
+        0 => node(at, guard).parent(),
+        offset => Some(node(at, guard).position(offset - 1)),
     }
 }
 
@@ -367,7 +423,7 @@ mod tests {
                 parent: root.position(0),
                 root: root.position(0),
                 key: 6,
-                warmth: 1,
+                priority: Priority::Normal,
                 ids: &ids,
                 tokens: &tokens,
             });
@@ -376,7 +432,7 @@ mod tests {
             assert_eq!(node.root(), root.position(0));
             assert_eq!(node.before(), None);
             for offset in 0..len {
-                let (seen, is_last) = (node.state(offset).look(), offset + 1 == len);
+                let (seen, is_last) = (node.state(offset).load(), offset + 1 == len);
                 assert_eq!(seen.pins(), usize::from(is_last));
             }
             assert_eq!(node.ids().as_ptr().addr() % CACHE_LINE, 0);

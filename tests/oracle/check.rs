@@ -21,6 +21,8 @@ impl Case<'_> {
         let mut stats = self.cache.stats();
         // How far was looked is no part of what the cache is.
         stats.hand_words = 0;
+        // Nor is what the collector of the whole process has not come to yet.
+        stats.retired_bytes = 0;
         Sight {
             stats,
             blocks: self.ids.iter().map(|id| self.cache.inspect(*id)).collect(),

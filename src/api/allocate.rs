@@ -1,9 +1,12 @@
 //! Where blocks come from: the free ones first, then the ones that nobody holds.
 
-use super::PrefixCache;
-use crate::pool::Block;
-use crate::report::{Evicted, OutOfBlocks};
-use crate::trie::evict::{Left, Prey};
+use super::block::Block;
+use super::cache::PrefixCache;
+use super::report::{Evicted, OutOfBlocks};
+use crate::id::BlockId;
+use crate::shared::pool::Pool;
+use crate::trie::evict::eviction::{EvictedBlock, Scope};
+use crate::trie::evict::forecast::Forecast;
 use crate::trie::guard::give_way;
 
 impl PrefixCache {
@@ -54,7 +57,7 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// let hash = hold.hash();
     /// drop(hold);
     /// let mut evicted = Vec::new();
@@ -75,40 +78,54 @@ impl PrefixCache {
     fn take(
         &self,
         n: usize,
-        mut left: impl FnMut(&mut Left<'_, '_>),
+        mut left: impl FnMut(&mut EvictedBlock<'_, '_>),
     ) -> Result<Vec<Block>, OutOfBlocks> {
         give_way();
-        let (trie, pool) = (self.trie(), &self.shared().pool);
-        if n > self.capacity() {
-            return Err(self.refusal(n, self.reclaimable()));
-        }
-        let mut ids = Vec::with_capacity(n);
-        // A second attempt, for what other threads took and gave back meanwhile, or pinned.
+        let mut taken = Taken::none(&self.shared().pool);
+        // A second attempt, for what other threads took meanwhile, or pinned.
         for _ in 0..2 {
-            pool.take(n - ids.len(), &mut ids);
-            let missing = n - ids.len();
-            let reclaimable = trie.reclaimable(missing);
-            if reclaimable < missing {
-                pool.put(&ids);
-                ids.clear();
-                if pool.free() + reclaimable < n {
+            let missing = n - taken.ids.len();
+            let forecast = match self.forecast(missing) {
+                Ok(forecast) => forecast,
+                Err(reclaimable) => {
+                    drop(taken);
                     return Err(self.refusal(n, reclaimable));
                 }
-                continue;
-            }
-            trie.evict(missing, |mut block| {
+            };
+            taken.take_free(missing);
+            self.trie().skip_held(forecast);
+            self.trie().evict(n - taken.ids.len(), |mut block| {
                 left(&mut block);
-                ids.push(block.id);
+                taken.ids.push(block.id);
             });
-            if ids.len() == n {
-                // SAFETY: this cache has a reference.
-                unsafe { self.shared.retain(n) };
-                let owned = |id| Block::new(id, self.shared);
-                return Ok(ids.into_iter().map(owned).collect());
+            if taken.ids.len() == n {
+                return Ok(self.own(taken.into_ids()));
             }
         }
-        pool.put(&ids);
+        drop(taken);
         Err(self.refusal(n, self.reclaimable()))
+    }
+
+    /// Counts whether `n` blocks are free or can be reclaimed. Takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The number that can be reclaimed, if there are too few.
+    fn forecast(&self, n: usize) -> Result<Forecast, usize> {
+        let missing = n.saturating_sub(self.shared().pool.free());
+        let forecast = self.trie().forecast(missing);
+        if forecast.evictable < missing {
+            return Err(forecast.evictable);
+        }
+        Ok(forecast)
+    }
+
+    /// Makes blocks of ids that this thread has taken.
+    fn own(&self, ids: Vec<BlockId>) -> Vec<Block> {
+        // SAFETY: this cache has a reference.
+        unsafe { self.shared_ptr().retain(ids.len()) };
+        let owned = |id| Block::new(id, self.shared_ptr());
+        ids.into_iter().map(owned).collect()
     }
 
     /// What there is, for a caller that asked for more.
@@ -135,8 +152,8 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
-    /// let table = hold.blocks();
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let table = hold.block_table();
     /// drop(hold);
     /// assert_eq!(cache.evict(1)[0].block, table[1], "tails leave first");
     /// assert_eq!(cache.peek(&model, &[1, 2]), 1);
@@ -155,14 +172,14 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
-    /// assert!(cache.evict_unused().is_empty());
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert!(cache.evict_all().is_empty());
     /// drop(hold);
-    /// assert_eq!(cache.evict_unused().len(), 2);
+    /// assert_eq!(cache.evict_all().len(), 2);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
-    pub fn evict_unused(&self) -> Vec<Evicted> {
-        self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
+    pub fn evict_all(&self) -> Vec<Evicted> {
+        self.collect(|taken| self.trie().evict_all(Scope::Unheld, taken))
     }
 
     /// How many cached blocks nobody holds: what [`allocate`](Self::allocate) could still evict.
@@ -175,7 +192,7 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// let mut hold = cache.lookup(&model, &[]);
-    /// hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// assert_eq!((cache.stats().cached, cache.reclaimable()), (2, 0));
     /// drop(hold);
     /// assert_eq!((cache.stats().cached, cache.reclaimable()), (2, 2));
@@ -183,16 +200,49 @@ impl PrefixCache {
     /// ```
     #[must_use]
     pub fn reclaimable(&self) -> usize {
-        self.trie().reclaimable(usize::MAX)
+        self.trie().forecast(usize::MAX).evictable
     }
 
     /// Frees what an eviction takes, and reports it.
-    pub(super) fn collect(&self, evict: impl FnOnce(&mut dyn FnMut(Left<'_, '_>))) -> Vec<Evicted> {
+    pub(super) fn collect(
+        &self,
+        evict: impl FnOnce(&mut dyn FnMut(EvictedBlock<'_, '_>)),
+    ) -> Vec<Evicted> {
         let mut evicted = Vec::new();
         evict(&mut |mut left| {
             evicted.push(Evicted::new(left.id, left.hash()));
             self.shared().pool.put(&[left.id]);
         });
         evicted
+    }
+}
+
+/// Ids in one thread's hands: taken from the pool or the cache, not yet given to the caller.
+struct Taken<'p> {
+    pool: &'p Pool,
+    /// Invariant: of all the cache, this alone has these ids.
+    ids: Vec<BlockId>,
+}
+
+impl<'p> Taken<'p> {
+    fn none(pool: &'p Pool) -> Self {
+        let ids = Vec::new();
+        Self { pool, ids }
+    }
+
+    /// Takes up to `n` free ids.
+    fn take_free(&mut self, n: usize) {
+        self.ids.reserve(n);
+        self.pool.take(n, &mut self.ids);
+    }
+
+    fn into_ids(mut self) -> Vec<BlockId> {
+        std::mem::take(&mut self.ids)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.pool.put(&self.ids);
     }
 }

@@ -1,119 +1,39 @@
 //! Namespaces: a root for each model, adapter and tenant.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use crate::hash::{BlockHash, Hasher};
+use crate::key::NamespaceKey;
+use crate::stats::Counters;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicPtr, Ordering, fence};
 use crate::trie::guard::{Guard, pin};
-use crate::trie::layout::Header;
-use crate::trie::node::NodeRef;
-use crate::trie::position::Position;
-use crate::trie::{Reached, node, state};
+use crate::trie::layout::{Header, Position};
+use crate::trie::node::{NodeRef, node, state};
+use crate::trie::{Reached, Trie};
 
 /// Unused namespaces are swept above this count. Loom can afford no more than two.
 const FEW: usize = if cfg!(loom) { 1 } else { 64 };
 
-/// What tells one namespace from another: a model, and within it an adapter and a tenant.
-///
-/// Equal bytes of different kinds stay apart: a tenant called like an adapter is another
-/// namespace than that adapter. A plain string stands for a model.
-///
-/// # Examples
-///
-/// ```
-/// use kvtrie::NamespaceKey;
-///
-/// let plain = NamespaceKey::model("llama-3-8b");
-/// assert_eq!(plain, "llama-3-8b".into());
-/// assert_ne!(plain.clone().adapter("acme"), plain.tenant("acme"));
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct NamespaceKey {
-    model: Box<[u8]>,
-    adapter: Option<Box<[u8]>>,
-    tenant: Option<Box<[u8]>>,
-}
-
-impl NamespaceKey {
-    /// A model, by name or by the hash of its weights.
-    #[must_use]
-    pub fn model(name: impl AsRef<[u8]>) -> Self {
-        Self {
-            model: name.as_ref().into(),
-            adapter: None,
-            tenant: None,
-        }
-    }
-
-    /// The same with an adapter: its name and version, or the hash of its weights.
-    #[must_use]
-    pub fn adapter(self, version: impl AsRef<[u8]>) -> Self {
-        Self {
-            adapter: Some(version.as_ref().into()),
-            ..self
-        }
-    }
-
-    /// The same with a tenant's salt.
-    #[must_use]
-    pub fn tenant(self, salt: impl AsRef<[u8]>) -> Self {
-        Self {
-            tenant: Some(salt.as_ref().into()),
-            ..self
-        }
-    }
-}
-
-impl From<&str> for NamespaceKey {
-    fn from(model: &str) -> Self {
-        Self::model(model)
-    }
-}
-
-impl From<String> for NamespaceKey {
-    fn from(model: String) -> Self {
-        Self::model(model)
-    }
-}
-
-/// A root of its own: nothing is ever shared between two namespaces.
-///
-/// Made by [`PrefixCache::namespace`](crate::PrefixCache::namespace); cheap to clone and to keep.
-/// Keep it: making it anew takes a lock.
-#[derive(Clone)]
-pub struct Namespace {
-    pub(crate) space: Arc<Space>,
-}
-
-impl Namespace {
-    /// The hash of the empty prefix: what
-    /// [`compute_block_hash`](crate::PrefixCache::compute_block_hash) starts from.
-    #[must_use]
-    pub fn hash(&self) -> BlockHash {
-        self.space.start
-    }
-}
-
-impl fmt::Debug for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Namespace").field(&self.space.key).finish()
-    }
-}
-
 /// What the handles of one namespace share.
 #[derive(Debug)]
 pub struct Space {
-    key: NamespaceKey,
+    /// What the caller calls it.
+    pub key: NamespaceKey,
     /// The number of the cache that it belongs to.
     pub cache: u64,
-    start: BlockHash,
+    /// The hash of the empty prefix.
+    pub start: BlockHash,
     /// The current root. Invariant: pinned once by this space.
     root: AtomicPtr<Header>,
 }
 
 impl Space {
+    /// Returns about the bytes that the namespace takes beside its root: the map has the key too.
+    fn bytes(&self) -> usize {
+        2 * self.key.bytes() + size_of::<Self>() + size_of::<(NamespaceKey, Arc<Self>)>()
+    }
+
     /// The empty prefix, as it is now.
     pub fn root(&self, _guard: &Guard) -> Reached {
         // Acquire (clear): the root is fully written.
@@ -125,7 +45,7 @@ impl Space {
     /// Whether the namespace was not cleared in the course of a walk from `root`, which was read
     /// under the same guard.
     pub fn still_has(&self, root: Reached, guard: &Guard) -> bool {
-        // Acquire (overtaken): if the walk saw that a clearing had evicted anything, this reads its root.
+        // Acquire (clear-race): if the walk saw that a clearing had evicted anything, this reads its root.
         fence(Ordering::Acquire);
         self.root(guard).at == root.at
     }
@@ -158,35 +78,39 @@ impl Registry {
     }
 
     /// The namespace of a key.
-    pub fn get(&mut self, key: NamespaceKey, hasher: &Hasher) -> Namespace {
+    pub fn get(&mut self, key: NamespaceKey, trie: &Trie) -> Arc<Space> {
         if let Some(space) = self.spaces.get(&key) {
-            let space = Arc::clone(space);
-            return Namespace { space };
+            return Arc::clone(space);
         }
         if self.spaces.len() >= self.enough {
-            self.forget_unused();
+            self.forget_unused(&trie.counters);
             self.enough = FEW.max(2 * self.spaces.len());
         }
-        let start = hasher.start(&key);
-        let root = self.new_root(start, hasher);
+        let start = trie.hasher.start(&key);
+        let guard = pin();
+        let root = self.new_root(start, &trie.hasher);
         let space = Arc::new(Space {
             key: key.clone(),
             cache: self.cache,
             start,
             root: AtomicPtr::new(root.into_raw()),
         });
+        let bytes = space.bytes() + node(root, &guard).bytes();
+        trie.counters.namespace_made(bytes);
         self.spaces.insert(key, Arc::clone(&space));
-        Namespace { space }
+        space
     }
 
     /// Gives a namespace a new, empty root. The old one, from which nothing can be found any more
     /// by a lookup that starts later, stays pinned until it is [let go](Self::let_go).
-    pub fn renew(&mut self, space: &Space, hasher: &Hasher) -> Position {
+    pub fn renew(&mut self, space: &Space, trie: &Trie) -> Position {
         let guard = pin();
-        self.free_past(&guard);
-        let fresh = self.new_root(space.start, hasher);
+        self.free_past(&guard, &trie.counters);
+        let fresh = self.new_root(space.start, &trie.hasher);
         let old = space.root(&guard).at;
+        trie.counters.root_kept(node(old, &guard).bytes());
         // Release (clear): the new root is fully written.
+        // Rule (new-root): nothing is found from the old one by a lookup that starts later.
         space.root.store(fresh.into_raw(), Ordering::Release);
         self.past.push(old);
         old
@@ -220,29 +144,31 @@ impl Registry {
     }
 
     /// Forgets the namespaces that nobody has a handle of and that nothing is cached under.
-    fn forget_unused(&mut self) {
+    fn forget_unused(&mut self, counters: &Counters) {
         let guard = pin();
         self.spaces.retain(|_, space| {
             let root = space.root(&guard).at;
             let unused = Arc::get_mut(space).is_some() && state(root, &guard).claim_root(1);
             if unused {
+                counters.namespace_forgotten(space.bytes() + node(root, &guard).bytes());
                 // SAFETY: only the registry knew of this root, and forgets it now. Claimed, so
                 // neither a hold nor a node names it.
-                unsafe { guard.retire(node(root, &guard)) };
+                unsafe { node(root, &guard).retire(&guard) };
             }
             !unused
         });
-        self.free_past(&guard);
+        self.free_past(&guard, counters);
     }
 
     /// Frees the roots of cleared namespaces that nothing hangs off any more.
-    fn free_past(&mut self, guard: &Guard) {
+    fn free_past(&mut self, guard: &Guard, counters: &Counters) {
         self.past.retain(|&root| {
             let unused = state(root, guard).claim_root(0);
             if unused {
+                counters.root_retired(node(root, guard).bytes());
                 // SAFETY: no namespace leads to it any more; claimed, so neither a hold nor a node
                 // names it; and it is forgotten here.
-                unsafe { guard.retire(node(root, guard)) };
+                unsafe { node(root, guard).retire(guard) };
             }
             !unused
         });

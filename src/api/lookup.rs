@@ -1,8 +1,8 @@
 //! Finding what is cached of a prompt.
 
-use super::PrefixCache;
-use crate::hold::Hold;
-use crate::namespace::Namespace;
+use super::cache::PrefixCache;
+use super::hold::Hold;
+use super::namespace::Namespace;
 use crate::trie::Reached;
 use crate::trie::guard::{Guard, pin};
 
@@ -15,7 +15,7 @@ impl PrefixCache {
     ///
     /// # Aborts
     ///
-    /// If 2^29 holds would end at one block.
+    /// If 2^28 - 2^22 holds would end at one block.
     ///
     /// # Panics
     ///
@@ -27,25 +27,33 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// let again = cache.lookup(&model, &[1, 2, 3]);
-    /// assert_eq!((again.tokens(), again.blocks()), (2, hold.blocks()));
+    /// assert_eq!((again.token_count(), again.block_table()), (2, hold.block_table()));
     /// assert!(cache.lookup(&model, &[7]).is_empty());
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[must_use = "a hold that is dropped lets go at once"]
+    #[track_caller]
     pub fn lookup(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
-        self.find(namespace, prompt, prompt.len())
+        self.find_and_count(namespace, prompt, prompt.len())
     }
 
-    /// Pins the longest cached prefix of at most `most` tokens. The whole prompt counts as requested.
-    fn find(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
-        let hold = self.walk(namespace, |root, guard| {
-            let end = self.trie().pin(root, &prompt[..most], guard);
-            end.map(|end| Hold::new(self.shared, end))
-        });
-        (self.trie().counters).looked_up(prompt.len(), hold.tokens());
+    /// Pins the longest cached prefix of at most `most` tokens, and counts the whole prompt as requested.
+    #[track_caller]
+    fn find_and_count(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
+        let hold = self.find(namespace, &prompt[..most]);
+        (self.trie().counters).looked_up(prompt.len(), hold.token_count());
         hold
+    }
+
+    /// Pins the longest cached prefix. No statistic counts it.
+    #[track_caller]
+    pub(super) fn find(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+        self.walk(namespace, |root, guard| {
+            let end = self.trie().pin(root, prompt, guard);
+            end.map(|end| Hold::new(self.shared_ptr(), end))
+        })
     }
 
     /// Like [`lookup`](Self::lookup), but leaves at least one token of the prompt to compute.
@@ -55,7 +63,7 @@ impl PrefixCache {
     ///
     /// # Aborts
     ///
-    /// If 2^29 holds would end at one block, as for [`lookup`](Self::lookup).
+    /// If 2^28 - 2^22 holds would end at one block, as for [`lookup`](Self::lookup).
     ///
     /// # Panics
     ///
@@ -67,14 +75,15 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
-    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2]).tokens(), 1);
-    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2, 3]).tokens(), 2);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2]).token_count(), 1);
+    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2, 3]).token_count(), 2);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[must_use = "a hold that is dropped lets go at once"]
+    #[track_caller]
     pub fn lookup_prefill(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
-        self.find(namespace, prompt, prompt.len().saturating_sub(1))
+        self.find_and_count(namespace, prompt, prompt.len().saturating_sub(1))
     }
 
     /// How many tokens [`lookup`](Self::lookup) would find.
@@ -91,12 +100,13 @@ impl PrefixCache {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// assert_eq!(cache.peek(&model, &[1, 2, 3]), 2);
     /// assert_eq!(cache.stats().lookups, 1, "the hold's own");
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn peek(&self, namespace: &Namespace, prompt: &[u32]) -> usize {
         let end = self.walk(namespace, |root, guard| {
             self.trie().peek(root, prompt, guard)
@@ -106,12 +116,14 @@ impl PrefixCache {
 
     /// Finds something from the root of a namespace. Begins anew where a clearing overtakes it: what it
     /// found may be half of what there was, and is dropped again.
+    #[track_caller]
     fn walk<T>(&self, namespace: &Namespace, find: impl Fn(Reached, &Guard) -> Option<T>) -> T {
         self.check(namespace);
         let guard = pin();
         loop {
             let root = namespace.space.root(&guard);
             let found = find(root, &guard);
+            // Rule (begin-anew): a part of what a clearing evicts was never the longest match.
             if let Some(found) = found.filter(|_| namespace.space.still_has(root, &guard)) {
                 return found;
             }

@@ -21,13 +21,13 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::pool::BlockId;
+use crate::id::BlockId;
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::zeroed;
 use crate::trie::guard::Guard;
-use crate::trie::layout::Header;
+use crate::trie::layout::{Header, Position};
 use crate::trie::node::NodeRef;
-use crate::trie::position::Position;
 
 /// Blocks to a word of the candidates.
 const WORD: usize = u64::BITS as usize;
@@ -40,7 +40,7 @@ pub struct Clock {
     hand: CachePadded<AtomicUsize>,
     /// The block at which the last sweep left a chain half taken; the capacity if it left none.
     /// (Relaxed: a hint.)
-    half_taken: AtomicUsize,
+    resume_at: AtomicUsize,
 }
 
 /// A bounded walk of the hand.
@@ -55,14 +55,13 @@ pub struct Sweep<'a> {
 impl Clock {
     /// A clock for `capacity` blocks, none of them cached.
     pub fn new(capacity: usize) -> Self {
-        let slot = || AtomicPtr::new(std::ptr::null_mut());
-        let word = || AtomicU64::new(0);
-        let words = capacity.div_ceil(WORD);
         Self {
-            slots: std::iter::repeat_with(slot).take(capacity).collect(),
-            candidates: std::iter::repeat_with(word).take(words).collect(),
+            // SAFETY: an atomic pointer is null by default, and a cache has at least one block.
+            slots: unsafe { zeroed(capacity) },
+            // SAFETY: an atomic number is zero by default, and a cache has at least one block.
+            candidates: unsafe { zeroed(capacity.div_ceil(WORD)) },
             hand: CachePadded::new(AtomicUsize::new(0)),
-            half_taken: AtomicUsize::new(capacity),
+            resume_at: AtomicUsize::new(capacity),
         }
     }
 
@@ -77,7 +76,7 @@ impl Clock {
     }
 
     /// Notes where the blocks of a node are cached. The caller still holds the node.
-    pub fn enter(&self, node: NodeRef<'_>) {
+    pub fn insert(&self, node: NodeRef<'_>) {
         for (offset, id) in node.ids().iter().enumerate() {
             // Release (slot): the node is fully written.
             self.slots[id.index()].store(node.position(offset).into_raw(), Ordering::Release);
@@ -85,7 +84,7 @@ impl Clock {
     }
 
     /// Notes that a block is cached no more. The caller has claimed it, and not yet given it away.
-    pub fn leave(&self, id: BlockId) {
+    pub fn remove(&self, id: BlockId) {
         // Relaxed: nobody is allowed to draw a conclusion from an empty slot alone.
         self.slots[id.index()].store(std::ptr::null_mut(), Ordering::Relaxed);
         let (word, bit) = place(id);
@@ -96,15 +95,16 @@ impl Clock {
     }
 
     /// Empties the slots that still lead to a node whose blocks have all left, before it is retired:
-    /// a thread that has claimed one of them may not have come to [`leave`](Self::leave) yet.
-    pub fn forget(&self, node: NodeRef<'_>) {
+    /// a thread that has claimed one of them may not have come to [`remove`](Self::remove) yet.
+    pub fn remove_if_stale(&self, node: NodeRef<'_>) {
         for (offset, id) in node.ids().iter().enumerate() {
             let (slot, here) = (&self.slots[id.index()], node.position(offset).into_raw());
             // Relaxed: the caller knows of every block's claim, hence of its entry, so it finds that
             // entry or what came after it.
+            // Rule (own-entry): what came after it is the entry of the id's next owner.
             if slot.load(Ordering::Relaxed) == here {
                 let (nowhere, relaxed) = (std::ptr::null_mut(), Ordering::Relaxed);
-                // Relaxed: as in `leave`; if it fails, `leave` came first.
+                // Relaxed: as in `remove`; if it fails, `remove` came first.
                 let _ = slot.compare_exchange(here, nowhere, relaxed, relaxed);
             }
         }
@@ -112,8 +112,12 @@ impl Clock {
 
     /// Where a block is cached.
     pub fn position(&self, id: BlockId, _guard: &Guard) -> Option<Position> {
-        // Acquire (slot): the node is fully written.
-        Position::from_raw(self.slots.get(id.index())?.load(Ordering::Acquire))
+        self.slots.get(id.index()).and_then(cached_at)
+    }
+
+    /// Every position at which a block is cached.
+    pub fn positions(&self, _guard: &Guard) -> impl Iterator<Item = Position> {
+        self.slots.iter().filter_map(cached_at)
     }
 
     /// Makes a block a candidate.
@@ -143,22 +147,22 @@ impl Clock {
     }
 
     /// Notes that a sweep has had enough in the middle of a chain, and that this block comes next.
-    pub fn leave_half_taken(&self, id: BlockId) {
+    pub fn set_resume_at(&self, id: BlockId) {
         // Relaxed: a hint; whatever it names is looked at like any candidate.
-        self.half_taken.store(id.index(), Ordering::Relaxed);
+        self.resume_at.store(id.index(), Ordering::Relaxed);
     }
 
     /// The block that the last sweep would have taken next.
-    pub fn half_taken(&self) -> Option<BlockId> {
+    pub fn resume_at(&self) -> Option<BlockId> {
         // Relaxed: as above.
-        let id = self.half_taken.load(Ordering::Relaxed);
+        let id = self.resume_at.load(Ordering::Relaxed);
         (id < self.capacity()).then(|| BlockId::new(id))
     }
 
     /// The same, for a sweep that goes on there.
-    pub fn take_half_taken(&self) -> Option<BlockId> {
+    pub fn take_resume_at(&self) -> Option<BlockId> {
         // Relaxed: as above.
-        let id = (self.half_taken).swap(self.capacity(), Ordering::Relaxed);
+        let id = (self.resume_at).swap(self.capacity(), Ordering::Relaxed);
         (id < self.capacity()).then(|| BlockId::new(id))
     }
 
@@ -244,6 +248,12 @@ impl Sweep<'_> {
     }
 }
 
+/// What a slot says.
+fn cached_at(slot: &AtomicPtr<Header>) -> Option<Position> {
+    // Acquire (slot): the node is fully written.
+    Position::from_raw(slot.load(Ordering::Acquire))
+}
+
 /// The places of the bits that are set in a word.
 struct Bits(u64);
 
@@ -263,6 +273,6 @@ fn place(id: BlockId) -> (usize, u64) {
 }
 
 fn word_has(word: &AtomicU64, bit: u64) -> bool {
-    // Relaxed: see `leave`.
+    // Relaxed: see `remove`.
     word.load(Ordering::Relaxed) & bit != 0
 }

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use crate::cache::PrefixCache;
-use crate::hold::Hold;
-use crate::pool::{Block, BlockId};
-use crate::report::OutOfBlocks;
+use super::block::Block;
+use super::cache::PrefixCache;
+use super::hold::Hold;
+use super::namespace::Namespace;
+use super::report::OutOfBlocks;
+use crate::id::BlockId;
 
 /// Complete blocks that are enough to publish. Fewer than make a full run: longer nodes are found faster, but
 /// what is unpublished cannot be found at all.
@@ -61,6 +63,8 @@ pub struct Sequence {
     block_size: usize,
     /// Tokens found at the start.
     cached: usize,
+    /// Tokens of the prompt, until the lookup is counted; none for a fork.
+    uncounted: Option<usize>,
     /// Tokens computed. Invariant: at least what the hold covers.
     computed: usize,
     /// One block for each `block_size` tokens, then any that are in reserve.
@@ -73,16 +77,60 @@ pub struct Sequence {
     append_only: bool,
 }
 
+impl PrefixCache {
+    /// Starts a request: looks up its prompt, leaving at least one token to compute.
+    ///
+    /// The sequence keeps the prompt: a `Vec` is given away, a slice or an array copied. [`Stats`] count the lookup
+    /// when the sequence first grows or advances, so a request that is refused blocks and tried again counts once.
+    ///
+    /// # Aborts
+    ///
+    /// If 2^28 - 2^22 holds would end at one block.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let request = cache.sequence(&model, [1, 2]);
+    /// assert_eq!(request.cached_tokens(), 1);
+    /// assert_eq!(request.uncomputed(), [2], "one token is always left to compute");
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use = "a sequence that is dropped lets go at once"]
+    #[track_caller]
+    pub fn sequence(&self, namespace: &Namespace, prompt: impl Into<Vec<u32>>) -> Sequence {
+        let prompt = prompt.into();
+        let hold = self.find(namespace, &prompt[..prompt.len().saturating_sub(1)]);
+        Sequence::new(hold, prompt, self.append_only_tables())
+    }
+}
+
 impl Sequence {
+    /// A sequence of a prompt that starts with what `hold` covers. No statistic has counted its lookup yet.
+    pub(crate) fn new(hold: Hold, prompt: Vec<u32>, append_only: bool) -> Self {
+        Self {
+            uncounted: Some(prompt.len()),
+            ..Self::of(hold, prompt, append_only)
+        }
+    }
+
     /// A sequence whose tokens start with what `hold` covers.
-    pub(crate) fn new(hold: Hold, tokens: Vec<u32>, append_only: bool) -> Self {
-        let cached = hold.tokens();
+    fn of(hold: Hold, tokens: Vec<u32>, append_only: bool) -> Self {
+        let cached = hold.token_count();
         Self {
             tokens,
             block_size: hold.shared().trie.block_size,
             cached,
+            uncounted: None,
             computed: cached,
-            table: hold.blocks(),
+            table: hold.block_table(),
             unpublished: Vec::new(),
             duplicates: Vec::new(),
             append_only,
@@ -111,7 +159,7 @@ impl Sequence {
     /// How many tokens are published, and held.
     #[must_use]
     pub fn published_tokens(&self) -> usize {
-        self.hold.tokens()
+        self.hold.token_count()
     }
 
     /// The tokens that the model must still run over.
@@ -165,14 +213,16 @@ impl Sequence {
     /// assert_eq!((refused.requested, refused.owned), (1, 2));
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn grow(&mut self, cache: &PrefixCache) -> Result<(), OutOfBlocks> {
         assert!(
-            self.hold.is_of(cache),
-            "a sequence can only grow from its own cache"
+            self.hold.is_of(cache.shared_ptr()),
+            "a sequence can only grow from its own cache: {self:?}"
         );
         if self.needs_block() {
             self.add_blocks(cache.allocate(self.missing_blocks())?);
         }
+        self.count_lookup();
         Ok(())
     }
 
@@ -185,10 +235,20 @@ impl Sequence {
     /// # Panics
     ///
     /// If a block belongs to another cache.
+    #[track_caller]
     pub fn add_blocks(&mut self, blocks: Vec<Block>) {
         self.hold.check(&blocks);
         self.table.extend(blocks.iter().map(Block::id));
         self.unpublished.extend(blocks);
+        self.count_lookup();
+    }
+
+    /// Counts the lookup at the start, the first time that this is called.
+    fn count_lookup(&mut self) {
+        if let Some(requested) = self.uncounted.take() {
+            let counters = &self.hold.shared().trie.counters;
+            counters.looked_up(requested, self.cached);
+        }
     }
 
     /// Adds a token, whose keys and values are still to be computed. It cannot be taken back.
@@ -204,17 +264,20 @@ impl Sequence {
     /// # Panics
     ///
     /// If there are not as many tokens, or not all of them have a place.
+    #[track_caller]
     pub fn advance(&mut self, n: usize) -> Range<usize> {
+        let uncomputed = self.uncomputed().len();
         assert!(
-            n <= self.uncomputed().len(),
-            "only tokens of the sequence can be computed"
+            n <= uncomputed,
+            "advance({n}): only {uncomputed} tokens are uncomputed"
         );
-        let computed = self.computed + n;
+        let places = self.table.len() * self.block_size - self.computed;
         assert!(
-            computed <= self.table.len() * self.block_size,
-            "a computed token has a block that it was written to"
+            n <= places,
+            "advance({n}): the block table has places for {places} more tokens"
         );
-        self.computed = computed;
+        self.count_lookup();
+        self.computed += n;
         if self.publishable() >= AT_ONCE {
             self.publish()
         } else {
@@ -248,11 +311,11 @@ impl Sequence {
         if blocks == 0 {
             return UNCHANGED;
         }
-        let (start, published) = (self.hold.tokens(), self.hold.len());
+        let (start, published) = (self.hold.token_count(), self.hold.len());
         let tokens = &self.tokens[start..start + blocks * self.block_size];
         let offered = self.unpublished.drain(..blocks).collect();
         let duplicates = (self.hold)
-            .extend(tokens, offered)
+            .publish(tokens, offered)
             .expect("as many blocks as the tokens fill");
         if self.append_only {
             self.duplicates.extend(duplicates);
@@ -287,7 +350,7 @@ impl Sequence {
     #[must_use = "a sequence that is dropped lets go at once"]
     pub fn fork(&mut self) -> Self {
         self.publish();
-        Self::new(self.hold.clone(), self.tokens.clone(), self.append_only)
+        Self::of(self.hold.clone(), self.tokens.clone(), self.append_only)
     }
 
     /// Publishes every complete block, lets go, and hands the tokens back, prompt and answer.

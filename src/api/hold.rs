@@ -2,14 +2,17 @@
 
 use std::fmt;
 
-use crate::cache::PrefixCache;
+use super::block::Block;
+use super::report::count;
 use crate::hash::BlockHash;
-use crate::pool::{Block, BlockId};
+use crate::id::BlockId;
 use crate::shared::{Shared, SharedPtr};
 use crate::trie::Reached;
+use crate::trie::evict::policy::Priority;
 use crate::trie::guard::pin;
 use crate::trie::node::NodeRef;
-use crate::trie::state::{Cache, State};
+use crate::trie::publish::{Offer, Progress};
+use crate::trie::state::{CacheStatus, State};
 
 /// A pinned prefix: its blocks stay cached and unchanged for as long as the hold lives.
 ///
@@ -27,15 +30,15 @@ use crate::trie::state::{Cache, State};
 /// let model = cache.namespace("model");
 ///
 /// let mut hold = cache.lookup(&model, &[1, 2, 3, 4, 5]);
-/// assert_eq!(hold.tokens(), 0);
+/// assert_eq!(hold.token_count(), 0);
 /// let blocks = cache.allocate(2).unwrap();
 /// // ... compute keys and values of tokens 1 to 4 into the two blocks ...
-/// let duplicates = hold.extend(&[1, 2, 3, 4], blocks).unwrap();
+/// let duplicates = hold.publish(&[1, 2, 3, 4], blocks).unwrap();
 /// assert!(duplicates.is_empty());
 ///
 /// let again = cache.lookup(&model, &[1, 2, 3, 4, 9]);
-/// assert_eq!(again.tokens(), 4);
-/// assert_eq!(again.blocks(), hold.blocks());
+/// assert_eq!(again.token_count(), 4);
+/// assert_eq!(again.block_table(), hold.block_table());
 /// # Ok::<_, kvtrie::BuildError>(())
 /// ```
 pub struct Hold {
@@ -52,7 +55,7 @@ impl Hold {
 
     /// How many tokens the prefix has: a multiple of the block size.
     #[must_use]
-    pub fn tokens(&self) -> usize {
+    pub fn token_count(&self) -> usize {
         self.end.depth * self.shared().trie.block_size
     }
 
@@ -70,9 +73,9 @@ impl Hold {
 
     /// The block table: the physical blocks of the prefix, in order.
     #[must_use]
-    pub fn blocks(&self) -> Vec<BlockId> {
+    pub fn block_table(&self) -> Vec<BlockId> {
         let mut table = Vec::new();
-        self.blocks_into(&mut table);
+        self.block_table_into(&mut table);
         table
     }
 
@@ -85,13 +88,13 @@ impl Hold {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
-    /// # hold.extend(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// let mut table = Vec::with_capacity(16); // kept for the next request
-    /// hold.blocks_into(&mut table);
-    /// assert_eq!(table, hold.blocks());
+    /// hold.block_table_into(&mut table);
+    /// assert_eq!(table, hold.block_table());
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
-    pub fn blocks_into(&self, table: &mut Vec<BlockId>) {
+    pub fn block_table_into(&self, table: &mut Vec<BlockId>) {
         table.clear();
         table.resize(self.end.depth, BlockId::NONE);
         self.last_blocks_into(table);
@@ -102,7 +105,7 @@ impl Hold {
         let mut at = self.end.at;
         while !rest.is_empty() {
             // SAFETY: this hold's pin is at or below this position.
-            let node = unsafe { at.node() };
+            let node = unsafe { NodeRef::at(at) };
             let run = &node.ids()[..=at.offset()];
             let run = &run[run.len().saturating_sub(rest.len())..];
             let (before, filled) = rest.split_at_mut(rest.len() - run.len());
@@ -124,7 +127,7 @@ impl Hold {
     /// A look at a moving number, for tests and tools.
     #[must_use]
     pub fn holds(&self) -> usize {
-        self.state().look().pins()
+        self.state().load().pins()
     }
 
     /// Publishes the complete blocks that follow this prefix, and moves the hold to their end.
@@ -135,7 +138,7 @@ impl Hold {
     ///
     /// A block that another thread has published in the meantime is adopted in place of the one
     /// offered, which is handed back: a *duplicate*, in the order of `blocks`. An engine that reads
-    /// the [block table](Self::blocks) anew can drop the duplicates; one whose block tables only
+    /// the [block table](Self::block_table) anew can drop the duplicates; one whose block tables only
     /// grow keeps them and goes on using its own copy.
     ///
     /// Takes time proportional to the number of tokens. Lock-free, as far as the allocator is. Blocks
@@ -147,29 +150,30 @@ impl Hold {
     ///
     /// # Errors
     ///
-    /// [`ExtendError`] if the tokens are not a whole number of blocks, or not as many as `blocks`.
+    /// [`PublishError`] if the tokens are not a whole number of blocks, or not as many as `blocks`.
     /// It hands all the blocks back, and nothing has changed.
     ///
     /// # Panics
     ///
     /// If a block belongs to another cache.
-    pub fn extend(
+    #[track_caller]
+    pub fn publish(
         &mut self,
         tokens: &[u32],
         blocks: Vec<Block>,
-    ) -> Result<Vec<Block>, ExtendError> {
-        self.extend_with(tokens, blocks, Priority::Normal)
+    ) -> Result<Vec<Block>, PublishError> {
+        self.publish_with(tokens, blocks, Priority::Normal)
     }
 
-    /// Publishes like [`extend`](Self::extend), at a priority.
+    /// Publishes like [`publish`](Self::publish), at a priority.
     ///
     /// # Errors
     ///
-    /// As [`extend`](Self::extend).
+    /// As [`publish`](Self::publish).
     ///
     /// # Panics
     ///
-    /// As [`extend`](Self::extend).
+    /// As [`publish`](Self::publish).
     ///
     /// # Examples
     ///
@@ -179,16 +183,17 @@ impl Hold {
     /// use kvtrie::Priority;
     ///
     /// let mut system = cache.lookup(&model, &[]);
-    /// system.extend_with(&[7], cache.allocate(1).unwrap(), Priority::High).unwrap();
-    /// assert_eq!(cache.inspect(system.blocks()[0]).unwrap().warmth, 3);
+    /// system.publish_with(&[7], cache.allocate(1).unwrap(), Priority::High).unwrap();
+    /// assert_eq!(cache.inspect(system.block_table()[0]).unwrap().warmth, 3);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
-    pub fn extend_with(
+    #[track_caller]
+    pub fn publish_with(
         &mut self,
         tokens: &[u32],
         blocks: Vec<Block>,
         priority: Priority,
-    ) -> Result<Vec<Block>, ExtendError> {
+    ) -> Result<Vec<Block>, PublishError> {
         let trie = &self.shared().trie;
         self.check(&blocks);
         let kind = match tokens.len() {
@@ -200,28 +205,23 @@ impl Hold {
                 needed: n / trie.block_size,
                 given: blocks.len(),
             },
-            _ => {
-                let extension = trie.extend(self.end, tokens, blocks, priority.warmth());
-                self.end = extension.end;
-                // SAFETY: the references of the blocks that are published now.
-                unsafe { self.shared.release(extension.published) };
-                return Ok(extension.duplicates);
-            }
+            _ => return Ok(Publication::new(self, blocks).run(tokens, priority)),
         };
-        Err(ExtendError { kind, blocks })
+        Err(PublishError { kind, blocks })
     }
 
     /// Panics if a block belongs to another cache.
+    #[track_caller]
     pub(crate) fn check(&self, blocks: &[Block]) {
-        assert!(
-            blocks.iter().all(|block| block.shared() == self.shared),
-            "a block can only extend a hold of its own cache"
-        );
+        let foreign = blocks.iter().find(|block| block.shared() != self.shared);
+        if let Some(block) = foreign {
+            panic!("a block can only extend a hold of its own cache: {block:?}");
+        }
     }
 
-    /// Whether it is a hold of this cache.
-    pub(crate) fn is_of(&self, cache: &PrefixCache) -> bool {
-        std::ptr::eq(self.shared(), cache.shared())
+    /// Returns whether it is a hold of this cache.
+    pub(crate) fn is_of(&self, cache: SharedPtr) -> bool {
+        self.shared == cache
     }
 
     /// What the hold's cache shares.
@@ -232,7 +232,7 @@ impl Hold {
 
     fn state(&self) -> &State {
         // SAFETY: this hold's own pin keeps the node.
-        let node: NodeRef<'_> = unsafe { self.end.at.node() };
+        let node: NodeRef<'_> = unsafe { NodeRef::at(self.end.at) };
         node.state(self.end.at.offset())
     }
 }
@@ -242,9 +242,10 @@ impl Clone for Hold {
     ///
     /// # Aborts
     ///
-    /// If 2^29 holds would end at one block.
+    /// If 2^28 - 2^22 holds would end at one block.
     fn clone(&self) -> Self {
-        if self.state().fork() == Cache::Closed {
+        // Rule (count-forks): a closed cache counts its holds one by one.
+        if self.state().fork() == CacheStatus::Closed {
             // SAFETY: this is a hold of a closed cache.
             unsafe { self.shared.retain(1) };
         }
@@ -255,7 +256,7 @@ impl Clone for Hold {
 impl Drop for Hold {
     /// Lets go. Wait-free.
     fn drop(&mut self) {
-        if self.state().unpin() == Cache::Closed {
+        if self.state().unpin() == CacheStatus::Closed {
             // SAFETY: unpinned just now, of a closed cache, and not used again.
             unsafe { self.shared.release_hold() };
         }
@@ -265,36 +266,67 @@ impl Drop for Hold {
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut hold = f.debug_struct("Hold");
-        hold.field("tokens", &self.tokens())
-            .field("blocks", &self.blocks())
+        hold.field("tokens", &self.token_count())
+            .field("blocks", &self.block_table())
             .finish()
     }
 }
 
-/// How long published blocks stay once nobody uses them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Priority {
-    /// One turn of the clock hand after their last use.
-    #[default]
-    Normal,
-    /// Three turns: for what many requests will ask for again, such as a system prompt.
-    High,
+/// The blocks on their way from a caller to the index.
+///
+/// Invariant: the ids from `progress.done` on and the duplicates are this publication's own, and so is one reference to
+/// the cache for each id. What is published belongs to the index; those references are given back in the end.
+struct Publication<'h> {
+    hold: &'h mut Hold,
+    ids: Vec<BlockId>,
+    progress: Progress,
 }
 
-impl Priority {
-    /// The warmth that stands for it.
-    fn warmth(self) -> u8 {
-        match self {
-            Self::Normal => 1,
-            Self::High => 3,
+impl<'h> Publication<'h> {
+    /// Takes over the blocks.
+    fn new(hold: &'h mut Hold, blocks: Vec<Block>) -> Self {
+        let progress = Progress::new(hold.end);
+        let ids = blocks.into_iter().map(Block::into_id).collect();
+        Self {
+            hold,
+            ids,
+            progress,
         }
+    }
+
+    /// Publishes the blocks. Returns the duplicates.
+    fn run(mut self, tokens: &[u32], priority: Priority) -> Vec<Block> {
+        let offer = Offer {
+            tokens,
+            ids: &self.ids,
+            priority,
+        };
+        self.hold.shared().trie.publish(offer, &mut self.progress);
+        let duplicates = std::mem::take(&mut self.progress.duplicates);
+        self.blocks(&duplicates)
+    }
+
+    /// Returns ids of this publication's own as blocks.
+    fn blocks(&self, ids: &[BlockId]) -> Vec<Block> {
+        let block = |&id| Block::new(id, self.hold.shared);
+        ids.iter().map(block).collect()
     }
 }
 
-/// Why [`Hold::extend`] refused. Hands the blocks back.
+impl Drop for Publication<'_> {
+    /// Moves the hold to where its pin is, and frees what a panic left over.
+    fn drop(&mut self) {
+        self.hold.end = self.progress.end;
+        drop(self.blocks(&self.progress.duplicates));
+        drop(self.blocks(&self.ids[self.progress.done..]));
+        // SAFETY: the references of the blocks that belong to the index now.
+        unsafe { self.hold.shared.release(self.progress.published) };
+    }
+}
+
+/// Why [`Hold::publish`] refused. Hands the blocks back.
 #[derive(Debug)]
-pub struct ExtendError {
+pub struct PublishError {
     kind: Wrong,
     blocks: Vec<Block>,
 }
@@ -306,7 +338,7 @@ enum Wrong {
     Blocks { needed: usize, given: usize },
 }
 
-impl ExtendError {
+impl PublishError {
     /// Whether the tokens were not a whole number of blocks.
     #[must_use]
     pub fn is_partial_block(&self) -> bool {
@@ -326,7 +358,7 @@ impl ExtendError {
     }
 }
 
-impl fmt::Display for ExtendError {
+impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Wrong::PartialBlock { tokens, block_size } => write!(
@@ -334,10 +366,14 @@ impl fmt::Display for ExtendError {
                 "{tokens} tokens are not a whole number of blocks of {block_size}"
             ),
             Wrong::Blocks { needed, given } => {
-                write!(f, "the tokens fill {needed} blocks, but {given} were given")
+                write!(
+                    f,
+                    "the tokens fill {}, but {given} were given",
+                    count(needed)
+                )
             }
         }
     }
 }
 
-impl std::error::Error for ExtendError {}
+impl std::error::Error for PublishError {}

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::cache::PrefixCache;
-use crate::pool::MAX_BLOCKS;
-use crate::trie::position::MAX_RUN;
+use super::cache::PrefixCache;
+use crate::id::MAX_BLOCKS;
+use crate::trie::layout::MAX_RUN;
 
 /// The most tokens of one block.
 const MAX_BLOCK_SIZE: usize = 1 << 24;

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::hash::BlockHash;
-use crate::pool::BlockId;
+use crate::id::BlockId;
+use crate::trie::evict::policy::Priority;
 
 /// A block that has left the cache, and is free again or belongs to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +49,24 @@ pub struct OutOfBlocks {
 
 impl fmt::Display for OutOfBlocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let were = if self.requested == 1 { "was" } else { "were" };
         write!(
             f,
-            "{} blocks were asked for, but {} are free and {} reclaimable \
+            "{} {were} asked for, but {} are free and {} reclaimable \
              ({} cached ones are held, {} are owned)",
-            self.requested, self.free, self.reclaimable, self.held, self.owned
+            count(self.requested),
+            self.free,
+            self.reclaimable,
+            self.held,
+            self.owned
         )
     }
+}
+
+/// Writes out a number of blocks.
+pub fn count(blocks: usize) -> String {
+    let plural = if blocks == 1 { "" } else { "s" };
+    format!("{blocks} block{plural}")
 }
 
 impl std::error::Error for OutOfBlocks {}
@@ -62,11 +74,13 @@ impl std::error::Error for OutOfBlocks {}
 /// What a cached block is in use for: a look at moving numbers, for tests and tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Usage {
+pub struct BlockStatus {
     /// Holds that end at this block.
     pub holds: usize,
     /// Runs that hang off this block.
     pub children: usize,
+    /// The highest priority at which the block was published.
+    pub priority: Priority,
     /// Turns of the clock hand that the block still survives unheld.
     pub warmth: u8,
 }

@@ -2,9 +2,9 @@
 //!
 //! A cache and each [`Block`] count among `refs`. A [`Hold`] does not: the state word of the block
 //! it pins counts it already, and a second count, shared by all, would make every lookup write the
-//! same cache line. So when `refs` falls to zero, the cache *closes*: it takes a census of the pins
+//! same cache line. So when `refs` falls to zero, the cache *closes*: it takes a count_holds of the pins
 //! in all state words, setting the `closed` bit of each in the same step. A hold that was let go
-//! before that step is not in the census; one let go later sees the bit, and uncounts itself from
+//! before that step is not in the count_holds; one let go later sees the bit, and uncounts itself from
 //! `refs`, which counts holds from then on. Whoever brings `refs` to zero again frees everything.
 //!
 //! A closed cache cannot change but for that: publishing takes a block, and everything else takes
@@ -13,22 +13,28 @@
 //! [`Block`]: crate::Block
 //! [`Hold`]: crate::Hold
 
+pub mod budget;
+pub mod pool;
+pub mod registry;
+
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::PoisonError;
 
 use crossbeam_utils::CachePadded;
 
-use crate::namespace::Registry;
-use crate::pinned::Budget;
-use crate::pool::{BlockId, Pool};
+use budget::Budget;
+use pool::Pool;
+use registry::Registry;
+
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
+use crate::trie::Trie;
 use crate::trie::guard::pin;
-use crate::trie::{Trie, node, state};
+use crate::trie::node::{node, state};
 
-/// Keeps `refs` above zero while the census is under way: more than any count of holds.
-const CENSUS: usize = usize::MAX / 2;
+/// Keeps `refs` above zero while the count_holds is under way: more than any count of holds.
+const COUNTING: usize = usize::MAX / 2;
 const _: () = assert!(usize::BITS == 64, "the counts of all blocks add up to more");
 
 /// What a cache, its holds and its blocks share.
@@ -108,6 +114,8 @@ impl SharedPtr {
         // SAFETY: the caller's references keep it until they are given up below.
         let shared = unsafe { self.get() };
         // Release (last-reference): what this one did comes before the closing.
+        // Acquire, by the pin in `count_holds` (last-reference): all threads that published a block are
+        // done with it.
         if n > 0 && shared.refs.fetch_sub(n, Ordering::Release) == n {
             // SAFETY: those were the last references.
             unsafe { self.close() };
@@ -121,7 +129,7 @@ impl SharedPtr {
     /// * The caller has unpinned the hold, was told that the cache is closed, and uses it no more.
     #[cold]
     pub unsafe fn release_hold(self) {
-        // SAFETY: the census counts the caller's hold until it is given up below.
+        // SAFETY: the count_holds counts the caller's hold until it is given up below.
         let shared = unsafe { self.get() };
         // Release (last-reference): what this hold did comes before the freeing.
         if shared.refs.fetch_sub(1, Ordering::Release) == 1 {
@@ -137,12 +145,14 @@ impl SharedPtr {
     /// * The last reference was just given up, by the caller.
     #[cold]
     unsafe fn close(self) {
-        // SAFETY: only the last hold frees it, and `CENSUS` stands for one until the end of this.
+        // SAFETY: only the last hold frees it, and `COUNTING` stands for one until the end of this.
         let shared = unsafe { self.get() };
-        // Relaxed: the fence of the census's pin puts it before every mark.
-        shared.refs.fetch_add(CENSUS, Ordering::Relaxed);
-        let surplus = CENSUS - shared.census();
-        // Release (last-reference): the census comes before the freeing.
+        // Relaxed: the fence of the count_holds's pin puts it before every mark.
+        // Rule (stand-in): a hold that sees its mark early must not bring the count to zero.
+        shared.refs.fetch_add(COUNTING, Ordering::Relaxed);
+        // Rule (stand-in): marks the words.
+        let surplus = COUNTING - shared.count_holds();
+        // Release (last-reference): the count_holds comes before the freeing.
         if shared.refs.fetch_sub(surplus, Ordering::Release) == surplus {
             // SAFETY: no hold is left.
             unsafe { self.free() };
@@ -185,15 +195,13 @@ impl Shared {
     }
 
     /// Closes every state word, and counts the holds at that moment.
-    fn census(&self) -> usize {
-        // Acquire (last-reference), by the fence of this pin: all who published a block are done with it.
+    fn count_holds(&self) -> usize {
+        // The fence of this pin is an end of an edge: see `release`.
         let guard = pin();
         let registry = self.registry();
         let roots = registry.roots(&guard);
-        let cached = (0..self.trie.clock.capacity())
-            .filter_map(|id| self.trie.clock.position(BlockId::new(id), &guard));
         let (mut counted, mut nodes) = (0, 0);
-        for at in cached.chain(roots) {
+        for at in self.trie.clock.positions(&guard).chain(roots) {
             let seen = state(at, &guard).close();
             counted += seen.pins() + seen.children();
             // Each node but a root counts on its parent.
@@ -208,9 +216,8 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let guard = pin();
         let registry = self.registry();
-        let heads = (0..self.trie.clock.capacity())
-            .filter_map(|id| self.trie.clock.position(BlockId::new(id), &guard))
-            .filter(|at| at.offset() == 0);
+        let cached = self.trie.clock.positions(&guard);
+        let heads = cached.filter(|at| at.offset() == 0);
         for at in heads.chain(registry.roots(&guard)) {
             // SAFETY: `&mut self`: nobody is left to use the node; each has one first block.
             unsafe { node(at, &guard).free() };

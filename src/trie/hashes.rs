@@ -3,9 +3,10 @@
 //! A node notes the hash of the prefix before it the first time that it is needed, so whoever names every
 //! block of a long prefix hashes each of them once.
 
+use super::Trie;
 use super::guard::Guard;
-use super::position::Position;
-use super::{Trie, node};
+use super::layout::Position;
+use super::node::node;
 use crate::hash::BlockHash;
 
 impl Trie {

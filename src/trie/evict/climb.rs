@@ -1,0 +1,61 @@
+//! The climb: from the last block of a prefix towards its head, for as long as blocks can be taken.
+//!
+//! There is one climb and there are two takers. The one of an [eviction](super::eviction) claims the blocks; the one of a
+//! [forecast](super::forecast) only counts them.
+
+use std::ops::Range;
+
+use crate::id::BlockId;
+use crate::trie::Trie;
+use crate::trie::guard::Guard;
+use crate::trie::layout::Position;
+use crate::trie::node::{NodeRef, is_last_of_run, node, state};
+
+/// Decides on the blocks that a climb comes to, and hears of those that were taken.
+pub trait Taker {
+    /// Announces the run that the climb comes to next.
+    fn enter(&mut self, _run: NodeRef<'_>) {}
+
+    /// Takes a block behind which nothing is left in its run. False if it must stay.
+    fn take(&mut self, at: Position) -> bool;
+
+    /// Returns whether nothing is left behind a block in its run.
+    fn is_last_of_run(&self, at: Position) -> bool;
+
+    /// Removes the blocks of a run that were taken. If the first is among them, uncounts the run from its parent.
+    fn remove(&mut self, run: NodeRef<'_>, taken: Range<usize>);
+
+    /// Hands over what was removed, once what comes before it is taken or listed.
+    fn report(&mut self, _run: NodeRef<'_>, _taken: Range<usize>) {}
+}
+
+/// Climbs from a block that has been taken to what comes before it: first in its run, then behind the parent.
+pub fn climb(taken: Position, taker: &mut impl Taker, guard: &Guard) {
+    let mut next = Some(taken);
+    while let Some(last) = next {
+        let run = node(last, guard);
+        taker.enter(run);
+        let earlier = (0..last.offset()).rev().map(|offset| run.position(offset));
+        let first = last.offset() - earlier.take_while(|at| taker.take(*at)).count();
+        let taken = first..last.offset() + 1;
+        // Rule (empty-then-give): the next owners of the ids will fill the slots.
+        taker.remove(run, taken.clone());
+        let parent = run.parent().filter(|_| first == 0);
+        next = parent.filter(|parent| {
+            let is_root = node(*parent, guard).parent().is_none();
+            !is_root && taker.is_last_of_run(*parent) && taker.take(*parent)
+        });
+        // Rule (empty-then-give): the slots are empty by now.
+        taker.report(run, taken);
+    }
+}
+
+impl Trie {
+    /// Returns the position of a block that belongs among the candidates: the last of its run, without a child.
+    pub fn candidate(&self, id: BlockId, guard: &Guard) -> Option<Position> {
+        let at = self.clock.position(id, guard)?;
+        let seen = state(at, guard).load();
+        let is_candidate = !seen.is_evicted() && seen.children() == 0 && is_last_of_run(at, guard);
+        is_candidate.then_some(at)
+    }
+}
