@@ -125,7 +125,7 @@ fn allocation_versus_a_passing_hold() {
         let other = Arc::clone(&two);
         let holder = move || {
             let hold = other.cache.lookup(&namespace, &[1]);
-            for id in hold.blocks() {
+            for id in hold.block_table() {
                 other.memory[id.index()].read();
             }
         };

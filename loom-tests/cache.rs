@@ -20,12 +20,12 @@ fn pin_versus_claim() {
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (evicted, hold) = both(
-            move || other.evict_unused().len(),
+            move || other.evict_all().len(),
             || cache.lookup(&namespace, &[1]),
         );
         assert_eq!(hold.len() + evicted, 1, "held or evicted, not both");
         drop(hold);
-        assert_eq!(cache.evict_unused().len() + evicted, 1);
+        assert_eq!(cache.evict_all().len() + evicted, 1);
     });
 }
 
@@ -35,23 +35,23 @@ fn pin_versus_claim() {
 fn longest_match_versus_cascade() {
     explore("longest_match_versus_cascade", 500, || {
         let (cache, namespace) = cache(3, 2);
-        let chain = publish(&cache, &namespace, &[1, 2, 3]).blocks();
+        let chain = publish(&cache, &namespace, &[1, 2, 3]).block_table();
         let head = cache.lookup(&namespace, &[1]);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (evicted, hold) = both(
-            move || other.evict_unused(),
+            move || other.evict_all(),
             || cache.lookup(&namespace, &[1, 2, 3]),
         );
         assert!(!hold.is_empty(), "the head was cached throughout");
-        assert_eq!(hold.blocks(), chain[..hold.len()]);
+        assert_eq!(hold.block_table(), chain[..hold.len()]);
         assert!(
             evicted
                 .iter()
-                .all(|left| !hold.blocks().contains(&left.block))
+                .all(|left| !hold.block_table().contains(&left.block))
         );
         drop((head, hold));
-        assert_eq!(evicted.len() + cache.evict_unused().len(), 3);
+        assert_eq!(evicted.len() + cache.evict_all().len(), 3);
     });
 }
 
@@ -71,8 +71,8 @@ fn longest_match_versus_eviction_and_publication() {
             let cache = Arc::new(cache);
             let (other, names) = (Arc::clone(&cache), namespace.clone());
             let writer = move || {
-                let evicted = other.evict_unused().len();
-                drop(head.extend(&[2, 3], blocks));
+                let evicted = other.evict_all().len();
+                drop(head.publish(&[2, 3], blocks));
                 (evicted, other.peek(&names, &[1, 2, 3]))
             };
             let ((evicted, last), lengths) = both(writer, || {
@@ -103,8 +103,8 @@ fn twin_publication() {
             let mut hold = cache.lookup(&namespace, &[]);
             let blocks = cache.allocate(2).expect("room for both");
             move || {
-                let duplicates = hold.extend(&[1, 2], blocks).expect("complete blocks");
-                (hold.blocks(), duplicates.len())
+                let duplicates = hold.publish(&[1, 2], blocks).expect("complete blocks");
+                (hold.block_table(), duplicates.len())
             }
         };
         let theirs = twin(Arc::clone(&cache), namespace.clone());
@@ -127,13 +127,13 @@ fn publication_versus_claim_of_the_parent() {
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (evicted, ()) = both(
-            move || other.evict_unused().len(),
-            || drop(hold.extend(&[2], block).expect("a complete block")),
+            move || other.evict_all().len(),
+            || drop(hold.publish(&[2], block).expect("a complete block")),
         );
         assert_eq!(evicted, 0);
         assert_eq!(cache.peek(&namespace, &[1, 2]), 2);
         drop(hold);
-        assert_eq!(cache.evict_unused().len(), 2);
+        assert_eq!(cache.evict_all().len(), 2);
     });
 }
 
@@ -149,7 +149,7 @@ fn publishers_do_not_miss_each_other() {
             let mut hold = cache.lookup(&namespace, &[]);
             let blocks = cache.allocate(1).expect("room for it");
             move || {
-                hold.extend(&[at], blocks).expect("a complete block");
+                hold.publish(&[at], blocks).expect("a complete block");
                 cache.peek(&namespace, &[look])
             }
         };
@@ -168,7 +168,7 @@ fn reuse_versus_lookup() {
         let block = cache.allocate(1).unwrap();
         contents.write(1);
         let mut hold = cache.lookup(&namespace, &[]);
-        hold.extend(&[1], block).unwrap();
+        hold.publish(&[1], block).unwrap();
         drop(hold);
 
         let cache = Arc::new(cache);
@@ -185,7 +185,7 @@ fn reuse_versus_lookup() {
             if let Ok(block) = cache.allocate(1) {
                 contents.write(2);
                 let mut hold = cache.lookup(&namespace, &[]);
-                hold.extend(&[2], block).unwrap();
+                hold.publish(&[2], block).unwrap();
             }
         });
     });
@@ -207,13 +207,13 @@ fn clear_versus_lookup() {
         let ((), hold) = both(clearer, || {
             let mut hold = cache.lookup(&namespace, &[1, 2]);
             let found = hold.len();
-            hold.extend(&[2], block).expect("a complete block");
+            hold.publish(&[2], block).expect("a complete block");
             assert_eq!(hold.len(), found + 1);
             hold
         });
-        assert_eq!(hold.blocks().len(), hold.len());
+        assert_eq!(hold.block_table().len(), hold.len());
         drop(hold);
-        cache.evict_unused();
+        cache.evict_all();
         assert_eq!(cache.stats().free, 2);
     });
 }
@@ -252,7 +252,7 @@ fn clear_versus_its_old_root() {
     explore("clear_versus_its_old_root", 100, || {
         let (cache, namespace) = cache(1, 1);
         let root = cache.lookup(&namespace, &[]);
-        let block = publish(&cache, &namespace, &[1]).blocks()[0];
+        let block = publish(&cache, &namespace, &[1]).block_table()[0];
         assert_eq!(root.holds(), 2, "the namespace keeps its root");
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);

@@ -6,11 +6,11 @@
 mod common;
 
 use common::{Memory, both, explore, three};
-use kvtrie::BlockId;
 use kvtrie::model::{
-    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Pool, Position, Prey, State, Trie,
+    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Pool, Position, Scope, State, Trie,
     unprotected,
 };
+use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
 /// A clock over blocks that are cached in a trie, without a cache around it.
@@ -46,14 +46,14 @@ impl Dial {
             parent: self.root,
             root: self.root,
             key: 0,
-            warmth: 0,
+            priority: Priority::Normal,
             ids: &ids,
             tokens: &ids.map(|id| id.index() as u32),
         });
         let published = self.trie.index.publish(run, unprotected());
         assert!(published.is_ok(), "no equal");
-        self.trie.clock.enter(run);
-        assert!(state(self.root).pin(0), "the root is there");
+        self.trie.clock.insert(run);
+        assert!(state(self.root).pin(), "the root is there");
         state(self.root).hand_over();
         self.trie.clock.list(ids[N - 1]);
         std::array::from_fn(|offset| run.position(offset))
@@ -76,7 +76,7 @@ impl Dial {
         let claimed = state(at).claim(true) == Claim::Claimed;
         if claimed {
             self.memory[id.index()].write(1);
-            clock.leave(id);
+            clock.remove(id);
         }
         claimed
     }
@@ -101,7 +101,7 @@ fn state(at: Position) -> &'static State {
 
 fn node(at: Position) -> NodeRef<'static> {
     // SAFETY: no model frees a node before its end.
-    unsafe { at.node() }
+    unsafe { NodeRef::at(at) }
 }
 
 /// A block is entered while the hand looks at its slot: it finds the whole node or nothing.
@@ -126,15 +126,16 @@ fn list_versus_unlist() {
         let dial = Dial::new(2);
         let [id, end] = [dial.ids[0], dial.ids[1]];
         let run = dial.cache([id, end]);
-        assert!(state(run[0]).pin(0));
+        assert!(state(run[0]).pin());
         let _ = state(run[1]).unpin();
         // As a thread may that is late with what it has seen of the id's last use.
         dial.trie.clock.list(id);
         let (other, elsewhere) = (Arc::clone(&dial), run[1]);
-        let looker = move || (other.trie).purge(Prey::Under(elsewhere), |_| unreachable!());
+        let looker = move || (other.trie).evict_all(Scope::Under(elsewhere), |_| unreachable!());
         let ((), evicted) = both(looker, || {
             let mut evicted = Vec::new();
-            dial.trie.purge(Prey::Unheld, |left| evicted.push(left.id));
+            dial.trie
+                .evict_all(Scope::Unheld, |left| evicted.push(left.id));
             evicted
         });
         assert_eq!(evicted, [end], "the block before it is held");
@@ -164,7 +165,7 @@ fn two_sweepers_and_a_holder() {
             sweeper(Arc::clone(&dial)),
             sweeper(Arc::clone(&dial)),
             || {
-                if state(held).pin(1) {
+                if state(held).pin() {
                     dial.memory[0].read();
                     let _ = state(held).unpin();
                 }
@@ -190,7 +191,7 @@ fn leave_versus_enter_anew() {
         let evict = move || {
             assert!(other.visit(id));
             ids.put(&[id]);
-            other.trie.clock.forget(node(old));
+            other.trie.clock.remove_if_stale(node(old));
         };
         let ((), fresh) = both(evict, || {
             let mut taken = Vec::new();

@@ -17,7 +17,7 @@ fn fork_versus_drop_of_the_cache() {
         let forker = move || {
             let fork = hold.clone();
             drop(hold);
-            assert_eq!(fork.blocks().len(), 1);
+            assert_eq!(fork.block_table().len(), 1);
         };
         both(forker, || drop(cache));
     });
@@ -46,12 +46,12 @@ fn publication_versus_drop_of_the_cache() {
         let mut hold = publish(&cache, &namespace, &[1]);
         let block = cache.allocate(1).expect("one is free");
         let publisher = move || {
-            hold.extend(&[2], block).expect("a complete block");
-            assert_eq!(hold.blocks().len(), 2);
+            hold.publish(&[2], block).expect("a complete block");
+            assert_eq!(hold.block_table().len(), 2);
             hold
         };
         let (hold, ()) = both(publisher, || drop(cache));
-        assert_eq!(hold.blocks().len(), 2);
+        assert_eq!(hold.block_table().len(), 2);
     });
 }
 
@@ -82,7 +82,7 @@ fn hold_under_an_old_root_versus_drop_of_the_cache() {
             let holder = move || {
                 let forks = (empty.clone(), hold.clone());
                 drop((empty, hold));
-                assert_eq!((forks.0.len(), forks.1.blocks().len()), (0, 1));
+                assert_eq!((forks.0.len(), forks.1.block_table().len()), (0, 1));
             };
             both(holder, || drop(cache));
         },

@@ -128,14 +128,14 @@ pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Ho
     let mut hold = cache.lookup(namespace, prompt);
     let missing = &prompt[hold.len()..];
     let blocks = cache.allocate(missing.len()).expect("room for the prompt");
-    hold.extend(missing, blocks).expect("complete blocks");
+    hold.publish(missing, blocks).expect("complete blocks");
     hold
 }
 
 /// Publishes prompts and lets them go cold: the first eviction after this takes one of them without a turn
 /// of the hand. For an empty cache; leaves one block of it free.
 pub fn publish_cold(cache: &PrefixCache, namespace: &Namespace, prompts: &[&[u32]]) {
-    let sacrifice = publish(cache, namespace, &[u32::MAX]).blocks();
+    let sacrifice = publish(cache, namespace, &[u32::MAX]).block_table();
     for prompt in prompts {
         drop(publish(cache, namespace, prompt));
     }

@@ -6,8 +6,8 @@
 mod common;
 
 use common::{both, explore, three};
-use kvtrie::BlockId;
 use kvtrie::model::{Blueprint, Hasher, Index, NodeRef, Pool, Position, unprotected};
+use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
 /// One bucket, the root that its nodes hang off, and ids to give them.
@@ -42,7 +42,7 @@ impl Bucket {
             parent: self.root,
             root: self.root,
             key: u64::from(token),
-            warmth: 0,
+            priority: Priority::Normal,
             ids: &self.ids[..1],
             tokens: &[token],
         })
@@ -59,7 +59,7 @@ impl Bucket {
         let guard = unprotected();
         let found = (self.index).find(u64::from(token), self.root, &[token], guard);
         // As a lookup would, it looks at the node that it found.
-        found.is_some_and(|found| found.node.state(0).look().pins() == 1)
+        found.is_some_and(|found| found.node.state(0).load().pins() == 1)
     }
 
     fn unlink(&self, at: Position) {
@@ -80,7 +80,7 @@ impl Bucket {
 
 fn node(at: Position) -> NodeRef<'static> {
     // SAFETY: no model frees a node before its end.
-    unsafe { at.node() }
+    unsafe { NodeRef::at(at) }
 }
 
 /// A node is published while another thread looks for it: it is found as a whole or not at all.

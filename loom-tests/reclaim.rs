@@ -16,12 +16,12 @@ fn two_sweepers() {
         publish_cold(&cache, &namespace, &[&[1], &[2]]);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict(1), || cache.evict_unused());
+        let (theirs, ours) = both(move || other.evict(1), || cache.evict_all());
         assert!(
             ours.iter().all(|block| !theirs.contains(block)),
             "an id is freed once"
         );
-        let rest = cache.evict_unused();
+        let rest = cache.evict_all();
         assert_eq!(ours.len() + theirs.len() + rest.len(), 2);
         assert_eq!(cache.stats().free, 3);
     });
@@ -36,8 +36,8 @@ fn last_child_versus_parent() {
         drop(publish(&cache, &namespace, &[1, 2]));
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict_unused(), || cache.evict_unused());
-        let rest = cache.evict_unused();
+        let (theirs, ours) = both(move || other.evict_all(), || cache.evict_all());
+        let rest = cache.evict_all();
         assert_eq!(
             theirs.len() + ours.len() + rest.len(),
             2,
@@ -57,10 +57,10 @@ fn last_child_versus_unlisting() {
         let parent = cache.lookup(&namespace, &[1]);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict_unused(), || cache.evict_unused());
+        let (theirs, ours) = both(move || other.evict_all(), || cache.evict_all());
         assert_eq!(theirs.len() + ours.len(), 1, "the child alone");
         drop(parent);
-        assert_eq!(cache.evict_unused().len(), 1, "the clock loses no block");
+        assert_eq!(cache.evict_all().len(), 1, "the clock loses no block");
     });
 }
 
@@ -74,14 +74,14 @@ fn eviction_versus_reuse() {
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (_, reused) = both(
-            move || other.evict_unused(),
+            move || other.evict_all(),
             || match cache.allocate(1) {
-                Ok(block) => hold.extend(&[2], block).is_ok(),
+                Ok(block) => hold.publish(&[2], block).is_ok(),
                 Err(_) => false,
             },
         );
         drop(hold);
-        assert_eq!(cache.evict_unused().len(), usize::from(reused));
+        assert_eq!(cache.evict_all().len(), usize::from(reused));
         assert_eq!(cache.stats().free, 1);
     });
 }
@@ -95,23 +95,23 @@ fn tail_versus_last_child() {
         let (cache, namespace) = cache(3, 2);
         let hold = publish(&cache, &namespace, &[1, 2]);
         drop(publish(&cache, &namespace, &[1, 3]));
-        let ids = hold.blocks();
+        let ids = hold.block_table();
         let cache = Arc::new(cache);
         let head = Arc::new(Memory::default());
         let (other, contents) = (Arc::clone(&cache), Arc::clone(&head));
         let reader = move || {
             contents.read();
             drop(hold);
-            other.evict_unused()
+            other.evict_all()
         };
         let (theirs, ours) = both(reader, || {
-            let evicted = cache.evict_unused();
+            let evicted = cache.evict_all();
             if evicted.iter().any(|left| left.block == ids[0]) {
                 head.write(1);
             }
             evicted
         });
-        let rest = cache.evict_unused();
+        let rest = cache.evict_all();
         assert_eq!(
             theirs.len() + ours.len() + rest.len(),
             3,
@@ -133,7 +133,7 @@ fn reader_in_the_bucket_versus_reclamation() {
         let other = Arc::clone(&cache);
         let (found, evicted) = both(
             move || other.lookup(&namespace, &[1]).len(),
-            || cache.evict_unused().len(),
+            || cache.evict_all().len(),
         );
         assert_eq!((found, evicted), (1, 2));
         drop(held);
@@ -169,19 +169,19 @@ fn hold_versus_claim_of_the_block_before_it(run_length: usize) {
     let memory: Arc<[Memory; 3]> = Arc::default();
     let contents = Arc::clone(&memory);
     let holder = move || {
-        for id in hold.blocks() {
+        for id in hold.block_table() {
             contents[id.index()].read();
         }
     };
     let ((), evicted) = both(holder, || {
-        let evicted = cache.evict_unused();
+        let evicted = cache.evict_all();
         for left in &evicted {
             memory[left.block.index()].write(1);
         }
         evicted.len()
     });
     assert!(evicted >= 1, "what no thread holds");
-    assert_eq!(evicted + cache.evict_unused().len(), 3);
+    assert_eq!(evicted + cache.evict_all().len(), 3);
 }
 
 /// The block before the held one lies in the same run.

@@ -12,9 +12,9 @@ const MANY: usize = 300;
 /// Caches a prompt, which other threads may cache at the same time.
 fn fill(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Hold {
     let mut hold = cache.lookup(namespace, prompt);
-    let missing = &prompt[hold.tokens()..];
+    let missing = &prompt[hold.token_count()..];
     let blocks = cache.allocate(missing.len() / cache.block_size());
-    drop(hold.extend(missing, blocks.expect("room for the prompt")));
+    drop(hold.publish(missing, blocks.expect("room for the prompt")));
     hold
 }
 
@@ -68,11 +68,11 @@ fn holds_keep_their_old_root() {
             clear(&cache, &namespace);
             crowd(&cache, "other");
             assert_eq!((empty.holds(), empty.hash()), (1, namespace.hash()));
-            hold.extend(&[1, 1], cache.allocate(1).unwrap()).unwrap();
+            hold.publish(&[1, 1], cache.allocate(1).unwrap()).unwrap();
             assert_eq!(hold.hash(), hash_of(&cache, &namespace, &prompt(2)));
             assert_eq!(cache.peek(&namespace, &prompt(2)), 0, "cleared");
             drop((empty, hold));
-            assert_eq!(cache.evict_unused().len(), 2);
+            assert_eq!(cache.evict_all().len(), 2);
             assert_accounted(&cache);
         });
     }
@@ -85,14 +85,14 @@ fn holds_under_old_roots_outlive_the_cache() {
             let namespace = cache.namespace("a");
             let empty = cache.lookup(&namespace, &[]);
             let hold = fill(&cache, &namespace, &prompt(2));
-            let (table, hash) = (hold.blocks(), hold.hash());
+            let (table, hash) = (hold.block_table(), hold.hash());
             clear(&cache, &namespace);
             drop((cache, namespace));
             let fork = hold.clone();
             drop(hold);
-            assert_eq!((fork.blocks(), fork.hash()), (table, hash));
+            assert_eq!((fork.block_table(), fork.hash()), (table, hash));
             drop(fork);
-            assert_eq!((empty.holds(), empty.blocks()), (1, vec![]));
+            assert_eq!((empty.holds(), empty.block_table()), (1, vec![]));
         });
     }
 }
@@ -108,11 +108,11 @@ fn what_is_used_is_not_forgotten() {
         drop(fill(&cache, &by_handle, &prompt(1)));
         assert_eq!(cache.peek(&cache.namespace("handle"), &prompt(1)), 2);
         let mut hold = by_hold;
-        hold.extend(&[0, 0], cache.allocate(1).unwrap()).unwrap();
+        hold.publish(&[0, 0], cache.allocate(1).unwrap()).unwrap();
         assert_eq!(cache.peek(&cache.namespace("hold"), &prompt(1)), 2);
         assert_eq!(cache.peek(&cache.namespace("block"), &prompt(1)), 2);
         drop(hold);
-        assert_eq!(cache.evict_unused().len(), 3);
+        assert_eq!(cache.evict_all().len(), 3);
         assert_accounted(&cache);
     });
 }
@@ -129,7 +129,7 @@ fn namespaces_come_and_go_beside_lookups() {
                 let namespace = cache.namespace("all");
                 let hold = fill(cache, &namespace, &prompt(2));
                 drop(namespace);
-                assert_eq!((hold.tokens(), hold.blocks().len()), (4, 2));
+                assert_eq!((hold.token_count(), hold.block_table().len()), (4, 2));
                 if round == thread {
                     cache.clear_all();
                 }
@@ -137,7 +137,7 @@ fn namespaces_come_and_go_beside_lookups() {
         }
     }));
     assert_accounted(&cache);
-    cache.evict_unused();
+    cache.evict_all();
     assert_eq!(cache.stats().free, 64);
     assert_eq!(cache.stats().node_bytes, 0);
 }
