@@ -1,5 +1,5 @@
-//! Allocations that meet other threads: a block never has two owners, no block is lost, and a refused
-//! call never makes another one fail.
+//! Allocations that meet other threads: a block never has two owners, no block is lost, and a
+//! refused call never makes another one fail.
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -47,7 +47,8 @@ impl Two {
     }
 }
 
-/// One block is owned and one is free. A call for two is refused, and beside it a call for one succeeds.
+/// One block is owned and one is free. A call for two is refused, and beside it a call for one
+/// succeeds.
 #[test]
 fn refusal_versus_allocation() {
     explore("refusal_versus_allocation", 10, || {
@@ -62,7 +63,8 @@ fn refusal_versus_allocation() {
     });
 }
 
-/// One block is owned and one is cached. A call for two is refused, and beside it a call for one evicts.
+/// One block is owned and one is cached. A call for two is refused, and beside it a call for one
+/// evicts.
 #[test]
 fn refusal_versus_eviction() {
     explore("refusal_versus_eviction", 3_000, || {
@@ -77,7 +79,8 @@ fn refusal_versus_eviction() {
     });
 }
 
-/// One block is free and one is cached. Two calls for one block each both succeed, with a block each.
+/// One block is free and one is cached. Two calls for one block each both succeed, with a block
+/// each.
 #[test]
 fn two_allocations_of_what_there_is() {
     explore("two_allocations_of_what_there_is", 100, || {
@@ -91,8 +94,8 @@ fn two_allocations_of_what_there_is() {
     });
 }
 
-/// One block is free and one is cached. Two calls for both of them meet: each may keep the other from
-/// success, but what either took comes back.
+/// One block is free and one is cached. Two calls for both of them meet: each may keep the other
+/// from success, but what either took comes back.
 #[test]
 fn two_allocations_of_more_than_there_is() {
     explore("two_allocations_of_more_than_there_is", 10_000, || {
@@ -103,8 +106,8 @@ fn two_allocations_of_more_than_there_is() {
     });
 }
 
-/// A call for both blocks meets a thread that drops one of them. If it succeeds, what the last owner
-/// wrote comes first; if not, it leaves nothing behind.
+/// A call for both blocks meets a thread that drops one of them. If it succeeds, what the last
+/// owner wrote comes first; if not, it leaves nothing behind.
 #[test]
 fn allocation_versus_the_drop_of_a_block() {
     explore("allocation_versus_the_drop_of_a_block", 200, || {
@@ -116,8 +119,8 @@ fn allocation_versus_the_drop_of_a_block() {
     });
 }
 
-/// A call for both blocks meets a thread that holds one of them for a moment. If it succeeds, what the
-/// holder read comes first; if not, it leaves nothing behind.
+/// A call for both blocks meets a thread that holds one of them for a moment. If it succeeds, what
+/// the holder read comes first; if not, it leaves nothing behind.
 #[test]
 fn allocation_versus_a_passing_hold() {
     explore("allocation_versus_a_passing_hold", 5_000, || {

@@ -1,5 +1,5 @@
-//! Lookups and publications at the whole cache, through the real collector: nothing that is cached is
-//! missed, nothing is cached twice, and no hold ever loses a block.
+//! Lookups and publications at the whole cache, through the real collector: nothing that is cached
+//! is missed, nothing is cached twice, and no hold ever loses a block.
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -29,8 +29,8 @@ fn pin_versus_claim() {
     });
 }
 
-/// A lookup walks down a chain while another thread evicts it block by block: what the lookup ends at
-/// stays, and what was held throughout is found.
+/// A lookup walks down a chain while another thread evicts it block by block: what the lookup ends
+/// at stays, and what was held throughout is found.
 #[test]
 fn longest_match_versus_cascade() {
     explore("longest_match_versus_cascade", 500, || {
@@ -55,9 +55,9 @@ fn longest_match_versus_cascade() {
     });
 }
 
-/// Two lookups while another thread evicts the end of a run and publishes a longer one in its place. The longest
-/// match is two blocks, then one, then three: each lookup finds one of these, the second none that was over
-/// when the first was.
+/// Two lookups while another thread evicts the end of a run and publishes a longer one in its
+/// place. The longest match is two blocks, then one, then three: each lookup finds one of these,
+/// the second none that was over when the first was.
 #[test]
 fn longest_match_versus_eviction_and_publication() {
     explore(
@@ -92,8 +92,8 @@ fn longest_match_versus_eviction_and_publication() {
     );
 }
 
-/// Two threads publish the same two blocks, one by one: one chain comes of it, and the loser's blocks
-/// come back.
+/// Two threads publish the same two blocks, one by one: one chain comes of it, and the loser's
+/// blocks come back.
 #[test]
 fn twin_publication() {
     explore("twin_publication", 1_000, || {
@@ -137,8 +137,8 @@ fn publication_versus_claim_of_the_parent() {
     });
 }
 
-/// Each of two threads publishes a block, then looks for the other's in another bucket: at least one
-/// finds it.
+/// Each of two threads publishes a block, then looks for the other's in another bucket: at least
+/// one finds it.
 #[test]
 fn publishers_do_not_miss_each_other() {
     explore("publishers_do_not_miss_each_other", 100, || {
@@ -158,8 +158,8 @@ fn publishers_do_not_miss_each_other() {
     });
 }
 
-/// A block is evicted and its id published anew under other tokens, against a reader of the old run:
-/// the reader never gets the id for the old tokens.
+/// A block is evicted and its id published anew under other tokens, against a reader of the old
+/// run: the reader never gets the id for the old tokens.
 #[test]
 fn reuse_versus_lookup() {
     explore("reuse_versus_lookup", 1_000, || {
@@ -218,8 +218,8 @@ fn clear_versus_lookup() {
     });
 }
 
-/// A namespace is cleared while a prompt is looked for: all of it is found or nothing, never the half
-/// that has yet to leave.
+/// A namespace is cleared while a prompt is looked for: all of it is found or nothing, never the
+/// half that has yet to leave.
 fn half_a_prefix(name: &str, clear: fn(&PrefixCache, &Namespace) -> Vec<Evicted>) {
     explore_beyond(3, name, 100, move || {
         let (cache, namespace) = cache(2, 1);
@@ -244,9 +244,9 @@ fn clear_all_versus_half_a_prefix() {
     });
 }
 
-/// A namespace is cleared while another thread looks at its old root: that is let go last. (A root let go
-/// may be freed, and another namespace's lie in its place: a clearing still under way would take the
-/// other's blocks for its own.)
+/// A namespace is cleared while another thread looks at its old root: that is let go last. (A root
+/// let go may be freed, and another namespace's lie in its place: a clearing still under way would
+/// take the other's blocks for its own.)
 #[test]
 fn clear_versus_its_old_root() {
     explore("clear_versus_its_old_root", 100, || {

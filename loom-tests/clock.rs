@@ -40,7 +40,8 @@ impl Dial {
         })
     }
 
-    /// Caches a run of blocks below the root, the last one held and listed. Returns the positions of all.
+    /// Caches a run of blocks below the root, the last one held and listed. Returns the positions
+    /// of all.
     fn cache<const N: usize>(&self, ids: [BlockId; N]) -> [Position; N] {
         let run = NodeRef::build(Blueprint {
             parent: self.root,
@@ -63,7 +64,8 @@ impl Dial {
         self.trie.candidate(id, unprotected())
     }
 
-    /// What the hand does at a block, without a collector: claims it, or unlists it if it is no candidate.
+    /// What the hand does at a block, without a collector: claims it, or unlists it if it is no
+    /// candidate.
     fn visit(&self, id: BlockId) -> bool {
         let clock = &self.trie.clock;
         let Some(at) = self.candidate(id) else {
@@ -117,9 +119,9 @@ fn enter_versus_visit() {
     });
 }
 
-/// The end of a run is evicted while the hand of another thread unlists the held block before it, which is
-/// not the end yet: that block ends up listed. (The other thread evicts below another root, so it evicts
-/// nothing.)
+/// The end of a run is evicted while the hand of another thread unlists the held block before it,
+/// which is not the end yet: that block ends up listed. (The other thread evicts below another
+/// root, so it evicts nothing.)
 #[test]
 fn list_versus_unlist() {
     explore("list_versus_unlist", 500, || {
@@ -144,8 +146,8 @@ fn list_versus_unlist() {
     });
 }
 
-/// Two sweepers and a holder, at two blocks: no block is claimed twice, none while it is held, and what
-/// is left can be found.
+/// Two sweepers and a holder, at two blocks: no block is claimed twice, none while it is held, and
+/// what is left can be found.
 #[test]
 fn two_sweepers_and_a_holder() {
     explore("two_sweepers_and_a_holder", 1_000, || {
@@ -177,8 +179,8 @@ fn two_sweepers_and_a_holder() {
     });
 }
 
-/// A block leaves, and its id is given to another thread that caches it anew: the new entry stays, and
-/// so does its listing.
+/// A block leaves, and its id is given to another thread that caches it anew: the new entry stays,
+/// and so does its listing.
 #[test]
 fn leave_versus_enter_anew() {
     explore("leave_versus_enter_anew", 5, || {

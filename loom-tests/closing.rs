@@ -1,5 +1,5 @@
-//! The end of a cache: its memory is never freed while a hold or a block is left, and never kept once
-//! none is. (Loom reports nodes and namespaces that are leaked or freed twice.)
+//! The end of a cache: its memory is never freed while a hold or a block is left, and never kept
+//! once none is. (Loom reports nodes and namespaces that are leaked or freed twice.)
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -55,7 +55,7 @@ fn publication_versus_drop_of_the_cache() {
     });
 }
 
-/// The cache is dropped while the last block that somebody owns is.
+/// The cache is dropped while the last block that a caller owns is.
 #[test]
 fn last_block_versus_drop_of_the_cache() {
     explore("last_block_versus_drop_of_the_cache", 5, || {
@@ -66,8 +66,8 @@ fn last_block_versus_drop_of_the_cache() {
     });
 }
 
-/// The cache is dropped while two holds under a cleared root, one of them empty, are forked and let go:
-/// the census knows of roots that no namespace has any more.
+/// The cache is dropped while two holds under a cleared root, one of them empty, are forked and let
+/// go: the census knows of roots that no namespace has any more.
 #[test]
 fn hold_under_an_old_root_versus_drop_of_the_cache() {
     explore(

@@ -1,5 +1,5 @@
-//! The index, bare: a published node is never missed, never published twice, and never comes back once
-//! it is unlinked.
+//! The index, bare: a published node is never missed, never published twice, and never comes back
+//! once it is unlinked.
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -114,8 +114,8 @@ fn publish_versus_publish() {
     });
 }
 
-/// Each of two threads publishes a block and then looks for the other's, in one bucket: at least one of
-/// them finds it.
+/// Each of two threads publishes a block and then looks for the other's, in one bucket: at least
+/// one of them finds it.
 #[test]
 fn publishers_in_one_bucket() {
     explore("publishers_in_one_bucket", 10, || {
@@ -130,8 +130,8 @@ fn publishers_in_one_bucket() {
     });
 }
 
-/// Two neighbours leave a bucket at once, and a third node comes: neither comes back, and none of the
-/// others goes.
+/// Two neighbours leave a bucket at once, and a third node comes: neither comes back, and none of
+/// the others goes.
 #[test]
 fn unlink_versus_unlink_of_the_neighbour() {
     explore("unlink_versus_unlink_of_the_neighbour", 1_000, || {
@@ -165,8 +165,8 @@ fn unlink_versus_find() {
     });
 }
 
-/// A node leaves while another thread publishes one in front of it: whoever unlinks sees the new one as
-/// a whole on its way.
+/// A node leaves while another thread publishes one in front of it: the unlinking thread sees the
+/// new one as a whole on its way.
 #[test]
 fn unlink_versus_publish() {
     explore("unlink_versus_publish", 10, || {

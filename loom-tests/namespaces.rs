@@ -1,6 +1,6 @@
-//! Namespaces that are made, cleared and forgotten beside other threads: a root is never freed while a
-//! handle, a hold or a node leads to it, and never kept once none does. (Loom reports a root that is leaked
-//! or freed twice.)
+//! Namespaces that are made, cleared and forgotten beside other threads: a root is never freed
+//! while a handle, a hold or a node leads to it, and never kept once none does. (Loom reports a
+//! root that is leaked or freed twice.)
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -10,16 +10,16 @@ use common::{both, cache, explore, publish};
 use kvtrie::PrefixCache;
 use loom::sync::Arc;
 
-/// Makes namespaces, one after the other, and keeps none. Each time the unused ones are forgotten, and what
-/// was retired some turns ago is freed.
+/// Makes namespaces, one after the other, and keeps none. Each time the unused ones are forgotten,
+/// and what was retired some turns ago is freed.
 fn forget_unused(cache: &PrefixCache) {
     for key in ["b", "c", "d"] {
         drop(cache.namespace(key));
     }
 }
 
-/// Unused namespaces are forgotten while another thread takes a hold, drops the last handle and publishes:
-/// what it published is found under the same key.
+/// Unused namespaces are forgotten while another thread takes a hold, drops the last handle and
+/// publishes: what it published is found under the same key.
 #[test]
 fn forgetting_versus_the_last_handle() {
     explore("forgetting_versus_the_last_handle", 100, || {
@@ -41,8 +41,8 @@ fn forgetting_versus_the_last_handle() {
     });
 }
 
-/// Unused namespaces are forgotten while another thread evicts the last block of one: its root is freed
-/// after that or kept, and its key is good in either case.
+/// Unused namespaces are forgotten while another thread evicts the last block of one: its root is
+/// freed after that or kept, and its key is good in either case.
 #[test]
 fn forgetting_versus_eviction_of_the_last_block() {
     explore("forgetting_versus_eviction_of_the_last_block", 300, || {
@@ -60,8 +60,8 @@ fn forgetting_versus_eviction_of_the_last_block() {
     });
 }
 
-/// Unused namespaces and old roots are forgotten while another thread clears one and drops its handle: the
-/// clearing evicts what was there, and its old root is freed once.
+/// Unused namespaces and old roots are forgotten while another thread clears one and drops its
+/// handle: the clearing evicts what was there, and its old root is freed once.
 #[test]
 fn forgetting_versus_clear() {
     explore("forgetting_versus_clear", 300, || {
@@ -98,8 +98,8 @@ fn a_namespace_made_twice() {
     });
 }
 
-/// All namespaces are cleared during a lookup: the hold stays good, the old prefix is not found later, and
-/// of the old root nothing but that hold is left.
+/// All namespaces are cleared during a lookup: the hold stays good, the old prefix is not found
+/// later, and of the old root nothing but that hold is left.
 #[test]
 fn clear_all_versus_lookup() {
     explore("clear_all_versus_lookup", 300, || {
@@ -123,8 +123,8 @@ fn clear_all_versus_lookup() {
     });
 }
 
-/// All namespaces are cleared during a publication: what is published below the old root is held and never
-/// found, what is published below the new one is found.
+/// All namespaces are cleared during a publication: what is published below the old root is held
+/// and never found, what is published below the new one is found.
 #[test]
 fn clear_all_versus_publication() {
     explore("clear_all_versus_publication", 500, || {

@@ -1,5 +1,5 @@
 //! Reclamation through the real collector: a block never leaves twice, is never lost, and is never
-//! given away while somebody may still read it.
+//! given away while a thread may still read it.
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -27,8 +27,8 @@ fn two_sweepers() {
     });
 }
 
-/// A child is evicted while the hand looks at its parent: the parent stays within reach of the hand, and
-/// its count falls once.
+/// A child is evicted while the hand looks at its parent: the parent stays within reach of the
+/// hand, and its count falls once.
 #[test]
 fn last_child_versus_parent() {
     explore("last_child_versus_parent", 1_000, || {
@@ -47,8 +47,8 @@ fn last_child_versus_parent() {
     });
 }
 
-/// The same while the parent is held, so that it can only be listed: by the one who takes the child, or by
-/// the one who unlists it for that child and looks again.
+/// The same while the parent is held, so that it can only be listed: by the one who takes the
+/// child, or by the one who unlists it for that child and looks again.
 #[test]
 fn last_child_versus_unlisting() {
     explore("last_child_versus_unlisting", 1_000, || {
@@ -64,7 +64,8 @@ fn last_child_versus_unlisting() {
     });
 }
 
-/// A block is evicted, and its id published anew by another thread: it stays within reach of the hand.
+/// A block is evicted, and its id published anew by another thread: it stays within reach of the
+/// hand.
 #[test]
 fn eviction_versus_reuse() {
     explore("eviction_versus_reuse", 1_000, || {
@@ -86,9 +87,9 @@ fn eviction_versus_reuse() {
     });
 }
 
-/// A reader lets go of a run and evicts its end, another thread evicts the last child of the block before
-/// it and then that block. One of the two goes on with that block; and what the reader did comes before its
-/// next use, though the reader never pinned it.
+/// A reader lets go of a run and evicts its end, another thread evicts the last child of the block
+/// before it and then that block. One of the two goes on with that block; and what the reader did
+/// comes before its next use, though the reader never pinned it.
 #[test]
 fn tail_versus_last_child() {
     explore("tail_versus_last_child", 10_000, || {
@@ -140,8 +141,8 @@ fn reader_in_the_bucket_versus_reclamation() {
     });
 }
 
-/// A reader is anywhere in a walk while the block that it walks to is allocated anew: the allocation never
-/// waits for the reader and never fails, and the memory of the node waits for it.
+/// A reader is anywhere in a walk while the block that it walks to is allocated anew: the
+/// allocation never waits for the reader and never fails, and the memory of the node waits for it.
 #[test]
 fn peek_versus_reuse() {
     explore("peek_versus_reuse", 2_000, || {
@@ -158,9 +159,9 @@ fn peek_versus_reuse() {
     });
 }
 
-/// A thread holds a prefix of two blocks, reads both and lets go, while another evicts all that it can. First
-/// that is what hangs off the first block; then the first block is claimed and written to only if the hold
-/// is gone.
+/// A thread holds a prefix of two blocks, reads both and lets go, while another evicts all that it
+/// can. First that is what hangs off the first block; then the first block is claimed and written
+/// to only if the hold is gone.
 fn hold_versus_claim_of_the_block_before_it(run_length: usize) {
     let (cache, namespace) = cache(3, run_length);
     let hold = publish(&cache, &namespace, &[1, 2]);

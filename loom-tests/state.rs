@@ -1,4 +1,4 @@
-//! The state word, bare: a block that somebody may still use is never claimed, and a claimed one is
+//! The state word, bare: a block that a thread may still use is never claimed, and a claimed one is
 //! never lost or claimed twice.
 #![cfg(loom)]
 
@@ -23,7 +23,7 @@ fn claim_behind(run: &Run, offset: usize) -> bool {
     behind.is_none_or(State::is_evicted_acquire) && run.states[offset].claim(true) == Claim::Claimed
 }
 
-/// Two holders and a claimer: who pins reads, who claims writes, and never both at once.
+/// Two holders and a claimer: a holder reads, the claimer writes, and never both at once.
 #[test]
 fn pin_versus_claim() {
     explore("pin_versus_claim", 300, || {
@@ -59,8 +59,8 @@ fn claim_versus_claim() {
     });
 }
 
-/// A holder turns its pin into a child while two others want the block: from the pin to the last child
-/// it is in use throughout.
+/// A holder turns its pin into a child while two others want the block: from the pin to the last
+/// child it is in use throughout.
 #[test]
 fn hand_over_versus_claim() {
     explore("hand_over_versus_claim", 100, || {
@@ -77,8 +77,8 @@ fn hand_over_versus_claim() {
     });
 }
 
-/// A holder of a child, the one who takes the child, and the one who takes the parent: what the holder
-/// read of the parent comes before the parent's next use.
+/// A holder of a child, the one who takes the child, and the one who takes the parent: what the
+/// holder read of the parent comes before the parent's next use.
 #[test]
 fn holder_of_the_child_versus_claim_of_the_parent() {
     explore("holder_of_the_child_versus_claim_of_the_parent", 50, || {
@@ -107,8 +107,8 @@ fn holder_of_the_child_versus_claim_of_the_parent() {
     });
 }
 
-/// A run is taken from its end by three threads, one block each. A holder of the last block has read the
-/// first: that comes before the first one's next use.
+/// A run is taken from its end by three threads, one block each. A holder of the last block has
+/// read the first: that comes before the first one's next use.
 #[test]
 fn holder_of_the_tail_versus_claim_of_the_head() {
     explore("holder_of_the_tail_versus_claim_of_the_head", 50, || {
@@ -132,8 +132,8 @@ fn holder_of_the_tail_versus_claim_of_the_head() {
     });
 }
 
-/// One thread takes the end of a run, another the last child of the block before it: at least one of the
-/// two sees that this block is bare now.
+/// One thread takes the end of a run, another the last child of the block before it: at least one
+/// of the two sees that this block is bare now.
 #[test]
 fn tail_versus_last_child() {
     explore("tail_versus_last_child", 10, || {
@@ -213,8 +213,8 @@ fn last_child_versus_claim_of_the_root() {
     });
 }
 
-/// The cache is closed while two holds are let go: each is either in the census or told of it, and what
-/// it did before the census comes before whatever follows that.
+/// The cache is closed while two holds are let go: each is either in the census or told of it, and
+/// what it did before the census comes before whatever follows that.
 #[test]
 fn unpin_versus_census() {
     explore("unpin_versus_census", 50, || {

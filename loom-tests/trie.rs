@@ -1,5 +1,5 @@
-//! The trie without a cache around it: a lookup leaves nothing behind where it did not end, and nothing
-//! leads to a node that is retired.
+//! The trie without a cache around it: a lookup leaves nothing behind where it did not end, and
+//! nothing leads to a node that is retired.
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -66,8 +66,9 @@ fn node(at: Position) -> NodeRef<'static> {
     unsafe { NodeRef::at(at) }
 }
 
-/// The end of a run leaves while a thread looks it up, twice: of a lookup that comes too late, at most
-/// one count is left there. (With one for each, a prompt that is asked for often would run it over.)
+/// The end of a run leaves while a thread looks it up, twice: of a lookup that comes too late, at
+/// most one count is left there. (With one for each, a prompt that is asked for often would run it
+/// over.)
 #[test]
 fn lookups_versus_claim_of_the_tail() {
     explore("lookups_versus_claim_of_the_tail", 20, || {
@@ -97,8 +98,8 @@ fn lookups_versus_claim_of_the_tail() {
     });
 }
 
-/// A thread claims the end of a run and is held up, while another evicts what hangs off the first block and
-/// that block too. Whoever retires the run has seen to it that no slot leads there.
+/// A thread claims the end of a run and is held up, while another evicts what hangs off the first
+/// block and that block too. When one of them retires the run, no slot leads there.
 #[test]
 fn tail_versus_retirement() {
     explore("tail_versus_retirement", 20, || {

@@ -1,5 +1,6 @@
-//! Namespaces that are made, cleared, forgotten and outlived. Their roots stay while something leads to
-//! them. (That none stays longer is for the models, and for a leak checker over this file.)
+//! Namespaces that are made, cleared, forgotten and outlived. Their roots stay while something
+//! leads to them. (That none stays longer is for the models, and for a leak checker over this
+//! file.)
 
 mod common;
 
@@ -18,8 +19,8 @@ fn fill(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Hold {
     hold
 }
 
-/// Makes many namespaces, caches a block under each and evicts it: unused ones are forgotten on the way, and
-/// what is retired is freed.
+/// Makes many namespaces, caches a block under each and evicts it: unused ones are forgotten on the
+/// way, and what is retired is freed.
 fn crowd(cache: &PrefixCache, name: &str) {
     for number in 0..MANY {
         let namespace = cache.namespace(format!("{name} {number}"));
