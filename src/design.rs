@@ -45,19 +45,24 @@
 //!
 //! 1. Presence is prefix-closed: if a block is cached, so is every block before it. (T: `oracle`)
 //! 2. A held block, and every block before it, is neither claimed nor reused until the last hold
-//!    over it is let go. (M: `pin_versus_claim`, `hand_over_versus_claim`)
+//!    over it is dropped. (M, the block itself: `pin_versus_claim`, `hand_over_versus_claim`; the
+//!    blocks before it: `hold_versus_claim_within_its_run`, `hold_versus_claim_of_its_parent`)
 //! 3. At any instant each id is in exactly one place: free, owned by one [`Block`](crate::Block),
 //!    cached, or on its way between two of these in one thread's hands. (M: `claim_versus_claim`,
-//!    `eviction_versus_reuse`, all of `pool`)
+//!    `eviction_versus_reuse`, all of `pool`; in `allocate`, its second attempt and what it puts
+//!    back included: `two_allocations_of_what_there_is`, `two_allocations_of_more_than_there_is`,
+//!    `allocation_versus_the_drop_of_a_block`, `allocation_versus_a_passing_hold`)
 //! 4. Two live cached blocks never have the same namespace, parent position and tokens. (M:
 //!    `publish_versus_publish`; T: `linear`)
-//! 5. A node is unlinked from the index before its parent's count falls (A: the other way round does no
-//!    harm either, as every search skips a node that has left), and retired after that (M:
+//! 5. A node is unlinked from the index before its parent's count falls (A: the other order does no
+//!    harm either, since every search skips a node that has left), and retired after that (M:
 //!    `reader_in_the_bucket_versus_reclamation`).
 //! 6. Nothing is ever matched by hash alone. (T: all tests, with every hash equal: `ci/collide.sh`)
-//! 7. A failed call changes nothing that a caller can see, and takes no block away from another thread meanwhile.
-//!    `allocate` counts first, and takes only what it has counted. If other threads then take what it had counted on, it
-//!    has taken and perhaps evicted a part, which it puts back. (T: `api`, `oracle`)
+//! 7. A failed call changes nothing that a caller can see, and takes no block away from another
+//!    thread meanwhile. `allocate` counts first, and takes only what it has counted. If other
+//!    threads then take what it had counted on, it has taken and perhaps evicted a part, which it
+//!    puts back. (M: `refusal_versus_allocation`, `refusal_versus_eviction`; T: `api`, `evict`,
+//!    `oracle`)
 //! 8. An id has one owner at a time. Between the exchange that publishes a run and the end of the call nothing can fail:
 //!    the publisher notes in the next instruction that the ids are the index's, and whatever unwinds from there on gives
 //!    back the others alone. (T: `threads`)
@@ -106,23 +111,32 @@
 //! # When each operation takes effect
 //!
 //! * **lookup, peek**: at the last search that found nothing below the block reached. The pin (or,
-//!   for `peek`, the look) comes later and shows that the block had not left by then; what has
-//!   left never comes back under the same position, so it was there at that instant, and nothing
-//!   longer was. If the pin is refused, the walk goes on from the last block that has not left.
-//!   A node that has left is skipped by every search, so no search waits for whoever is unlinking it.
-//!   Last of all the root is read again: if the namespace was cleared meanwhile, what was found is neither
-//!   what there was before nor what there is now, and the walk begins anew. (M:
-//!   `longest_match_versus_cascade`, `reuse_versus_lookup`, `clear_versus_half_a_prefix`; T: `linear`)
-//! * **extend**: run by run, at the exchange of the bucket's head. If the head has changed since the
-//!   bucket was searched, the search is repeated: an equal node could only have come in at the head.
-//!   (M: `publish_versus_publish`, `twin_publication`; T: `linear`)
+//!   for `peek`, the look) comes later and shows that the block had not left by then; what has left
+//!   never comes back under the same position, so it was there at that instant, and nothing longer
+//!   was. If the pin is refused, the walk goes on from the last block that has not left. Every
+//!   search skips a node that has left, so no search waits for the thread that unlinks it. At the
+//!   end the root is read again: if the namespace was cleared meanwhile, what was found may be a
+//!   part of what was cached before, and the walk starts again. (M, the longest match at one
+//!   instant: `longest_match_versus_eviction_and_publication`; the rest:
+//!   `longest_match_versus_cascade`, `reuse_versus_lookup`, `clear_versus_half_a_prefix`,
+//!   `clear_all_versus_half_a_prefix`; T: `linear`)
+//! * **publish**: run by run, at the exchange of the bucket's head. If the head has changed since
+//!   the bucket was searched, the search is repeated: an equal node could only have come in at the
+//!   head. (M: `publish_versus_publish`, `twin_publication`; T: `linear`)
 //! * **let go**: at the subtraction. (M: `fork_versus_unpin`; T: `linear`)
 //! * **claim**: at the exchange of the state word, which fails if the word is not what it was. (M:
 //!   `claim_versus_claim`, `two_sweepers`; T: `linear`)
-//! * **clear**: when the namespace's root is replaced. What hung off the old root can no longer be
-//!   found; it is evicted at once if unheld, and otherwise once it is let go and the hand passes. The old
-//!   root stays pinned while that goes on, lest another come to lie in its place. (M: `clear_versus_lookup`,
-//!   `clear_versus_its_old_root`)
+//! * **clear**: when the namespace's root is replaced. Lookups no longer find what hung off the old
+//!   root. Unheld blocks of it are evicted at once, held ones after their last hold, when the hand
+//!   passes. The clearing keeps a pin on the old root to its end, so that no other root is
+//!   allocated in its place. (M: `clear_versus_lookup`, `clear_versus_its_old_root`)
+//! * **clear_all**: for each namespace, when its root is replaced. (M: `clear_all_versus_lookup`,
+//!   `clear_all_versus_publication`; T: `namespaces`)
+//! * **namespace**: under the registry's lock. Above a number of namespaces it first forgets the
+//!   unused ones, which have no handle. The exchange of the root's state word decides: it fails if
+//!   the root has a hold or a child. The roots of cleared namespaces are freed in the same way. (M:
+//!   `a_namespace_made_twice`, `forgetting_versus_the_last_handle`,
+//!   `forgetting_versus_eviction_of_the_last_block`, `forgetting_versus_clear`; T: `namespaces`)
 //!
 //! # Edges
 //!
@@ -231,8 +245,9 @@
 //!
 //! # Reclamation
 //!
-//! 1. Physical ids are reused at once; only the memory of nodes waits for an epoch. (M:
-//!    `reader_in_the_bucket_versus_reclamation`)
+//! 1. Physical ids are reused at once, whatever other threads are reading (M: `peek_versus_reuse`).
+//!    Only the memory of nodes waits for an epoch (M: `reader_in_the_bucket_versus_reclamation`,
+//!    `peek_versus_reuse`).
 //! 2. A node is reached through the index, through the slots, through a child's parent, or through
 //!    a hold. (A)
 //! 3. It is retired by the thread that claimed its first block. By then all its blocks are
@@ -244,22 +259,25 @@
 //!    either way its parent was retired after the guard was taken, and so on up to the root. (A)
 //! 5. A hold keeps no guard: it is the count that keeps the node. (M: as invariant 2)
 //!
-//! An epoch that does not move, because a thread was suspended in the middle of a lookup, holds back node
-//! memory, but never a physical block. Where threads outnumber cores that is usual: of those that wait for a
-//! core, some thread was nearly always stopped within a pin. So `allocate` and `evict` yield the core before they
-//! begin, if their thread has filled a batch of retired nodes since it last did: it then waits outside a pin, and
-//! the thread that was stopped within one runs sooner. (Eight threads on two cores then do 0.99 of what two do;
-//! without it 0.77, since new nodes come from memory that no processor cache knows. T:
-//! `churn_keeps_node_memory_flat`)
+//! An epoch that does not move, because a thread was suspended in the middle of a lookup, holds
+//! back node memory, but never a physical block. Where threads outnumber cores that is usual: of
+//! those that wait for a core, some thread was nearly always stopped within a pin. So `allocate`
+//! and `evict` yield the core before they begin, if their thread has filled a batch of retired
+//! nodes since it last did: it then waits outside a pin, and the thread that was stopped within one
+//! runs sooner. (Eight threads on two cores then do 0.99 of what two do; without it 0.77, since new
+//! nodes come from memory that no processor cache knows. Measured; no test fails without the yield.
+//! T, that batches are freed: `retired_bytes_are_shown_and_freed_in_bounded_batches`)
 //!
 //! # A hold outlives its cache
 //!
-//! A hold must be cheap, so it has no share in a counter that all holds would write. It need not: the
-//! state words count every hold already. Dropping the cache takes a census of them and marks each
-//! word *closed* in the same step; from then on, whoever lets go of a hold sees the mark and counts
-//! down the sum. Publishing needs a block, which counts as a reference to the cache, so a closed cache
-//! no longer changes shape. (M: `unpin_versus_census`, all of `closing`.) The idea is that of Linux's
-//! percpu-refcount: cheap counts while it lives, one exact sum when it goes.
+//! A hold must be cheap, so it has no share in a counter that all holds would write. It need not:
+//! the state words count every hold already. Dropping the cache takes a census of them and marks
+//! each word *closed* in the same step; from then on, a thread that drops a hold sees the mark and
+//! counts down the sum. The census visits the roots of cleared namespaces too. Publishing needs a
+//! block, which counts as a reference to the cache, so a closed cache no longer changes shape. (M:
+//! `unpin_versus_census`, all of `closing`; under a cleared root:
+//! `hold_under_an_old_root_versus_drop_of_the_cache`.) The idea is that of Linux's percpu-refcount:
+//! cheap counts while it lives, one exact sum when it goes.
 //!
 //! # Costs
 //!

@@ -74,8 +74,8 @@ impl SharedPtr {
     pub fn new(trie: Trie, budget: Budget, number: u64) -> Self {
         let shared = Box::new(Shared {
             pool: Pool::new(trie.clock.capacity()),
+            registry: Mutex::new(Registry::new(number, &trie.hasher)),
             trie,
-            registry: Mutex::new(Registry::new(number)),
             budget,
             number,
             refs: CachePadded::new(AtomicUsize::new(1)),

@@ -12,8 +12,8 @@ use crate::trie::layout::{Header, Position};
 use crate::trie::node::{NodeRef, node, state};
 use crate::trie::{Reached, Trie};
 
-/// Fewest namespaces that are kept before unused ones are looked for.
-const FEW: usize = 64;
+/// Unused namespaces are swept above this count. Loom can afford no more than two.
+const FEW: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// What the handles of one namespace share.
 #[derive(Debug)]
@@ -66,11 +66,11 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// No namespaces, for the cache with that number.
-    pub fn new(cache: u64) -> Self {
+    /// No namespaces, for the cache with that number. The seed decides in which order they are swept.
+    pub fn new(cache: u64, hasher: &Hasher) -> Self {
         Self {
             cache,
-            spaces: HashMap::default(),
+            spaces: HashMap::with_hasher(hasher.state()),
             past: Vec::new(),
             roots: 0,
             enough: FEW,
