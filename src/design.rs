@@ -148,13 +148,13 @@
 //! | publish | `Index::publish` | `Index::find`, `publish`, `unlink` | a node that is found is fully written, and so are its block's keys and values | M: `publish_versus_find`, `publish_versus_publish`, `unlink_versus_publish` |
 //! | let-go | `State::unpin` | `State::claim`, `claim_root`, `close` | what a holder read comes before the block is reused | M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`, `unpin_versus_census` |
 //! | orphan | `State::drop_child` | `State::claim`, `claim_root` | a node is unlinked before its parent is claimed | M: `holder_of_the_child_versus_claim_of_the_parent`, `last_child_versus_claim_of_the_root` |
-//! | tail | `State::claim` | `State::has_left` | what a hold saw of a whole run comes before any of it is reused, whoever claims which block | M: `holder_of_the_tail_versus_claim_of_the_head` |
-//! | bare | `State::is_parent` | `State::drop_child` | of two threads that take away the rest of a run and the last child, the second knows it is | M: `tail_versus_last_child` |
+//! | run-order | `State::claim` | `State::has_left` | what a hold saw of a whole run comes before any of it is reused, whoever claims which block | M: `holder_of_the_tail_versus_claim_of_the_head` |
+//! | last-child | `State::is_parent` | `State::drop_child` | of two threads that take away the rest of a run and the last child, the second knows it is | M: `tail_versus_last_child` |
 //! | slot | `Clock::enter` | `Clock::position` | a node that the hand reaches is fully written | M: `enter_versus_visit` |
 //! | list | `Clock::list` | `Clock::unlist` | no candidate is lost (below) | M: `list_versus_unlist` |
 //! | free | `Pool::put` | `Pool::take` | the last owner is done with a block before the next has it | M: `take_versus_put` |
 //! | clear | `Registry::renew` | `Space::root` | a root is fully written | M: `clear_versus_lookup` |
-//! | overtaken | the fence in `guard::pin` | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too | M: `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix` |
+//! | clear-race | the fence in `guard::pin` | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too | M: `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix` |
 //! | last-reference | `release`, `release_hold`, `close` | the pin in `census`, the load in `free` | everybody is done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (the pin); T: `blocks_outlive_the_cache`, `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others) |
 //! | stripe | the end of a thread | the start of one | its counts are added to | A: a statistic, which loom does not explore |
 //! | outermost-pin | the fence in `guard::pin` | the same | of two threads that publish and then look, one finds the other's | M: `publishers_do_not_miss_each_other` |

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def main():
     parser = argparse.ArgumentParser(prog="ci/weaken.sh", description=__doc__)
     parser.add_argument("word", nargs="?", default="", help="only what has this in its name")
-    parser.add_argument("--list", action="store_true", help="list the breakages, and build nothing")
+    parser.add_argument("--list", action="store_true", help="list them, and build nothing")
     options = parser.parse_args()
     sources = source.read(ROOT)
     rows = source.read_rows(sources)
@@ -40,7 +40,8 @@ def main():
 
 
 def check_unbroken(copy, chosen):
-    """Runs the tests on the sources as they are: all must pass. The kinds that do not build here."""
+    """Runs the tests on the sources as they are: all must pass. Returns the kinds that this machine
+    cannot build."""
     names = defaultdict(set)
     for kind, name in (test for breakage in chosen for test in breakage.row.tests):
         names[kind].add(name)
@@ -59,8 +60,8 @@ def check_unbroken(copy, chosen):
 
 
 def run_all(copy, chosen, missing, partly):
-    """Runs the breakages and sums up. Fails if one is not caught, or if a test that a row names catches
-    none of that row's breakages, unless only some of them were run."""
+    """Runs the breakages and sums up. Fails if one is not caught, or if a test that a row names
+    catches none of that row's breakages, unless only a part of those was run."""
     counts, idle = Counter(), {}
     for breakage in chosen:
         tests = [test for test in breakage.row.tests if test[0] not in missing]
@@ -87,8 +88,8 @@ def run_all(copy, chosen, missing, partly):
 
 
 def run_one(copy, breakage, tests, idle):
-    """Breaks the copy and runs tests until one fails: first, and all of them, those that have caught
-    nothing so far. How each of those that caught it failed."""
+    """Breaks the copy and runs tests until one fails: first, and all of them, those that have
+    caught nothing so far. Returns how they failed."""
     caught, built = {}, {}
     copy.write(breakage.source.path, breakage.text)
     for kind, name in sorted(tests, key=lambda test: test not in idle):

@@ -67,8 +67,8 @@ def weakened(sources, rows):
 
 
 def owners(source):
-    """The orderings of a file, by where the innermost labelled statement around each begins. Its label
-    must name every side."""
+    """The orderings of a file, by where the innermost labelled statement around each begins. Its
+    label must name every side."""
     labels = [label for label in source.labels if label.kind != "Rule" and not label.by_rule]
     owned = defaultdict(list)
     for at in ORDERING.finditer(source.code):

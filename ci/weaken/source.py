@@ -71,7 +71,7 @@ class Source:
                 yield Label(self, head[1], bool(tail["by"]), name, begin, end)
 
     def _statement(self, start):
-        """The next statement: up to its `;`, its own closing brace, or that of the block it ends."""
+        """The next statement: up to its `;`, its closing brace, or that of the block it ends."""
         begin = start + re.match(r"\s*", self.code[start:]).end()
         is_block = re.match(r"\w+|.", self.code[begin:])[0] in BLOCKS
         depth = 0

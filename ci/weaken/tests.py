@@ -6,8 +6,6 @@ import re
 import signal
 import subprocess
 import tomllib
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from source import Problem
 
@@ -44,27 +42,21 @@ class Tests:
         return places
 
 
-@dataclass
 class Copy:
     """A copy of the crate, in which one file at a time is broken."""
 
-    root: Path
-    tests: Tests
-    # What each kind of build needs: flags for the compiler, and options for cargo.
-    kinds: dict = field(init=False)
-    work: Path = field(init=False)
-
-    def __post_init__(self):
-        self.work = self.root / "target/weaken"
+    def __init__(self, root, tests):
+        self.root, self.tests, self.work = root, tests, root / "target/weaken"
         version = subprocess.check_output(["rustc", "-vV"], text=True)
         host = re.search(r"host: (.*)", version)[1]
         sanitized = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
+        # What each kind of build needs: flags for the compiler, and options for cargo.
         self.kinds = {
             "loom": ("--cfg loom --cfg crossbeam_loom", ["--release"]),
             "test": ("", []),
             "tsan": (sanitized, ["--target", host]),
         }
-        subprocess.run([self.root / "ci/bare.sh", self.work / "tree"], check=True)
+        subprocess.run([root / "ci/bare.sh", self.work / "tree"], check=True)
         for path in (self.work / "tree/src").rglob("*.rs"):
             # As if just written: what cargo built last may come from a broken one.
             path.touch()
@@ -78,6 +70,7 @@ class Copy:
         environment = os.environ | {
             "RUSTFLAGS": self.kinds[kind][0],
             "CARGO_TARGET_DIR": str(self.work / kind),
+            "CARGO_INCREMENTAL": "1",
             "RUST_BACKTRACE": "0",
             "TSAN_OPTIONS": f"suppressions={self.root}/ci/tsan.supp halt_on_error=1",
         }
@@ -85,7 +78,7 @@ class Copy:
         return environment | ({"RUSTC_BOOTSTRAP": "1"} if kind == "tsan" else {})
 
     def build(self, kind, names):
-        """Builds tests: the executable of each target, or the compiler's errors if it does not build."""
+        """Builds tests. Returns each target's executable, or none and the compiler's errors."""
         targets = sorted({target for name in names for target, _ in self.tests.find(kind, name)})
         command = ["cargo", "test", "--no-run", "--message-format=json-render-diagnostics"]
         command += [*self.kinds[kind][1], *(f"--test={target}" for target in targets)]
@@ -103,7 +96,7 @@ class Copy:
         return {message["target"]["name"]: message["executable"] for message in built}, ""
 
     def run(self, kind, executables, name):
-        """Runs a test wherever one has that name. How it failed, or none if it passed; and its output."""
+        """Runs a test in each target that has it. Returns how it failed, if so, and its output."""
         for target, path in self.tests.find(kind, name):
             try:
                 done = subprocess.run(

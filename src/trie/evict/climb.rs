@@ -23,10 +23,10 @@ pub trait Taker {
     fn is_last_of_run(&self, at: Position) -> bool;
 
     /// Removes the blocks of a run that were taken. If the first is among them, uncounts the run from its parent.
-    fn remove(&mut self, run: NodeRef<'_>, taken: Range<usize>);
+    fn remove(&mut self, run: NodeRef<'_>, taken: &Range<usize>);
 
     /// Hands over what was removed, once what comes before it is taken or listed.
-    fn report(&mut self, _run: NodeRef<'_>, _taken: Range<usize>) {}
+    fn report(&mut self, _run: NodeRef<'_>, _taken: &Range<usize>) {}
 }
 
 /// Climbs from a block that has been taken to what comes before it: first in its run, then behind the parent.
@@ -39,14 +39,14 @@ pub fn climb(taken: Position, taker: &mut impl Taker, guard: &Guard) {
         let first = last.offset() - earlier.take_while(|at| taker.take(*at)).count();
         let taken = first..last.offset() + 1;
         // Rule (empty-then-give): the next owners of the ids will fill the slots.
-        taker.remove(run, taken.clone());
+        taker.remove(run, &taken);
         let parent = run.parent().filter(|_| first == 0);
         next = parent.filter(|parent| {
             let is_root = node(*parent, guard).parent().is_none();
             !is_root && taker.is_last_of_run(*parent) && taker.take(*parent)
         });
         // Rule (empty-then-give): the slots are empty by now.
-        taker.report(run, taken);
+        taker.report(run, &taken);
     }
 }
 

@@ -139,13 +139,7 @@ impl Eviction<'_> {
         }
         match self.claim(at, &guard) {
             Claim::Claimed => {
-                let eviction = self;
-                let guard_of_the_climb = &guard;
-                let mut taker = Guarded {
-                    eviction,
-                    guard: guard_of_the_climb,
-                };
-                climb(at, &mut taker, &guard);
+                self.climb(at, &guard);
                 // What was retired is freed once no guard is older, not even this one.
                 return guard.repin();
             }
@@ -154,6 +148,12 @@ impl Eviction<'_> {
             Claim::Held | Claim::Parent => {}
         }
         guard
+    }
+
+    /// Evicts what comes before a claimed block, as long as it may be taken and more is wanted.
+    fn climb(&mut self, claimed: Position, guard: &Guard) {
+        let eviction = self;
+        climb(claimed, &mut Guarded { eviction, guard }, guard);
     }
 
     /// Claims a block, if it may be taken, and counts it.
@@ -212,18 +212,17 @@ impl Taker for Guarded<'_, '_, '_> {
         is_last_of_run(at, self.guard)
     }
 
-    fn remove(&mut self, run: NodeRef<'_>, taken: Range<usize>) {
-        let is_empty = taken.start == 0;
-        self.eviction.trie.note(Change::Evicted(run, taken));
-        if is_empty {
+    fn remove(&mut self, run: NodeRef<'_>, taken: &Range<usize>) {
+        self.eviction.trie.note(Change::Evicted(run, taken.clone()));
+        if taken.start == 0 {
             self.unlink_and_retire(run);
         }
     }
 
     /// Reports the blocks, the last one first. `on_evict` may be slow.
-    fn report(&mut self, run: NodeRef<'_>, taken: Range<usize>) {
+    fn report(&mut self, run: NodeRef<'_>, taken: &Range<usize>) {
         let mut hashes = Vec::new();
-        for offset in taken.rev() {
+        for offset in taken.clone().rev() {
             (self.eviction.on_evict)(EvictedBlock {
                 trie: self.eviction.trie,
                 guard: self.guard,

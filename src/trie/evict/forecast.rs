@@ -109,7 +109,7 @@ impl Taker for Imagined<'_> {
         is_last_of_run(at, self.guard) || self.stopped.contains(&at)
     }
 
-    fn remove(&mut self, run: NodeRef<'_>, taken: Range<usize>) {
+    fn remove(&mut self, run: NodeRef<'_>, taken: &Range<usize>) {
         let parent = run.parent().filter(|_| taken.start == 0);
         let is_block = |at: &Position| node(*at, self.guard).parent().is_some();
         if let Some(parent) = parent.filter(is_block) {
