@@ -102,6 +102,7 @@ impl Clock {
             let (slot, here) = (&self.slots[id.index()], node.position(offset).into_raw());
             // Relaxed: the caller knows of every block's claim, hence of its entry, so it finds that
             // entry or what came after it.
+            // Rule (own-entry): what came after it is the entry of the id's next owner.
             if slot.load(Ordering::Relaxed) == here {
                 let (nowhere, relaxed) = (std::ptr::null_mut(), Ordering::Relaxed);
                 // Relaxed: as in `leave`; if it fails, `leave` came first.

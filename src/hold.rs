@@ -244,6 +244,7 @@ impl Clone for Hold {
     ///
     /// If 2^29 holds would end at one block.
     fn clone(&self) -> Self {
+        // Rule (count-forks): a closed cache counts its holds one by one.
         if self.state().fork() == Cache::Closed {
             // SAFETY: this is a hold of a closed cache.
             unsafe { self.shared.retain(1) };

@@ -187,6 +187,7 @@ impl Registry {
         let fresh = self.new_root(space.start, hasher);
         let old = space.root(&guard).at;
         // Release (clear): the new root is fully written.
+        // Rule (new-root): nothing is found from the old one by a lookup that starts later.
         space.root.store(fresh.into_raw(), Ordering::Release);
         self.past.push(old);
         old

@@ -209,9 +209,11 @@ impl Pool {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             // Relaxed: made visible by the exchange below.
+            // Rule (link-then-put): once the ids are on the stack, they may be taken.
             self.below[last.index()].store(head as u32, Ordering::Relaxed);
             // Release (free): the links, and what the owners did with these blocks, come first.
             let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+            // Rule (link-then-put): the last id is linked by now.
             match (self.head).compare_exchange(head, retagged(head, first.0), success, failure) {
                 Ok(_) => return,
                 Err(now) => head = now,
@@ -226,5 +228,6 @@ const NOTHING: u32 = u32::MAX;
 
 /// A head with another top, and the next tag.
 fn retagged(head: u64, top: u32) -> u64 {
+    // Rule (new-tag): a head that looks the same must be the same stack.
     ((head >> 32) + 1) << 32 | u64::from(top)
 }

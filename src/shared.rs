@@ -108,6 +108,8 @@ impl SharedPtr {
         // SAFETY: the caller's references keep it until they are given up below.
         let shared = unsafe { self.get() };
         // Release (last-reference): what this one did comes before the closing.
+        // Acquire, by the pin in `census` (last-reference): all threads that published a block are
+        // done with it.
         if n > 0 && shared.refs.fetch_sub(n, Ordering::Release) == n {
             // SAFETY: those were the last references.
             unsafe { self.close() };
@@ -140,7 +142,9 @@ impl SharedPtr {
         // SAFETY: only the last hold frees it, and `CENSUS` stands for one until the end of this.
         let shared = unsafe { self.get() };
         // Relaxed: the fence of the census's pin puts it before every mark.
+        // Rule (stand-in): a hold that sees its mark early must not bring the count to zero.
         shared.refs.fetch_add(CENSUS, Ordering::Relaxed);
+        // Rule (stand-in): marks the words.
         let surplus = CENSUS - shared.census();
         // Release (last-reference): the census comes before the freeing.
         if shared.refs.fetch_sub(surplus, Ordering::Release) == surplus {
@@ -186,7 +190,7 @@ impl Shared {
 
     /// Closes every state word, and counts the holds at that moment.
     fn census(&self) -> usize {
-        // Acquire (last-reference), by the fence of this pin: all who published a block are done with it.
+        // The fence of this pin is an end of an edge: see `release`.
         let guard = pin();
         let registry = self.registry();
         let roots = registry.roots(&guard);

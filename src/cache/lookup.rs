@@ -112,6 +112,7 @@ impl PrefixCache {
         loop {
             let root = namespace.space.root(&guard);
             let found = find(root, &guard);
+            // Rule (begin-anew): a part of what a clearing evicts was never the longest match.
             if let Some(found) = found.filter(|_| namespace.space.still_has(root, &guard)) {
                 return found;
             }

@@ -174,10 +174,12 @@ impl PrefixCache {
     /// ```
     pub fn clear(&self, namespace: &Namespace) -> Vec<Evicted> {
         self.check(namespace);
+        // Release, by the pin in `purge` (overtaken): its fence comes between the new root and all
+        // that leaves.
         let old = (self.shared().registry()).renew(&namespace.space, &self.trie().hasher);
-        // Release (overtaken): the purge pins anew. The fence of that pin comes between the new root and
-        // all that leaves.
+        // Rule (keep-old-root): while blocks are told by their root, no other may lie in its place.
         let evicted = self.collect(|taken| self.trie().purge(Prey::Under(old), taken));
+        // Rule (keep-old-root): the old root may be freed from now on.
         self.shared().registry().let_go(old);
         evicted
     }
@@ -199,12 +201,12 @@ impl PrefixCache {
     /// ```
     pub fn clear_all(&self) -> Vec<Evicted> {
         let mut registry = self.shared().registry();
+        // Release, by the pin in `purge` (overtaken): as in `clear`.
         for space in registry.spaces() {
             let old = registry.renew(&space, &self.trie().hasher);
             registry.let_go(old);
         }
         drop(registry);
-        // Release (overtaken): as in `clear`.
         self.collect(|taken| self.trie().purge(Prey::Unheld, taken))
     }
 

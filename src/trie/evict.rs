@@ -134,6 +134,7 @@ impl Trie {
     fn visit(&self, id: BlockId, hunt: &mut Hunt<'_>, guard: Guard) -> Guard {
         let Some(at) = self.candidate(id, &guard) else {
             self.clock.unlist(id);
+            // Rule (second-look): the block may have become a candidate since the first look.
             if self.candidate(id, &guard).is_some() {
                 self.clock.list(id);
             }
@@ -167,12 +168,13 @@ impl Trie {
             self.foresee(run);
             let first = self.claim_run(last, hunt, guard);
             let left = first..last.offset() + 1;
-            // The slots are emptied before the ids are given away: their next owners will fill them.
+            // Rule (empty-then-give): the next owners of the ids will fill the slots.
             for &id in &run.ids()[left.clone()] {
                 self.clock.leave(id);
             }
             let parent = (first == 0).then(|| self.take_down(run, guard));
             next = parent.filter(|&parent| self.take_on(parent, hunt, guard));
+            // Rule (empty-then-give): the slots are empty by now.
             self.give_away(run, left, hunt, guard);
         }
     }
@@ -212,10 +214,14 @@ impl Trie {
         self.counters.unlinked(node.bytes());
         // First out of the index and the slots, then uncounted: a parent is not claimed, let alone
         // freed, while a child that names it can be found.
+        // Rule (unlink-then-uncount, unlink-then-retire): no search finds the node from now on.
         self.index.unlink(node, guard);
+        // Rule (no-slot-left): nor does the hand.
         self.clock.forget(node);
         let parent = node.parent().expect("a root is not a candidate");
+        // Rule (unlink-then-uncount): the parent may be claimed from now on.
         state(parent, guard).drop_child();
+        // Rule (unlink-then-retire): the node may be freed from now on.
         // SAFETY: out of the index and of the slots, so nobody can reach it from now on;
         // whoever claimed the first block, and nobody else, retires the node.
         unsafe { guard.retire(node) };
@@ -234,6 +240,7 @@ impl Trie {
         } else if hunt.claim(state(at, guard)) == Claim::Claimed {
             return true;
         }
+        // Rule (list-the-last): now the last of its run, it is a candidate unless it has a child.
         if !state(at, guard).is_parent() {
             self.clock.list(node.ids()[at.offset()]);
         }

@@ -58,6 +58,7 @@ impl Trie {
             // The pin keeps the end; a long publication must not hold the epoch back.
             guard = guard.repin();
         }
+        // Rule (list-the-end): the last block published is a candidate once its hold is gone.
         if published > 0 {
             // Only now: until then the caller's pin kept each end, and the next run made it a parent.
             self.clock.list(node(end.at, &guard).ids()[end.at.offset()]);

@@ -87,8 +87,9 @@ pub fn pin() -> Guard {
         let is_outermost = !local.handle.is_pinned();
         debug_assert!(is_outermost, "a guard is the outermost of its thread");
         // SeqCst, by crossbeam's fence (outermost-pin): of two threads that publish and then pin, one
-        // finds the other's. (overtaken): what was stored before comes before what leaves from now on.
-        // (last-reference): the closer of a cache sees all that was published.
+        // finds the other's. The same fence is an end of two other edges: what was stored before it
+        // comes before what leaves later (overtaken), and the thread that closes a cache sees all
+        // that was published (last-reference).
         local.handle.pin()
     });
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))
@@ -118,6 +119,7 @@ impl Guard {
             // could have reached it is gone.
             unsafe { node.free() }
         };
+        // Rule (wait-for-epoch): a thread that found the node before may still read it.
         // SAFETY: `free` may run on any thread, for a node is no thread's own, and the node stays
         // allocated until then.
         unsafe { self.0.defer_unchecked(free) };

@@ -108,6 +108,7 @@ impl Index {
             // Acquire (publish): the nodes of this list are fully written.
             let head = bucket.load(Ordering::Acquire);
             let first = &node.tokens()[..node.block_size()];
+            // Rule (search-again): each time that the head has changed, an equal may have come in.
             if let Some(equal) = search(head, header.key, parent, first, guard) {
                 return Err(equal);
             }
@@ -130,6 +131,7 @@ impl Index {
     pub fn unlink(&self, node: NodeRef<'_>, guard: &Guard) {
         // Relaxed: the mark forbids changes of this link; it publishes nothing.
         let mut seen = node.header().next.load(Ordering::Relaxed);
+        // Rule (mark-first): nothing may be linked behind the node any more, or it would leave too.
         while let Err(now) = node.header().next.compare_exchange_weak(
             seen,
             marked(seen),
@@ -138,6 +140,7 @@ impl Index {
         ) {
             seen = now;
         }
+        // Rule (walk-again): the node is out once a walk has met no change.
         while !self.skip_leaving(node, guard) {}
     }
 
@@ -151,6 +154,7 @@ impl Index {
         while let Some(node) = resolve(current, guard) {
             // Relaxed: every node of the list was published before its head.
             let next = node.header().next.load(Ordering::Relaxed);
+            // Rule (mark-first): a neighbour that is leaving is unlinked too, not linked behind.
             if is_marked(next) {
                 let next = unmarked(next);
                 // Relaxed: as a read-modify-write it carries on the publisher's release.
@@ -183,6 +187,7 @@ fn search<'g>(
         let header = node.header();
         // The key only saves comparisons: the parent and the tokens decide. A node that has left
         // may still be linked, with its successor in front of it or not yet published.
+        // Rule (skip-gone): so it must not be found.
         if header.key == key && node.parent() == Some(parent) && !node.is_gone() {
             let blocks = node.matching(0, prompt);
             if blocks > 0 {

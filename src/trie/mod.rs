@@ -69,6 +69,7 @@ pub fn node(at: Position, _guard: &Guard) -> NodeRef<'_> {
 /// Whether no later block of the same node is cached. Once true, it stays so.
 pub fn is_tail(at: Position, guard: &Guard) -> bool {
     let later = node(at, guard).state_behind(at.offset());
+    // Rule (last-first): the blocks of a run leave from its end.
     later.is_none_or(State::has_left)
 }
 
@@ -162,8 +163,9 @@ impl Trie {
     /// Pins the longest cached prefix. None if even the root has gone: its namespace was cleared.
     pub fn pin(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
         self.settle(from, prompt, guard, |at| {
-            // A look first: a block that has left is not written to by every lookup that matches it.
             let state = state(at, guard);
+            // Rule (look-first): a block that has left is not written to by every lookup that
+            // matches it.
             !state.look().is_gone() && state.pin(node(at, guard).warmth())
         })
     }

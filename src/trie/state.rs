@@ -153,6 +153,7 @@ impl State {
         // Relaxed: the block was reached through a link loaded with Acquire (publish), and a
         // refused pin reads nothing.
         let before = self.0.fetch_add(PIN, Ordering::Relaxed);
+        // Rule (refused-pin): gone is final, so a pin that comes after it counts for nothing.
         if before & GONE != 0 {
             return false;
         }
@@ -184,6 +185,7 @@ impl State {
     /// Turns the caller's pin into a child: the node it has just published below this block.
     pub fn hand_over(&self) {
         // Relaxed: the caller's later reads of this block are ordered by its pin on the child.
+        // Rule (pin-to-child): one step, since in between the block would look unheld.
         let before = self.0.fetch_add(CHILD - PIN, Ordering::Relaxed);
         check(before >> CHILD_SHIFT & COUNT);
         if before >> CHILD_SHIFT & COUNT == 0 && before & WARMTH != 0 {
@@ -211,6 +213,7 @@ impl State {
     pub fn is_parent(&self) -> bool {
         // Release (bare): a read-modify-write, so that it comes either after the last `drop_child`,
         // which it then sees, or before it, which then sees the caller's claim.
+        // Rule (confirm-children): a load alone could show a child that has just been uncounted.
         self.look().children() > 0 && Seen(self.0.fetch_or(0, Ordering::Release)).children() > 0
     }
 
@@ -229,6 +232,7 @@ impl State {
         // Acquire (let-go, orphan): the id may be given away, the node retired.
         // Release (tail): so may those of the blocks before it, by whoever sees this one gone.
         // Relaxed: on failure somebody has just pinned or claimed the block.
+        // Rule (claim-by-exchange): a pin or a claim that comes after the look makes this fail.
         match (self.0).compare_exchange(seen.0, GONE, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => Claim::Claimed,
             Err(_) => Claim::Held,
@@ -277,6 +281,7 @@ impl State {
     pub fn close(&self) -> Seen {
         // Acquire (let-go): what the holds that are gone did happens before the cache is freed. The
         // word's own order of changes decides which holds those are.
+        // Rule (mark-and-count): one step, so that each hold is either counted or sees the mark.
         Seen(self.0.fetch_or(CLOSED, Ordering::Acquire))
     }
 }
