@@ -6,6 +6,7 @@
 mod common;
 
 use common::{Memory, both, cache, explore, explore_beyond, publish};
+use kvtrie::{Evicted, Namespace, PrefixCache};
 use loom::sync::Arc;
 use loom::sync::atomic::{Ordering, fence};
 use loom::thread;
@@ -182,16 +183,31 @@ fn clear_versus_lookup() {
 
 /// A namespace is cleared while a prompt is looked for: all of it is found or nothing, never the half
 /// that has yet to leave.
-#[test]
-fn clear_versus_half_a_prefix() {
-    explore_beyond(3, "clear_versus_half_a_prefix", 100, || {
+fn half_a_prefix(
+    preemptions: usize,
+    name: &str,
+    clear: fn(&PrefixCache, &Namespace) -> Vec<Evicted>,
+) {
+    explore_beyond(preemptions, name, 100, move || {
         let (cache, namespace) = cache(2, 1);
         drop(publish(&cache, &namespace, &[1, 2]));
         let cache = Arc::new(cache);
         let (other, names) = (Arc::clone(&cache), namespace.clone());
-        let clearer = thread::spawn(move || other.clear(&names).len());
+        let clearer = thread::spawn(move || clear(&other, &names).len());
         assert_ne!(cache.peek(&namespace, &[1, 2]), 1);
         assert_eq!(clearer.join().unwrap(), 2);
+    });
+}
+
+#[test]
+fn clear_versus_half_a_prefix() {
+    half_a_prefix(3, "clear_versus_half_a_prefix", PrefixCache::clear);
+}
+
+#[test]
+fn clear_all_versus_half_a_prefix() {
+    half_a_prefix(2, "clear_all_versus_half_a_prefix", |cache, _| {
+        cache.clear_all()
     });
 }
 
