@@ -111,8 +111,8 @@
 //! | list | `Clock::list` | `Clock::unlist` | no candidate is lost (below) | M: `list_versus_unlist` |
 //! | free | `Pool::put` | `Pool::take` | the last owner is done with a block before the next has it | M: `take_versus_put` |
 //! | clear | `Registry::renew` | `Space::root` | a root is fully written | M: `clear_versus_lookup` |
-//! | overtaken | the fence in `guard::pin` | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too | M: `clear_versus_half_a_prefix` |
-//! | last-reference | `release`, `release_hold`, `close` | the pin in `census`, the load in `free` | everybody is done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (pin); T: `stress` under ThreadSanitizer (the others) |
+//! | overtaken | the fence in `guard::pin` | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too | M: `clear_all_versus_half_a_prefix`, `clear_versus_half_a_prefix` |
+//! | last-reference | `release`, `release_hold`, `close` | the pin in `census`, the load in `free` | everybody is done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (the pin); T: `blocks_outlive_the_cache`, `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others) |
 //! | stripe | the end of a thread | the start of one | its counts are added to | A: a statistic, which loom does not explore |
 //! | outermost-pin | the fence in `guard::pin` | the same | of two threads that publish and then look, one finds the other's | M: `publishers_do_not_miss_each_other` |
 //!
@@ -120,6 +120,41 @@
 //! publish a block and then each miss the other's, in two buckets. crossbeam-epoch's `pin` has the
 //! sequentially consistent fence that forbids it, but only for the outermost guard of a thread. So the
 //! crate has a collector of its own, and never calls out while it holds a guard.
+//!
+//! # Rules
+//!
+//! Each rule that is easily forgotten has a name, and the statements that keep it carry that name:
+//! `grep '(second-look)'` shows them.
+//!
+//! | rule | what goes wrong without | what fails without |
+//! |---|---|---|
+//! | refused-pin | a hold on a block that has left | M: `pin_versus_claim` |
+//! | pin-to-child | the pin goes before the child comes, and a parent is claimed | M: `hand_over_versus_claim` |
+//! | claim-by-exchange | two threads claim one block, or one that was just pinned | M: `claim_versus_claim`; T: `every_history_has_an_explanation` |
+//! | confirm-children | a block with neither rest of its run nor child is listed by no thread | M: `tail_versus_last_child` |
+//! | mark-and-count | a hold is let go uncounted, and the cache is never freed | M: `unpin_versus_census` |
+//! | search-again | two equal nodes | M: `publish_versus_publish`; T: `every_history_has_an_explanation` |
+//! | mark-first | a node is linked behind one that leaves, or one that left stays linked | M: `unlink_versus_unlink_of_the_neighbour` |
+//! | walk-again | a node is retired while it is linked | M: `unlink_versus_unlink_of_the_neighbour` |
+//! | skip-gone | a node that has left hides the one that came in its place | M: `pin_versus_claim` |
+//! | look-first | the count of a block that has left never stops rising | M: `lookups_versus_claim_of_the_tail` |
+//! | last-first | a block is cached, and the one before it is not | T: `agrees_with_a_naive_cache` |
+//! | unlink-then-uncount | a parent is claimed while a child of it can be found | A: a child says that it is gone before its parent's count falls, so every search skips it, and its link to the parent is followed only under a guard older than the parent's end |
+//! | unlink-then-retire | a search reads a node that was freed | M: `reader_in_the_bucket_versus_reclamation` |
+//! | wait-for-epoch | the same | M: `reader_in_the_bucket_versus_reclamation` |
+//! | no-slot-left | the hand reads a node that was freed | M: `tail_versus_retirement` |
+//! | empty-then-give | the slot of an id's next owner is emptied | M: `eviction_versus_reuse` |
+//! | own-entry | the same | M: `leave_versus_enter_anew` |
+//! | second-look | a candidate is lost | M: `last_child_versus_unlisting` |
+//! | list-the-last | the same | T: `agrees_with_a_naive_cache` |
+//! | list-the-end | the same | T: `agrees_with_a_naive_cache` |
+//! | new-tag | an id is on the stack twice | M: `take_versus_the_same_top_again` |
+//! | link-then-put | the ids below are lost | M: `put_versus_put` |
+//! | new-root | a cleared namespace finds what it had | M: `clear_versus_lookup` |
+//! | begin-anew | a lookup finds half a prefix | M: `clear_versus_half_a_prefix` |
+//! | keep-old-root | another root lies in the old one's place, and what hangs off it is evicted | M: `clear_versus_its_old_root` |
+//! | stand-in | the cache is freed in the middle of the census | M: `fork_versus_drop_of_the_cache` |
+//! | count-forks | the cache is freed under a hold | M: `fork_versus_drop_of_the_cache` |
 //!
 //! # Candidates
 //!
