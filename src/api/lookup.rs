@@ -51,7 +51,7 @@ impl PrefixCache {
     #[track_caller]
     pub(super) fn find(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
         self.walk(namespace, |root, guard| {
-            let end = self.trie().pin(root, prompt, guard);
+            let end = self.trie().find_and_pin(root, prompt, guard);
             end.map(|end| Hold::new(self.shared_ptr(), end))
         })
     }
