@@ -29,8 +29,9 @@ pub enum Priority {
     /// One turn of the clock hand after the last use.
     #[default]
     Normal,
-    /// Three turns, counted from the last use or from the eviction of the last child or later
-    /// block. For prefixes that many requests share, such as a system prompt.
+    /// Three turns after the last use, or after the last block behind it left.
+    ///
+    /// For prefixes that many requests share, such as a system prompt.
     High,
 }
 
