@@ -94,7 +94,7 @@ impl Trie {
         let mut at = reached.at;
         while at != held.at {
             state(at, guard).raise(offer.priority);
-            at = previous(at, guard).expect("the block held lies before what was found behind it");
+            at = previous(at, guard).expect("the held block lies before the blocks found");
         }
     }
 

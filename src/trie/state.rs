@@ -111,7 +111,7 @@ impl Snapshot {
 }
 
 /// Whether the cache behind a hold has been dropped.
-#[must_use = "a hold of a closed cache is counted by the cache"]
+#[must_use = "a closed cache counts its holds one by one"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
     /// The cache is open: nothing more to do.
@@ -132,7 +132,7 @@ impl CacheStatus {
 }
 
 /// The result of [`claim`](State::claim).
-#[must_use = "a claimed block is the caller's to give away"]
+#[must_use = "a claimed block belongs to the caller"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// The block belongs to the caller.
@@ -204,7 +204,7 @@ impl State {
     pub fn unpin(&self) -> CacheStatus {
         // Release (let-go): the holder's reads of the block happen before its claim.
         let old = self.0.fetch_sub(PIN, Ordering::Release);
-        debug_assert_ne!(old & COUNT, 0, "a pin is given back once");
+        debug_assert_ne!(old & COUNT, 0, "a pin is removed once");
         CacheStatus::of(old)
     }
 
@@ -229,7 +229,7 @@ impl State {
         // Acquire (last-child): after the last child, the caller sees whether the block is now the
         // last of its run.
         let old = self.0.fetch_sub(CHILD, Ordering::AcqRel);
-        debug_assert_ne!(Snapshot(old).children(), 0, "a child is uncounted once");
+        debug_assert_ne!(Snapshot(old).children(), 0, "a child is removed once");
     }
 
     /// Returns whether the block has a child. The caller has claimed the next block of the run.
