@@ -9,7 +9,7 @@ use crate::id::BlockId;
 use crate::shared::{Shared, SharedPtr};
 use crate::trie::Reached;
 use crate::trie::evict::policy::Priority;
-use crate::trie::guard::pin;
+use crate::trie::guard::enter;
 use crate::trie::node::NodeRef;
 use crate::trie::publish::{Offer, Progress};
 use crate::trie::state::{CacheStatus, State};
@@ -119,7 +119,7 @@ impl Hold {
     /// The chained hash of the prefix.
     #[must_use]
     pub fn hash(&self) -> BlockHash {
-        self.shared().trie.hash(self.end.at, &pin())
+        self.shared().trie.hash(self.end.at, &enter())
     }
 
     /// How many holds end where this one does, this one included.

@@ -4,7 +4,7 @@ use super::cache::PrefixCache;
 use super::hold::Hold;
 use super::namespace::Namespace;
 use crate::trie::Reached;
-use crate::trie::guard::{Guard, pin};
+use crate::trie::guard::{Guard, enter};
 
 impl PrefixCache {
     /// Finds the longest cached prefix of complete blocks, and pins it in one atomic step.
@@ -119,7 +119,7 @@ impl PrefixCache {
     #[track_caller]
     fn walk<T>(&self, namespace: &Namespace, find: impl Fn(Reached, &Guard) -> Option<T>) -> T {
         self.check(namespace);
-        let guard = pin();
+        let guard = enter();
         loop {
             let root = namespace.space.root(&guard);
             let found = find(root, &guard);

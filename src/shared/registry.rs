@@ -7,7 +7,7 @@ use crate::key::NamespaceKey;
 use crate::stats::Counters;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicPtr, Ordering, fence};
-use crate::trie::guard::{Guard, pin};
+use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::{Header, Position};
 use crate::trie::node::{NodeRef, node, state};
 use crate::trie::{Reached, Trie};
@@ -87,7 +87,7 @@ impl Registry {
             self.enough = FEW.max(2 * self.spaces.len());
         }
         let start = trie.hasher.start(&key);
-        let guard = pin();
+        let guard = enter();
         let root = self.new_root(start, &trie.hasher);
         let space = Arc::new(Space {
             key: key.clone(),
@@ -104,7 +104,7 @@ impl Registry {
     /// Gives a namespace a new, empty root. The old one, from which nothing can be found any more
     /// by a lookup that starts later, stays pinned until it is [let go](Self::let_go).
     pub fn renew(&mut self, space: &Space, trie: &Trie) -> Position {
-        let guard = pin();
+        let guard = enter();
         self.free_past(&guard, &trie.counters);
         let fresh = self.new_root(space.start, &trie.hasher);
         let old = space.root(&guard).at;
@@ -119,7 +119,7 @@ impl Registry {
     /// Gives back the pin on an old root.
     pub fn let_go(&self, old: Position) {
         // The caller is a cache, so the cache is open.
-        let _ = state(old, &pin()).unpin();
+        let _ = state(old, &enter()).unpin();
     }
 
     /// Every namespace there is.
@@ -145,7 +145,7 @@ impl Registry {
 
     /// Forgets the namespaces that nobody has a handle of and that nothing is cached under.
     fn forget_unused(&mut self, counters: &Counters) {
-        let guard = pin();
+        let guard = enter();
         self.spaces.retain(|_, space| {
             let root = space.root(&guard).at;
             let unused = Arc::get_mut(space).is_some() && state(root, &guard).claim_root(1);

@@ -94,7 +94,7 @@ pub fn unprotected() -> &'static Guard {
 }
 
 /// Takes an epoch guard for this thread.
-pub fn pin() -> Guard {
+pub fn enter() -> Guard {
     // A thread that is already destroying its locals registers anew, as crossbeam-epoch does.
     let guard = LOCAL.try_with(|local| {
         let is_outermost = !local.handle.is_pinned();
@@ -146,9 +146,9 @@ impl Guard {
 
     /// Replaces the guard by a new one, so that the epoch can advance. Of the positions found
     /// earlier, the caller may use only those that a pin keeps.
-    pub fn repin(self) -> Self {
+    pub fn reenter(self) -> Self {
         // Dropped first, because only an outermost `pin` has the fence.
         drop(self);
-        pin()
+        enter()
     }
 }

@@ -6,7 +6,7 @@
 
 use super::evict::changes::Change;
 use super::evict::policy::Priority;
-use super::guard::{Guard, pin};
+use super::guard::{Guard, enter};
 use super::layout::Position;
 use super::node::{Blueprint, NodeRef, node, previous, state};
 use super::{Reached, Trie};
@@ -52,7 +52,7 @@ pub struct Offer<'a> {
 impl Trie {
     /// Publishes an offer behind the end of `progress`, run by run.
     pub fn publish(&self, offer: Offer<'_>, progress: &mut Progress) {
-        let mut guard = pin();
+        let mut guard = enter();
         let rest = |done: usize| Offer {
             tokens: &offer.tokens[done * self.block_size..],
             ids: &offer.ids[done..],
@@ -64,7 +64,7 @@ impl Trie {
                 self.adopt(rest, progress, &guard);
             }
             // The pin keeps the end. A long publication must not hold back the epoch.
-            guard = guard.repin();
+            guard = guard.reenter();
         }
         // Rule (list-the-end): the last block published can be evicted once its hold is dropped.
         if progress.published > 0 {

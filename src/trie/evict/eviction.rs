@@ -9,7 +9,7 @@ use crate::id::BlockId;
 use crate::prefetch::prefetch;
 use crate::trie::Trie;
 use crate::trie::evict::changes::Change;
-use crate::trie::guard::{Guard, pin};
+use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::Position;
 use crate::trie::node::{NodeRef, is_last_of_run, node, state};
 use crate::trie::state::Claim;
@@ -87,7 +87,7 @@ impl Trie {
         if wanted == 0 {
             return;
         }
-        let mut guard = pin();
+        let mut guard = enter();
         let mut eviction = Eviction {
             trie: self,
             scope: Scope::Cold,
@@ -111,7 +111,7 @@ impl Trie {
 
     /// Evicts all blocks in a scope, in one turn.
     pub fn evict_all(&self, scope: Scope, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
-        let mut guard = pin();
+        let mut guard = enter();
         let mut eviction = Eviction {
             trie: self,
             scope,
@@ -144,7 +144,7 @@ impl Eviction<'_> {
             Claim::Claimed => {
                 self.climb(at, &guard);
                 // Retired nodes are freed once no older guard exists, including this one.
-                return guard.repin();
+                return guard.reenter();
             }
             Claim::Warm => state(at, &guard).cool(),
             // It was a candidate a moment ago. If it is a parent now, the next turn unlists it.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::climb::{Taker, climb};
 use crate::trie::Trie;
-use crate::trie::guard::{Guard, pin};
+use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::Position;
 use crate::trie::node::{NodeRef, is_last_of_run, node, state};
 
@@ -46,7 +46,7 @@ impl Trie {
                 fruitless,
             };
         }
-        let guard = pin();
+        let guard = enter();
         let mut imagined = Imagined {
             guard: &guard,
             wanted: enough,
