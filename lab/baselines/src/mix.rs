@@ -1,0 +1,79 @@
+//! The mixes of work that decoders make.
+
+use crate::hash_map::HashMapInMutex;
+use crate::lookups::Lookups;
+use crate::own::{Kvtrie, Locked};
+use crate::requests::{Requests, Sequence};
+use crate::sharded_map::ShardedMap;
+use crate::{Cache, Entry};
+
+/// A mix of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mix {
+    /// Lookups of prompts that have nothing in common.
+    Private,
+    /// Lookups of prompts that start with the same system prompt.
+    System,
+    /// Lookups of one and the same prompt.
+    One,
+    /// The requests of a trace, with publication and eviction.
+    Trace,
+}
+
+impl Mix {
+    /// Every mix.
+    pub const ALL: [Self; 4] = [Self::Private, Self::System, Self::One, Self::Trace];
+
+    /// Returns what tables call the mix.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Private => "private prompts",
+            Self::System => "same system prompt, different endings",
+            Self::One => "one prompt for all",
+            Self::Trace => "a trace, with publication and eviction",
+        }
+    }
+
+    /// Returns what an operation is.
+    #[must_use]
+    pub fn operations(self) -> &'static str {
+        match self {
+            Self::Trace => "requests",
+            _ => "lookups",
+        }
+    }
+
+    /// Returns every cache with this work, for up to `threads` threads.
+    #[must_use]
+    pub fn entries(self, threads: usize, sequences: &[Sequence]) -> Vec<Entry<'_>> {
+        match self {
+            Self::Private => lookups(threads, 0),
+            Self::System => lookups(threads, 48),
+            Self::One => lookups(threads, 64),
+            Self::Trace => vec![
+                requests::<Kvtrie>(sequences),
+                requests::<Locked>(sequences),
+                requests::<HashMapInMutex>(sequences),
+                requests::<ShardedMap>(sequences),
+            ],
+        }
+    }
+}
+
+/// Returns every cache with prompts of which the first blocks are shared.
+fn lookups(threads: usize, shared: usize) -> Vec<Entry<'static>> {
+    fn entry<C: Cache + 'static>(threads: usize, shared: usize) -> Entry<'static> {
+        (C::NAME, Box::new(Lookups::<C>::new(threads, shared)))
+    }
+    vec![
+        entry::<Kvtrie>(threads, shared),
+        entry::<Locked>(threads, shared),
+        entry::<HashMapInMutex>(threads, shared),
+        entry::<ShardedMap>(threads, shared),
+    ]
+}
+
+fn requests<'a, C: Cache + 'a>(sequences: &'a [Sequence]) -> Entry<'a> {
+    (C::NAME, Box::new(Requests::<C>::new(sequences)))
+}
