@@ -1,79 +1,75 @@
-//! How the contended runs compare with their goals.
+//! Goals of the contended runs.
 
-use kvtrie_gauge::report::Goal;
+use kvtrie_baselines::Cache;
+use kvtrie_baselines::mix::Mix;
+use kvtrie_baselines::own::Kvtrie;
+use kvtrie_harness::report::Goal;
 
-use crate::contender::{Contender, Kvtrie};
 use crate::measure::{Figures, Results};
 use crate::show::microseconds;
 
 /// Threads for each core where the cores are crowded.
 const CROWD: usize = 4;
 
-/// The place of the number of threads that crowds the cores, or of the last there is.
+/// Returns the place of the number of threads that crowds the cores, or the last place.
 pub fn crowd(threads: &[usize], cores: usize) -> usize {
     let place = threads.iter().position(|&count| count == CROWD * cores);
     place.unwrap_or(threads.len() - 1)
 }
 
-/// Every goal that the numbers of threads allow to judge.
+/// Returns every goal that can be judged by the numbers of threads that were run.
 pub fn all(results: &[Results], cores: usize) -> Vec<Goal> {
     let speedups = results.iter().filter_map(speedup);
     let crowded = results.iter().flat_map(|result| crowded(result, cores));
     speedups.chain(crowded).collect()
 }
 
-/// Kvtrie's own figures.
-fn own(result: &Results) -> &Figures {
-    let mut contenders = result.contenders.iter();
-    contenders
-        .find(|figures| figures.name == Kvtrie::NAME)
-        .expect("it takes part")
+/// Returns how many times the throughput of one thread two threads should reach.
+fn wanted_speedup(mix: Mix) -> Option<f64> {
+    match mix {
+        Mix::Private => Some(1.9),
+        Mix::System => Some(1.8),
+        Mix::One => Some(1.5),
+        Mix::Trace => None,
+    }
 }
 
-/// Two threads over one.
+/// Returns kvtrie's own figures.
+fn own(result: &Results) -> &Figures {
+    let mut caches = result.caches.iter();
+    caches
+        .find(|figures| figures.name == Kvtrie::NAME)
+        .expect("every mix runs it")
+}
+
+/// Compares two threads with one.
 fn speedup(result: &Results) -> Option<Goal> {
-    let limit = result.mix.wanted_speedup()?;
+    let limit = wanted_speedup(result.mix)?;
     let speedup = own(result).speedup(result.place(2)?, result.place(1)?);
     let work = format!("2 threads over 1: {}", result.mix.title());
-    Some(Goal::at_least(
-        work,
-        limit,
-        " times",
-        speedup.median,
-        speedup,
-    ))
+    let value = speedup.median;
+    Some(Goal::at_least(work, limit, " times", value, speedup))
 }
 
-/// Crowded cores: what throughput is left, and the tails against the better mutex.
+/// Judges crowded cores: the throughput that is left, and the tails against the better mutex.
 fn crowded(result: &Results, cores: usize) -> Vec<Goal> {
     let crowd = crowd(&result.threads, cores);
     let Some(few) = result.place(cores) else {
         return Vec::new();
     };
-    let many = result.threads[crowd];
+    let (many, title) = (result.threads[crowd], result.mix.title());
     let left = own(result).speedup(crowd, few);
-    let work = format!(
-        "{many} threads over {cores}, on {cores} cores: {}",
-        result.mix.title()
-    );
+    let work = format!("{many} threads over {cores}, on {cores} cores: {title}");
     let mut goals = vec![Goal::at_least(work, 0.95, " times", left.median, left)];
     for (name, share) in [("p99.9", 0.999), ("p99.99", 0.9999)] {
         let tail = |figures: &Figures| microseconds(&figures.latency[crowd], share);
-        let mutexes = result
-            .contenders
-            .iter()
-            .filter(|figures| figures.name.ends_with("mutex"));
+        let is_mutex = |figures: &&Figures| figures.name.ends_with("mutex");
+        let mutexes = result.caches.iter().filter(is_mutex);
         let best = mutexes.filter_map(tail).min_by(f64::total_cmp);
-        if let (Some(own), Some(best)) = (tail(own(result)), best) {
-            goals.push(Goal {
-                work: format!(
-                    "{name} at {many} threads on {cores} cores: {}",
-                    result.mix.title()
-                ),
-                goal: format!("below {best:.1} us, the better mutex"),
-                measured: format!("{own:.1} us"),
-                reached: own < best,
-            });
+        if let Some((own, best)) = tail(own(result)).zip(best) {
+            let work = format!("{name} at {many} threads on {cores} cores: {title}");
+            let goal = format!("below {best:.1} us, the better mutex");
+            goals.push(Goal::new(work, goal, format!("{own:.1} us"), own < best));
         }
     }
     goals

@@ -1,82 +1,78 @@
-//! Runs every contender of every mix with every number of threads, in turns.
+//! Runs every cache of every mix with every number of threads, in turns.
 
 use std::time::Duration;
 
-use kvtrie_gauge::options::Options;
-use kvtrie_gauge::race::Spread;
-use kvtrie_workload::Latencies;
+use kvtrie_baselines::Entry;
+use kvtrie_baselines::mix::Mix;
+use kvtrie_harness::options::Options;
+use kvtrie_harness::percentiles::Percentiles;
+use kvtrie_harness::timing::{Spread, order};
 
 use crate::machine::Machine;
-use crate::mix::Mix;
-use crate::mixes::Work;
 
-/// Turns that every contender gets with every number of threads.
+/// Turns of every cache with every number of threads.
 const ROUNDS: usize = 9;
 /// Seconds of one turn.
 const TURN: f64 = 0.06;
-/// Seconds for which latencies are recorded in a round that records them.
+/// Seconds of recording in a turn that records latencies.
 const RECORDING: f64 = 0.1;
 /// One in so many rounds records latencies.
 const RECORDED: usize = 3;
 
-/// A contender with a name, ready to work.
-pub type Entry<'a> = (&'static str, Box<dyn Work + 'a>);
-
 /// All that was measured of one mix.
 pub struct Results {
-    /// What the work was.
+    /// The work.
     pub mix: Mix,
-    /// How many threads there were, in order.
+    /// The numbers of threads, in order.
     pub threads: Vec<usize>,
-    /// Each contender's figures.
-    pub contenders: Vec<Figures>,
+    /// The figures of each cache.
+    pub caches: Vec<Figures>,
 }
 
 impl Results {
-    /// Nothing measured yet.
     fn new(mix: Mix, entries: &[Entry<'_>], threads: &[usize]) -> Self {
         let figures = |(name, _): &Entry<'_>| Figures {
             name,
             throughput: vec![Vec::new(); threads.len()],
-            latency: vec![Latencies::new(); threads.len()],
+            latency: vec![Percentiles::new(); threads.len()],
         };
         Self {
             mix,
             threads: threads.to_vec(),
-            contenders: entries.iter().map(figures).collect(),
+            caches: entries.iter().map(figures).collect(),
         }
     }
 
-    /// Where a number of threads is, if it was run.
+    /// Returns the place of a number of threads, if it was run.
     pub fn place(&self, threads: usize) -> Option<usize> {
         self.threads.iter().position(|&count| count == threads)
     }
 }
 
-/// What was measured of one contender, for each number of threads.
+/// What was measured of one cache, by number of threads.
 pub struct Figures {
-    /// The contender's name.
+    /// The cache's name.
     pub name: &'static str,
-    /// Operations a second, for each round.
+    /// Operations a second, by round.
     pub throughput: Vec<Vec<f64>>,
-    /// How long one operation took.
-    pub latency: Vec<Latencies>,
+    /// Nanoseconds of one operation.
+    pub latency: Vec<Percentiles>,
 }
 
 impl Figures {
-    /// Operations a second, usually, with the number of threads at that place.
+    /// Returns the median of the operations a second with the number of threads at that place.
     pub fn operations(&self, place: usize) -> f64 {
         Spread::of(self.throughput[place].clone()).median
     }
 
-    /// How many times the throughput at one place is that at another, round by round.
+    /// Returns the throughput at one place over that at another, formed round by round.
     pub fn speedup(&self, place: usize, over: usize) -> Spread {
-        let pairs = self.throughput[place].iter().zip(&self.throughput[over]);
-        Spread::of(pairs.map(|(more, less)| more / less).collect())
+        Spread::of_ratios(&self.throughput[place], &self.throughput[over])
     }
 }
 
-/// Measures in rounds over all mixes, so that a drifting machine wrongs nobody; checks every cache before and after.
+/// Measures in rounds over all mixes, so that a busy minute slows some rounds of each mix and not
+/// all of one. Checks every cache before and after.
 pub fn measure(
     mixes: &[(Mix, Vec<Entry<'_>>)],
     threads: &[usize],
@@ -105,35 +101,22 @@ pub fn measure(
     (machine, results)
 }
 
-/// The order of the contenders in a round: there and back, then from the next one on. So each one follows every
-/// other, begins as often, and starts on either core.
-fn order(round: usize, contenders: usize) -> impl Iterator<Item = usize> {
-    (0..contenders).map(move |turn| {
-        let turn = if round % 2 == 0 {
-            turn
-        } else {
-            contenders - 1 - turn
-        };
-        (round / 2 + turn) % contenders
-    })
-}
-
-/// One round of one mix.
+/// Measures one round of one mix.
 fn throughput(round: usize, entries: &[Entry<'_>], results: &mut Results, time: Duration) {
     for (place, &count) in results.threads.iter().enumerate() {
-        for contender in order(round, entries.len()) {
-            let operations = entries[contender].1.throughput(count, time);
-            results.contenders[contender].throughput[place].push(operations);
+        for cache in order(round, entries.len()) {
+            let operations = entries[cache].1.throughput(count, time);
+            results.caches[cache].throughput[place].push(operations);
         }
     }
 }
 
-/// The latencies of one mix.
+/// Records the latencies of one round of one mix.
 fn latency(round: usize, entries: &[Entry<'_>], results: &mut Results, time: Duration) {
     for (place, &count) in results.threads.iter().enumerate() {
-        for contender in order(round, entries.len()) {
-            let latencies = entries[contender].1.latency(count, time);
-            results.contenders[contender].latency[place].merge(&latencies);
+        for cache in order(round, entries.len()) {
+            let latencies = entries[cache].1.latency(count, time);
+            results.caches[cache].latency[place].merge(&latencies);
         }
     }
 }

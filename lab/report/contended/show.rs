@@ -1,18 +1,18 @@
-//! Tables, plots and goals of the contended runs.
+//! Tables, charts and goals of the contended runs.
 
-use kvtrie_gauge::options::Options;
-use kvtrie_gauge::plot::{Chart, draw};
-use kvtrie_gauge::race::Spread;
-use kvtrie_gauge::report::{print_goals, print_table};
-use kvtrie_gauge::storm::QUANTILES;
-use kvtrie_workload::Latencies;
+use kvtrie_baselines::Cache;
+use kvtrie_baselines::own::Kvtrie;
+use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
+use kvtrie_harness::machine::description;
+use kvtrie_harness::options::Options;
+use kvtrie_harness::percentiles::Percentiles;
+use kvtrie_harness::report::{counted, print_goals, print_table};
+use kvtrie_harness::threads::QUANTILES;
+use kvtrie_harness::timing::Spread;
 
 use crate::goals;
 use crate::machine::Machine;
 use crate::measure::{Figures, Results};
-
-/// Operations that must lie above a quantile before it is worth printing.
-const LEAST_ABOVE: f64 = 10.0;
 
 /// Prints everything, draws it and compares it with the goals.
 pub fn everything(machine: &Machine, results: &[Results], cores: usize, options: &Options) {
@@ -22,10 +22,13 @@ pub fn everything(machine: &Machine, results: &[Results], cores: usize, options:
         print_latency(result);
     }
     if let Some(folder) = &options.report {
-        let scaling: Vec<Chart> = results.iter().map(scaling).collect();
-        draw(&folder.join("scaling.svg"), &scaling).expect("the plot can be written");
-        let tails: Vec<Chart> = results.iter().map(|result| tails(result, cores)).collect();
-        draw(&folder.join("tails.svg"), &tails).expect("the plot can be written");
+        let draw = |name: &str, charts: Vec<Chart>| {
+            chart::write(&folder.join(name), &description(), &charts)
+                .expect("the chart can be written");
+        };
+        draw("scaling.svg", results.iter().map(scaling).collect());
+        let tails = results.iter().map(|result| tails(result, cores));
+        draw("tails.svg", tails.collect());
     }
     print_goals(&goals::all(results, cores), options.report.as_deref());
 }
@@ -53,15 +56,12 @@ fn print_throughput(result: &Results) {
         let operations = (0..result.threads.len())
             .map(|place| format!("{:.1}", figures.operations(place) / 1e3));
         let speedup = pair.map(|(two, one)| figures.speedup(two, one).to_string());
-        [figures.name.to_owned()]
-            .into_iter()
-            .chain(operations)
-            .chain(speedup)
-            .collect()
+        let name = [figures.name.to_owned()].into_iter();
+        name.chain(operations).chain(speedup).collect()
     };
-    let rows: Vec<Vec<String>> = result.contenders.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = result.caches.iter().map(row).collect();
     let counts = result.threads.iter();
-    let counts: Vec<String> = counts.map(|count| format!("{count} threads")).collect();
+    let counts: Vec<String> = counts.map(|&count| counted(count, "thread")).collect();
     let columns: Vec<&str> = ["thousand a second"]
         .into_iter()
         .chain(counts.iter().map(String::as_str))
@@ -71,88 +71,83 @@ fn print_throughput(result: &Results) {
     print_table(&title, &columns, &rows);
 }
 
-fn print_latency(
-    Results {
-        mix,
-        threads,
-        contenders,
-    }: &Results,
-) {
+fn print_latency(result: &Results) {
     let mut rows = Vec::new();
-    for (place, count) in threads.iter().enumerate() {
-        for figures in contenders {
-            let latency = &figures.latency[place];
-            let mut row = vec![format!("{}, {count} threads", figures.name)];
-            row.extend(QUANTILES.iter().map(|&(_, share)| {
-                microseconds(latency, share)
-                    .map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
-            }));
-            rows.push(row);
+    for (place, count) in result.threads.iter().enumerate() {
+        for figures in &result.caches {
+            let cell = |&(_, share): &(&str, f64)| {
+                let tail = microseconds(&figures.latency[place], share);
+                tail.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+            };
+            let name = [format!("{}, {}", figures.name, counted(*count, "thread"))].into_iter();
+            rows.push(name.chain(QUANTILES.iter().map(cell)).collect());
         }
     }
-    let columns: Vec<&str> = ["us"]
-        .into_iter()
-        .chain(QUANTILES.iter().map(|&(name, _)| name))
-        .collect();
-    print_table(&format!("Latency: {}", mix.title()), &columns, &rows);
+    let names = QUANTILES.iter().map(|&(name, _)| name);
+    let columns: Vec<&str> = ["us"].into_iter().chain(names).collect();
+    let title = format!("Latency: {}", result.mix.title());
+    print_table(&title, &columns, &rows);
 }
 
-/// A quantile in microseconds, if enough operations lie above it.
-pub fn microseconds(latency: &Latencies, share: f64) -> Option<f64> {
-    let above = latency.count() as f64 * (1.0 - share);
-    (above >= LEAST_ABOVE).then(|| latency.quantile(share).as_secs_f64() * 1e6)
+/// Returns a quantile in microseconds, if enough operations lie above it.
+pub fn microseconds(latency: &Percentiles, share: f64) -> Option<f64> {
+    latency
+        .known(share)
+        .map(|nanoseconds| nanoseconds as f64 / 1e3)
 }
 
-/// Throughput against threads.
-fn scaling(
-    Results {
-        mix,
-        threads,
-        contenders,
-    }: &Results,
-) -> Chart {
-    let line = |figures: &Figures| {
-        let values = (0..threads.len())
-            .map(|place| figures.operations(place) / 1e3)
-            .collect();
-        (figures.name.to_owned(), values)
-    };
-    Chart {
-        title: mix.title().to_owned(),
-        x: "threads".to_owned(),
-        y: "thousand operations a second".to_owned(),
-        places: threads.iter().map(usize::to_string).collect(),
-        logarithmic: false,
-        falling: false,
-        lines: contenders.iter().map(line).collect(),
+/// Creates the line of a cache, over named places.
+fn line(figures: &Figures, values: impl Iterator<Item = f64>) -> Line {
+    let points = chart::places(values);
+    if figures.name == Kvtrie::NAME {
+        Line::kvtrie(figures.name, points)
+    } else {
+        Line::other(figures.name, points)
     }
 }
 
-/// Latency against quantile, with more threads than cores.
-fn tails(
-    Results {
-        mix,
-        threads,
-        contenders,
-    }: &Results,
-    cores: usize,
-) -> Chart {
-    let crowd = goals::crowd(threads, cores);
+/// Draws throughput against threads.
+fn scaling(result: &Results) -> Chart {
+    let places = || 0..result.threads.len();
+    let all = result.caches.iter();
+    let highest = all.flat_map(|figures| places().map(|place| figures.operations(place)));
+    let (unit, per_unit) = if highest.fold(0.0, f64::max) < 1e6 {
+        ("thousand", 1e3)
+    } else {
+        ("million", 1e6)
+    };
+    let line = |figures: &Figures| {
+        let operations = |place| figures.operations(place) / per_unit;
+        line(figures, places().map(operations))
+    };
+    let threads = result.threads.iter().map(usize::to_string).collect();
+    Chart {
+        title: result.mix.title().to_owned(),
+        x: Axis::names("threads", threads),
+        y: Axis::linear(format!("{unit} {} a second", result.mix.operations())),
+        mark: Mark::Points,
+        lines: result.caches.iter().map(line).collect(),
+    }
+}
+
+/// Draws latency against quantile, with more threads than cores.
+fn tails(result: &Results, cores: usize) -> Chart {
+    let crowd = goals::crowd(&result.threads, cores);
     let line = |figures: &Figures| {
         let latency = &figures.latency[crowd];
-        let values = QUANTILES
-            .iter()
-            .map_while(|&(_, share)| microseconds(latency, share))
-            .collect();
-        (figures.name.to_owned(), values)
+        let shares = QUANTILES.iter().map(|&(_, share)| share);
+        line(
+            figures,
+            shares.map_while(|share| microseconds(latency, share)),
+        )
     };
+    let quantiles = QUANTILES.iter().map(|&(name, _)| name.to_owned());
+    let (title, threads) = (result.mix.title(), result.threads[crowd]);
     Chart {
-        title: format!("{}, {} threads", mix.title(), threads[crowd]),
-        x: "quantile".to_owned(),
-        y: "microseconds".to_owned(),
-        places: QUANTILES.iter().map(|&(name, _)| name.to_owned()).collect(),
-        logarithmic: true,
-        falling: false,
-        lines: contenders.iter().map(line).collect(),
+        title: format!("{title}, {threads} threads"),
+        x: Axis::names("quantile", quantiles.collect()),
+        y: Axis::log("latency, µs"),
+        mark: Mark::Points,
+        lines: result.caches.iter().map(line).collect(),
     }
 }

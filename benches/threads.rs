@@ -1,0 +1,100 @@
+//! Many threads on one cache: kvtrie, the same cache in a mutex, a hash map in a mutex and a sharded
+//! map, with 1, 2, 4 and more threads. Every hit is checked, and every cache before and after.
+//!
+//! ```console
+//! $ cargo bench --bench threads             # everything, in about a minute
+//! $ cargo bench --bench threads -- private  # the work that has this word in its name
+//! ```
+//!
+//! The last column compares a thread for each core with one thread, within each round, so that a busy
+//! machine does not distort it. `lab/report.sh` measures latency tails too.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use kvtrie_baselines::mix::Mix;
+use kvtrie_baselines::{Entry, Sequence, generated};
+use kvtrie_harness::machine::{cores, description};
+use kvtrie_harness::options::Options;
+use kvtrie_harness::report::print_table;
+use kvtrie_harness::threads::ladder;
+use kvtrie_harness::timing::{Spread, order};
+
+/// Turns of every cache with every number of threads.
+const ROUNDS: usize = 7;
+/// Seconds of one turn.
+const TURN: f64 = 0.06;
+/// Conversations in the generated trace.
+const CONVERSATIONS: usize = 1500;
+
+fn main() {
+    let options = Options::from_command_line();
+    let sequences = generated(options.size(CONVERSATIONS, 100));
+    println!("{}", description());
+    let wanted = Mix::ALL
+        .into_iter()
+        .filter(|mix| options.wants(mix.title()));
+    wanted.for_each(|mix| measure(mix, &sequences, &options));
+}
+
+/// Measures one mix of work and prints a row for each cache.
+fn measure(mix: Mix, sequences: &[Sequence], options: &Options) {
+    let threads = ladder(cores());
+    let most = *threads.last().expect("the ladder has a top");
+    let entries = mix.entries(most, sequences);
+    for (_, work) in &entries {
+        // Brings the cache into its usual state.
+        work.throughput(1, options.time(2.0 * TURN));
+        work.check();
+    }
+    let rates = rates(
+        &entries,
+        &threads,
+        options.size(ROUNDS, 1),
+        options.time(TURN),
+    );
+    entries.iter().for_each(|(_, work)| work.check());
+    // The ladder climbs in powers of two: the last step on which every thread has a core.
+    let fits = threads.iter().rposition(|&count| count <= cores());
+    let fits = fits.expect("one thread always fits");
+    let named = entries.iter().map(|(name, _)| name).zip(&rates);
+    let rows: Vec<Vec<String>> = named.map(|(name, rates)| row(name, rates, fits)).collect();
+    let counts: Vec<String> = threads.iter().map(usize::to_string).collect();
+    let title = format!("{}: thousand {} a second", mix.title(), mix.operations());
+    let scaling = format!("{} over 1 (middle half)", threads[fits]);
+    let columns: Vec<&str> = ["threads"]
+        .into_iter()
+        .chain(counts.iter().map(String::as_str))
+        .chain([scaling.as_str()])
+        .collect();
+    print_table(&title, &columns, &rows);
+}
+
+/// Measures all caches in turns, and returns operations a second by cache, number of threads and round.
+fn rates(
+    entries: &[Entry<'_>],
+    threads: &[usize],
+    rounds: usize,
+    time: Duration,
+) -> Vec<Vec<Vec<f64>>> {
+    let mut rates = vec![vec![Vec::new(); threads.len()]; entries.len()];
+    for round in 0..rounds {
+        for (place, &count) in threads.iter().enumerate() {
+            for cache in order(round, entries.len()) {
+                rates[cache][place].push(entries[cache].1.throughput(count, time));
+            }
+        }
+    }
+    rates
+}
+
+/// Writes a cache's medians, and the throughput at the place `fits` over that of one thread.
+fn row(name: &str, rates: &[Vec<f64>], fits: usize) -> Vec<String> {
+    let median = |rates: &Vec<f64>| format!("{:.0}", Spread::of(rates.clone()).median / 1e3);
+    let scaling = Spread::of_ratios(&rates[fits], &rates[0]);
+    [name.to_owned()]
+        .into_iter()
+        .chain(rates.iter().map(median))
+        .chain([scaling.to_string()])
+        .collect()
+}
