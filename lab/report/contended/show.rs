@@ -122,7 +122,7 @@ fn scaling(result: &Results) -> Chart {
     };
     let threads = result.threads.iter().map(usize::to_string).collect();
     Chart {
-        title: result.mix.title().to_owned(),
+        title: format!("Throughput: {}", result.mix.title()),
         x: Axis::names("threads", threads),
         y: Axis::linear(format!("{unit} {} a second", result.mix.operations())),
         mark: Mark::Points,
@@ -144,7 +144,7 @@ fn tails(result: &Results, cores: usize) -> Chart {
     let quantiles = QUANTILES.iter().map(|&(name, _)| name.to_owned());
     let (title, threads) = (result.mix.title(), result.threads[crowd]);
     Chart {
-        title: format!("{title}, {threads} threads"),
+        title: format!("{threads} threads: {title}"),
         x: Axis::names("quantile", quantiles.collect()),
         y: Axis::log("latency, µs"),
         mark: Mark::Points,
