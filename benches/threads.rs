@@ -10,15 +10,13 @@
 //! machine does not distort it. `lab/report.sh` measures latency tails too.
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
-
 use kvtrie_baselines::mix::Mix;
+use kvtrie_baselines::rates::Rates;
 use kvtrie_baselines::{Entry, Sequence, generated};
 use kvtrie_harness::machine::{cores, description};
 use kvtrie_harness::options::Options;
 use kvtrie_harness::report::print_table;
 use kvtrie_harness::threads::ladder;
-use kvtrie_harness::timing::{Spread, order};
 
 /// Turns of every cache with every number of threads.
 const ROUNDS: usize = 7;
@@ -47,54 +45,27 @@ fn measure(mix: Mix, sequences: &[Sequence], options: &Options) {
         work.throughput(1, options.time(2.0 * TURN));
         work.check();
     }
-    let rates = rates(
-        &entries,
-        &threads,
-        options.size(ROUNDS, 1),
-        options.time(TURN),
-    );
+    let mut rates = Rates::new(entries.len(), &threads);
+    for round in 0..options.size(ROUNDS, 1) {
+        rates.round(round, &entries, options.time(TURN));
+    }
     entries.iter().for_each(|(_, work)| work.check());
     // The ladder climbs in powers of two: the last step on which every thread has a core.
     let fits = threads.iter().rposition(|&count| count <= cores());
     let fits = fits.expect("one thread always fits");
-    let named = entries.iter().map(|(name, _)| name).zip(&rates);
-    let rows: Vec<Vec<String>> = named.map(|(name, rates)| row(name, rates, fits)).collect();
-    let counts: Vec<String> = threads.iter().map(usize::to_string).collect();
+    let row = |(cache, (name, _)): (usize, &Entry<'_>)| {
+        let medians = rates
+            .medians(cache)
+            .map(|rate| format!("{:.0}", rate / 1e3));
+        let speedup = rates.speedup(cache, fits, 0).to_string();
+        let name = [(*name).to_owned()].into_iter();
+        name.chain(medians).chain([speedup]).collect()
+    };
+    let rows: Vec<Vec<String>> = entries.iter().enumerate().map(row).collect();
     let title = format!("{}: thousand {} a second", mix.title(), mix.operations());
-    let scaling = format!("{} over 1 (middle half)", threads[fits]);
-    let columns: Vec<&str> = ["threads"]
-        .into_iter()
-        .chain(counts.iter().map(String::as_str))
-        .chain([scaling.as_str()])
-        .collect();
+    let counts: Vec<String> = threads.iter().map(usize::to_string).collect();
+    let speedup = format!("{} over 1 (middle half)", threads[fits]);
+    let mut columns = vec!["threads"];
+    columns.extend(counts.iter().map(String::as_str).chain([speedup.as_str()]));
     print_table(&title, &columns, &rows);
-}
-
-/// Measures all caches in turns, and returns operations a second by cache, number of threads and round.
-fn rates(
-    entries: &[Entry<'_>],
-    threads: &[usize],
-    rounds: usize,
-    time: Duration,
-) -> Vec<Vec<Vec<f64>>> {
-    let mut rates = vec![vec![Vec::new(); threads.len()]; entries.len()];
-    for round in 0..rounds {
-        for (place, &count) in threads.iter().enumerate() {
-            for cache in order(round, entries.len()) {
-                rates[cache][place].push(entries[cache].1.throughput(count, time));
-            }
-        }
-    }
-    rates
-}
-
-/// Writes a cache's medians, and the throughput at the place `fits` over that of one thread.
-fn row(name: &str, rates: &[Vec<f64>], fits: usize) -> Vec<String> {
-    let median = |rates: &Vec<f64>| format!("{:.0}", Spread::of(rates.clone()).median / 1e3);
-    let scaling = Spread::of_ratios(&rates[fits], &rates[0]);
-    [name.to_owned()]
-        .into_iter()
-        .chain(rates.iter().map(median))
-        .chain([scaling.to_string()])
-        .collect()
 }

@@ -17,6 +17,7 @@ pub mod hash_map;
 mod lookups;
 pub mod mix;
 pub mod own;
+pub mod rates;
 mod requests;
 pub mod sharded_map;
 

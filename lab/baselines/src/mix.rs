@@ -7,6 +7,9 @@ use crate::requests::{Requests, Sequence};
 use crate::sharded_map::ShardedMap;
 use crate::{Cache, Entry};
 
+/// kvtrie's place among the entries of every mix.
+pub const KVTRIE: usize = 0;
+
 /// A mix of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mix {
@@ -44,13 +47,13 @@ impl Mix {
         }
     }
 
-    /// Returns every cache with this work, for up to `threads` threads.
+    /// Returns every cache with this work, for up to `threads` threads. kvtrie is at [`KVTRIE`].
     #[must_use]
     pub fn entries(self, threads: usize, sequences: &[Sequence]) -> Vec<Entry<'_>> {
         match self {
-            Self::Private => lookups(threads, 0),
-            Self::System => lookups(threads, 48),
-            Self::One => lookups(threads, 64),
+            Self::Private => all_lookups(threads, 0),
+            Self::System => all_lookups(threads, 48),
+            Self::One => all_lookups(threads, 64),
             Self::Trace => vec![
                 requests::<Kvtrie>(sequences),
                 requests::<Locked>(sequences),
@@ -61,17 +64,20 @@ impl Mix {
     }
 }
 
-/// Returns every cache with prompts of which the first blocks are shared.
-fn lookups(threads: usize, shared: usize) -> Vec<Entry<'static>> {
-    fn entry<C: Cache + 'static>(threads: usize, shared: usize) -> Entry<'static> {
-        (C::NAME, Box::new(Lookups::<C>::new(threads, shared)))
-    }
+/// Returns every cache with prompts of which the first `shared` blocks are the same.
+fn all_lookups(threads: usize, shared: usize) -> Vec<Entry<'static>> {
     vec![
-        entry::<Kvtrie>(threads, shared),
-        entry::<Locked>(threads, shared),
-        entry::<HashMapInMutex>(threads, shared),
-        entry::<ShardedMap>(threads, shared),
+        lookups::<Kvtrie>(threads, shared),
+        lookups::<Locked>(threads, shared),
+        lookups::<HashMapInMutex>(threads, shared),
+        lookups::<ShardedMap>(threads, shared),
     ]
+}
+
+/// Returns a cache with prompts for each thread, of which the first `shared` blocks are the same.
+#[must_use]
+pub fn lookups<C: Cache + 'static>(threads: usize, shared: usize) -> Entry<'static> {
+    (C::NAME, Box::new(Lookups::<C>::new(threads, shared)))
 }
 
 fn requests<'a, C: Cache + 'a>(sequences: &'a [Sequence]) -> Entry<'a> {

@@ -1,11 +1,9 @@
 //! Goals of the contended runs.
 
-use kvtrie_baselines::Cache;
-use kvtrie_baselines::mix::Mix;
-use kvtrie_baselines::own::Kvtrie;
+use kvtrie_baselines::mix::{KVTRIE, Mix};
 use kvtrie_harness::report::Goal;
 
-use crate::measure::{Figures, Results};
+use crate::measure::Results;
 use crate::show::microseconds;
 
 /// Threads for each core where the cores are crowded.
@@ -34,18 +32,11 @@ fn wanted_speedup(mix: Mix) -> Option<f64> {
     }
 }
 
-/// Returns kvtrie's own figures.
-fn own(result: &Results) -> &Figures {
-    let mut caches = result.caches.iter();
-    caches
-        .find(|figures| figures.name == Kvtrie::NAME)
-        .expect("every mix runs it")
-}
-
 /// Compares two threads with one.
 fn speedup(result: &Results) -> Option<Goal> {
     let limit = wanted_speedup(result.mix)?;
-    let speedup = own(result).speedup(result.place(2)?, result.place(1)?);
+    let rates = &result.rates;
+    let speedup = rates.speedup(KVTRIE, rates.place(2)?, rates.place(1)?);
     let work = format!("2 threads over 1: {}", result.mix.title());
     let value = speedup.median;
     Some(Goal::at_least(work, limit, " times", value, speedup))
@@ -53,20 +44,20 @@ fn speedup(result: &Results) -> Option<Goal> {
 
 /// Judges crowded cores: the throughput that is left, and the tails against the better mutex.
 fn crowded(result: &Results, cores: usize) -> Vec<Goal> {
-    let crowd = crowd(&result.threads, cores);
-    let Some(few) = result.place(cores) else {
+    let Results { rates, names, .. } = result;
+    let crowd = crowd(rates.threads(), cores);
+    let Some(few) = rates.place(cores) else {
         return Vec::new();
     };
-    let (many, title) = (result.threads[crowd], result.mix.title());
-    let left = own(result).speedup(crowd, few);
+    let (many, title) = (rates.threads()[crowd], result.mix.title());
+    let left = rates.speedup(KVTRIE, crowd, few);
     let work = format!("{many} threads over {cores}, on {cores} cores: {title}");
     let mut goals = vec![Goal::at_least(work, 0.95, " times", left.median, left)];
     for (name, share) in [("p99.9", 0.999), ("p99.99", 0.9999)] {
-        let tail = |figures: &Figures| microseconds(&figures.latency[crowd], share);
-        let is_mutex = |figures: &&Figures| figures.name.ends_with("mutex");
-        let mutexes = result.caches.iter().filter(is_mutex);
+        let tail = |cache: usize| microseconds(&result.latency[cache][crowd], share);
+        let mutexes = (0..names.len()).filter(|&cache| names[cache].ends_with("mutex"));
         let best = mutexes.filter_map(tail).min_by(f64::total_cmp);
-        if let Some((own, best)) = tail(own(result)).zip(best) {
+        if let Some((own, best)) = tail(KVTRIE).zip(best) {
             let work = format!("{name} at {many} threads on {cores} cores: {title}");
             let goal = format!("below {best:.1} us, the better mutex");
             goals.push(Goal::new(work, goal, format!("{own:.1} us"), own < best));

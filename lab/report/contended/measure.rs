@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use kvtrie_baselines::Entry;
 use kvtrie_baselines::mix::Mix;
+use kvtrie_baselines::rates::Rates;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::percentiles::Percentiles;
-use kvtrie_harness::timing::{Spread, order};
+use kvtrie_harness::timing::order;
 
 use crate::machine::Machine;
 
@@ -23,51 +24,32 @@ const RECORDED: usize = 3;
 pub struct Results {
     /// The work.
     pub mix: Mix,
-    /// The numbers of threads, in order.
-    pub threads: Vec<usize>,
-    /// The figures of each cache.
-    pub caches: Vec<Figures>,
+    /// The names of the caches.
+    pub names: Vec<&'static str>,
+    /// Operations a second.
+    pub rates: Rates,
+    /// Nanoseconds of one operation, by cache and number of threads.
+    pub latency: Vec<Vec<Percentiles>>,
 }
 
 impl Results {
     fn new(mix: Mix, entries: &[Entry<'_>], threads: &[usize]) -> Self {
-        let figures = |(name, _): &Entry<'_>| Figures {
-            name,
-            throughput: vec![Vec::new(); threads.len()],
-            latency: vec![Percentiles::new(); threads.len()],
-        };
         Self {
             mix,
-            threads: threads.to_vec(),
-            caches: entries.iter().map(figures).collect(),
+            names: entries.iter().map(|(name, _)| *name).collect(),
+            rates: Rates::new(entries.len(), threads),
+            latency: vec![vec![Percentiles::new(); threads.len()]; entries.len()],
         }
     }
 
-    /// Returns the place of a number of threads, if it was run.
-    pub fn place(&self, threads: usize) -> Option<usize> {
-        self.threads.iter().position(|&count| count == threads)
-    }
-}
-
-/// What was measured of one cache, by number of threads.
-pub struct Figures {
-    /// The cache's name.
-    pub name: &'static str,
-    /// Operations a second, by round.
-    pub throughput: Vec<Vec<f64>>,
-    /// Nanoseconds of one operation.
-    pub latency: Vec<Percentiles>,
-}
-
-impl Figures {
-    /// Returns the median of the operations a second with the number of threads at that place.
-    pub fn operations(&self, place: usize) -> f64 {
-        Spread::of(self.throughput[place].clone()).median
-    }
-
-    /// Returns the throughput at one place over that at another, formed round by round.
-    pub fn speedup(&self, place: usize, over: usize) -> Spread {
-        Spread::of_ratios(&self.throughput[place], &self.throughput[over])
+    /// Records the latencies of one round.
+    fn record(&mut self, round: usize, entries: &[Entry<'_>], time: Duration) {
+        for (place, &threads) in self.rates.threads().iter().enumerate() {
+            for cache in order(round, entries.len()) {
+                let latencies = entries[cache].1.latency(threads, time);
+                self.latency[cache][place].merge(&latencies);
+            }
+        }
     }
 }
 
@@ -91,32 +73,12 @@ pub fn measure(
     for round in 0..options.size(ROUNDS, 1) {
         for ((_, entries), results) in mixes.iter().zip(&mut results) {
             machine.round(round, options.time(TURN));
-            throughput(round, entries, results, options.time(TURN));
+            results.rates.round(round, entries, options.time(TURN));
             if round % RECORDED == 0 {
-                latency(round, entries, results, options.time(RECORDING));
+                results.record(round, entries, options.time(RECORDING));
             }
         }
     }
     entries().for_each(|(_, work)| work.check());
     (machine, results)
-}
-
-/// Measures one round of one mix.
-fn throughput(round: usize, entries: &[Entry<'_>], results: &mut Results, time: Duration) {
-    for (place, &count) in results.threads.iter().enumerate() {
-        for cache in order(round, entries.len()) {
-            let operations = entries[cache].1.throughput(count, time);
-            results.caches[cache].throughput[place].push(operations);
-        }
-    }
-}
-
-/// Records the latencies of one round of one mix.
-fn latency(round: usize, entries: &[Entry<'_>], results: &mut Results, time: Duration) {
-    for (place, &count) in results.threads.iter().enumerate() {
-        for cache in order(round, entries.len()) {
-            let latencies = entries[cache].1.latency(count, time);
-            results.caches[cache].latency[place].merge(&latencies);
-        }
-    }
 }

@@ -1,7 +1,6 @@
 //! Tables, charts and goals of the contended runs.
 
-use kvtrie_baselines::Cache;
-use kvtrie_baselines::own::Kvtrie;
+use kvtrie_baselines::mix::KVTRIE;
 use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
 use kvtrie_harness::machine::description;
 use kvtrie_harness::options::Options;
@@ -12,7 +11,7 @@ use kvtrie_harness::timing::Spread;
 
 use crate::goals;
 use crate::machine::Machine;
-use crate::measure::{Figures, Results};
+use crate::measure::Results;
 
 /// Prints everything, draws it and compares it with the goals.
 pub fn everything(machine: &Machine, results: &[Results], cores: usize, options: &Options) {
@@ -51,40 +50,40 @@ fn print_machine(machine: &Machine) {
 }
 
 fn print_throughput(result: &Results) {
-    let pair = result.place(2).zip(result.place(1));
-    let row = |figures: &Figures| {
-        let operations = (0..result.threads.len())
-            .map(|place| format!("{:.1}", figures.operations(place) / 1e3));
-        let speedup = pair.map(|(two, one)| figures.speedup(two, one).to_string());
-        let name = [figures.name.to_owned()].into_iter();
-        name.chain(operations).chain(speedup).collect()
+    let Results { rates, names, .. } = result;
+    let pair = rates.place(2).zip(rates.place(1));
+    let row = |(cache, name): (usize, &&str)| {
+        let medians = rates
+            .medians(cache)
+            .map(|rate| format!("{:.1}", rate / 1e3));
+        let speedup = pair.map(|(two, one)| rates.speedup(cache, two, one).to_string());
+        let name = [(*name).to_owned()].into_iter();
+        name.chain(medians).chain(speedup).collect()
     };
-    let rows: Vec<Vec<String>> = result.caches.iter().map(row).collect();
-    let counts = result.threads.iter();
+    let rows: Vec<Vec<String>> = names.iter().enumerate().map(row).collect();
+    let counts = rates.threads().iter();
     let counts: Vec<String> = counts.map(|&count| counted(count, "thread")).collect();
-    let columns: Vec<&str> = ["thousand a second"]
-        .into_iter()
-        .chain(counts.iter().map(String::as_str))
-        .chain(pair.map(|_| "2 over 1 (middle half)"))
-        .collect();
+    let mut columns = vec!["thousand a second"];
+    columns.extend(counts.iter().map(String::as_str));
+    columns.extend(pair.map(|_| "2 over 1 (middle half)"));
     let title = format!("Throughput: {}", result.mix.title());
     print_table(&title, &columns, &rows);
 }
 
 fn print_latency(result: &Results) {
     let mut rows = Vec::new();
-    for (place, count) in result.threads.iter().enumerate() {
-        for figures in &result.caches {
+    for (place, &count) in result.rates.threads().iter().enumerate() {
+        for (name, latency) in result.names.iter().zip(&result.latency) {
             let cell = |&(_, share): &(&str, f64)| {
-                let tail = microseconds(&figures.latency[place], share);
+                let tail = microseconds(&latency[place], share);
                 tail.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
             };
-            let name = [format!("{}, {}", figures.name, counted(*count, "thread"))].into_iter();
+            let name = [format!("{name}, {}", counted(count, "thread"))].into_iter();
             rows.push(name.chain(QUANTILES.iter().map(cell)).collect());
         }
     }
-    let names = QUANTILES.iter().map(|&(name, _)| name);
-    let columns: Vec<&str> = ["us"].into_iter().chain(names).collect();
+    let mut columns = vec!["us"];
+    columns.extend(QUANTILES.iter().map(|&(name, _)| name));
     let title = format!("Latency: {}", result.mix.title());
     print_table(&title, &columns, &rows);
 }
@@ -96,58 +95,51 @@ pub fn microseconds(latency: &Percentiles, share: f64) -> Option<f64> {
         .map(|nanoseconds| nanoseconds as f64 / 1e3)
 }
 
-/// Creates the line of a cache, over named places.
-fn line(figures: &Figures, values: impl Iterator<Item = f64>) -> Line {
-    let points = chart::places(values);
-    if figures.name == Kvtrie::NAME {
-        Line::kvtrie(figures.name, points)
-    } else {
-        Line::other(figures.name, points)
-    }
+/// Creates a line for each cache, over named places.
+fn lines<V: Iterator<Item = f64>>(result: &Results, values: impl Fn(usize) -> V) -> Vec<Line> {
+    let line = |(cache, name): (usize, &&str)| match (cache, chart::places(values(cache))) {
+        (KVTRIE, points) => Line::kvtrie(*name, points),
+        (_, points) => Line::other(*name, points),
+    };
+    result.names.iter().enumerate().map(line).collect()
 }
 
 /// Draws throughput against threads.
 fn scaling(result: &Results) -> Chart {
-    let places = || 0..result.threads.len();
-    let all = result.caches.iter();
-    let highest = all.flat_map(|figures| places().map(|place| figures.operations(place)));
-    let (unit, per_unit) = if highest.fold(0.0, f64::max) < 1e6 {
+    let rates = &result.rates;
+    let all = (0..result.names.len()).flat_map(|cache| rates.medians(cache));
+    let (unit, per_unit) = if all.fold(0.0, f64::max) < 1e6 {
         ("thousand", 1e3)
     } else {
         ("million", 1e6)
     };
-    let line = |figures: &Figures| {
-        let operations = |place| figures.operations(place) / per_unit;
-        line(figures, places().map(operations))
-    };
-    let threads = result.threads.iter().map(usize::to_string).collect();
+    let threads = rates.threads().iter().map(usize::to_string).collect();
     Chart {
         title: format!("Throughput: {}", result.mix.title()),
         x: Axis::names("threads", threads),
         y: Axis::linear(format!("{unit} {} a second", result.mix.operations())),
         mark: Mark::Points,
-        lines: result.caches.iter().map(line).collect(),
+        lines: lines(result, |cache| {
+            rates.medians(cache).map(|rate| rate / per_unit)
+        }),
     }
 }
 
 /// Draws latency against quantile, with more threads than cores.
 fn tails(result: &Results, cores: usize) -> Chart {
-    let crowd = goals::crowd(&result.threads, cores);
-    let line = |figures: &Figures| {
-        let latency = &figures.latency[crowd];
-        let shares = QUANTILES.iter().map(|&(_, share)| share);
-        line(
-            figures,
-            shares.map_while(|share| microseconds(latency, share)),
-        )
-    };
+    let threads = result.rates.threads();
+    let crowd = goals::crowd(threads, cores);
     let quantiles = QUANTILES.iter().map(|&(name, _)| name.to_owned());
-    let (title, threads) = (result.mix.title(), result.threads[crowd]);
     Chart {
-        title: format!("{threads} threads: {title}"),
+        title: format!("{} threads: {}", threads[crowd], result.mix.title()),
         x: Axis::names("quantile", quantiles.collect()),
         y: Axis::log("latency, µs"),
         mark: Mark::Points,
-        lines: result.caches.iter().map(line).collect(),
+        lines: lines(result, |cache| {
+            let latency = &result.latency[cache][crowd];
+            QUANTILES
+                .iter()
+                .map_while(|&(_, share)| microseconds(latency, share))
+        }),
     }
 }
