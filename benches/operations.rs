@@ -1,7 +1,7 @@
 //! Every operation of one thread, with criterion. Each benchmark checks the answers of the cache.
 //!
 //! ```console
-//! $ cargo bench --bench operations             # everything, in about two minutes
+//! $ cargo bench --bench operations             # everything, in about a minute
 //! $ cargo bench --bench operations -- lookup   # what has this word in its name
 //! ```
 //!

@@ -72,7 +72,7 @@ fn hot(depth: usize, options: &Options) -> Pair {
     pair(depth, interleave(vec![flat, lookup], options.time(0.3)))
 }
 
-/// Visits, in random order, `blocks` blocks in prompts of `depth` that were published `step` at a time.
+/// Visits `blocks` blocks in prompts of `depth`, published `step` at a time, in random order.
 fn visited(depth: usize, blocks: usize, step: usize, options: &Options) -> Pair {
     let count = options.size(blocks.div_ceil(depth), 8);
     let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));
