@@ -1,4 +1,4 @@
-//! The cache beside exact LRU, an offline schedule and a cache without limit, on the same requests.
+//! Compares the cache with exact LRU, an offline schedule by next use and a cache without limit.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::decoder::Service;
 use crate::demand::Demand;
 use crate::options::Options;
-use crate::policies::{Outcome, lru, offline};
+use crate::policies::{Outcome, lru, next_use};
 use crate::report::{Blocks, Checks};
 
 /// Capacities, in percent of the blocks that a cache of everything would have in the end.
@@ -23,7 +23,7 @@ pub struct Comparison {
     pub workload: String,
     /// Tokens in a block.
     pub block_size: usize,
-    /// Decode threads of the cache; its rivals have one.
+    /// Decode threads of the cache. The baselines see the requests one by one.
     pub threads: usize,
     /// Most requests that held their blocks at the same time.
     pub in_flight: usize,
@@ -33,11 +33,11 @@ pub struct Comparison {
     pub unlimited: f64,
     /// One row for each capacity.
     pub rows: Vec<Row>,
-    /// The mean of what the cache has over LRU.
+    /// The mean lead of the cache over LRU.
     pub mean_over_lru: f64,
 }
 
-/// Shares of the prompt tokens that were found cached, at one capacity.
+/// Shares of all prompt tokens that were found cached, at one capacity.
 #[derive(Debug, Serialize)]
 pub struct Row {
     /// The capacity, in percent of the distinct blocks.
@@ -48,18 +48,18 @@ pub struct Row {
     pub kvtrie: f64,
     /// Exact LRU.
     pub lru: f64,
-    /// A schedule that knows the future.
-    pub offline: f64,
-    /// Requests that this cache refused for want of blocks.
+    /// The offline schedule by next use.
+    pub next_use: f64,
+    /// Requests that this cache refused. What they found does not count, here or in the baselines.
     pub refused: usize,
-    /// Requests that the others refused.
-    pub refused_by_rivals: usize,
-    /// The share that two requests computed at the same time, neither having found the other's blocks: no
-    /// cache could have saved it.
+    /// Requests that each baseline refused.
+    pub refused_by_baselines: usize,
+    /// The share that two requests computed at the same time, before either could find the other's
+    /// blocks. No cache could have saved it.
     pub computed_twice: f64,
-    /// Words of the candidates that were looked at for each block evicted.
+    /// Words of the candidate bitmap that the hand read for each evicted block.
     pub words_per_eviction: f64,
-    /// The same of the allocations that evicted all but one block in a thousand, at most.
+    /// The same at the 99.9th percentile of the evicted blocks.
     pub words_per_eviction_p999: f64,
     /// What was checked while the cache ran.
     pub checks: Checks,
@@ -67,8 +67,8 @@ pub struct Row {
     pub at_rest: Blocks,
 }
 
-/// What the comparison is about.
-struct Contest<'a> {
+/// What every row needs.
+struct Setup<'a> {
     trace: &'a Trace,
     options: &'a Options,
     demand: Demand,
@@ -81,23 +81,23 @@ impl Comparison {
     pub fn run(workload: String, trace: &Trace, options: &Options, bar: &ProgressBar) -> Self {
         let block_size = options.block_size.get();
         let prompts = trace.requests().iter().map(Request::pieces);
-        let contest = Contest {
+        let setup = Setup {
             trace,
             options,
             demand: Demand::new(prompts, block_size),
             prompt_tokens: trace.requests().iter().map(Request::prompt_len).sum(),
             progress: bar,
         };
-        let rows = PERCENTS.map(|percent| contest.row(percent));
+        let rows = PERCENTS.map(|percent| setup.row(percent));
         let over_lru: f64 = rows.iter().map(|row| row.kvtrie - row.lru).sum();
-        let distinct_blocks = contest.demand.distinct_blocks();
+        let distinct_blocks = setup.demand.distinct_blocks();
         Self {
             workload,
             block_size,
             threads: options.threads(),
             in_flight: options.in_flight.get(),
             distinct_blocks,
-            unlimited: contest.ratio(lru(&contest.demand, distinct_blocks, 1)),
+            unlimited: setup.ratio(lru(&setup.demand, distinct_blocks, 1)),
             mean_over_lru: over_lru / rows.len() as f64,
             rows: rows.into(),
         }
@@ -109,8 +109,8 @@ impl Comparison {
     }
 }
 
-impl Contest<'_> {
-    /// Everything at one capacity.
+impl Setup<'_> {
+    /// Runs everything at one capacity.
     fn row(&self, percent: usize) -> Row {
         let blocks = (self.demand.distinct_blocks() * percent / 100).max(1);
         let in_flight = self.options.in_flight.get();
@@ -122,15 +122,15 @@ impl Contest<'_> {
         let crew = (self.options.threads(), in_flight);
         let mut tally = Service::new(&cache, self.trace.requests(), crew, self.progress).run();
         let stats = cache.stats();
-        let exact = lru(&self.demand, blocks, in_flight);
+        let recent = lru(&self.demand, blocks, in_flight);
         Row {
             percent,
             blocks,
             kvtrie: tally.hit_ratio(),
-            lru: self.ratio(exact),
-            offline: self.ratio(offline(&self.demand, blocks, in_flight)),
+            lru: self.ratio(recent),
+            next_use: self.ratio(next_use(&self.demand, blocks, in_flight)),
             refused: tally.refused,
-            refused_by_rivals: exact.refused,
+            refused_by_baselines: recent.refused,
             computed_twice: self.share(stats.duplicates as usize),
             words_per_eviction: stats.hand_words as f64 / stats.evicted.max(1) as f64,
             words_per_eviction_p999: p999(&mut tally.searches),
@@ -139,12 +139,12 @@ impl Contest<'_> {
         }
     }
 
-    /// The share of the prompt tokens that was hit.
+    /// Returns the share of all prompt tokens that was hit.
     fn ratio(&self, outcome: Outcome) -> f64 {
         self.share(outcome.hit_blocks)
     }
 
-    /// The share of the prompt tokens that so many blocks are.
+    /// Returns how large a share of all prompt tokens these blocks are.
     fn share(&self, blocks: usize) -> f64 {
         (blocks * self.options.block_size.get()) as f64 / self.prompt_tokens as f64
     }
@@ -156,22 +156,16 @@ impl Row {
         self.checks.all_right() && self.at_rest.add_up()
     }
 
-    /// What the table has no column for.
+    /// Describes what the table has no column for.
     fn remarks(&self) -> impl Iterator<Item = String> {
         let lost = (!self.is_sound()).then(|| format!("{}; {}", self.checks, self.at_rest));
-        let refused = (self.refused + self.refused_by_rivals > 0).then(|| {
-            format!(
-                "{} requests found no room in kvtrie, {} in its rivals",
-                self.refused, self.refused_by_rivals
-            )
-        });
         let twice = (self.computed_twice >= 0.0001).then(|| {
             format!(
                 "another {:.4} was computed by two requests at the same time",
                 self.computed_twice
             )
         });
-        [lost, refused, twice].into_iter().flatten()
+        [lost, twice].into_iter().flatten()
     }
 }
 
@@ -179,25 +173,36 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{}: {} distinct blocks of {} tokens; requests in flight: {}; threads: {}\n\n\
-             Share of the prompt tokens found cached\n\n\
-             capacity      blocks  kvtrie     LRU  over LRU  offline  no limit  words/eviction  p99.9",
+            "{}: {} distinct blocks of {} tokens\n\
+             requests in flight: {}; threads: {}\n\n\
+             Share of all prompt tokens found cached, and requests refused for lack of blocks.\n\
+             A cache without limit finds {:.4}. \"Next use\" knows the future.\n\n\
+             capacity      blocks  kvtrie     LRU  over LRU  next use    refused: kvtrie, others",
             self.workload,
             HumanCount(self.distinct_blocks as u64),
             self.block_size,
             self.in_flight,
             self.threads,
+            self.unlimited,
         )?;
         for row in &self.rows {
             let (percent, blocks) = (row.percent, HumanCount(row.blocks as u64).to_string());
             let (kvtrie, over) = (row.kvtrie, row.kvtrie - row.lru);
             write!(f, "{percent:>6} %  {blocks:>10}  {kvtrie:>6.4}")?;
-            write!(f, "  {:>6.4}  {over:>+8.4}  {:>7.4}", row.lru, row.offline)?;
-            let (unlimited, words) = (self.unlimited, row.words_per_eviction);
-            let most = row.words_per_eviction_p999;
-            writeln!(f, "  {unlimited:>8.4}  {words:>14.2}  {most:>5.1}")?;
+            write!(f, "  {:>6.4}  {over:>+8.4}  {:>8.4}", row.lru, row.next_use)?;
+            writeln!(f, "  {:>17}  {:>6}", row.refused, row.refused_by_baselines)?;
         }
-        writeln!(f, "    mean{:>34}{:>+8.4}\n", "", self.mean_over_lru)?;
+        writeln!(f, "    mean{:>28}{:>+8.4}\n", "", self.mean_over_lru)?;
+        writeln!(
+            f,
+            "Words of the candidate bitmap read for each evicted block\n"
+        )?;
+        writeln!(f, "capacity    mean  p99.9")?;
+        for row in &self.rows {
+            let (mean, most) = (row.words_per_eviction, row.words_per_eviction_p999);
+            writeln!(f, "{:>6} %  {mean:>6.2}  {most:>5.1}", row.percent)?;
+        }
+        writeln!(f)?;
         for row in &self.rows {
             for remark in row.remarks() {
                 writeln!(f, "{} %: {remark}", row.percent)?;
@@ -210,7 +215,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// The number that all but one in a thousand do not exceed. Each comes with how often it occurs.
+/// Returns the 99.9th percentile of numbers that each come with how often they occur.
 fn p999(numbers: &mut [(f64, u64)]) -> f64 {
     numbers.sort_unstable_by(|(one, _), (other, _)| other.total_cmp(one));
     let mut above = numbers.iter().map(|(_, times)| times).sum::<u64>() / 1000;

@@ -72,9 +72,9 @@ fn draw_lines<'s>(
             Box::new(|_| comparison.unlimited),
         ),
         (
-            "offline",
+            "offline, by next use",
             RGBColor(0, 158, 115),
-            Box::new(|row| row.offline),
+            Box::new(|row| row.next_use),
         ),
         ("exact LRU", RGBColor(213, 94, 0), Box::new(|row| row.lru)),
         ("kvtrie", RGBColor(0, 114, 178), Box::new(|row| row.kvtrie)),

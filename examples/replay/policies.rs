@@ -1,23 +1,24 @@
-//! Two policies to measure the cache against: exact LRU, and an offline schedule.
+//! Two baselines to measure the cache against: exact LRU, and an offline schedule by next use.
 //!
-//! Both evict unheld tails only, so that what is cached stays prefix-closed, and both see the
-//! requests one after the other, each holding the blocks of its whole prompt until so many later
-//! ones have started. Where the prompts in flight do not fit, the oldest is let go early, as a
-//! decoder does that runs out of blocks; that depends on the trace alone and not on the policy.
+//! Both evict unheld tails only, so the cached blocks stay prefix-closed. Both see the requests one
+//! after the other. A request holds the blocks of its whole prompt until `in_flight` later ones have
+//! started. If the prompts in flight do not fit, the oldest is let go early, as a decoder does that
+//! runs out of blocks. A prompt that does not fit alone is refused: its lookup counts as a use, and
+//! its hits do not count, as in kvtrie. Which requests are refused depends on the trace alone.
 
 use std::collections::{BinaryHeap, VecDeque};
 
 use crate::demand::{Demand, Stretch};
 
-/// The next use of what is never used again.
+/// The next use of a stretch that is never used again.
 const NEVER: usize = usize::MAX;
 
-/// What a policy achieved.
+/// What a policy saved, and what it refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Blocks found in the cache, without those that no request may reuse.
+    /// Blocks found in the cache that the request could reuse.
     pub hit_blocks: usize,
-    /// Requests that did not fit with nothing else in flight.
+    /// Requests that did not fit even with nothing else in flight.
     pub refused: usize,
 }
 
@@ -27,24 +28,24 @@ pub fn lru(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
     Simulation::new(demand, capacity, LeastRecent::new(demand)).run(in_flight)
 }
 
-/// Belady's MIN on a tree: evicts the unheld tail whose next use is farthest away, and does not
-/// cache what would be used later than everything it would displace.
+/// An offline schedule: evicts the unheld tail whose next use is farthest away, and does not cache a
+/// stretch that is used later than everything it would displace.
 ///
-/// Without holds nothing could do better. What is held cannot be given up for something better, so
-/// with many requests in flight in a small cache it is a very good schedule, not a proven bound.
-pub fn offline(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
+/// It knows the future, but it is no upper bound: it never gives up a held block, not even for one
+/// that is used sooner, and a request that is refused finds nothing.
+pub fn next_use(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
     Simulation::new(demand, capacity, Farthest::new(demand)).run(in_flight)
 }
 
 /// The order in which unheld stretches leave.
 trait Order {
-    /// This request is about to use its stretches.
+    /// Notes that a request uses its stretches now.
     fn using(&mut self, request: usize, stretches: &[Stretch]);
-    /// Nobody holds the stretch any more.
+    /// Notes that the last hold on a stretch ended.
     fn let_go(&mut self, stretch: Stretch);
-    /// Whether the stretch deserves a place at all.
+    /// Whether to cache the stretch at all.
     fn admits(&self, incoming: Stretch) -> bool;
-    /// The stretch to take blocks from for the sake of `incoming`, if any should make room.
+    /// Returns the stretch to take blocks from for `incoming`, if any should make room.
     fn victim(&mut self, present: &Present, incoming: Stretch) -> Option<Stretch>;
 }
 
@@ -96,18 +97,24 @@ impl<'d, O: Order> Simulation<'d, O> {
             while self.flying.len() >= in_flight {
                 self.let_oldest_go();
             }
-            outcome.hit_blocks += self.matched(&prompt.stretches).min(prompt.reusable);
-            if self.take_off(request) {
-                self.order.using(request, &prompt.stretches);
+            let hit_blocks = self.matched(&prompt.stretches).min(prompt.reusable);
+            let fits = self.take_off(request);
+            self.order.using(request, &prompt.stretches);
+            if fits {
+                outcome.hit_blocks += hit_blocks;
                 self.cache(&prompt.stretches);
             } else {
                 outcome.refused += 1;
+                // Nothing is in flight now. The order changed with this use, so list them anew.
+                for &stretch in prompt.stretches.iter().rev() {
+                    self.order.let_go(stretch);
+                }
             }
         }
         outcome
     }
 
-    /// Blocks of the longest cached prefix.
+    /// Counts the blocks of the longest cached prefix.
     fn matched(&self, stretches: &[Stretch]) -> usize {
         let mut blocks = 0;
         for &stretch in stretches {
@@ -119,7 +126,7 @@ impl<'d, O: Order> Simulation<'d, O> {
         blocks
     }
 
-    /// Makes room for a request among those in flight; false if it fits not even alone.
+    /// Puts a request in flight, and ends older ones to make room; false if it does not fit alone.
     fn take_off(&mut self, request: usize) -> bool {
         while self.flying_blocks + self.added_by(request) > self.capacity {
             if self.flying.is_empty() {
@@ -135,7 +142,7 @@ impl<'d, O: Order> Simulation<'d, O> {
         true
     }
 
-    /// Blocks that a request needs beside those that others in flight keep anyway.
+    /// Counts the blocks that a request needs beside those that the requests in flight hold.
     fn added_by(&self, request: usize) -> usize {
         let stretches = self.demand.prompts()[request].stretches.iter();
         stretches
@@ -155,7 +162,7 @@ impl<'d, O: Order> Simulation<'d, O> {
         }
     }
 
-    /// Caches what is missing of a prompt, as far as the policy gives it room.
+    /// Caches the missing blocks of a prompt, as far as the policy makes room.
     fn cache(&mut self, stretches: &[Stretch]) {
         for &stretch in stretches {
             let missing = self.demand.blocks(stretch) - self.present.cached[stretch];
@@ -233,9 +240,9 @@ impl Order for LeastRecent {
 /// greatest number is the tail.
 struct Farthest {
     heap: BinaryHeap<(usize, Stretch)>,
-    /// When each stretch is used next, as of now.
+    /// The next use of each stretch.
     next: Vec<usize>,
-    /// For each request, when its stretches are used next after it.
+    /// For each request, the next use of each of its stretches after it.
     after: Vec<Vec<usize>>,
 }
 
