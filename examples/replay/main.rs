@@ -6,12 +6,11 @@
 //! cargo run --release --example replay -- --trace FILE --compare --plot hit-ratio.svg
 //! ```
 //!
-//! Each thread takes the next request, looks its prompt up, allocates blocks for what is missing,
-//! writes their content, publishes them, and holds it all until a number of later requests have
-//! started. Contents are checked at every hit, and once more before a request lets go. A block
-//! counts as cached only if it is complete, one token of every prompt is left to compute, and hit
-//! ratios are shares of all prompt tokens. What a request decodes is not published: a recorded trace
-//! does not tell.
+//! Each thread takes the next request, looks its prompt up, allocates the missing blocks, writes
+//! their content, publishes them, and holds them until a number of later requests have started.
+//! Contents are checked at every hit, and once more before a request lets go. A block counts as
+//! cached only if it is complete, one token of every prompt is left to compute, and hit ratios are
+//! shares of all prompt tokens. Answers are not published, since a recorded trace does not have them.
 
 #![forbid(unsafe_code)]
 
@@ -39,7 +38,7 @@ use serde::Serialize;
 
 use crate::compare::{Comparison, PERCENTS};
 use crate::decoder::Service;
-use crate::options::{Asked, Options};
+use crate::options::Options;
 use crate::report::Report;
 
 /// Conversations of the generated workload, and its seed.
@@ -49,46 +48,46 @@ fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os(), &mut stdout(), &mut stderr()))
 }
 
-/// Does what the arguments ask for. The exit code is 0 if every check passed, 1 if one failed, and 2
-/// with a sentence on `err` if the input is no good.
+/// Runs the program. The exit code is 0 if every check passed, 1 if one failed, and 2 with a message on
+/// `err` if the input is invalid.
 fn run(
     arguments: impl IntoIterator<Item = OsString>,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> u8 {
-    match answer(arguments, out) {
-        Ok(all_right) => u8::from(!all_right),
-        Err(sentence) => {
-            // Nothing is left to be done where even the complaint cannot be written.
-            let _ = writeln!(err, "replay: {sentence}");
+    let result = match Options::parse_arguments(arguments) {
+        Ok(options) => answer(&options, out),
+        Err(help) if !help.use_stderr() => write(out, &help.to_string()).map(|()| true),
+        Err(error) => Err(error.to_string()),
+    };
+    match result {
+        Ok(is_sound) => u8::from(!is_sound),
+        Err(message) => {
+            let message = message.trim_end().trim_start_matches("error: ");
+            // If the message cannot be written either, nothing is left to do.
+            let _ = writeln!(err, "replay: {message}");
             2
         }
     }
 }
 
-/// Whether every check passed; the error is a sentence on what is wrong with the input.
-fn answer(
-    arguments: impl IntoIterator<Item = OsString>,
-    out: &mut impl Write,
-) -> Result<bool, String> {
-    let options = match Options::read(arguments)? {
-        Asked::For(options) => options,
-        Asked::Help(text) => return write(out, &text).map(|()| true),
-    };
-    let (workload, trace) = workload(&options)?;
+/// Returns whether every check passed. The error says what is wrong with the input.
+fn answer(options: &Options, out: &mut impl Write) -> Result<bool, String> {
+    let (workload, trace) = workload(options)?;
     if options.compare {
-        compare(workload, &trace, &options, out)
+        compare(workload, &trace, options, out)
     } else {
-        replay(workload, &trace, &options, out)
+        replay(workload, &trace, options, out)
     }
 }
 
-/// The requests to replay, and what to call them.
+/// Returns the requests to replay, and their name.
 fn workload(options: &Options) -> Result<(String, Trace), String> {
     let block_size = options.block_size.get();
     let (name, trace) = match &options.trace {
         Some(path) => {
-            let trace = Trace::open(path).map_err(|error| error.to_string())?;
+            let trace = Trace::open_with(path, options.trace_block_size.get());
+            let trace = trace.map_err(|error| error.to_string())?;
             let name = path.file_name().unwrap_or(path.as_os_str());
             (name.to_string_lossy().into_owned(), trace)
         }
@@ -139,7 +138,7 @@ fn compare(
     options: &Options,
     out: &mut impl Write,
 ) -> Result<bool, String> {
-    // Opened first: a path that cannot be written is known before the work and not after it.
+    // Open it first, so that a path that cannot be written is reported before the work.
     let plot = match &options.plot {
         Some(path) => {
             let file = File::create(path);

@@ -1,21 +1,24 @@
-//! The command line, and what of it cannot be.
+//! The command line.
 
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Error, Parser};
+use kvtrie_workload::TOKENS_PER_ID;
 
-/// More threads than any machine runs at once; beyond it the system may refuse to start them.
+/// Most decode threads. The system may refuse to start more.
 const MOST_THREADS: usize = 1024;
+/// Tokens for each of a trace's ids, unless an option says otherwise.
+const TRACE_BLOCK_SIZE: NonZeroU32 = NonZeroU32::new(TOKENS_PER_ID).expect("not 0");
 
 /// Replays prompts through a kvtrie cache from several decode threads, and shows what was saved.
 ///
 /// Without --trace a multi-turn chat workload is generated, always the same one. Every hit is
-/// checked against the prompt that it was found for; the exit code is 1 if a check fails, and 2 if
-/// the input is no good.
+/// checked against the prompt that it was found for. The exit code is 1 if a check fails, and 2 if
+/// the input is invalid.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "replay")]
 pub struct Options {
@@ -23,7 +26,11 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
 
-    /// Tokens in a block
+    /// Tokens that each of the trace's hash_ids stands for
+    #[arg(long, value_name = "TOKENS", default_value_t = TRACE_BLOCK_SIZE, requires = "trace")]
+    pub trace_block_size: NonZeroU32,
+
+    /// Tokens in a block of the cache
     #[arg(long, value_name = "TOKENS", default_value = "16", value_parser = positive)]
     pub block_size: NonZeroUsize,
 
@@ -37,8 +44,8 @@ pub struct Options {
     )]
     pub blocks: NonZeroUsize,
 
-    /// Decode threads (as many as the machine has; one with --compare, whose rivals see the requests
-    /// one by one)
+    /// Decode threads [default: one for each core; with --compare, whose baselines see the requests
+    /// one by one, a single one]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub threads: Option<NonZeroUsize>,
 
@@ -50,7 +57,8 @@ pub struct Options {
     #[arg(long)]
     pub json: bool,
 
-    /// Compare the hit ratio with exact LRU and with a schedule that knows the future, over five capacities
+    /// Compare the hit ratio with exact LRU and with an offline schedule by next use, over five
+    /// capacities
     #[arg(long)]
     pub compare: bool,
 
@@ -59,46 +67,26 @@ pub struct Options {
     pub plot: Option<PathBuf>,
 }
 
-/// What the arguments ask for.
-#[derive(Debug)]
-pub enum Asked {
-    /// A replay or a comparison.
-    For(Options),
-    /// The help text.
-    Help(String),
-}
-
 impl Options {
-    /// Reads the arguments, the program's name first; the error is one sentence.
-    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, String> {
-        let options = match Self::try_parse_from(arguments) {
-            Ok(options) => options,
-            Err(help) if help.kind() == ErrorKind::DisplayHelp => {
-                return Ok(Asked::Help(help.to_string()));
-            }
-            Err(error) => {
-                let text = error.to_string();
-                let sentence = text.lines().next().unwrap_or(&text);
-                return Err(sentence.trim_start_matches("error: ").to_owned());
-            }
-        };
-        if options.threads() > MOST_THREADS {
-            return Err(format!(
-                "--threads is at most {MOST_THREADS}, not {}",
-                options.threads()
-            ));
+    /// Parses the arguments, the first of which is the program's name.
+    pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
+        let options = Self::try_parse_from(arguments)?;
+        let threads = options.threads();
+        let refuse = |text| Self::command().error(ErrorKind::ValueValidation, text);
+        if threads > MOST_THREADS {
+            let text = format!("--threads is at most {MOST_THREADS}, not {threads}");
+            return Err(refuse(text));
         }
-        if options.threads() > options.in_flight.get() {
-            return Err(format!(
-                "{} threads need as many requests in flight, not {}",
-                options.threads(),
+        if threads > options.in_flight.get() {
+            return Err(refuse(format!(
+                "{threads} threads need as many requests in flight, not {}",
                 options.in_flight
-            ));
+            )));
         }
-        Ok(Asked::For(options))
+        Ok(options)
     }
 
-    /// Decode threads to start.
+    /// Returns how many decode threads to start.
     pub fn threads(&self) -> usize {
         let machine = || available_parallelism().map_or(1, NonZeroUsize::get);
         match self.threads {
@@ -109,62 +97,74 @@ impl Options {
     }
 }
 
-/// A count of which there must be at least one.
+/// Parses a count that is not 0.
 fn positive(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse()
-        .map_err(|_| "it takes a whole number from 1 on")
+        .map_err(|_| "a whole number from 1 on is expected")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(arguments: &[&str]) -> Result<Asked, String> {
+    fn parse(arguments: &[&str]) -> Result<Options, Error> {
         let arguments = ["replay"].iter().chain(arguments);
-        Options::read(arguments.map(OsString::from))
-    }
-
-    fn refusal(arguments: &[&str]) -> String {
-        let sentence = read(arguments).expect_err("refused");
-        assert_eq!(sentence.lines().count(), 1, "{sentence}");
-        sentence
+        Options::parse_arguments(arguments.map(OsString::from))
     }
 
     #[test]
-    fn no_argument_is_enough() {
-        let Ok(Asked::For(options)) = read(&[]) else {
-            panic!("accepted");
-        };
+    fn no_argument_is_required() {
+        let options = parse(&[]).expect("accepted");
         assert_eq!(options.block_size.get(), 16);
         assert_eq!(options.in_flight.get(), 64);
         assert!(options.threads() >= 1);
     }
 
     #[test]
-    fn a_comparison_runs_on_one_thread_unless_told_otherwise() {
-        let Ok(Asked::For(options)) = read(&["--compare"]) else {
-            panic!("accepted");
-        };
-        assert_eq!(options.threads(), 1);
+    fn a_comparison_has_one_thread_by_default() {
+        assert_eq!(parse(&["--compare"]).expect("accepted").threads(), 1);
     }
 
     #[test]
-    fn what_cannot_be_is_refused_in_a_sentence() {
+    fn invalid_options_are_named() {
+        let refusal = |arguments: &[&str]| parse(arguments).expect_err("refused").to_string();
         for zero in ["--threads", "--blocks", "--block-size", "--in-flight"] {
-            let sentence = refusal(&[zero, "0"]);
-            assert!(sentence.contains(zero) && sentence.ends_with("from 1 on"));
+            let text = refusal(&[zero, "0"]);
+            assert!(text.contains(zero) && text.contains("from 1 on"), "{text}");
         }
-        let sentence = refusal(&["--threads", "2000", "--in-flight", "2000"]);
-        assert_eq!(sentence, "--threads is at most 1024, not 2000");
-        assert!(refusal(&["--blocks", "many"]).contains("many"));
-        assert!(refusal(&["--nonsense"]).contains("--nonsense"));
-        assert!(refusal(&["--compare", "--blocks", "5"]).contains("--blocks"));
-        let sentence = refusal(&["--threads", "8", "--in-flight", "4"]);
-        assert_eq!(sentence, "8 threads need as many requests in flight, not 4");
+        for (arguments, word) in [
+            (
+                &["--threads", "2000", "--in-flight", "2000"][..],
+                "--threads is at most 1024, not 2000",
+            ),
+            (
+                &["--threads", "8", "--in-flight", "4"],
+                "8 threads need as many requests in flight, not 4",
+            ),
+            (&["--blocks", "many"], "many"),
+            (&["--nonsense"], "--nonsense"),
+            (&["--compare", "--blocks", "5"], "--blocks"),
+            (
+                &["--trace-block-size", "0", "--trace", "t"],
+                "--trace-block-size",
+            ),
+        ] {
+            let text = refusal(arguments);
+            assert!(text.contains(word), "{text}");
+        }
     }
 
     #[test]
-    fn help_is_not_an_error() {
-        assert!(matches!(read(&["--help"]), Ok(Asked::Help(text)) if text.contains("--trace")));
+    fn a_missing_option_is_named() {
+        for (arguments, missing) in [
+            (&["--plot", "x.svg"][..], "--compare"),
+            (&["--trace-block-size", "16"], "--trace <FILE>"),
+        ] {
+            let text = parse(arguments).expect_err("refused").to_string();
+            assert!(
+                text.contains("not provided") && text.contains(missing),
+                "{text}"
+            );
+        }
     }
 }

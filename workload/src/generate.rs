@@ -8,7 +8,7 @@
 use fastrand::Rng;
 
 use crate::request::{Piece, Request};
-use crate::trace::{Ids, Trace};
+use crate::trace::Trace;
 
 /// System prompts; the `k`-th is `k` times rarer than the first.
 const SYSTEM_PROMPTS: usize = 12;
@@ -26,7 +26,8 @@ struct Conversation {
 /// Everything that traffic is drawn from.
 struct Traffic {
     rng: Rng,
-    ids: Ids,
+    /// The id of the next piece.
+    next_id: u32,
     systems: Vec<Piece>,
 }
 
@@ -59,7 +60,7 @@ impl Traffic {
     fn new(seed: u64) -> Self {
         let mut traffic = Self {
             rng: Rng::with_seed(seed),
-            ids: Ids::default(),
+            next_id: 0,
             systems: Vec::new(),
         };
         traffic.systems = (0..SYSTEM_PROMPTS)
@@ -109,8 +110,10 @@ impl Traffic {
     fn piece(&mut self, shortest: u32, longest: u32) -> Piece {
         let ratio = f64::from(longest) / f64::from(shortest);
         let length = f64::from(shortest) * ratio.powf(self.rng.f64());
+        let id = self.next_id;
+        self.next_id += 1;
         Piece {
-            id: self.ids.fresh(),
+            id,
             tokens: length as u32,
         }
     }

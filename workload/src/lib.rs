@@ -22,6 +22,7 @@ mod generate;
 mod latency;
 mod request;
 mod trace;
+mod tree;
 
 pub use latency::Latencies;
 pub use request::{Piece, Request};

@@ -9,20 +9,25 @@
 //! | `output_length` | tokens in the answer |
 //! | `hash_ids` | one id for every 512 tokens of the prompt; the last may stand for fewer |
 //!
-//! Equal ids become equal tokens and different ids different ones.
+//! Prompts whose first ids are equal begin with equal tokens, and differ in every token from the
+//! first different id on.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Error as IoError};
 use std::path::{Path, PathBuf};
+use std::str;
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::request::{Piece, Request};
+use crate::tree::Tree;
 
-/// Tokens that one id of a recorded trace stands for.
+/// Tokens that one id stands for in the Mooncake traces.
 pub const TOKENS_PER_ID: u32 = 512;
+
+/// The byte order mark that some editors put in front of UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Requests in the order in which they arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,48 +65,66 @@ pub enum TraceError {
 }
 
 impl Trace {
-    /// Reads a recorded trace. Blank lines are passed over.
+    /// Reads a recorded trace whose ids stand for [`TOKENS_PER_ID`] tokens. Skips blank lines.
     ///
     /// # Errors
     ///
     /// If the file cannot be read, a line is malformed, or there is no request in it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, TraceError> {
+        Self::open_with(path, TOKENS_PER_ID)
+    }
+
+    /// Reads a recorded trace whose ids stand for `tokens_per_id` tokens each, which must not be 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, tokens_per_id: u32) -> Result<Self, TraceError> {
         let path = path.as_ref();
         match File::open(path) {
-            Ok(file) => Self::read(BufReader::new(file), path),
+            Ok(file) => Self::read(BufReader::new(file), path, tokens_per_id),
             Err(source) => Err(unreadable(path, source)),
         }
     }
 
     /// Reads a trace that is called `path` in errors.
-    fn read(lines: impl BufRead, path: &Path) -> Result<Self, TraceError> {
-        let mut ids = Ids::default();
-        let mut requests = Vec::new();
-        for (index, line) in lines.lines().enumerate() {
-            let line = line.map_err(|source| unreadable(path, source))?;
-            if line.trim().is_empty() {
-                continue;
+    fn read(mut file: impl BufRead, path: &Path, tokens_per_id: u32) -> Result<Self, TraceError> {
+        let (mut tree, mut recorded, mut bytes) = (Tree::default(), Vec::new(), Vec::new());
+        for number in 1.. {
+            bytes.clear();
+            let read = file.read_until(b'\n', &mut bytes);
+            if read.map_err(|source| unreadable(path, source))? == 0 {
+                break;
             }
-            let request = parse(&line, &mut ids).map_err(|reason| TraceError::Malformed {
+            let line = parse(&bytes, tokens_per_id).map_err(|reason| TraceError::Malformed {
                 path: path.to_path_buf(),
-                line: index + 1,
+                line: number,
                 reason,
             })?;
-            requests.push(request);
+            if let Some(line) = line {
+                let last = tree.insert(&line.hash_ids);
+                recorded.push((last, line.input_length, line.output_length));
+            }
         }
-        if requests.is_empty() {
+        if recorded.is_empty() {
             let path = path.to_path_buf();
             return Err(TraceError::Empty { path });
         }
-        Ok(Self { requests })
+        let heads = tree.heads();
+        let requests = (tree.unused_id()..).zip(recorded);
+        let request = |(id, (last, length, tokens))| {
+            let prompt = tree.pieces(&heads, last, length, tokens_per_id);
+            Request::new(prompt, Piece { id, tokens })
+        };
+        Ok(Self::new(requests.map(request).collect()))
     }
 
-    /// A trace of requests made elsewhere.
+    /// Creates a trace of requests.
     pub(crate) fn new(requests: Vec<Request>) -> Self {
         Self { requests }
     }
 
-    /// The requests in order of arrival.
+    /// Returns the requests in order of arrival.
     pub fn requests(&self) -> &[Request] {
         &self.requests
     }
@@ -120,36 +143,28 @@ struct Line {
     hash_ids: Vec<u64>,
 }
 
-/// Makes a request of one line, or says what is wrong with the line.
-fn parse(text: &str, ids: &mut Ids) -> Result<Request, String> {
+/// Parses a line and checks that its fields agree. Returns `None` for a blank line.
+fn parse(bytes: &[u8], tokens_per_id: u32) -> Result<Option<Line>, String> {
+    let text = str::from_utf8(bytes)
+        .map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to() + 1))?;
+    let text = text.trim_start_matches(BYTE_ORDER_MARK);
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
     let line: Line = serde_json::from_str(text).map_err(|error| plain(&error))?;
-    let wanted = line.input_length.div_ceil(TOKENS_PER_ID) as usize;
-    if wanted == 0 {
+    let (length, ids) = (line.input_length, line.hash_ids.len());
+    if length == 0 {
         return Err("input_length is 0".to_owned());
     }
-    if line.hash_ids.len() != wanted {
-        return Err(format!(
-            "input_length {} asks for {wanted} hash_ids, not {}",
-            line.input_length,
-            line.hash_ids.len()
-        ));
+    match length.div_ceil(tokens_per_id) {
+        wanted if wanted as usize == ids => Ok(Some(line)),
+        wanted => Err(format!(
+            "input_length {length} asks for {wanted} hash_ids of {tokens_per_id} tokens, not {ids}"
+        )),
     }
-    let mut left = line.input_length;
-    let pieces = line.hash_ids.iter().map(|&recorded| {
-        let tokens = left.min(TOKENS_PER_ID);
-        left -= tokens;
-        let id = ids.of(recorded);
-        Piece { id, tokens }
-    });
-    let prompt = pieces.collect();
-    let answer = Piece {
-        id: ids.fresh(),
-        tokens: line.output_length,
-    };
-    Ok(Request::new(prompt, answer))
 }
 
-/// What JSON has to say, without its own line number, which is always 1 here.
+/// Describes what is wrong with the JSON, without its own line number, which is always 1 here.
 fn plain(error: &serde_json::Error) -> String {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let text = error.to_string();
@@ -160,39 +175,12 @@ fn plain(error: &serde_json::Error) -> String {
     )
 }
 
-/// Small numbers for the ids of pieces, given out as they come. Recorded ids may be hashes of 64
-/// bits; each gets a number of its own, so that no two of them can spell the same tokens.
-#[derive(Default)]
-pub(crate) struct Ids {
-    recorded: HashMap<u64, u32>,
-    next: u32,
-}
-
-impl Ids {
-    /// The number of a recorded id: always the same one.
-    fn of(&mut self, recorded: u64) -> u32 {
-        if let Some(&id) = self.recorded.get(&recorded) {
-            return id;
-        }
-        let id = self.fresh();
-        self.recorded.insert(recorded, id);
-        id
-    }
-
-    /// A number that nobody has.
-    pub(crate) fn fresh(&mut self) -> u32 {
-        let id = self.next;
-        self.next = id.checked_add(1).expect("fewer than 2^32 pieces");
-        id
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Trace, TraceError> {
-        Trace::read(text.as_bytes(), Path::new("t.jsonl"))
+        Trace::read(text.as_bytes(), Path::new("t.jsonl"), TOKENS_PER_ID)
     }
 
     fn sentence(text: &str) -> String {
@@ -230,7 +218,7 @@ mod tests {
         let text = sentence(r#"{"input_length": 513, "output_length": 1, "hash_ids": [1]}"#);
         assert_eq!(
             text,
-            "t.jsonl, line 1: input_length 513 asks for 2 hash_ids, not 1"
+            "t.jsonl, line 1: input_length 513 asks for 2 hash_ids of 512 tokens, not 1"
         );
         let text = sentence(r#"{"input_length": 0, "output_length": 1, "hash_ids": []}"#);
         assert_eq!(text, "t.jsonl, line 1: input_length is 0");
@@ -239,10 +227,66 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_requests_or_without_text_is_refused() {
+    fn a_file_without_requests_is_refused() {
         assert_eq!(sentence("\n \n"), "t.jsonl: not a single request");
-        let text = Trace::read(&[0xff, b'\n'][..], Path::new("t.jsonl"));
-        assert!(matches!(text, Err(TraceError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_named_by_their_line() {
+        let bytes = [GOOD.as_bytes(), b"\n{\"a\": \"\xff\"}\n"].concat();
+        let error = Trace::read(&bytes[..], Path::new("t.jsonl"), TOKENS_PER_ID);
+        let text = error.expect_err("malformed").to_string();
+        assert_eq!(text, "t.jsonl, line 2: byte 8 is not UTF-8");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        let trace = read(&format!("\u{feff}{GOOD}\r\n{GOOD}\r\n")).expect("well-formed");
+        assert_eq!(trace.requests().len(), 2);
+    }
+
+    #[test]
+    fn an_id_may_stand_for_another_number_of_tokens() {
+        let text = r#"{"input_length": 40, "output_length": 1, "hash_ids": [1, 2, 3]}"#;
+        let trace = Trace::read(text.as_bytes(), Path::new("t.jsonl"), 16).expect("well-formed");
+        assert_eq!(trace.requests()[0].prompt_len(), 40);
+        let text = sentence(text);
+        assert!(
+            text.ends_with("asks for 1 hash_ids of 512 tokens, not 3"),
+            "{text}"
+        );
+    }
+
+    /// A line of a prompt of 100 tokens in its last id, and 512 in the others.
+    fn line(ids: &[u64]) -> String {
+        let length = ids.len() * 512 - 412;
+        format!(r#"{{"input_length": {length}, "output_length": 1, "hash_ids": {ids:?}}}"#)
+    }
+
+    #[test]
+    fn ids_that_never_branch_are_one_piece() {
+        let long: Vec<u64> = (1..=50).collect();
+        let other: Vec<u64> = (1..=30).chain(60..=70).collect();
+        let text = [line(&long), line(&long[..20]), line(&other)].join("\n");
+        let trace = read(&text).expect("well-formed");
+        let pieces = |request: usize| {
+            let pieces = trace.requests()[request].pieces().iter();
+            pieces.map(|piece| piece.tokens).collect::<Vec<_>>()
+        };
+        assert_eq!(pieces(0), [30 * 512, 20 * 512 - 412]);
+        assert_eq!(pieces(1), [20 * 512 - 412]);
+        assert_eq!(pieces(2), [30 * 512, 11 * 512 - 412]);
+
+        let mut prompts = [Vec::new(), Vec::new(), Vec::new()];
+        for (prompt, request) in prompts.iter_mut().zip(trace.requests()) {
+            request.write_prompt(prompt);
+        }
+        let [long, short, other] = &prompts;
+        assert!(long.starts_with(short), "a prompt may end inside a piece");
+        let alike = long.iter().zip(other).take_while(|(a, b)| a == b).count();
+        assert_eq!(alike, 30 * 512);
+        let apart = long[alike..].iter().zip(&other[alike..]);
+        assert!(apart.into_iter().all(|(a, b)| a != b));
     }
 
     #[test]
