@@ -52,15 +52,15 @@ impl Config {
         }
     }
 
-    /// Reads the text of a `config.json`.
+    /// Parses the text of a `config.json`.
     ///
     /// # Errors
     ///
     /// The text is no JSON, a size is missing or impossible, or the model needs something that
     /// this decoder does not compute (biases, another activation, scaled rotary frequencies).
     pub fn parse(json: &str) -> Result<Self, BadInput> {
-        let file: ConfigFile = serde_json::from_str(json)
-            .map_err(|e| BadInput::new(format!("config.json cannot be read: {e}")))?;
+        let file: ConfigFile =
+            serde_json::from_str(json).map_err(|e| BadInput::new(e.to_string()))?;
         file.refuse_unsupported()?;
         let config = file.into_config();
         config.check()?;
@@ -79,17 +79,17 @@ impl Config {
             ("max_position_embeddings", self.max_positions),
         ];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Err(BadInput::new(format!("config.json: {name} must not be 0")));
+            return Err(BadInput::new(format!("{name} must not be 0")));
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(BadInput::new(format!(
-                "config.json: {} attention heads cannot share {} key-value heads evenly",
+                "{} attention heads cannot share {} key-value heads evenly",
                 self.heads, self.kv_heads
             )));
         }
         if !self.head_dim.is_multiple_of(2) {
             return Err(BadInput::new(format!(
-                "config.json: a head_dim of {} cannot be rotated in pairs",
+                "a head_dim of {} cannot be rotated in pairs",
                 self.head_dim
             )));
         }
@@ -146,7 +146,7 @@ impl ConfigFile {
     fn refuse_unsupported(&self) -> Result<(), BadInput> {
         let refuse = |what: String| {
             Err(BadInput::new(format!(
-                "config.json asks for {what}, which this decoder does not compute"
+                "it asks for {what}, which this decoder does not compute"
             )))
         };
         if let Some(kind) = self.model_type.as_deref().filter(|&kind| kind != "llama") {

@@ -23,7 +23,8 @@ impl Loaded {
         let path = folder.join("config.json");
         let json = fs::read_to_string(&path)
             .map_err(|e| BadInput::new(format!("{} cannot be read: {e}", path.display())))?;
-        let config = Config::parse(&json)?;
+        let config = Config::parse(&json)
+            .map_err(|reason| BadInput::new(format!("{}: {reason}", path.display())))?;
         let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"), config.vocab)?;
         let weights = Weights::load(&folder.join("model.safetensors"), &config)?;
         let model = Model::new(config, &weights);

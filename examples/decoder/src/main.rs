@@ -4,6 +4,7 @@ mod options;
 
 use std::{process::ExitCode, sync::Arc, time::Instant};
 
+use clap::Parser;
 use kvtrie_decoder::{
     BadInput, Chats, Completion, Engine, Limits, Loaded, Model, Sharing, Summary, Tokenizer, draw,
     prepare, table,
@@ -18,8 +19,7 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    let served = Options::read().and_then(|options| serve(&options));
-    match served {
+    match serve(&Options::parse()) {
         Ok(code) => code,
         Err(wrong) => {
             eprintln!("{wrong}");

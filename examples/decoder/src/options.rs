@@ -1,9 +1,8 @@
-//! What the command line says.
+//! The command line.
 
 use std::{path::PathBuf, thread};
 
-use clap::{Parser, builder::RangedU64ValueParser, error::ErrorKind};
-use kvtrie_decoder::BadInput;
+use clap::{Parser, builder::RangedU64ValueParser};
 
 /// Holds chats with a small decoder whose KV cache is shared through kvtrie, and compares that with
 /// no sharing.
@@ -45,29 +44,11 @@ pub struct Options {
     pub svg: PathBuf,
 }
 
-impl Options {
-    /// Reads the command line; `--help` prints and ends the program.
-    ///
-    /// # Errors
-    ///
-    /// An option is unknown, lacks its value, or has one that makes no sense.
-    pub fn read() -> Result<Self, BadInput> {
-        Self::try_parse().map_err(|e| match e.kind() {
-            ErrorKind::DisplayHelp => e.exit(),
-            _ => {
-                let text = e.to_string();
-                let sentence = text.lines().next().unwrap_or_default();
-                BadInput::new(sentence.trim_start_matches("error: "))
-            }
-        })
-    }
-}
-
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A whole number from 1 up to what still makes sense.
+/// Parses a whole number from 1 up to `most`.
 fn up_to(most: u64) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=most)
 }

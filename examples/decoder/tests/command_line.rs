@@ -20,14 +20,21 @@ fn run(options: &[&str]) -> Output {
         .unwrap()
 }
 
-/// The one sentence that bad input is answered with.
+/// Returns the message about invalid input.
+#[track_caller]
+fn message(options: &[&str]) -> String {
+    let output = run(options);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(output.stdout.is_empty());
+    message
+}
+
+/// Returns the message about invalid input, which must be one sentence.
 #[track_caller]
 fn refusal(options: &[&str]) -> String {
-    let output = run(options);
-    let sentence = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{sentence}");
+    let sentence = message(options);
     assert_eq!(sentence.lines().count(), 1, "{sentence}");
-    assert!(output.stdout.is_empty());
     sentence
 }
 
@@ -74,9 +81,18 @@ fn a_run_without_the_cache_compares_nothing() {
 
 #[test]
 fn unknown_options_are_refused() {
-    assert!(refusal(&["--frobnicate"]).contains("--frobnicate"));
-    assert!(refusal(&["extra"]).contains("extra"));
-    assert!(refusal(&["--append-only", "--no-cache"]).contains("--no-cache"));
+    for options in [
+        &["--frobnicate"][..],
+        &["extra"],
+        &["--append-only", "--no-cache"],
+    ] {
+        let message = message(options);
+        let wrong = options[options.len() - 1];
+        assert!(
+            message.contains(wrong) && message.contains("--help"),
+            "{message}"
+        );
+    }
 }
 
 #[test]
@@ -91,8 +107,8 @@ fn impossible_numbers_are_refused() {
         "--answer",
     ] {
         for number in ["0", "-1", "9999999", "many"] {
-            let sentence = refusal(&[&format!("{option}={number}")]);
-            assert!(sentence.contains(option), "{sentence}");
+            let message = message(&[&format!("{option}={number}")]);
+            assert!(message.contains(option), "{message}");
         }
     }
 }
