@@ -1,4 +1,4 @@
-//! Token sequences, and the floor that no lookup can beat.
+//! Token sequences, and the flat comparison that bounds every lookup from below.
 
 /// Tokens in a block, in every benchmark.
 pub const BLOCK: usize = 16;
@@ -6,7 +6,7 @@ pub const BLOCK: usize = 16;
 /// Tokens of a large vocabulary.
 const VOCABULARY: u32 = 128_000;
 
-/// `blocks` blocks of random tokens; the same `seed` gives the same tokens.
+/// Returns `blocks` blocks of random tokens; the same `seed` gives the same tokens.
 #[must_use]
 pub fn prompt(seed: u64, blocks: usize) -> Vec<u32> {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -24,7 +24,7 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// `count` prompts of `blocks` blocks each.
+    /// Creates `count` prompts of `blocks` blocks each.
     #[must_use]
     pub fn new(seed: u64, count: usize, blocks: usize) -> Self {
         Self {
@@ -33,33 +33,40 @@ impl Prompts {
         }
     }
 
-    /// How many prompts there are.
+    /// Returns how many prompts there are.
     #[must_use]
     pub fn count(&self) -> usize {
         self.tokens.len() / self.length
     }
 
-    /// The prompt of that number.
+    /// Returns the prompt of that number.
     #[must_use]
     pub fn get(&self, number: usize) -> &[u32] {
         &self.tokens[number * self.length..][..self.length]
     }
 
-    /// Blocks in one prompt.
+    /// Returns the blocks in one prompt.
     #[must_use]
     pub fn blocks(&self) -> usize {
         self.length / BLOCK
     }
+
+    /// Returns the blocks in all prompts.
+    #[must_use]
+    pub fn total_blocks(&self) -> usize {
+        self.tokens.len() / BLOCK
+    }
 }
 
-/// The floor: one look at every token of the prompt and at its cached twin.
+/// Compares a prompt with its twin elsewhere in memory: every lookup that compares tokens has to
+/// read both.
 #[must_use]
 #[inline(never)]
 pub fn flat_compare(prompt: &[u32], twin: &[u32]) -> bool {
     prompt == twin
 }
 
-/// The numbers below `count` in a random order.
+/// Returns the numbers below `count` in a random order.
 #[must_use]
 pub fn shuffled(seed: u64, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();

@@ -1,13 +1,13 @@
-//! Prompts visited in random order, hot themselves while what they are compared with is cold.
+//! Visits prompts in random order: the prompt itself is hot, its cached counterpart is not.
 
 use std::time::{Duration, Instant};
 
 use crate::prompts::{BLOCK, Prompts, shuffled};
 
-/// Tokens of prompts that are made hot together before they are visited: 16 KiB.
+/// Tokens of prompts that are copied together before they are visited: 16 KiB.
 const HOT_TOKENS: usize = 4096;
 
-/// Prompts visited in random order, round and round.
+/// Prompts visited in random order, over and over.
 #[derive(Debug)]
 pub struct Visits<'a> {
     prompts: &'a Prompts,
@@ -19,8 +19,8 @@ pub struct Visits<'a> {
 }
 
 impl<'a> Visits<'a> {
-    /// Visits to these prompts. Visitors who look at the same memory must have orders of their own,
-    /// or one makes it hot for the other.
+    /// Starts visits in the random order that the seed `order` gives. Cases that read the same
+    /// memory need different orders, or one makes it hot for the other.
     #[must_use]
     pub fn new(prompts: &'a Prompts, order: u64) -> Self {
         Self {
@@ -31,11 +31,11 @@ impl<'a> Visits<'a> {
         }
     }
 
-    /// Visits the next `times` prompts and says how long that took: `visit` is given the number of
-    /// a prompt and its tokens.
+    /// Calls `visit` with the number and the tokens of each of the next `times` prompts, and
+    /// returns how long the calls took.
     ///
     /// The tokens are copied first, which does not count, as if a tokenizer had just written them.
-    /// Short prompts are copied many at a time, so that reading the clock does not weigh on them.
+    /// Many short prompts are copied at once, so that reading the clock costs little per prompt.
     pub fn run(&mut self, times: u64, mut visit: impl FnMut(usize, &[u32])) -> Duration {
         let length = self.prompts.blocks() * BLOCK;
         let most = (HOT_TOKENS / length).max(1);

@@ -1,27 +1,27 @@
-//! A cache that always has room for one more new prompt.
+//! A cache with room for one more new prompt, to measure publication.
 
 use std::time::{Duration, Instant};
 
 use kvtrie::{Block, Hold, Namespace, PrefixCache};
 
-use crate::decoder::cache;
+use crate::caches::{allocate, cache, extend};
 use crate::prompts::{BLOCK, Prompts};
 
-/// A cache that always has room for one more new prompt.
+/// A cache with room for one more new prompt.
 #[derive(Debug)]
 pub struct Fresh<'a> {
     prompts: &'a Prompts,
     cache: PrefixCache,
     namespace: Namespace,
-    /// Prompts that are published, and held.
+    /// Holds over the prompts published so far.
     holds: Vec<Hold>,
 }
 
 impl<'a> Fresh<'a> {
-    /// An empty cache that has room for every prompt once.
+    /// Creates an empty cache that has room for every prompt once.
     #[must_use]
     pub fn new(prompts: &'a Prompts) -> Self {
-        let cache = cache(prompts.count() * prompts.blocks());
+        let cache = cache(prompts.total_blocks());
         let namespace = cache.namespace("model");
         Self {
             prompts,
@@ -31,39 +31,28 @@ impl<'a> Fresh<'a> {
         }
     }
 
-    /// Publishes the next prompt, `step` blocks at a time, and says how long the publication alone
-    /// took, with the blocks at hand.
+    /// Publishes the next prompt, `step` blocks at a time, and returns how long the publication
+    /// took, without the allocation of its blocks. Empties a full cache first.
     ///
     /// # Panics
     ///
-    /// Where the cache gives a wrong answer.
+    /// If the cache gives a wrong answer.
     pub fn publish_next(&mut self, step: usize) -> Duration {
         if self.holds.len() == self.prompts.count() {
             self.holds.clear();
-            let all = self.prompts.count() * self.prompts.blocks();
-            assert_eq!(
-                self.cache.evict_unused().len(),
-                all,
-                "every block comes back"
-            );
+            let evicted = self.cache.evict_unused().len();
+            assert_eq!(evicted, self.prompts.total_blocks(), "every block leaves");
         }
         let prompt = self.prompts.get(self.holds.len());
         let mut hold = self.cache.lookup(&self.namespace, prompt);
         assert_eq!(hold.tokens(), 0, "the prompt is new");
-        let steps: Vec<Vec<Block>> = prompt
-            .chunks(step * BLOCK)
-            .map(|tokens| {
-                self.cache
-                    .allocate(tokens.len() / BLOCK)
-                    .expect("the cache has room")
-            })
+        let steps = || prompt.chunks(step * BLOCK);
+        let blocks: Vec<Vec<Block>> = steps()
+            .map(|tokens| allocate(&self.cache, tokens.len()))
             .collect();
         let before = Instant::now();
-        for (tokens, blocks) in prompt.chunks(step * BLOCK).zip(steps) {
-            let duplicates = hold
-                .extend(tokens, blocks)
-                .expect("a block for each block of tokens");
-            assert!(duplicates.is_empty(), "nobody else publishes");
+        for (tokens, blocks) in steps().zip(blocks) {
+            extend(&mut hold, tokens, blocks);
         }
         let took = before.elapsed();
         assert_eq!(hold.tokens(), prompt.len(), "the hold covers the prompt");
@@ -71,11 +60,11 @@ impl<'a> Fresh<'a> {
         took
     }
 
-    /// Publishes every prompt, lets go, and says how long it took to clear the namespace.
+    /// Publishes every prompt, drops the holds and returns how long it took to clear the namespace.
     ///
     /// # Panics
     ///
-    /// Where the cache gives a wrong answer.
+    /// If the cache gives a wrong answer.
     pub fn clear_all(&mut self) -> Duration {
         self.holds.clear();
         self.cache.evict_unused();
@@ -88,7 +77,7 @@ impl<'a> Fresh<'a> {
         let took = before.elapsed();
         assert_eq!(
             evicted.len(),
-            self.prompts.count() * self.prompts.blocks(),
+            self.prompts.total_blocks(),
             "every block leaves"
         );
         took

@@ -1,16 +1,16 @@
-//! A cache without a free block, so that whoever allocates evicts.
+//! A cache without a free block, to measure eviction.
 
 use std::time::{Duration, Instant};
 
 use kvtrie::{Block, Hold, Namespace, PrefixCache};
 
-use crate::decoder::{PREFILL, cache, publish_scattered};
+use crate::caches::{PREFILL, cache, extend, publish_scattered};
 use crate::prompts::{Prompts, prompt, shuffled};
 
-/// Seed of the first prompt that follows those the cache is filled with.
+/// Seed of the first prompt published after the cache is full.
 const FIRST_SEED: u64 = 1000;
 
-/// A cache without a free block.
+/// A cache without a free block: every allocation evicts.
 #[derive(Debug)]
 pub struct Full {
     cache: PrefixCache,
@@ -19,14 +19,14 @@ pub struct Full {
     chain: usize,
     /// Keeps its share of the cache from eviction.
     holds: Vec<Hold>,
-    /// Evicted blocks that do not make a whole chain yet.
+    /// Evicted blocks, too few for a whole chain.
     spare: Vec<Block>,
     /// Seed of the next new prompt.
     seed: u64,
 }
 
 impl Full {
-    /// Fills a cache with `count` chains of `chain` blocks; a share of them is held.
+    /// Fills a cache with `count` chains of `chain` blocks and holds the share `held` of them.
     #[must_use]
     pub fn new(count: usize, chain: usize, held: f64) -> Self {
         let cache = cache(count * chain);
@@ -47,15 +47,15 @@ impl Full {
         }
     }
 
-    /// Allocates `asked` blocks and says how long that took; then publishes them again as new
-    /// prompts that nobody holds.
+    /// Allocates `asked` blocks and returns how long that took. Then publishes them as new prompts
+    /// without a hold.
     ///
     /// # Panics
     ///
-    /// Where the cache gives a wrong answer.
+    /// If the cache gives a wrong answer.
     pub fn allocate(&mut self, asked: usize) -> Duration {
         let before = Instant::now();
-        let blocks = self.cache.allocate(asked).expect("something is not held");
+        let blocks = self.cache.allocate(asked).expect("some blocks are unheld");
         let took = before.elapsed();
         assert_eq!(blocks.len(), asked);
         self.spare.extend(blocks);
@@ -64,42 +64,36 @@ impl Full {
             let prompt = prompt(self.seed, self.chain);
             self.seed += 1;
             let mut hold = self.cache.lookup(&self.namespace, &prompt);
-            let duplicates = hold
-                .extend(&prompt, blocks)
-                .expect("a block for each block of tokens");
-            assert!(duplicates.is_empty(), "nobody else publishes");
+            extend(&mut hold, &prompt, blocks);
         }
         took
     }
 
-    /// Allocates as [`allocate`](Self::allocate) does, and says how many words of the bitmap the
-    /// hand looked at.
+    /// Allocates like [`allocate`](Self::allocate) and returns how many words of the bitmap of
+    /// candidates the eviction read.
     pub fn words(&mut self, asked: usize) -> u64 {
         let before = self.cache.stats().hand_words;
         self.allocate(asked);
         self.cache.stats().hand_words - before
     }
 
-    /// Bytes of the nodes that are linked.
+    /// Returns the bytes of the linked nodes.
     #[must_use]
     pub fn node_bytes(&self) -> usize {
         self.cache.stats().node_bytes
     }
 
-    /// Checks that nothing is lost, and that what is held is still cached.
+    /// Checks that no block is lost and that every held block is still cached.
     ///
     /// # Panics
     ///
-    /// Where that is not so.
+    /// If a block is missing.
     pub fn check(&self) {
         let stats = self.cache.stats();
         assert_eq!(stats.owned, self.spare.len());
         assert_eq!(stats.free + stats.owned + stats.cached, stats.capacity);
-        assert!(
-            self.holds
-                .iter()
-                .all(|hold| hold.blocks().len() == self.chain)
-        );
+        let whole = |hold: &Hold| hold.blocks().len() == self.chain;
+        assert!(self.holds.iter().all(whole));
         assert!(stats.cached - self.cache.reclaimable() >= self.holds.len() * self.chain);
     }
 }

@@ -1,4 +1,4 @@
-//! Tables for people, and the table of goals.
+//! Tables, and goals beside what was measured.
 
 use std::fmt::Display;
 use std::fs::OpenOptions;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-/// Prints a Markdown table under a heading: the first column is text, the rest are numbers.
+/// Prints a Markdown table under a heading: the first column is text, the others are numbers.
 pub fn print_table(title: &str, columns: &[&str], rows: &[Vec<String>]) {
     let mut table = Table::new();
     table
@@ -29,12 +29,12 @@ pub struct Goal {
     pub goal: String,
     /// What it was measured to cost.
     pub measured: String,
-    /// Whether that is reached.
+    /// Whether the goal is reached.
     pub reached: bool,
 }
 
 impl Goal {
-    /// A figure that should be `limit` at most.
+    /// Creates a goal for a figure that should be at most `limit`.
     pub fn at_most(
         work: impl Into<String>,
         limit: f64,
@@ -42,15 +42,11 @@ impl Goal {
         value: f64,
         measured: impl Display,
     ) -> Self {
-        Self {
-            work: work.into(),
-            goal: format!("at most {limit}{unit}"),
-            measured: measured.to_string(),
-            reached: value <= limit,
-        }
+        let goal = format!("at most {limit}{unit}");
+        Self::new(work, goal, measured, value <= limit)
     }
 
-    /// A figure that should be `limit` at least.
+    /// Creates a goal for a figure that should be at least `limit`.
     pub fn at_least(
         work: impl Into<String>,
         limit: f64,
@@ -58,20 +54,31 @@ impl Goal {
         value: f64,
         measured: impl Display,
     ) -> Self {
+        let goal = format!("at least {limit}{unit}");
+        Self::new(work, goal, measured, value >= limit)
+    }
+
+    /// Creates a row of which everything is known.
+    pub fn new(
+        work: impl Into<String>,
+        goal: String,
+        measured: impl Display,
+        reached: bool,
+    ) -> Self {
         Self {
             work: work.into(),
-            goal: format!("at least {limit}{unit}"),
+            goal,
             measured: measured.to_string(),
-            reached: value >= limit,
+            reached,
         }
     }
 }
 
-/// Prints the goals and, if there is a report folder, adds them to its `goals.md`.
+/// Prints the goals and, if there is a report folder, appends them to its `goals.md`.
 ///
 /// # Panics
 ///
-/// Where the folder cannot be written to.
+/// If the folder cannot be written to.
 pub fn print_goals(goals: &[Goal], report: Option<&Path>) {
     let row = |goal: &Goal| {
         let verdict = if goal.reached { "yes" } else { "no" };
@@ -85,13 +92,15 @@ pub fn print_goals(goals: &[Goal], report: Option<&Path>) {
     let rows: Vec<_> = goals.iter().map(row).collect();
     print_table("Goals", &["work", "goal", "measured", "reached"], &rows);
     if let Some(folder) = report {
-        let mut file = OpenOptions::new()
+        let lines: String = rows
+            .iter()
+            .map(|row| format!("| {} |\n", row.join(" | ")))
+            .collect();
+        OpenOptions::new()
             .create(true)
             .append(true)
             .open(folder.join("goals.md"))
+            .and_then(|mut file| file.write_all(lines.as_bytes()))
             .expect("the report folder can be written to");
-        for row in rows {
-            writeln!(file, "| {} |", row.join(" | ")).expect("the report folder can be written to");
-        }
     }
 }
