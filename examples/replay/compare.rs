@@ -1,9 +1,13 @@
 //! Compares the cache with exact LRU, an offline schedule by next use and a cache without limit.
+//!
+//! All of them serve the requests one by one, so the cache has a single decode thread: several would
+//! look up ahead of their turn, and find blocks that are evicted by then.
 
 use std::fmt;
 
-use indicatif::{HumanCount, ProgressBar};
+use indicatif::HumanCount;
 use kvtrie::PrefixCache;
+use kvtrie_harness::progress::Progress;
 use kvtrie_workload::{Request, Trace};
 use serde::Serialize;
 
@@ -23,8 +27,6 @@ pub struct Comparison {
     pub workload: String,
     /// Tokens in a block.
     pub block_size: usize,
-    /// Decode threads of the cache. The baselines see the requests one by one.
-    pub threads: usize,
     /// Most requests that held their blocks at the same time.
     pub in_flight: usize,
     /// Blocks that a cache of everything would have in the end.
@@ -54,12 +56,9 @@ pub struct Row {
     pub refused: usize,
     /// Requests that each baseline refused.
     pub refused_by_baselines: usize,
-    /// The share that two requests computed at the same time, before either could find the other's
-    /// blocks. No cache could have saved it.
-    pub computed_twice: f64,
     /// Words of the candidate bitmap that the hand read for each evicted block.
     pub words_per_eviction: f64,
-    /// The same at the 99.9th percentile of the evicted blocks.
+    /// The same at the 99.9th percentile of the allocations that evicted.
     pub words_per_eviction_p999: f64,
     /// What was checked while the cache ran.
     pub checks: Checks,
@@ -73,12 +72,12 @@ struct Setup<'a> {
     options: &'a Options,
     demand: Demand,
     prompt_tokens: usize,
-    progress: &'a ProgressBar,
+    progress: &'a Progress,
 }
 
 impl Comparison {
     /// Runs everything.
-    pub fn run(workload: String, trace: &Trace, options: &Options, bar: &ProgressBar) -> Self {
+    pub fn run(workload: String, trace: &Trace, options: &Options, progress: &Progress) -> Self {
         let block_size = options.block_size.get();
         let prompts = trace.requests().iter().map(Request::pieces);
         let setup = Setup {
@@ -86,7 +85,7 @@ impl Comparison {
             options,
             demand: Demand::new(prompts, block_size),
             prompt_tokens: trace.requests().iter().map(Request::prompt_len).sum(),
-            progress: bar,
+            progress,
         };
         let rows = PERCENTS.map(|percent| setup.row(percent));
         let over_lru: f64 = rows.iter().map(|row| row.kvtrie - row.lru).sum();
@@ -94,7 +93,6 @@ impl Comparison {
         Self {
             workload,
             block_size,
-            threads: options.threads(),
             in_flight: options.in_flight.get(),
             distinct_blocks,
             unlimited: setup.ratio(lru(&setup.demand, distinct_blocks, 1)),
@@ -119,8 +117,8 @@ impl Setup<'_> {
             .block_size(self.options.block_size.get())
             .build()
             .expect("a share of the trace's blocks is a valid capacity");
-        let crew = (self.options.threads(), in_flight);
-        let mut tally = Service::new(&cache, self.trace.requests(), crew, self.progress).run();
+        let crew = (1, in_flight);
+        let tally = Service::new(&cache, self.trace.requests(), crew, self.progress).run();
         let stats = cache.stats();
         let recent = lru(&self.demand, blocks, in_flight);
         Row {
@@ -131,9 +129,8 @@ impl Setup<'_> {
             next_use: self.ratio(next_use(&self.demand, blocks, in_flight)),
             refused: tally.refused,
             refused_by_baselines: recent.refused,
-            computed_twice: self.share(stats.duplicates as usize),
             words_per_eviction: stats.hand_words as f64 / stats.evicted.max(1) as f64,
-            words_per_eviction_p999: p999(&mut tally.searches),
+            words_per_eviction_p999: tally.searches.quantile(0.999) as f64 / 1000.0,
             checks: Checks::of(&tally),
             at_rest: Blocks::of(&cache),
         }
@@ -155,34 +152,20 @@ impl Row {
     fn is_sound(&self) -> bool {
         self.checks.all_right() && self.at_rest.add_up()
     }
-
-    /// Describes what the table has no column for.
-    fn remarks(&self) -> impl Iterator<Item = String> {
-        let lost = (!self.is_sound()).then(|| format!("{}; {}", self.checks, self.at_rest));
-        let twice = (self.computed_twice >= 0.0001).then(|| {
-            format!(
-                "another {:.4} was computed by two requests at the same time",
-                self.computed_twice
-            )
-        });
-        [lost, twice].into_iter().flatten()
-    }
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{}: {} distinct blocks of {} tokens\n\
-             requests in flight: {}; threads: {}\n\n\
-             Share of all prompt tokens found cached, and requests refused for lack of blocks.\n\
-             A cache without limit finds {:.4}. \"Next use\" knows the future.\n\n\
-             capacity      blocks  kvtrie     LRU  over LRU  next use    refused: kvtrie, others",
+            "{}: {} distinct blocks of {} tokens; requests in flight: {}\n\n\
+             Share of all prompt tokens found cached, and requests refused for lack of\n\
+             blocks. \"Next use\" knows the future. A cache without limit finds {:.4}.\n\n\
+             capacity      blocks  kvtrie     LRU  over LRU  next use  refused: kvtrie others",
             self.workload,
             HumanCount(self.distinct_blocks as u64),
             self.block_size,
             self.in_flight,
-            self.threads,
             self.unlimited,
         )?;
         for row in &self.rows {
@@ -190,12 +173,12 @@ impl fmt::Display for Comparison {
             let (kvtrie, over) = (row.kvtrie, row.kvtrie - row.lru);
             write!(f, "{percent:>6} %  {blocks:>10}  {kvtrie:>6.4}")?;
             write!(f, "  {:>6.4}  {over:>+8.4}  {:>8.4}", row.lru, row.next_use)?;
-            writeln!(f, "  {:>17}  {:>6}", row.refused, row.refused_by_baselines)?;
+            writeln!(f, "  {:>15} {:>6}", row.refused, row.refused_by_baselines)?;
         }
         writeln!(f, "    mean{:>28}{:>+8.4}\n", "", self.mean_over_lru)?;
         writeln!(
             f,
-            "Words of the candidate bitmap read for each evicted block\n"
+            "Words of the candidate bitmap read for each evicted block; p99.9 over\nthe allocations\n"
         )?;
         writeln!(f, "capacity    mean  p99.9")?;
         for row in &self.rows {
@@ -203,26 +186,12 @@ impl fmt::Display for Comparison {
             writeln!(f, "{:>6} %  {mean:>6.2}  {most:>5.1}", row.percent)?;
         }
         writeln!(f)?;
-        for row in &self.rows {
-            for remark in row.remarks() {
-                writeln!(f, "{} %: {remark}", row.percent)?;
-            }
+        for row in self.rows.iter().filter(|row| !row.is_sound()) {
+            writeln!(f, "{} %: {}; {}", row.percent, row.checks, row.at_rest)?;
         }
         match self.is_sound() {
             true => writeln!(f, "every hit had its own content, and no block was lost"),
             false => writeln!(f, "WRONG: contents or blocks were lost, see above"),
         }
     }
-}
-
-/// Returns the 99.9th percentile of numbers that each come with how often they occur.
-fn p999(numbers: &mut [(f64, u64)]) -> f64 {
-    numbers.sort_unstable_by(|(one, _), (other, _)| other.total_cmp(one));
-    let mut above = numbers.iter().map(|(_, times)| times).sum::<u64>() / 1000;
-    let greatest = numbers.iter().find(|(_, times)| {
-        let is_it = *times > above;
-        above = above.saturating_sub(*times);
-        is_it
-    });
-    greatest.map_or(0.0, |(number, _)| *number)
 }

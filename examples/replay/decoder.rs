@@ -1,25 +1,22 @@
-//! A decode thread: looks up, checks, computes what is missing, publishes, holds, lets go.
+//! A decode thread: looks up, checks, computes the missing blocks, publishes, holds, lets go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use indicatif::ProgressBar;
 use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
-use kvtrie_workload::{Latencies, Request};
+use kvtrie_harness::percentiles::Percentiles;
+use kvtrie_harness::progress::Progress;
+use kvtrie_workload::Request;
 
 use crate::content::{KvMemory, fingerprints};
 
 /// The one model that is served.
 const MODEL: &str = "replayed-model";
 
-/// How often a request starts over when the blocks are all in the hands of other threads that are
-/// about to put theirs in flight, before it is refused.
-const PATIENCE: usize = 1000;
-
 /// Why a lock is never poisoned.
-const NO_PANIC: &str = "nothing panics under the lock";
+const NO_PANIC: &str = "no thread panics under the lock";
 
 /// What the decode threads share.
 #[derive(Debug)]
@@ -29,22 +26,26 @@ pub struct Service<'r> {
     memory: KvMemory,
     requests: &'r [Request],
     schedule: Mutex<Schedule>,
-    /// Told of every request that is put in flight or refused.
-    settled: Condvar,
+    /// Notified of every change of the schedule.
+    changed: Condvar,
     /// The most requests that have begun and not ended.
     in_flight: usize,
     threads: usize,
-    progress: &'r ProgressBar,
+    progress: &'r Progress,
 }
 
-/// Which requests have begun and not ended, by their places in the trace.
+/// The requests that have begun and not ended, by their places in the trace.
 #[derive(Debug, Default)]
 struct Schedule {
-    /// The one that begins next.
+    /// The request that begins next.
     next: usize,
-    /// Those that a thread is putting in flight.
+    /// Requests that a thread is putting in flight.
     in_hand: BTreeSet<usize>,
-    /// Those that hold their blocks.
+    /// Requests in hand that wait for blocks.
+    waiting: BTreeSet<usize>,
+    /// Threads that begin or end a request, without those that wait for blocks.
+    busy: usize,
+    /// Requests that hold their blocks.
     flying: BTreeMap<usize, Flight>,
 }
 
@@ -77,10 +78,10 @@ pub struct Tally {
     /// Held blocks whose content had changed by then.
     pub holds_wrong: usize,
     /// Time of each lookup.
-    pub lookups: Latencies,
-    /// For each allocation that evicted, the words of the candidates that were looked at for each block
-    /// evicted, and how many those were. (With several threads, some of both are another thread's.)
-    pub searches: Vec<(f64, u64)>,
+    pub lookups: Percentiles,
+    /// Thousandths of a word of the candidate bitmap read for each evicted block, over the allocations
+    /// that evicted. With several threads, some of both are another thread's.
+    pub searches: Percentiles,
 }
 
 /// A request that holds its blocks, and what they must contain.
@@ -106,7 +107,7 @@ impl<'r> Service<'r> {
         cache: &'r PrefixCache,
         requests: &'r [Request],
         (threads, in_flight): (usize, usize),
-        progress: &'r ProgressBar,
+        progress: &'r Progress,
     ) -> Self {
         Self {
             cache,
@@ -114,7 +115,7 @@ impl<'r> Service<'r> {
             memory: KvMemory::new(cache.capacity()),
             requests,
             schedule: Mutex::default(),
-            settled: Condvar::new(),
+            changed: Condvar::new(),
             in_flight,
             threads,
             progress,
@@ -134,40 +135,66 @@ impl<'r> Service<'r> {
         })
     }
 
-    /// What there is to do; none once every request has begun, and all that is left is in the hands of
-    /// other threads.
+    /// Returns what there is to do, or `None` once every request has begun and other threads have all
+    /// that is left in hand.
     ///
-    /// Requests begin in the order of the trace: each once the one `threads` places before it is in flight
-    /// and the one `in_flight` places before it has ended, however long its thread was kept from running.
-    /// So the order in which the cache is used depends on the number of threads no more than it must.
+    /// Requests begin in the order of the trace: each once the one `threads` places before it is in
+    /// flight and the one `in_flight` places before it has ended, and none while an older one waits for
+    /// blocks. So the order in which the cache is used hardly depends on the number of threads.
     fn turn(&self) -> Option<Turn<'r>> {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
-        loop {
+        let turn = loop {
             let next = schedule.next;
             let all_begun = next == self.requests.len();
             let full = next >= schedule.oldest() + self.in_flight;
-            if all_begun || full && schedule.oldest_flies() {
+            let may_begin = !full && next < schedule.oldest_in_hand() + self.threads;
+            if !schedule.waiting.is_empty() {
+            } else if all_begun || full && schedule.oldest_flies() {
                 let (_, flight) = schedule.flying.pop_first()?;
-                return Some(Turn::Land(flight));
-            }
-            if !full && next < schedule.oldest_in_hand() + self.threads {
+                break Turn::Land(flight);
+            } else if may_begin {
                 schedule.next += 1;
                 schedule.in_hand.insert(next);
-                return Some(Turn::Serve(next, &self.requests[next]));
+                break Turn::Serve(next, &self.requests[next]);
             }
-            schedule = self.settled.wait(schedule).expect(NO_PANIC);
-        }
+            schedule = self.changed.wait(schedule).expect(NO_PANIC);
+        };
+        schedule.busy += 1;
+        Some(turn)
+    }
+
+    /// Waits until no thread but those that wait for blocks has a request in hand, and this request is the
+    /// oldest of them. From then on it has all blocks to itself until it [settles](Self::settle).
+    ///
+    /// A younger request does not overtake it, as the simulated baselines serve one after the other.
+    fn wait_for_blocks(&self, place: usize) {
+        let mut schedule = self.schedule.lock().expect(NO_PANIC);
+        schedule.waiting.insert(place);
+        schedule.busy -= 1;
+        self.changed.notify_all();
+        let others_first =
+            |schedule: &mut Schedule| schedule.busy > 0 || schedule.waiting.first() != Some(&place);
+        let schedule = self.changed.wait_while(schedule, others_first);
+        schedule.expect(NO_PANIC).busy += 1;
     }
 
     /// Takes a request out of its thread's hands, and puts it in flight unless it was refused.
     fn settle(&self, place: usize, flight: Option<Flight>) {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         schedule.in_hand.remove(&place);
+        schedule.waiting.remove(&place);
+        schedule.busy -= 1;
         schedule.flying.extend(flight.map(|flight| (place, flight)));
-        self.settled.notify_all();
+        self.changed.notify_all();
     }
 
-    /// The oldest request in flight, to make room before its time.
+    /// Notes that a thread has ended a request.
+    fn landed(&self) {
+        self.schedule.lock().expect(NO_PANIC).busy -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Takes the oldest request in flight, to make room before its time.
     fn take_oldest(&self) -> Option<Flight> {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         schedule.flying.pop_first().map(|(_, flight)| flight)
@@ -175,13 +202,13 @@ impl<'r> Service<'r> {
 }
 
 impl Schedule {
-    /// The first request that has not ended.
+    /// Returns the first request that has not ended.
     fn oldest(&self) -> usize {
         let flying = self.flying.keys().next().copied();
         flying.unwrap_or(self.next).min(self.oldest_in_hand())
     }
 
-    /// The first request that is not in flight yet.
+    /// Returns the first request that is not in flight yet.
     fn oldest_in_hand(&self) -> usize {
         self.in_hand.first().copied().unwrap_or(self.next)
     }
@@ -205,47 +232,51 @@ impl<'r> Decoder<'r> {
         while let Some(turn) = self.service.turn() {
             match turn {
                 Turn::Serve(place, request) => {
-                    let flight = self.serve(request);
+                    let flight = self.serve(place, request);
                     self.service.settle(place, flight);
-                    self.service.progress.inc(1);
+                    self.service.progress.step();
                 }
-                Turn::Land(flight) => self.land(&flight),
+                Turn::Land(flight) => {
+                    self.land(flight);
+                    self.service.landed();
+                }
             }
         }
         self.tally
     }
 
-    /// Looks a request up, and computes and publishes what is missing; none if it is refused.
-    fn serve(&mut self, request: &Request) -> Option<Flight> {
+    /// Serves a request: looks it up, and computes and publishes the missing blocks. Returns `None` if it
+    /// is refused.
+    fn serve(&mut self, place: usize, request: &Request) -> Option<Flight> {
         let cache = self.service.cache;
         request.write_prompt(&mut self.prompt);
         let mut expected = Vec::new();
         fingerprints(MODEL, &self.prompt, cache.block_size(), &mut expected);
-
         self.tally.requests += 1;
         self.tally.prompt_tokens += self.prompt.len();
-        let attempts = if expected.len() > cache.capacity() {
-            1
-        } else {
-            PATIENCE
-        };
-        let mut found = usize::MAX;
-        for _ in 0..attempts {
-            let hold = self.look_up(&expected);
-            // A later attempt may find what younger requests published meanwhile. Only what the first
-            // one found counts, as in the simulated baselines.
-            found = found.min(hold.tokens());
-            if let Some(hold) = self.complete(hold, &expected) {
-                self.tally.hit_tokens += found;
-                return Some(Flight {
-                    hold,
-                    fingerprints: expected,
-                });
-            }
-            thread::yield_now();
+
+        let mut served = self.attempt(&expected);
+        if served.is_none() && expected.len() <= cache.capacity() {
+            self.service.wait_for_blocks(place);
+            served = self.attempt(&expected);
         }
-        self.tally.refused += 1;
-        None
+        let Some((hold, found)) = served else {
+            self.tally.refused += 1;
+            return None;
+        };
+        self.tally.hit_tokens += found;
+        Some(Flight {
+            hold,
+            fingerprints: expected,
+        })
+    }
+
+    /// Looks the prompt up and completes it. Returns the hold and the tokens found, or `None` if there is
+    /// no room.
+    fn attempt(&mut self, expected: &[u64]) -> Option<(Hold, usize)> {
+        let hold = self.look_up(expected);
+        let found = hold.tokens();
+        Some((self.complete(hold, expected)?, found))
     }
 
     /// Looks the prompt up, and checks that every block found is its own.
@@ -255,7 +286,7 @@ impl<'r> Decoder<'r> {
         } = self.service;
         let start = Instant::now();
         let hold = cache.lookup_prefill(namespace, &self.prompt);
-        self.tally.lookups.record(start.elapsed());
+        self.tally.lookups.record_duration(start.elapsed());
 
         hold.blocks_into(&mut self.table);
         self.tally.hits_checked += self.table.len();
@@ -263,7 +294,7 @@ impl<'r> Decoder<'r> {
         hold
     }
 
-    /// Computes and publishes what a hold lacks of the prompt; none if there is no room for it.
+    /// Computes and publishes what a hold lacks of the prompt. Returns `None` if there is no room for it.
     fn complete(&mut self, mut hold: Hold, expected: &[u64]) -> Option<Hold> {
         let block_size = self.service.cache.block_size();
         let found = hold.tokens() / block_size;
@@ -278,7 +309,7 @@ impl<'r> Decoder<'r> {
         Some(hold)
     }
 
-    /// Blocks for what is missing; ends the oldest requests where they run out.
+    /// Allocates the missing blocks, and ends the oldest requests if there are too few.
     fn allocate(&mut self, missing: usize) -> Option<Vec<Block>> {
         loop {
             let cache = self.service.cache;
@@ -286,22 +317,19 @@ impl<'r> Decoder<'r> {
             let allocated = cache.allocate(missing);
             let after = cache.stats();
             let evicted = after.evicted - before.evicted;
-            if evicted > 0 {
-                let words = (after.hand_words - before.hand_words) as f64;
-                self.tally.searches.push((words / evicted as f64, evicted));
+            let words = 1000 * (after.hand_words - before.hand_words);
+            if let Some(words) = words.checked_div(evicted) {
+                self.tally.searches.record(words);
             }
             match allocated {
                 Ok(blocks) => return Some(blocks),
-                Err(_) => self
-                    .service
-                    .take_oldest()
-                    .map(|flight| self.land(&flight))?,
+                Err(_) => self.service.take_oldest().map(|flight| self.land(flight))?,
             }
         }
     }
 
-    /// Checks that the blocks of a request that ends are still what they were. Its hold goes with it.
-    fn land(&mut self, flight: &Flight) {
+    /// Ends a request: checks that its blocks still have their contents, and lets go.
+    fn land(&mut self, flight: Flight) {
         flight.hold.blocks_into(&mut self.table);
         let memory = &self.service.memory;
         self.tally.holds_checked += self.table.len();
@@ -325,7 +353,7 @@ impl Tally {
         self.holds_checked += other.holds_checked;
         self.holds_wrong += other.holds_wrong;
         self.lookups.merge(&other.lookups);
-        self.searches.extend(other.searches);
+        self.searches.merge(&other.searches);
         self
     }
 }

@@ -31,8 +31,8 @@ use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use indicatif::ProgressBar;
 use kvtrie::PrefixCache;
+use kvtrie_harness::progress::Progress;
 use kvtrie_workload::{Request, Trace};
 use serde::Serialize;
 
@@ -120,12 +120,13 @@ fn replay(
         .build()
         .map_err(|error| error.to_string())?;
     let crew = (options.threads(), options.in_flight.get());
-    let bar = ProgressBar::new(trace.requests().len() as u64);
-    let service = Service::new(&cache, trace.requests(), crew, &bar);
+    let requests = trace.requests().len() as u64;
+    let progress = Progress::new("replay", requests, "requests");
+    let service = Service::new(&cache, trace.requests(), crew, &progress);
     let start = Instant::now();
     let tally = service.run();
     let elapsed = start.elapsed();
-    bar.finish_and_clear();
+    progress.finish();
 
     let report = Report::new(workload, crew, &cache, &tally, elapsed);
     print(&report, options, out)?;
@@ -147,9 +148,10 @@ fn compare(
         }
         None => None,
     };
-    let bar = ProgressBar::new((trace.requests().len() * PERCENTS.len()) as u64);
-    let comparison = Comparison::run(workload, trace, options, &bar);
-    bar.finish_and_clear();
+    let requests = trace.requests().len() * PERCENTS.len();
+    let progress = Progress::new("compare", requests as u64, "requests");
+    let comparison = Comparison::run(workload, trace, options, &progress);
+    progress.finish();
     print(&comparison, options, out)?;
     if let Some((mut file, cannot)) = plot {
         let svg = plot::draw(&comparison);

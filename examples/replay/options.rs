@@ -44,9 +44,8 @@ pub struct Options {
     )]
     pub blocks: NonZeroUsize,
 
-    /// Decode threads [default: one for each core; with --compare, whose baselines see the requests
-    /// one by one, a single one]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    /// Decode threads [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "compare")]
     pub threads: Option<NonZeroUsize>,
 
     /// Requests that hold their blocks at the same time, over all threads
@@ -58,7 +57,7 @@ pub struct Options {
     pub json: bool,
 
     /// Compare the hit ratio with exact LRU and with an offline schedule by next use, over five
-    /// capacities
+    /// capacities and on one thread
     #[arg(long)]
     pub compare: bool,
 
@@ -91,7 +90,6 @@ impl Options {
         let machine = || available_parallelism().map_or(1, NonZeroUsize::get);
         match self.threads {
             Some(threads) => threads.get(),
-            None if self.compare => 1,
             None => machine().min(self.in_flight.get()),
         }
     }
@@ -121,11 +119,6 @@ mod tests {
     }
 
     #[test]
-    fn a_comparison_has_one_thread_by_default() {
-        assert_eq!(parse(&["--compare"]).expect("accepted").threads(), 1);
-    }
-
-    #[test]
     fn invalid_options_are_named() {
         let refusal = |arguments: &[&str]| parse(arguments).expect_err("refused").to_string();
         for zero in ["--threads", "--blocks", "--block-size", "--in-flight"] {
@@ -144,6 +137,7 @@ mod tests {
             (&["--blocks", "many"], "many"),
             (&["--nonsense"], "--nonsense"),
             (&["--compare", "--blocks", "5"], "--blocks"),
+            (&["--compare", "--threads", "8"], "--threads"),
             (
                 &["--trace-block-size", "0", "--trace", "t"],
                 "--trace-block-size",

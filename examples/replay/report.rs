@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
 use kvtrie::PrefixCache;
-use kvtrie_workload::Latencies;
+use kvtrie_harness::percentiles::Percentiles;
 use serde::Serialize;
 
 use crate::decoder::Tally;
@@ -39,7 +39,7 @@ pub struct Report {
     /// Requests in a second, over all threads.
     pub requests_per_second: f64,
     /// Time of a lookup.
-    pub lookup: Percentiles,
+    pub lookup: Times,
     /// Memory of the process, where the system tells.
     pub resident: Option<Resident>,
     /// Memory of the cache's nodes at the end.
@@ -50,12 +50,12 @@ pub struct Report {
     pub checks: Checks,
 }
 
-/// Durations in nanoseconds.
+/// Times in nanoseconds. A percentile of too few times is left out.
 #[derive(Debug, Serialize)]
-pub struct Percentiles {
-    p50_ns: u64,
-    p99_ns: u64,
-    p999_ns: u64,
+pub struct Times {
+    p50_ns: Option<u64>,
+    p99_ns: Option<u64>,
+    p999_ns: Option<u64>,
     max_ns: u64,
 }
 
@@ -103,7 +103,7 @@ impl Report {
             evicted_blocks: stats.evicted,
             seconds,
             requests_per_second: tally.requests as f64 / seconds,
-            lookup: Percentiles::of(&tally.lookups),
+            lookup: Times::of(&tally.lookups),
             resident: Resident::read(),
             node_bytes: stats.node_bytes,
             blocks: Blocks::of(cache),
@@ -117,14 +117,13 @@ impl Report {
     }
 }
 
-impl Percentiles {
-    fn of(latencies: &Latencies) -> Self {
-        let ns = |duration: Duration| duration.as_nanos().try_into().unwrap_or(u64::MAX);
+impl Times {
+    fn of(times: &Percentiles) -> Self {
         Self {
-            p50_ns: ns(latencies.quantile(0.5)),
-            p99_ns: ns(latencies.quantile(0.99)),
-            p999_ns: ns(latencies.quantile(0.999)),
-            max_ns: ns(latencies.max()),
+            p50_ns: times.known(0.5),
+            p99_ns: times.known(0.99),
+            p999_ns: times.known(0.999),
+            max_ns: times.max(),
         }
     }
 }
@@ -218,11 +217,19 @@ impl Report {
     }
 }
 
-impl fmt::Display for Percentiles {
+impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [p50, p99, p999, max] = [self.p50_ns, self.p99_ns, self.p999_ns, self.max_ns]
-            .map(|ns| format!("{:.1?}", Duration::from_nanos(ns)));
-        write!(f, "{p50} p50, {p99} p99, {p999} p99.9, {max} max")
+        for (time, name) in [
+            (self.p50_ns, "p50, "),
+            (self.p99_ns, "p99, "),
+            (self.p999_ns, "p99.9, "),
+            (Some(self.max_ns), "max"),
+        ] {
+            if let Some(nanoseconds) = time {
+                write!(f, "{:.1?} {name}", Duration::from_nanos(nanoseconds))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -48,7 +48,7 @@ pub use meter::Meter;
 pub use model::{Model, ROWS, Span, ranked};
 pub use pool::KvPool;
 pub use report::table;
-pub use summary::{Percentiles, Summary};
+pub use summary::Summary;
 pub use table::Sharing;
 pub use tokenizer::Tokenizer;
 pub use weights::{Weights, shapes};

@@ -9,6 +9,7 @@ use kvtrie_decoder::{
     BadInput, Chats, Completion, Engine, Limits, Loaded, Model, Sharing, Summary, Tokenizer, draw,
     prepare, table,
 };
+use kvtrie_harness::progress::Progress;
 use options::Options;
 
 /// One run under its name.
@@ -76,9 +77,13 @@ fn run(
     sharing: Sharing,
 ) -> Result<Run, BadInput> {
     let engine = Engine::new(Arc::clone(model), limits(options, sharing))?;
-    eprintln!("{name}: {} requests ...", chats.requests());
+    let answers = (chats.requests() * options.samples) as u64;
+    let progress = Progress::new(name, answers, "answers");
     let start = Instant::now();
-    let served = engine.serve(options.threads, |client| chats.hold(client));
+    let served = engine.serve(options.threads, |client| {
+        chats.hold(client, || progress.step())
+    });
+    progress.finish();
     let completions = served.result?;
     let stats = engine.cache().stats();
     let summary = Summary::of(&completions, start.elapsed(), served.busy, stats);

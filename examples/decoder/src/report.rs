@@ -1,6 +1,6 @@
 //! The table that a run ends with.
 
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
 
 use crate::Summary;
 
@@ -20,23 +20,23 @@ const LINES: [Line; 16] = [
         format!("{:.0}", run.decoded_per_second())
     }),
     ("time to first token, p50", |run| {
-        milliseconds(run.to_first_token.at(50))
+        milliseconds(run.to_first_token.known(0.5))
     }),
     ("time to first token, p99", |run| {
-        milliseconds(run.to_first_token.at(99))
+        milliseconds(run.to_first_token.known(0.99))
     }),
     ("time to first token, max", |run| {
-        milliseconds(run.to_first_token.max())
+        milliseconds(Some(run.to_first_token.max()))
     }),
     ("preemptions", |run| run.preemptions.to_string()),
     ("wall time", |run| {
         format!("{:.2} s", run.wall.as_secs_f64())
     }),
     ("kvtrie's time a request", |run| {
-        microseconds(Some(run.cache_time_per_request()))
+        microseconds(Some(run.cache_time_per_request().as_nanos() as u64))
     }),
     ("  of an answer, p50", |run| {
-        microseconds(run.in_cache.at(50))
+        microseconds(run.in_cache.known(0.5))
     }),
     ("  in calls", |run| {
         (run.meter.calls / run.requests.max(1) as u64).to_string()
@@ -61,19 +61,19 @@ pub fn table(runs: &[(&str, &Summary)]) -> String {
     text
 }
 
-/// A percentile of too few requests is left out.
-fn milliseconds(duration: Option<Duration>) -> String {
-    in_units(duration, 1e3, "ms")
+/// Writes nanoseconds in milliseconds. A percentile of too few requests is left out.
+fn milliseconds(nanoseconds: Option<u64>) -> String {
+    in_units(nanoseconds, 1e6, "ms")
 }
 
-/// As [`milliseconds`].
-fn microseconds(duration: Option<Duration>) -> String {
-    in_units(duration, 1e6, "µs")
+/// As [`milliseconds`], in microseconds.
+fn microseconds(nanoseconds: Option<u64>) -> String {
+    in_units(nanoseconds, 1e3, "µs")
 }
 
-fn in_units(duration: Option<Duration>, per_second: f64, unit: &str) -> String {
-    duration.map_or_else(
+fn in_units(nanoseconds: Option<u64>, unit: f64, name: &str) -> String {
+    nanoseconds.map_or_else(
         || "-".to_owned(),
-        |duration| format!("{:.1} {unit}", per_second * duration.as_secs_f64()),
+        |nanoseconds| format!("{:.1} {name}", nanoseconds as f64 / unit),
     )
 }

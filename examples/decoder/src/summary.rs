@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kvtrie::Stats;
+use kvtrie_harness::percentiles::Percentiles;
 
 use crate::{Completion, Meter};
 
@@ -44,20 +45,18 @@ impl Summary {
             meter += completion.cost.meter;
         }
         let in_cache = completions.iter().map(|answer| answer.cost.meter.spent);
-        let requests = completions
-            .iter()
-            .filter(|completion| completion.sample == 0);
-        let to_first_token: Vec<_> = requests.map(|request| request.to_first_token).collect();
+        let requests = completions.iter().filter(|answer| answer.sample == 0);
+        let to_first_token = percentiles(requests.map(|request| request.to_first_token));
         Self {
-            requests: to_first_token.len(),
+            requests: to_first_token.count() as usize,
             admitted: sum(|completion| completion.cost.admitted),
             cached: sum(|completion| completion.cost.cached),
             prefilled: sum(|completion| completion.cost.prefilled),
             decoded: sum(|completion| completion.tokens.len()),
             preemptions: sum(|completion| completion.cost.preemptions),
             meter,
-            in_cache: Percentiles::of(in_cache.collect()),
-            to_first_token: Percentiles::of(to_first_token),
+            in_cache: percentiles(in_cache),
+            to_first_token,
             wall,
             busy,
             stats,
@@ -89,31 +88,9 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 0.0 } else { part / whole }
 }
 
-/// Measured durations, in order.
-#[derive(Debug, Clone)]
-pub struct Percentiles(Vec<Duration>);
-
-impl Percentiles {
-    /// Sorts them.
-    pub fn of(mut durations: Vec<Duration>) -> Self {
-        durations.sort_unstable();
-        Self(durations)
-    }
-
-    /// The smallest one that at least `percent` percent do not exceed. `None` where that would only
-    /// be the largest of too few.
-    pub fn at(&self, percent: usize) -> Option<Duration> {
-        let rank = (self.0.len() * percent).div_ceil(100);
-        (0 < rank && rank < self.0.len()).then(|| self.0[rank - 1])
-    }
-
-    /// The largest.
-    pub fn max(&self) -> Option<Duration> {
-        self.0.last().copied()
-    }
-
-    /// All of them, the smallest first.
-    pub fn sorted(&self) -> &[Duration] {
-        &self.0
-    }
+/// Collects durations.
+fn percentiles(durations: impl Iterator<Item = Duration>) -> Percentiles {
+    let mut percentiles = Percentiles::new();
+    durations.for_each(|duration| percentiles.record_duration(duration));
+    percentiles
 }

@@ -100,13 +100,13 @@ impl Chats {
         self.messages.iter().map(Vec::len).sum()
     }
 
-    /// Holds all conversations with a decoder, and answers with every completion, ordered by user,
-    /// turn and sample.
+    /// Holds all conversations with a decoder and calls `heard` after each answer. Returns the
+    /// completions, ordered by user, turn and sample.
     ///
     /// # Errors
     ///
     /// A prompt does not fit.
-    pub fn hold(&self, client: &Client<'_>) -> Result<Vec<Completion>, BadInput> {
+    pub fn hold(&self, client: &Client<'_>, heard: impl Fn()) -> Result<Vec<Completion>, BadInput> {
         let mut talks: Vec<Talk<'_>> = self
             .messages
             .iter()
@@ -122,6 +122,7 @@ impl Chats {
             let talk = &mut talks[user];
             talk.hear(&completion);
             completions.push(completion);
+            heard();
             if !talk.is_waiting() {
                 self.submit(client, user, talk)?;
             }

@@ -85,7 +85,7 @@ impl Setup {
         };
         let engine = Engine::new(model(), limits).expect("the sizes are possible");
         let chats = self.chats();
-        let served = engine.serve(self.threads, |client| chats.hold(client));
+        let served = engine.serve(self.threads, |client| chats.hold(client, || ()));
         let completions = served.result.expect("every prompt fits");
         assert_eq!(completions.len(), chats.requests() * self.samples);
         let stats = engine.cache().stats();
