@@ -14,7 +14,7 @@ const ROOT: u32 = u32::MAX;
 #[derive(Default)]
 pub struct Tree {
     nodes: Vec<Node>,
-    /// The child of each node by its id.
+    /// The children of each node by their ids, except the first of each.
     children: HashMap<(u32, u64), u32>,
 }
 
@@ -23,8 +23,10 @@ struct Node {
     parent: u32,
     /// Ids before this one.
     depth: u32,
-    /// Different ids that follow.
-    children: u32,
+    /// The id and the node of the first child: in a chain, found without a hash.
+    first_child: Option<(u64, u32)>,
+    /// Whether there is another child.
+    branches: bool,
 }
 
 impl Tree {
@@ -33,15 +35,13 @@ impl Tree {
         let mut at = ROOT;
         for (depth, &id) in (0..).zip(ids) {
             let next = u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes");
-            let child = *self.children.entry((at, id)).or_insert(next);
+            let child = self.child(at, id, next);
             if child == next {
-                if let Some(parent) = self.nodes.get_mut(at as usize) {
-                    parent.children += 1;
-                }
                 self.nodes.push(Node {
                     parent: at,
                     depth,
-                    children: 0,
+                    first_child: None,
+                    branches: false,
                 });
             }
             at = child;
@@ -49,12 +49,28 @@ impl Tree {
         at
     }
 
+    /// Returns the child of a node by its id, which is `new` if there was none.
+    fn child(&mut self, parent: u32, id: u64, new: u32) -> u32 {
+        match self.nodes.get_mut(parent as usize) {
+            Some(node) => match node.first_child {
+                Some((first_id, first)) if first_id == id => return first,
+                Some(_) => node.branches = true,
+                None => {
+                    node.first_child = Some((id, new));
+                    return new;
+                }
+            },
+            None => debug_assert_eq!(parent, ROOT, "every other node is there"),
+        }
+        *self.children.entry((parent, id)).or_insert(new)
+    }
+
     /// Returns the first node of each node's chain, whose number is the id of the piece.
     pub fn heads(&self) -> Vec<u32> {
         let mut heads: Vec<u32> = Vec::with_capacity(self.nodes.len());
         for (number, node) in (0..).zip(&self.nodes) {
             let parent = self.nodes.get(node.parent as usize);
-            let goes_on = parent.is_some_and(|parent| parent.children == 1);
+            let goes_on = parent.is_some_and(|parent| !parent.branches);
             heads.push(match goes_on {
                 true => heads[node.parent as usize],
                 false => number,
