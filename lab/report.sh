@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures everything and writes report.md and the plots to a folder.
+# Measures everything and writes report.md and the charts to a folder.
 #
-#   benches/report.sh DIR [OPTION...]     build, then measure; options go to every benchmark
-#   benches/report.sh --pack DIR          build, then put the programs and this script into DIR
-#   DIR/report.sh OTHER [OPTION...]       measure with the programs that lie beside this script
+#   lab/report.sh DIR [OPTION...]     build, then measure; options go to every program
+#   lab/report.sh --pack DIR          build, then put the programs and this script into DIR
+#   DIR/report.sh OTHER [OPTION...]   measure with the programs beside this script
 #
-# --scale 4 measures four times longer; --test runs everything once, and its figures mean nothing.
+# --scale 4 measures four times longer. --test runs everything once; its figures mean nothing.
 set -euo pipefail
 
 programs='costs space contended kvtrie-peers'
@@ -19,13 +19,10 @@ fail() {
 # Builds the programs and copies them into the folder $1.
 build() {
     cd "$here/.."
-    local target=${CARGO_TARGET_DIR:-target}/release program newest
-    cargo bench --quiet --no-run -p kvtrie
-    cargo build --quiet --release -p kvtrie-peers
+    local target=${CARGO_TARGET_DIR:-target}/release program
+    cargo build --quiet --release -p kvtrie-report -p kvtrie-peers
     for program in $programs; do
-        newest=$(find "$target" "$target/deps" -maxdepth 1 -type f -executable \
-            \( -name "$program" -o -name "$program-*" \) -printf '%T@ %p\n' | sort -rn | sed -n '1s/^[^ ]* //p')
-        cp "$newest" "$1/$program"
+        cp "$target/$program" "$1/$program"
     done
     git rev-parse --short HEAD >"$1/commit" 2>/dev/null || echo unknown >"$1/commit"
 }
@@ -39,7 +36,7 @@ heading() {
     echo "* machine: ${cpu:-$(uname -m)}, $(nproc) cores, $(uname -sr | cut -d . -f 1,2)"
     echo "* load before: $(cut -d ' ' -f 1-3 /proc/loadavg 2>/dev/null || echo unknown)"
     echo "* commit: $(cat "$1/commit")"
-    echo "* command: benches/report.sh$2"
+    echo "* command: lab/report.sh$2"
 }
 
 [ $# -ge 1 ] || fail 'the folder for the report is missing'

@@ -2,14 +2,14 @@
 //!
 //! | to | use |
 //! | --- | --- |
-//! | draw a chart | [`chart::Chart`], [`chart::write()`], [`chart::svg`] |
+//! | draw a chart | [`chart::Chart`], [`chart::write()`], [`chart::svg`], [`chart::places`] |
 //! | compute percentiles | [`percentiles::Percentiles`] |
 //! | parse options that every program takes | [`options::Options`] |
 //! | show how much of a run is done | [`progress::Progress`] |
 //! | name the machine and the date | [`machine::description`] |
 //! | compare ways to do the same work | [`timing::interleave`], [`timing::Spread`], [`timing::order`] |
 //! | run many threads on one cache | [`threads::throughput`], [`threads::latency`], [`threads::ladder`] |
-//! | print tables and goals | [`report::print_table`], [`report::Goal`], [`report::print_goals`] |
+//! | print tables and goals | [`report::print_table`], [`report::Goal`], [`report::print_goals`], [`report::counted`] |
 //! | make prompts | [`prompts::prompt`], [`prompts::Prompts`], [`visits::Visits`] |
 //! | fill a cache | [`caches::cache`], [`caches::publish`], [`caches::publish_scattered`] |
 //! | measure publication and eviction | [`fresh::Fresh`], [`full::Full`] |

@@ -4,9 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Options that every benchmark takes. Flatten them into the program's own arguments.
-#[derive(Debug, Clone, clap::Args)]
+/// Run a benchmark of kvtrie
+///
+/// Measures the parts whose names contain one of the words, or everything without words.
+// A program with more options flattens these into its own arguments.
+#[derive(Debug, Clone, clap::Parser)]
 pub struct Options {
+    /// What to measure; everything without it
+    #[arg(value_name = "WORD")]
+    words: Vec<String>,
     /// Run everything once, as briefly as possible, to see that it works
     #[arg(long)]
     pub test: bool,
@@ -22,6 +28,19 @@ pub struct Options {
 }
 
 impl Options {
+    /// Parses the command line of a program that takes no other options. Prints what is wrong with
+    /// it and exits if need be.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        clap::Parser::parse()
+    }
+
+    /// Returns whether to measure the part of that name.
+    #[must_use]
+    pub fn wants(&self, part: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| part.contains(word.as_str()))
+    }
+
     /// Returns how long to measure a part that usually takes `seconds`.
     #[must_use]
     pub fn time(&self, seconds: f64) -> Duration {
@@ -66,6 +85,14 @@ mod tests {
         for wrong in ["0", "-1", "nan", "inf", "1001", "x"] {
             assert!(factor(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn words_choose_the_parts_that_contain_them() {
+        let parse = |line: &str| -> Options { clap::Parser::parse_from(line.split(' ')) };
+        let some = parse("costs depth evict --test");
+        assert!(some.wants("depth") && some.wants("eviction") && !some.wants("publish"));
+        assert!(parse("costs --scale 2").wants("publish"));
     }
 
     #[test]

@@ -20,6 +20,13 @@ pub fn print_table(title: &str, columns: &[&str], rows: &[Vec<String>]) {
     println!("\n### {title}\n\n{table}");
 }
 
+/// Writes a count: "1 thread", "2 threads".
+#[must_use]
+pub fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// One row of the table of goals.
 #[derive(Debug, Clone)]
 pub struct Goal {

@@ -1,4 +1,4 @@
-//! The indexes for routers, each filled with the same prompts for one worker.
+//! Indexes for routers, each filled with the same prompts for one worker.
 
 use std::cell::RefCell;
 use std::thread;
@@ -15,22 +15,22 @@ use kv_index::{
     ChainBlockMap, ChainIndex, ContentHash, SequenceHash, StoredBlock, chain_prefix_hash,
     compute_content_hash,
 };
-use kvtrie_gauge::prompts::{BLOCK, Prompts};
+use kvtrie_harness::prompts::{BLOCK, Prompts};
 
-/// The worker that has every block.
+/// The worker that caches every block.
 const WORKER: u64 = 1;
 /// How far the positional indexer jumps, as its documentation suggests.
 const JUMP: usize = 32;
 
-/// An index that says how many blocks of a prompt are cached.
+/// An index that counts the cached blocks of a prompt.
 pub trait Index {
-    /// The name in tables.
+    /// Returns the name in tables.
     fn name(&self) -> &'static str;
-    /// Blocks of the prompt that are there, from its tokens.
+    /// Returns how many blocks of the prompt are cached, from its tokens.
     fn matched(&self, prompt: &[u32]) -> usize;
 }
 
-/// Every index, filled with the prompts.
+/// Fills every index with the prompts.
 pub fn all(prompts: &Prompts) -> Vec<Box<dyn Index>> {
     vec![
         Box::new(Chain::new(prompts)),
@@ -47,7 +47,7 @@ pub fn all(prompts: &Prompts) -> Vec<Box<dyn Index>> {
     ]
 }
 
-/// `ChainIndex` of kv-index, through its call that allocates nothing.
+/// `ChainIndex` of kv-index, called so that it allocates nothing.
 struct Chain {
     index: ChainIndex,
     hashes: RefCell<Vec<ContentHash>>,
@@ -145,12 +145,12 @@ impl<I: SyncIndexer> Index for Router<I> {
     }
 }
 
-/// Hashes as dynamo-kv-router does.
+/// Hashes a prompt as dynamo-kv-router does.
 fn hash(prompt: &[u32]) -> Vec<LocalBlockHash> {
     compute_block_hash_for_seq(prompt, BLOCK as u32, BlockHashOptions::default())
 }
 
-/// The event that a worker sends when it has cached a prompt.
+/// Returns the event that a worker sends once it has cached a prompt.
 fn stored(event_id: u64, prompt: &[u32]) -> RouterEvent {
     let local = hash(prompt);
     let chained = compute_seq_hash_for_block(&local);

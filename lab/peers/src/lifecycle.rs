@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use kvtrie_gauge::fresh::Fresh;
-use kvtrie_gauge::full::Full;
-use kvtrie_gauge::options::Options;
-use kvtrie_gauge::prompts::{Prompts, prompt};
-use kvtrie_gauge::race::{Entrant, Samples, race};
-use kvtrie_gauge::report::print_table;
+use kvtrie_harness::fresh::Fresh;
+use kvtrie_harness::full::Full;
+use kvtrie_harness::options::Options;
+use kvtrie_harness::prompts::{Prompts, prompt};
+use kvtrie_harness::report::{Goal, print_table};
+use kvtrie_harness::timing::{Case, Samples, interleave};
 
 use crate::lookups::BLOCKS;
 use crate::manager::{Backend, Manager, release};
@@ -20,9 +20,13 @@ const ASKED: usize = 16;
 const ROUND: usize = 256;
 
 /// Measures publication and eviction.
-pub fn measure(options: &Options) {
+pub fn measure(options: &Options) -> Vec<Goal> {
     let rows = [
-        row("publish, the blocks at hand", BLOCKS, &publishing(options)),
+        row(
+            "publish, blocks allocated before",
+            BLOCKS,
+            &publishing(options),
+        ),
         row("allocate 16 by eviction, idle", ASKED, &evicting(options)),
     ];
     let columns = [
@@ -32,9 +36,10 @@ pub fn measure(options: &Options) {
         "kvbm, lineage",
     ];
     print_table("Publication and eviction, one thread", &columns, &rows);
+    Vec::new()
 }
 
-/// Nanoseconds a block.
+/// Writes nanoseconds a block.
 fn row(work: &str, blocks: usize, samples: &[Samples]) -> Vec<String> {
     let cells = samples
         .iter()
@@ -42,31 +47,31 @@ fn row(work: &str, blocks: usize, samples: &[Samples]) -> Vec<String> {
     [work.to_owned()].into_iter().chain(cells).collect()
 }
 
-/// Publish new prompts into free blocks, then let go.
+/// Publishes new prompts into free blocks.
 fn publishing(options: &Options) -> Vec<Samples> {
     let prompts = Prompts::new(4, options.size(ROUND, 2), BLOCKS);
     let mut fresh = Fresh::new(&prompts);
-    let mut entrants = vec![Entrant::timed("kvtrie", |times| {
+    let mut cases = vec![Case::timed("kvtrie", |times| {
         (0..times).map(|_| fresh.publish_next(BLOCKS)).sum()
     })];
-    entrants.extend(
+    cases.extend(
         [Backend::Lru, Backend::Lineage].map(|backend| manager_publications(&prompts, backend)),
     );
-    race(entrants, options.time(0.8))
+    interleave(cases, options.time(0.8))
 }
 
-/// kvbm's publications: hash, stage and register, with the blocks at hand.
-fn manager_publications(prompts: &Prompts, backend: Backend) -> Entrant<'_> {
+/// Publishes with kvbm: hash, stage and register, with the blocks allocated before.
+fn manager_publications(prompts: &Prompts, backend: Backend) -> Case<'_> {
     let all = prompts.count() * BLOCKS;
     let manager = Manager::new(all, backend);
     let (mut hashes, mut held) = (Vec::new(), Vec::new());
-    Entrant::timed("kvbm", move |times| {
+    Case::timed("kvbm", move |times| {
         let mut took = Duration::ZERO;
         for _ in 0..times {
             if held.len() == prompts.count() {
                 held.drain(..).for_each(release);
                 manager.empty();
-                assert_eq!(manager.available(), all, "every block comes back");
+                assert_eq!(manager.available(), all, "every block is evicted");
             }
             let blocks = manager.allocate(BLOCKS);
             let before = Instant::now();
@@ -77,20 +82,19 @@ fn manager_publications(prompts: &Prompts, backend: Backend) -> Entrant<'_> {
     })
 }
 
-/// Allocate from a cache without a free block, of which nobody holds anything.
+/// Allocates from a cache without a free or a held block.
 fn evicting(options: &Options) -> Vec<Samples> {
     let count = options.size(FULL / BLOCKS, 8);
     let mut full = Full::new(count, BLOCKS, 0.0);
-    let mut entrants = vec![Entrant::timed("kvtrie", |times| {
+    let mut cases = vec![Case::timed("kvtrie", |times| {
         (0..times).map(|_| full.allocate(ASKED)).sum()
     })];
-    entrants
-        .extend([Backend::Lru, Backend::Lineage].map(|backend| manager_evictions(count, backend)));
-    race(entrants, options.time(0.8))
+    cases.extend([Backend::Lru, Backend::Lineage].map(|backend| manager_evictions(count, backend)));
+    interleave(cases, options.time(0.8))
 }
 
-/// kvbm's evictions; what was evicted is published anew, which does not count.
-fn manager_evictions<'a>(count: usize, backend: Backend) -> Entrant<'a> {
+/// Evicts with kvbm. Publishing the evicted blocks again does not count.
+fn manager_evictions<'a>(count: usize, backend: Backend) -> Case<'a> {
     let manager = Manager::new(count * BLOCKS, backend);
     let (mut hashes, mut spare, mut seed) = (Vec::new(), Vec::new(), 0);
     let mut publish_new = move |manager: &Manager, blocks| {
@@ -98,7 +102,7 @@ fn manager_evictions<'a>(count: usize, backend: Backend) -> Entrant<'a> {
         release(manager.publish(&prompt(seed, BLOCKS), blocks, &mut hashes));
     };
     (0..count).for_each(|_| publish_new(&manager, manager.allocate(BLOCKS)));
-    Entrant::timed("kvbm", move |times| {
+    Case::timed("kvbm", move |times| {
         let mut took = Duration::ZERO;
         for _ in 0..times {
             let before = Instant::now();

@@ -1,58 +1,55 @@
-//! Lookup, block ids and letting go, one thread: kvtrie against kvbm-logical.
+//! Lookup, block ids and release, one thread: kvtrie against kvbm-logical.
 
 use kvtrie::{Namespace, PrefixCache};
-use kvtrie_gauge::decoder::{cache, publish};
-use kvtrie_gauge::options::Options;
-use kvtrie_gauge::prompts::{flat_compare, prompt};
-use kvtrie_gauge::race::{Entrant, Samples, race};
-use kvtrie_gauge::report::{Goal, print_table};
+use kvtrie_harness::caches::{cache, publish};
+use kvtrie_harness::options::Options;
+use kvtrie_harness::prompts::{flat_compare, prompt};
+use kvtrie_harness::report::{Goal, print_table};
+use kvtrie_harness::timing::{Case, Samples, interleave};
 
 use crate::manager::{Backend, Held, Manager, release};
 
 /// Blocks in the prompts.
 pub const BLOCKS: usize = 64;
-/// kvbm's cases: its backend, whether somebody else holds the blocks, and a name.
+/// kvbm's cases: its backend, whether the blocks are held elsewhere too, and a name.
 const CASES: [(Backend, bool, &str); 4] = [
-    (Backend::Lru, true, "kvbm, LRU, others hold the blocks"),
+    (Backend::Lru, true, "kvbm, LRU, blocks held elsewhere"),
     (
         Backend::Lineage,
         true,
-        "kvbm, lineage, others hold the blocks",
+        "kvbm, lineage, blocks held elsewhere",
     ),
-    (Backend::Lru, false, "kvbm, LRU, nobody else holds them"),
-    (
-        Backend::Lineage,
-        false,
-        "kvbm, lineage, nobody else holds them",
-    ),
+    (Backend::Lru, false, "kvbm, LRU, blocks unheld"),
+    (Backend::Lineage, false, "kvbm, lineage, blocks unheld"),
 ];
 
-/// Measures every case in one race.
-pub fn measure(options: &Options) -> Goal {
+/// Measures every case, in turns.
+pub fn measure(options: &Options) -> Vec<Goal> {
     let tokens = prompt(1, BLOCKS);
     let twin = tokens.clone();
     let cache = cache(BLOCKS);
     let namespace = cache.namespace("model");
     drop(publish(&cache, &namespace, &tokens));
-    let flat = Entrant::new("flat memcmp", || assert!(flat_compare(&tokens, &twin)));
+    let flat = Case::new("flat memcmp", || assert!(flat_compare(&tokens, &twin)));
     let mut own = own_lookup(&cache, &namespace);
-    let own = Entrant::new("kvtrie", || own(&tokens));
+    let own = Case::new("kvtrie", || own(&tokens));
     let managers = CASES.map(|(backend, held, name)| (filled(&tokens, backend, held), name));
     let peers = managers.iter().map(|((manager, _), name)| {
         let mut lookup = peer_lookup(manager);
         let tokens = &tokens;
-        Entrant::new(*name, move || lookup(tokens))
+        Case::new(*name, move || lookup(tokens))
     });
-    let entrants = [flat, own].into_iter().chain(peers).collect();
-    let samples = race(entrants, options.time(1.2));
+    let cases = [flat, own].into_iter().chain(peers).collect();
+    let samples = interleave(cases, options.time(1.2));
     print(&samples);
     let (own, active) = (&samples[1], &samples[2..4]);
     let best = active
         .iter()
         .min_by(|a, b| a.median().total_cmp(&b.median()));
     let faster = best.expect("two backends").over(own);
-    let work = "lookup and let go against kvbm-logical's faster case, 1 thread";
-    Goal::at_least(work, 8.0, " times faster", faster.median, faster)
+    let work = "lookup and release against kvbm-logical's faster case, 1 thread";
+    let value = faster.median;
+    vec![Goal::at_least(work, 8.0, " times faster", value, faster)]
 }
 
 fn print(samples: &[Samples]) {
@@ -70,10 +67,10 @@ fn print(samples: &[Samples]) {
         "ns a block",
         "times kvtrie (middle half)",
     ];
-    print_table("Look up, list the blocks, let go", &columns, &rows);
+    print_table("Look up, list the blocks, release", &columns, &rows);
 }
 
-/// The library's own lookup; the hit is checked.
+/// Looks up with kvtrie, and checks the hit.
 pub fn own_lookup<'a>(cache: &'a PrefixCache, namespace: &'a Namespace) -> impl FnMut(&[u32]) + 'a {
     let mut table = Vec::new();
     move |tokens| {
@@ -83,7 +80,7 @@ pub fn own_lookup<'a>(cache: &'a PrefixCache, namespace: &'a Namespace) -> impl 
     }
 }
 
-/// A manager with one prompt, and its blocks where somebody holds them.
+/// Creates a manager with one prompt, and holds over its blocks if they are to be held.
 fn filled(tokens: &[u32], backend: Backend, held: bool) -> (Manager, Held) {
     let manager = Manager::new(BLOCKS, backend);
     let mut published = manager.publish(tokens, manager.allocate(BLOCKS), &mut Vec::new());
@@ -93,7 +90,7 @@ fn filled(tokens: &[u32], backend: Backend, held: bool) -> (Manager, Held) {
     (manager, published)
 }
 
-/// kvbm's lookup; the hit is checked.
+/// Looks up with kvbm, and checks the hit.
 pub fn peer_lookup(manager: &Manager) -> impl FnMut(&[u32]) {
     let (mut hashes, mut table) = (Vec::new(), Vec::new());
     move |tokens| {

@@ -1,12 +1,12 @@
-//! kvtrie beside the published peers, in one run on the same prompts.
+//! kvtrie beside published caches and indexes, in one run on the same prompts.
 //!
-//! | peer | what it is | what it does not do |
+//! | crate | what it is | what it does not do |
 //! | --- | --- | --- |
 //! | kvbm-logical | a block manager: match, pin, publish, evict | compare tokens: it trusts 128-bit hashes |
 //! | kv-index, `ChainIndex` | an index for routers: which worker has how much of a prompt | pin, name blocks, compare tokens, evict |
 //! | dynamo-kv-router, two indexes | the same | the same |
 //!
-//! Everybody starts from tokens: a peer's own hashing of them counts.
+//! All of them start from tokens: where a crate has to hash them first, that counts.
 #![forbid(unsafe_code)]
 
 mod indexes;
@@ -16,21 +16,21 @@ mod manager;
 mod matching;
 mod together;
 
-use clap::Parser;
-use kvtrie_gauge::options::Options;
-use kvtrie_gauge::report::print_goals;
+use kvtrie_harness::options::Options;
+use kvtrie_harness::report::{Goal, print_goals};
 
-/// Measure kvtrie beside the published prefix caches and indexes
-#[derive(Parser)]
-struct Arguments {
-    #[command(flatten)]
-    options: Options,
-}
+/// Measures a part, prints it, and returns its goals.
+type Measure = fn(&Options) -> Vec<Goal>;
 
 fn main() {
-    let Arguments { options } = Arguments::parse();
-    let mut goals = vec![lookups::measure(&options), together::measure(&options)];
-    lifecycle::measure(&options);
-    goals.extend(matching::measure(&options));
+    let options = Options::from_command_line();
+    let parts: [(&str, Measure); 4] = [
+        ("lookups", lookups::measure),
+        ("together", together::measure),
+        ("lifecycle", lifecycle::measure),
+        ("matching", matching::measure),
+    ];
+    let wanted = parts.iter().filter(|(name, _)| options.wants(name));
+    let goals: Vec<Goal> = wanted.flat_map(|(_, measure)| measure(&options)).collect();
     print_goals(&goals, options.report.as_deref());
 }

@@ -1,21 +1,21 @@
-//! kvbm-logical as its documentation uses it, with the fastest of its eviction backends.
+//! kvbm-logical, called as its documentation does, with the fastest of its eviction backends.
 
 use dynamo_tokens::compute_block_hash_for_tokens;
 use kvbm_logical::manager::LineageEviction;
 use kvbm_logical::{BlockManager, BlockRegistry, ImmutableBlock, MutableBlock, SequenceHash};
-use kvtrie_gauge::prompts::BLOCK;
+use kvtrie_harness::prompts::BLOCK;
 
 /// Salt of every hash: one model, no adapter.
 const SALT: u64 = 1337;
 
-/// Where the blocks are, as kvbm tells its managers apart.
+/// Type by which kvbm distinguishes its managers.
 #[derive(Clone, Debug)]
 pub struct Pool;
 
 /// Blocks that one request uses.
 pub type Held = Vec<ImmutableBlock<Pool>>;
 
-/// How kvbm orders the blocks that nobody uses.
+/// How kvbm orders unheld blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// Exact LRU of blocks.
@@ -28,7 +28,7 @@ pub enum Backend {
 pub struct Manager(BlockManager<Pool>);
 
 impl Manager {
-    /// A manager of that many blocks.
+    /// Creates a manager of `blocks` blocks.
     pub fn new(blocks: usize, backend: Backend) -> Self {
         let builder = BlockManager::<Pool>::builder()
             .block_count(blocks)
@@ -41,20 +41,20 @@ impl Manager {
         Self(builder.build().expect("the sizes are valid"))
     }
 
-    /// Hashes a prompt and takes the blocks that are there.
+    /// Hashes a prompt and holds its cached blocks.
     pub fn lookup(&self, prompt: &[u32], hashes: &mut Vec<SequenceHash>) -> Held {
         hash(prompt, hashes);
         self.0.match_blocks(hashes)
     }
 
-    /// Blocks to write to, evicted if need be.
+    /// Allocates blocks, evicting if need be.
     pub fn allocate(&self, count: usize) -> Vec<MutableBlock<Pool>> {
         self.0
             .allocate_blocks(count)
-            .expect("something is not held")
+            .expect("some blocks are unheld")
     }
 
-    /// Hashes a new prompt and publishes a block for each of its blocks.
+    /// Hashes a new prompt and publishes all of it.
     pub fn publish(
         &self,
         prompt: &[u32],
@@ -68,18 +68,18 @@ impl Manager {
         self.0.register_blocks(staged.collect())
     }
 
-    /// Frees every block that nobody uses.
+    /// Evicts every unheld block.
     pub fn empty(&self) {
-        self.0.reset_inactive_pool().expect("nobody uses a block");
+        self.0.reset_inactive_pool().expect("every block is unheld");
     }
 
-    /// Blocks that nobody uses.
+    /// Returns the number of unheld blocks.
     pub fn available(&self) -> usize {
         self.0.available_blocks()
     }
 }
 
-/// The chained hash of every block, by kvbm's recurrence, without building its token sequences.
+/// Computes the chained hash of every block, by kvbm's recurrence, without its token sequences.
 fn hash(prompt: &[u32], hashes: &mut Vec<SequenceHash>) {
     hashes.clear();
     let mut last: Option<SequenceHash> = None;
@@ -94,7 +94,7 @@ fn hash(prompt: &[u32], hashes: &mut Vec<SequenceHash>) {
     }));
 }
 
-/// Lets go, the tail first, so that it is evicted before its head.
+/// Drops holds, the tail first, so that it is evicted before its head.
 pub fn release(held: Held) {
     held.into_iter().rev().for_each(drop);
 }

@@ -1,96 +1,107 @@
 //! Two threads on one cache, each with prompts of its own: kvtrie against kvbm-logical.
 
-use kvtrie_gauge::decoder::{cache, publish};
-use kvtrie_gauge::options::Options;
-use kvtrie_gauge::prompts::Prompts;
-use kvtrie_gauge::race::Spread;
-use kvtrie_gauge::report::{Goal, print_table};
-use kvtrie_gauge::storm::throughput;
+use std::cell::RefCell;
+use std::sync::Mutex;
 
-use crate::lookups::{BLOCKS, own_lookup, peer_lookup};
-use crate::manager::{Backend, Held, Manager};
+use kvbm_logical::SequenceHash;
+use kvtrie_baselines::Cache;
+use kvtrie_baselines::mix::lookups;
+use kvtrie_baselines::own::Kvtrie;
+use kvtrie_baselines::rates::Rates;
+use kvtrie_harness::options::Options;
+use kvtrie_harness::prompts::BLOCK;
+use kvtrie_harness::report::{Goal, print_table};
 
-/// Prompts of each thread.
-const PROMPTS: usize = 8;
-/// Threads.
-const THREADS: usize = 2;
-/// Times that everybody is measured, in turns.
+use crate::manager::{Backend, Held, Manager, release};
+
+/// The numbers of threads that are measured.
+const THREADS: [usize; 2] = [1, 2];
+/// Times that each cache is measured, in turns.
 const ROUNDS: usize = 9;
 
-/// Operations a second of one and of two threads, round by round.
-#[derive(Default)]
-struct Rates {
-    one: Vec<f64>,
-    two: Vec<f64>,
+thread_local! {
+    /// Each thread's buffer of hashes, so that no lookup allocates one.
+    static HASHES: RefCell<Vec<SequenceHash>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Measures lookups with one thread and with two.
-pub fn measure(options: &Options) -> Goal {
-    let prompts = Prompts::new(3, PROMPTS * THREADS, BLOCKS);
-    let cache = cache(prompts.count() * BLOCKS);
-    let namespace = cache.namespace("model");
-    for number in 0..prompts.count() {
-        drop(publish(&cache, &namespace, prompts.get(number)));
-    }
-    let (manager, keepers) = filled(&prompts);
-    let own = |thread| over_and_over(&prompts, thread, own_lookup(&cache, &namespace));
-    let peer = |thread| over_and_over(&prompts, thread, peer_lookup(&manager));
-    let (mut kvtrie, mut kvbm) = (Rates::default(), Rates::default());
-    let time = options.time(0.1);
-    let own = |threads| throughput(threads, time, own);
-    let peer = |threads| throughput(threads, time, peer);
+pub fn measure(options: &Options) -> Vec<Goal> {
+    let entries = [
+        lookups::<Kvtrie>(THREADS[1], 0),
+        lookups::<Kvbm>(THREADS[1], 0),
+    ];
+    let mut rates = Rates::new(entries.len(), &THREADS);
     for round in 0..options.size(ROUNDS, 1) {
-        let one = (1, &mut kvtrie.one, &mut kvbm.one);
-        for (threads, kvtrie, kvbm) in [one, (THREADS, &mut kvtrie.two, &mut kvbm.two)] {
-            let mut turns: [(_, &dyn Fn(usize) -> f64); 2] = [(kvtrie, &own), (kvbm, &peer)];
-            // The other one comes first in every other round, so that each runs on either core in turn.
-            turns.rotate_left(round % 2);
-            for (rates, rate) in turns {
-                rates.push(rate(threads));
-            }
-        }
+        rates.round(round, &entries, options.time(0.1));
     }
-    drop(keepers);
-    print(&[
-        ("kvtrie", &kvtrie),
-        ("kvbm, lineage, others hold the blocks", &kvbm),
-    ]);
-    let pairs = kvtrie.two.iter().zip(&kvbm.two);
-    let faster = Spread::of(pairs.map(|(own, peer)| own / peer).collect());
-    let work = "lookup and let go against kvbm-logical's faster case, 2 threads in total";
-    Goal::at_least(work, 15.0, " times faster", faster.median, faster)
-}
-
-fn print(rates: &[(&str, &Rates)]) {
-    let millions = |rates: &[f64]| format!("{:.3}", Spread::of(rates.to_vec()).median / 1e6);
-    let row = |(name, Rates { one, two }): &(&str, &Rates)| {
-        vec![(*name).to_owned(), millions(one), millions(two)]
+    entries.iter().for_each(|(_, work)| work.check());
+    let row = |(cache, (name, _)): (usize, &(&str, _))| {
+        let millions = rates
+            .medians(cache)
+            .map(|rate| format!("{:.3}", rate / 1e6));
+        [(*name).to_owned()].into_iter().chain(millions).collect()
     };
-    let rows: Vec<_> = rates.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = entries.iter().enumerate().map(row).collect();
     let columns = [
         "64 blocks, million a second in all",
         "1 thread",
         "2 threads",
     ];
     print_table(
-        "Look up, list the blocks, let go, together",
+        "Look up, list the blocks, release: two threads",
         &columns,
         &rows,
     );
+    let faster = rates.ratio(0, 1, 1);
+    let work = "lookup and release against kvbm-logical's faster case, 2 threads in total";
+    let value = faster.median;
+    vec![Goal::at_least(work, 15.0, " times faster", value, faster)]
 }
 
-/// One thread's prompts, looked up over and over.
-fn over_and_over(prompts: &Prompts, thread: usize, mut lookup: impl FnMut(&[u32])) -> impl FnMut() {
-    let mut numbers = (thread * PROMPTS..(thread + 1) * PROMPTS).cycle();
-    move || lookup(prompts.get(numbers.next().expect("endless")))
+/// kvbm-logical with holds on all blocks, which is its faster case.
+struct Kvbm {
+    manager: Manager,
+    keepers: Mutex<Vec<Held>>,
 }
 
-/// A manager with every prompt, and the blocks, held so that its faster case is measured.
-fn filled(prompts: &Prompts) -> (Manager, Vec<Held>) {
-    let manager = Manager::new(prompts.count() * BLOCKS, Backend::Lineage);
-    let mut hashes = Vec::new();
-    let mut publish =
-        |number| manager.publish(prompts.get(number), manager.allocate(BLOCKS), &mut hashes);
-    let keepers = (0..prompts.count()).map(&mut publish).collect();
-    (manager, keepers)
+impl Cache for Kvbm {
+    type Hold = Held;
+    type Id = usize;
+    const NAME: &str = "kvbm, lineage, blocks held elsewhere";
+
+    fn new(blocks: usize) -> Self {
+        Self {
+            manager: Manager::new(blocks, Backend::Lineage),
+            keepers: Mutex::default(),
+        }
+    }
+
+    fn lookup(&self, prompt: &[u32], table: &mut Vec<usize>) -> Held {
+        let held = HASHES.with_borrow_mut(|hashes| self.manager.lookup(prompt, hashes));
+        table.clear();
+        table.extend(held.iter().map(|block| block.block_id()));
+        held
+    }
+
+    /// Publishes a prompt of which nothing is cached.
+    fn publish(&self, hold: &mut Held, tokens: &[u32], _: impl Fn(usize, &[u32])) -> bool {
+        assert!(hold.is_empty(), "the prompt is new");
+        let blocks = self.manager.allocate(tokens.len() / BLOCK);
+        *hold = self.manager.publish(tokens, blocks, &mut Vec::new());
+        let mut keepers = self.keepers.lock().expect("no thread panicked");
+        keepers.push(hold.clone());
+        true
+    }
+
+    fn release(&self, hold: Held) {
+        release(hold);
+    }
+
+    fn index(id: usize) -> usize {
+        id
+    }
+
+    fn at_rest(&self) -> usize {
+        self.manager.available()
+    }
 }

@@ -81,6 +81,11 @@ impl Line {
     }
 }
 
+/// Puts values at the places of an axis of names: the first at 0, the next at 1 and so on.
+pub fn places(values: impl IntoIterator<Item = f64>) -> Vec<(f64, f64)> {
+    (0..).map(f64::from).zip(values).collect()
+}
+
 /// Writes charts into an SVG file, two in a row, over a caption that names the machine and the date
 /// (see [`machine::description`](crate::machine::description)).
 ///

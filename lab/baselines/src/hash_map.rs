@@ -1,20 +1,20 @@
-//! A hash map from chained hash to block and a list in order of last use, under one mutex: what an
-//! engine writes first.
+//! A hash map from chained hash to block and a list in order of last use, under one mutex: the
+//! first cache that an engine would write.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use ahash::RandomState;
-use kvtrie_gauge::prompts::BLOCK;
+use kvtrie_harness::prompts::BLOCK;
 
-use super::hash::{BuildAsIs, with_hashes};
-use crate::contender::Contender;
+use crate::Cache;
+use crate::hash::{BuildAsIs, with_hashes};
 
 /// No slot.
 const NONE: u32 = u32::MAX;
 
 /// A block and its place in the cache.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Slot {
     hash: u64,
     parent: u32,
@@ -27,6 +27,7 @@ struct Slot {
 }
 
 /// Everything under the mutex.
+#[derive(Debug)]
 struct Store {
     index: HashMap<u64, u32, BuildAsIs>,
     slots: Vec<Slot>,
@@ -36,13 +37,14 @@ struct Store {
 }
 
 /// Hash map and LRU list under one mutex.
-pub struct Plain {
+#[derive(Debug)]
+pub struct HashMapInMutex {
     state: RandomState,
     store: Mutex<Store>,
 }
 
-impl Contender for Plain {
-    /// The deepest block held, if any, and how many blocks it is deep.
+impl Cache for HashMapInMutex {
+    /// The deepest block held, if any, and its depth in blocks.
     type Hold = (u32, usize);
     type Id = u32;
     const NAME: &str = "hash map in a mutex";
@@ -86,7 +88,7 @@ impl Contender for Plain {
         })
     }
 
-    fn extend(
+    fn publish(
         &self,
         hold: &mut (u32, usize),
         tokens: &[u32],
@@ -95,7 +97,7 @@ impl Contender for Plain {
         with_hashes(&self.state, tokens, |hashes| {
             let mut store = self.store.lock().expect("no thread panicked");
             let (held, depth) = *hold;
-            // The blocks are at hand before anything is published, as with the other caches.
+            // Allocates before it publishes, as the other caches do.
             let Some(mut blocks) = store.allocate(hashes.len() - depth) else {
                 return false;
             };
@@ -131,13 +133,13 @@ impl Contender for Plain {
 }
 
 impl Store {
-    /// The block of that hash, if it has these tokens.
+    /// Returns the block of that hash if it has these tokens.
     fn find(&self, hash: u64, tokens: &[u32]) -> Option<u32> {
         let &slot = self.index.get(&hash)?;
         (self.slots[slot as usize].tokens == tokens).then_some(slot)
     }
 
-    /// Blocks that nobody uses any more.
+    /// Allocates blocks, evicting as many as needed.
     fn allocate(&mut self, count: usize) -> Option<Vec<u32>> {
         while self.free.len() < count {
             if self.oldest == NONE {
@@ -148,7 +150,7 @@ impl Store {
         Some(self.free.split_off(self.free.len() - count))
     }
 
-    /// Takes a block out of the cache. Its parent is next if nobody uses it.
+    /// Evicts a block. Its parent is the next to go if it is idle now.
     fn evict(&mut self, slot: u32) {
         self.unlink(slot);
         let Slot { hash, parent, .. } = self.slots[slot as usize];
@@ -162,7 +164,7 @@ impl Store {
         }
     }
 
-    /// Puts a block into the cache.
+    /// Adds a block to the cache.
     fn publish(&mut self, slot: u32, parent: u32, hash: u64, tokens: &[u32]) {
         let place = &mut self.slots[slot as usize];
         (place.hash, place.parent) = (hash, parent);
@@ -176,7 +178,7 @@ impl Store {
         }
     }
 
-    /// Whether a block may be evicted.
+    /// Returns whether a block may be evicted.
     fn is_idle(&self, slot: u32) -> bool {
         let slot = &self.slots[slot as usize];
         slot.holds == 0 && slot.children == 0
@@ -200,12 +202,12 @@ impl Store {
         }
     }
 
-    /// Whether a block is in the list of those that may be evicted.
+    /// Returns whether a block is in the list of those that may be evicted.
     fn is_linked(&self, slot: u32) -> bool {
         self.slots[slot as usize].older != NONE || self.oldest == slot
     }
 
-    /// Puts a block between two neighbours in the list.
+    /// Inserts a block between two neighbours in the list.
     fn link(&mut self, slot: u32, older: u32, newer: u32) {
         (
             self.slots[slot as usize].older,
@@ -215,7 +217,7 @@ impl Store {
         self.connect(slot, newer);
     }
 
-    /// Takes a block out of the list.
+    /// Removes a block from the list.
     fn unlink(&mut self, slot: u32) {
         let Slot { older, newer, .. } = self.slots[slot as usize];
         self.connect(older, newer);
@@ -225,7 +227,7 @@ impl Store {
         ) = (NONE, NONE);
     }
 
-    /// Makes two blocks neighbours; no block stands for an end of the list.
+    /// Makes two blocks neighbours. `NONE` is an end of the list.
     fn connect(&mut self, older: u32, newer: u32) {
         match older {
             NONE => self.oldest = newer,

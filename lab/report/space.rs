@@ -5,12 +5,11 @@
 use std::alloc::System;
 use std::fs;
 
-use clap::Parser;
-use kvtrie_gauge::decoder::{cache, publish};
-use kvtrie_gauge::full::Full;
-use kvtrie_gauge::options::Options;
-use kvtrie_gauge::prompts::{BLOCK, Prompts};
-use kvtrie_gauge::report::{Goal, print_goals, print_table};
+use kvtrie_harness::caches::{allocate, cache, extend, publish};
+use kvtrie_harness::full::Full;
+use kvtrie_harness::options::Options;
+use kvtrie_harness::prompts::{BLOCK, Prompts};
+use kvtrie_harness::report::{Goal, print_goals, print_table};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -23,25 +22,23 @@ const CHAIN: usize = 64;
 /// How many times over the cache's content is replaced.
 const TURNS: usize = 4;
 
-/// Measure how much memory the cache needs for its own bookkeeping
-#[derive(Parser)]
-struct Arguments {
-    #[command(flatten)]
-    options: Options,
-}
-
 fn main() {
-    let Arguments { options } = Arguments::parse();
-    let mut goals = metadata(&options);
-    goals.push(allocations(&options));
+    let options = Options::from_command_line();
+    let mut goals = Vec::new();
+    if options.wants("metadata") {
+        goals.extend(metadata(&options));
+    }
+    if options.wants("allocations") {
+        goals.push(allocations(&options));
+    }
     print_goals(&goals, options.report.as_deref());
 }
 
 /// Bytes a block: of the linked nodes, live on the heap, resident.
 type Bytes = [f64; 3];
 
-/// Bytes a block when the cache is full, and under churn.
-fn metadata(options: &Options) -> Vec<Goal> {
+/// Measures bytes a block in a full cache, before and during churn.
+fn metadata(options: &Options) -> [Goal; 2] {
     let figures = churn(options);
     let row = |(turn, bytes): (usize, &Bytes)| {
         let bytes = bytes.iter().map(|bytes| format!("{bytes:.1}"));
@@ -54,17 +51,13 @@ fn metadata(options: &Options) -> Vec<Goal> {
         "live on the heap",
         "resident",
     ];
-    print_table(
-        "Metadata, bytes a block of 16 tokens (64 of them are the tokens)",
-        &columns,
-        &rows,
-    );
+    let title = "Metadata, bytes a block of 16 tokens (64 of them are the tokens)";
+    print_table(title, &columns, &rows);
     let ([_, full, _], [_, last, _]) = (figures[0], figures[TURNS]);
     let growth = last / full - 1.0;
-    let work = "metadata, a million blocks";
-    vec![
+    [
         Goal::at_most(
-            work,
+            "metadata, a million blocks",
             96.0,
             " bytes a block",
             full,
@@ -99,36 +92,29 @@ fn churn(options: &Options) -> Vec<Bytes> {
     figures
 }
 
-/// Allocations of one publication.
+/// Counts the allocations of one publication.
 fn allocations(options: &Options) -> Goal {
     let prompts = Prompts::new(8, options.size(1000, 4), CHAIN);
-    let cache = cache(prompts.count() * CHAIN);
+    let cache = cache(prompts.total_blocks());
     let namespace = cache.namespace("model");
     drop(publish(&cache, &namespace, prompts.get(0)));
     let mut total = 0;
     for number in 1..prompts.count() {
         let prompt = prompts.get(number);
         let mut hold = cache.lookup(&namespace, prompt);
-        let blocks = cache.allocate(CHAIN).expect("the cache has room");
+        let blocks = allocate(&cache, prompt.len());
         let region = Region::new(ALLOCATOR);
-        let duplicates = hold
-            .extend(prompt, blocks)
-            .expect("a block for each block of tokens");
+        extend(&mut hold, prompt, blocks);
         total += region.change().allocations;
-        assert!(duplicates.is_empty() && hold.tokens() == CHAIN * BLOCK);
+        assert_eq!(hold.tokens(), CHAIN * BLOCK);
     }
     let each = total as f64 / ((prompts.count() - 1) * CHAIN) as f64;
     let measured = format!("{each:.3} allocations a block");
-    Goal::at_most(
-        "publish 64 blocks, allocations a block",
-        0.1,
-        "",
-        each,
-        measured,
-    )
+    let work = "publish 64 blocks, allocations a block";
+    Goal::at_most(work, 0.1, "", each, measured)
 }
 
-/// Memory that the system has given to this process; zero where it does not say.
+/// Returns the memory that the system has given to this process, zero where it does not say.
 fn resident_bytes() -> usize {
     const PAGE: usize = 4096;
     let pages = fs::read_to_string("/proc/self/statm")

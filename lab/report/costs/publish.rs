@@ -1,10 +1,10 @@
-//! Cost of publication: `Hold::extend` alone, with the blocks at hand.
+//! Cost of publication: `Hold::extend` alone, with the blocks allocated before.
 
-use kvtrie_gauge::fresh::Fresh;
-use kvtrie_gauge::options::Options;
-use kvtrie_gauge::prompts::Prompts;
-use kvtrie_gauge::race::{Entrant, race};
-use kvtrie_gauge::report::{Goal, print_table};
+use kvtrie_harness::fresh::Fresh;
+use kvtrie_harness::options::Options;
+use kvtrie_harness::prompts::Prompts;
+use kvtrie_harness::report::{Goal, print_table};
+use kvtrie_harness::timing::{Case, interleave};
 
 /// Blocks in a prompt, and how many of them are published at a time.
 const SHAPES: [(usize, usize); 4] = [(64, 1), (64, 16), (64, 64), (512, 512)];
@@ -19,10 +19,7 @@ struct Cost {
 
 /// Measures publication in each shape, beside a copy of the same tokens.
 pub fn measure(options: &Options) -> Vec<Goal> {
-    let costs: Vec<_> = SHAPES
-        .iter()
-        .map(|&shape| (shape, cost(shape, options)))
-        .collect();
+    let costs = SHAPES.map(|shape| (shape, cost(shape, options)));
     let row = |((length, step), Cost { copy, extend }): &((usize, usize), Cost)| {
         vec![
             length.to_string(),
@@ -31,26 +28,20 @@ pub fn measure(options: &Options) -> Vec<Goal> {
             format!("{extend:.1}"),
         ]
     };
-    let rows: Vec<_> = costs.iter().map(row).collect();
     let columns = [
         "blocks in the prompt",
         "published at a time",
         "copy of the tokens, ns a block",
         "extend, ns a block",
     ];
-    print_table("Publication", &columns, &rows);
+    print_table("Publication", &columns, &costs.each_ref().map(row));
     let whole = costs.iter().filter(|(shape, _)| *shape == (64, 64));
-    whole
-        .map(|(_, Cost { extend, .. })| {
-            Goal::at_most(
-                "publish 64 blocks, per block",
-                60.0,
-                " ns",
-                *extend,
-                format!("{extend:.1} ns"),
-            )
-        })
-        .collect()
+    let goal = |(_, cost): &(_, Cost)| {
+        let measured = format!("{:.1} ns", cost.extend);
+        let work = "publish 64 blocks, per block";
+        Goal::at_most(work, 60.0, " ns", cost.extend, measured)
+    };
+    whole.map(goal).collect()
 }
 
 /// Publishes prompts of `length` blocks, `step` blocks at a time.
@@ -59,14 +50,14 @@ fn cost((length, step): (usize, usize), options: &Options) -> Cost {
     let mut fresh = Fresh::new(&prompts);
     let mut copied = Vec::new();
     let mut order = (0..prompts.count()).cycle();
-    let copy = Entrant::new("copy", || {
+    let copy = Case::new("copy", || {
         copied.clear();
-        copied.extend_from_slice(prompts.get(order.next().expect("endless")));
+        copied.extend_from_slice(prompts.get(order.next().expect("a cycle has no end")));
     });
-    let extend = Entrant::timed("extend", |times| {
+    let extend = Case::timed("extend", |times| {
         (0..times).map(|_| fresh.publish_next(step)).sum()
     });
-    let samples = race(vec![copy, extend], options.time(0.5));
+    let samples = interleave(vec![copy, extend], options.time(0.5));
     let per_block = |place: usize| samples[place].median() / length as f64;
     Cost {
         copy: per_block(0),

@@ -1,26 +1,27 @@
-//! A sharded concurrent map from chained hash to block, with a clock over the blocks: what an
-//! engine writes when the mutex becomes too slow.
+//! A sharded concurrent map from chained hash to block, with a clock over the blocks: the cache that
+//! an engine would write when the mutex becomes too slow.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use crossbeam_queue::ArrayQueue;
 use dashmap::{DashMap, Entry};
-use kvtrie_gauge::prompts::BLOCK;
+use kvtrie_harness::prompts::BLOCK;
 
-use super::hash::{BuildAsIs, with_hashes};
-use crate::contender::Contender;
+use crate::Cache;
+use crate::hash::{BuildAsIs, with_hashes};
 
-/// Turns of the clock before an allocation gives up.
+/// Turns of the clock before an allocation is refused.
 const TURNS: usize = 3;
 
-/// A cached block. Pins and children change under the shard's shared lock; a block leaves only
-/// under its exclusive lock, so what is counted then stays true.
+/// A cached block. Pins and children change under the shard's shared lock. A block is removed under
+/// its exclusive lock, so the counts cannot change meanwhile.
+#[derive(Debug)]
 struct Cached {
     slot: u32,
     /// Hash of the block before it; zero before the first.
     parent: u64,
-    /// Told apart from a later block of the same tokens by a number of its own.
+    /// Distinguishes the block from a later one of the same tokens.
     serial: u64,
     parent_serial: u64,
     pins: AtomicU32,
@@ -29,8 +30,8 @@ struct Cached {
     tokens: [u32; BLOCK],
 }
 
-/// The deepest block held and how deep it is.
-#[derive(Clone, Copy, Default)]
+/// The deepest block held, and its depth.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Held {
     hash: u64,
     serial: u64,
@@ -38,17 +39,18 @@ pub struct Held {
 }
 
 /// A concurrent map with a clock.
-pub struct Sharded {
+#[derive(Debug)]
+pub struct ShardedMap {
     state: RandomState,
     map: DashMap<u64, Cached, BuildAsIs>,
-    /// The hash of the block in each slot, zero if there is none.
+    /// Hash of the block in each slot, zero in an empty one.
     slots: Vec<AtomicU64>,
     hand: AtomicUsize,
     serial: AtomicU64,
     free: ArrayQueue<u32>,
 }
 
-impl Contender for Sharded {
+impl Cache for ShardedMap {
     type Hold = Held;
     type Id = u32;
     const NAME: &str = "sharded map";
@@ -77,7 +79,7 @@ impl Contender for Sharded {
         })
     }
 
-    fn extend(&self, hold: &mut Held, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
+    fn publish(&self, hold: &mut Held, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
         with_hashes(&self.state, tokens, |hashes| {
             let Some(mut blocks) = self.allocate(hashes.len() - hold.depth) else {
                 return false;
@@ -113,8 +115,8 @@ impl Contender for Sharded {
     }
 }
 
-impl Sharded {
-    /// Follows a prompt as far as its blocks are cached, each one under the one before.
+impl ShardedMap {
+    /// Follows a prompt as far as its blocks are cached, each below the one before.
     fn walk(&self, hashes: &[u64], prompt: &[u32], table: &mut Vec<u32>) -> Held {
         table.clear();
         let mut held = Held::default();
@@ -135,7 +137,7 @@ impl Sharded {
         held
     }
 
-    /// Pins a block that a walk found, unless it has left since.
+    /// Pins a block that a walk found. Returns false if it has been evicted since.
     fn pin(&self, held: Held) -> bool {
         let same = self
             .map
@@ -145,7 +147,7 @@ impl Sharded {
             .is_some()
     }
 
-    /// Publishes or adopts the next block, and moves the hold to it.
+    /// Publishes the next block, or adopts an equal one, and moves the hold to it.
     fn step(
         &self,
         hold: &mut Held,
@@ -196,7 +198,7 @@ impl Sharded {
         };
     }
 
-    /// Free blocks first, then those that the clock finds; all or nothing.
+    /// Takes free blocks first, then evicts. Returns all blocks or none.
     fn allocate(&self, count: usize) -> Option<Vec<u32>> {
         let mut blocks: Vec<u32> = (0..count).map_while(|_| self.free.pop()).collect();
         let mut left = TURNS * self.slots.len();
@@ -212,7 +214,7 @@ impl Sharded {
         Some(blocks)
     }
 
-    /// Evicts a block that nobody uses, then the one before it, and so on.
+    /// Evicts a block that is cold and unheld, then the one before it, and so on.
     fn climb(&self, mut hash: u64, count: usize, blocks: &mut Vec<u32>) {
         while hash != 0 && blocks.len() < count {
             let leaves = |_: &u64, cached: &Cached| {

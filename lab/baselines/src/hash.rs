@@ -1,12 +1,12 @@
-//! Chained block hashes for the rivals that find each block by its hash.
+//! Chained block hashes, for the caches that find each block by its hash.
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 use ahash::RandomState;
-use kvtrie_gauge::prompts::BLOCK;
+use kvtrie_harness::prompts::BLOCK;
 
-/// An odd number that spreads the bits of a chained hash.
+/// Odd multiplier that spreads the bits of a chained hash.
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
 thread_local! {
@@ -29,12 +29,12 @@ pub fn with_hashes<R>(state: &RandomState, tokens: &[u32], body: impl FnOnce(&[u
     })
 }
 
-/// Builds [`AsIs`] hashers.
-pub type BuildAsIs = BuildHasherDefault<AsIs>;
+/// Builds hashers for keys that are hashes already.
+pub(crate) type BuildAsIs = BuildHasherDefault<AsIs>;
 
-/// A hasher for keys that are hashes already.
+/// Returns the key itself.
 #[derive(Debug, Default)]
-pub struct AsIs(u64);
+pub(crate) struct AsIs(u64);
 
 impl Hasher for AsIs {
     fn finish(&self) -> u64 {
