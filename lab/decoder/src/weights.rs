@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use candle_core::{DType, Device, Tensor, safetensors};
 
-use crate::{BadInput, Config};
+use crate::Config;
 
 /// Every tensor that a model of this shape is made of, with its dimensions.
 pub fn shapes(config: &Config) -> Vec<(String, Vec<usize>)> {
@@ -48,29 +48,25 @@ pub struct Weights(HashMap<String, Tensor>);
 
 impl Weights {
     /// Reads a safetensors file and checks it against the configuration.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, lacks a tensor, or holds one of another shape.
-    pub fn load(path: &Path, config: &Config) -> Result<Self, BadInput> {
+    pub fn load(path: &Path, config: &Config) -> Result<Self, String> {
         let unreadable = |e: &dyn std::fmt::Display| {
             // candle's errors may carry a backtrace below their first line.
             let reason = e.to_string();
             let reason = reason.lines().next().unwrap_or_default();
-            BadInput::new(format!("{} cannot be read: {reason}", path.display()))
+            format!("{} cannot be read: {reason}", path.display())
         };
         let mut file = safetensors::load(path, &Device::Cpu).map_err(|e| unreadable(&e))?;
         let mut tensors = HashMap::new();
         for (name, shape) in shapes(config) {
-            let tensor = file.remove(&name).ok_or_else(|| {
-                BadInput::new(format!("{} has no tensor \"{name}\"", path.display()))
-            })?;
+            let tensor = file
+                .remove(&name)
+                .ok_or_else(|| format!("{} has no tensor \"{name}\"", path.display()))?;
             if tensor.dims() != shape {
-                return Err(BadInput::new(format!(
+                return Err(format!(
                     "{}: \"{name}\" has the shape {:?} where config.json asks for {shape:?}",
                     path.display(),
                     tensor.dims()
-                )));
+                ));
             }
             let tensor = tensor.to_dtype(DType::F32).map_err(|e| unreadable(&e))?;
             tensors.insert(name, tensor);
@@ -94,13 +90,9 @@ impl Weights {
     }
 
     /// Writes the tensors to a safetensors file.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), BadInput> {
+    pub fn save(&self, path: &Path) -> Result<(), String> {
         safetensors::save(&self.0, path)
-            .map_err(|e| BadInput::new(format!("{} cannot be written: {e}", path.display())))
+            .map_err(|e| format!("{} cannot be written: {e}", path.display()))
     }
 
     /// The tensor of that name, which [`shapes`] lists.

@@ -1,4 +1,4 @@
-//! Prompts to drive a prefix cache with, and the percentiles to judge it by.
+//! Prompts to drive a prefix cache with.
 //!
 //! A [`Trace`] is a list of [`Request`]s in order of arrival, read from a recorded trace
 //! ([`Trace::open`]) or generated ([`Trace::generated`]). It is small whatever the length of its
@@ -19,11 +19,9 @@
 #![forbid(unsafe_code)]
 
 mod generate;
-mod latency;
 mod request;
 mod trace;
 mod tree;
 
-pub use latency::Latencies;
 pub use request::{Piece, Request};
 pub use trace::{TOKENS_PER_ID, Trace, TraceError};

@@ -110,7 +110,7 @@ impl<'e> Worker<'e> {
     fn make_room(&mut self) {
         for at in (0..self.batch.len()).rev() {
             let running = &mut self.batch[at];
-            if running.table.missing() == 0 {
+            if !running.table.needs_block() {
                 continue;
             }
             match self.queue.turn(&running.job) {
@@ -131,7 +131,7 @@ impl<'e> Worker<'e> {
     /// oldest first.
     fn plan(&self) -> Vec<Share> {
         let mut ready: Vec<usize> = (0..self.batch.len())
-            .filter(|&at| self.batch[at].table.missing() == 0)
+            .filter(|&at| !self.batch[at].table.needs_block())
             .collect();
         ready.sort_unstable_by_key(|&at| {
             let running = &self.batch[at];
@@ -189,7 +189,7 @@ impl<'e> Worker<'e> {
         let parent = &mut self.batch[at];
         let mut job = parent.job.fork(sample);
         job.answered();
-        let mut table = parent.table.fork();
+        let mut table = self.engine.fork(&mut parent.table);
         table.push(token);
         if self.engine.is_done(&job, table.tokens()) {
             job.take_back(table);

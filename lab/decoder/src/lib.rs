@@ -12,7 +12,6 @@
 //! | `model`, `attention`, `pool` | the arithmetic: a step of rows, attention through block tables, the paged pool |
 //! | `table`, `meter` | a request's blocks, through kvtrie or without a cache, and what kvtrie's calls cost |
 //! | `job`, `queue`, `worker`, `engine` | continuous batching: who runs, who waits, who gives way |
-//! | `bad_input` | what a user can get wrong, as one sentence |
 //! | `workload`, `summary`, `report`, `chart` | chats to serve, the figures they yield, the table and the chart |
 //!
 //! [kvtrie]: kvtrie
@@ -20,7 +19,6 @@
 #![forbid(unsafe_code)]
 
 mod attention;
-mod bad_input;
 mod chart;
 mod config;
 mod engine;
@@ -38,7 +36,6 @@ mod weights;
 mod worker;
 mod workload;
 
-pub use bad_input::BadInput;
 pub use chart::{draw, prepare};
 pub use config::Config;
 pub use engine::{Client, Engine, Limits, Served};

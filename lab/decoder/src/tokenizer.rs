@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use crate::BadInput;
-
 /// How a model spells text.
 #[derive(Debug, Clone)]
 pub enum Tokenizer {
@@ -15,44 +13,32 @@ pub enum Tokenizer {
 
 impl Tokenizer {
     /// Reads a `tokenizer.json` for a model that knows `vocab` tokens.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, or has tokens that the model does not know.
-    pub fn load(path: &Path, vocab: usize) -> Result<Self, BadInput> {
+    pub fn load(path: &Path, vocab: usize) -> Result<Self, String> {
         let tokenizer = tokenizers::Tokenizer::from_file(path)
-            .map_err(|e| BadInput::new(format!("{} cannot be read: {e}", path.display())))?;
+            .map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
         let highest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
         if highest as usize >= vocab {
-            return Err(BadInput::new(format!(
+            return Err(format!(
                 "{} has a token {highest}, but config.json gives the model {vocab} tokens",
                 path.display()
-            )));
+            ));
         }
         Ok(Self::File(Box::new(tokenizer)))
     }
 
     /// The tokens of a text; at the start of a conversation with what the tokenizer puts there.
-    ///
-    /// # Errors
-    ///
-    /// The tokenizer has no spelling for the text.
-    pub fn encode(&self, text: &str, is_start: bool) -> Result<Vec<u32>, BadInput> {
+    pub fn encode(&self, text: &str, is_start: bool) -> Result<Vec<u32>, String> {
         match self {
             Self::Bytes => Ok(text.bytes().map(u32::from).collect()),
             Self::File(tokenizer) => tokenizer
                 .encode(text, is_start)
                 .map(|encoding| encoding.get_ids().to_vec())
-                .map_err(|e| BadInput::new(format!("tokenizer.json cannot spell a prompt: {e}"))),
+                .map_err(|e| format!("tokenizer.json cannot spell a prompt: {e}")),
         }
     }
 
     /// The text of some tokens.
-    ///
-    /// # Errors
-    ///
-    /// The tokenizer cannot put the tokens together.
-    pub fn decode(&self, tokens: &[u32]) -> Result<String, BadInput> {
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, String> {
         match self {
             Self::Bytes => {
                 let bytes: Vec<u8> = tokens.iter().map(|&token| token as u8).collect();
@@ -60,7 +46,7 @@ impl Tokenizer {
             }
             Self::File(tokenizer) => tokenizer
                 .decode(tokens, true)
-                .map_err(|e| BadInput::new(format!("tokenizer.json cannot spell an answer: {e}"))),
+                .map_err(|e| format!("tokenizer.json cannot spell an answer: {e}")),
         }
     }
 }

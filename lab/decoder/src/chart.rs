@@ -7,25 +7,17 @@ use std::path::Path;
 use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
 use kvtrie_harness::machine;
 
-use crate::{BadInput, Summary};
+use crate::Summary;
 
 /// Creates the file of a chart, so that a path that cannot be written is reported before the run.
-///
-/// # Errors
-///
-/// The file cannot be written.
-pub fn prepare(path: &Path) -> Result<(), BadInput> {
+pub fn prepare(path: &Path) -> Result<(), String> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     let created = folder.and_then(|()| File::create(path));
     created.map(drop).map_err(|e| unwritable(path, &e))
 }
 
 /// Draws the runs, each under its name, into an SVG file. The first run has no cache.
-///
-/// # Errors
-///
-/// The file cannot be written.
-pub fn draw(path: &Path, runs: &[(&str, &Summary)]) -> Result<(), BadInput> {
+pub fn draw(path: &Path, runs: &[(&str, &Summary)]) -> Result<(), String> {
     let lines = |points: fn(&Summary) -> Vec<(f64, f64)>| {
         let line = |(place, (name, run)): (usize, &(&str, &Summary))| match place {
             0 => Line::other(*name, points(run)),
@@ -58,6 +50,6 @@ fn waits(run: &Summary) -> Vec<(f64, f64)> {
     points.collect()
 }
 
-fn unwritable(path: &Path, e: &io::Error) -> BadInput {
-    BadInput::new(format!("{} cannot be written: {e}", path.display()))
+fn unwritable(path: &Path, e: &io::Error) -> String {
+    format!("{} cannot be written: {e}", path.display())
 }

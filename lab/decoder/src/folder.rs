@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::{BadInput, Config, Model, Tokenizer, Weights};
+use crate::{Config, Model, Tokenizer, Weights};
 
 /// A model and the tokenizer that goes with it.
 #[derive(Debug)]
@@ -15,16 +15,12 @@ pub struct Loaded {
 
 impl Loaded {
     /// Reads `config.json`, `model.safetensors` and `tokenizer.json`.
-    ///
-    /// # Errors
-    ///
-    /// One of the three is missing, damaged, or does not go with the others.
-    pub fn from_folder(folder: &Path) -> Result<Self, BadInput> {
+    pub fn from_folder(folder: &Path) -> Result<Self, String> {
         let path = folder.join("config.json");
         let json = fs::read_to_string(&path)
-            .map_err(|e| BadInput::new(format!("{} cannot be read: {e}", path.display())))?;
-        let config = Config::parse(&json)
-            .map_err(|reason| BadInput::new(format!("{}: {reason}", path.display())))?;
+            .map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+        let config =
+            Config::parse(&json).map_err(|reason| format!("{}: {reason}", path.display()))?;
         let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"), config.vocab)?;
         let weights = Weights::load(&folder.join("model.safetensors"), &config)?;
         let model = Model::new(config, &weights);

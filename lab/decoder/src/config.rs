@@ -2,8 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::BadInput;
-
 /// The sizes and constants of a Llama-style transformer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -58,16 +56,15 @@ impl Config {
     ///
     /// The text is no JSON, a size is missing or impossible, or the model needs something that
     /// this decoder does not compute (biases, another activation, scaled rotary frequencies).
-    pub fn parse(json: &str) -> Result<Self, BadInput> {
-        let file: ConfigFile =
-            serde_json::from_str(json).map_err(|e| BadInput::new(e.to_string()))?;
+    pub fn parse(json: &str) -> Result<Self, String> {
+        let file: ConfigFile = serde_json::from_str(json).map_err(|e| e.to_string())?;
         file.refuse_unsupported()?;
         let config = file.into_config();
         config.check()?;
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), BadInput> {
+    fn check(&self) -> Result<(), String> {
         let sizes = [
             ("hidden_size", self.hidden),
             ("intermediate_size", self.intermediate),
@@ -79,19 +76,19 @@ impl Config {
             ("max_position_embeddings", self.max_positions),
         ];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Err(BadInput::new(format!("{name} must not be 0")));
+            return Err(format!("{name} must not be 0"));
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
-            return Err(BadInput::new(format!(
+            return Err(format!(
                 "{} attention heads cannot share {} key-value heads evenly",
                 self.heads, self.kv_heads
-            )));
+            ));
         }
         if !self.head_dim.is_multiple_of(2) {
-            return Err(BadInput::new(format!(
+            return Err(format!(
                 "a head_dim of {} cannot be rotated in pairs",
                 self.head_dim
-            )));
+            ));
         }
         Ok(())
     }
@@ -143,11 +140,11 @@ enum EndTokens {
 
 impl ConfigFile {
     /// Refuses what would silently give wrong answers.
-    fn refuse_unsupported(&self) -> Result<(), BadInput> {
+    fn refuse_unsupported(&self) -> Result<(), String> {
         let refuse = |what: String| {
-            Err(BadInput::new(format!(
+            Err(format!(
                 "it asks for {what}, which this decoder does not compute"
-            )))
+            ))
         };
         if let Some(kind) = self.model_type.as_deref().filter(|&kind| kind != "llama") {
             return refuse(format!("a model of type \"{kind}\""));

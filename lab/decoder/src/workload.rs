@@ -3,7 +3,7 @@
 //! All conversations begin with one system prompt. A turn's prompt is the whole conversation so
 //! far, answers included, and a user's next turn comes as soon as the answer to the last is there.
 
-use crate::{BadInput, Client, Completion, Request, Tokenizer};
+use crate::{Client, Completion, Request, Tokenizer};
 
 /// What every conversation begins with.
 const SYSTEM: &str = "System: You help the visitors of a small museum of clocks. Be brief and \
@@ -53,16 +53,12 @@ pub struct Chats {
 impl Chats {
     /// Conversations of so many users and turns, with at most `answer` tokens an answer and
     /// `samples` answers a turn. The same for the same numbers.
-    ///
-    /// # Errors
-    ///
-    /// The tokenizer cannot spell what the users say.
     pub fn new(
         tokenizer: &Tokenizer,
         (users, turns): (usize, usize),
         answer: usize,
         samples: usize,
-    ) -> Result<Self, BadInput> {
+    ) -> Result<Self, String> {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut message = |user: usize| {
             let opening = OPENINGS[rng.usize(..OPENINGS.len())];
@@ -75,7 +71,7 @@ impl Chats {
             system: tokenizer.encode(SYSTEM, true)?,
             messages: (1..=users)
                 .map(&mut conversation)
-                .collect::<Result<_, BadInput>>()?,
+                .collect::<Result<_, String>>()?,
             answer,
             samples,
         })
@@ -102,11 +98,7 @@ impl Chats {
 
     /// Holds all conversations with a decoder and calls `heard` after each answer. Returns the
     /// completions, ordered by user, turn and sample.
-    ///
-    /// # Errors
-    ///
-    /// A prompt does not fit.
-    pub fn hold(&self, client: &Client<'_>, heard: impl Fn()) -> Result<Vec<Completion>, BadInput> {
+    pub fn hold(&self, client: &Client<'_>, heard: impl Fn()) -> Result<Vec<Completion>, String> {
         let mut talks: Vec<Talk<'_>> = self
             .messages
             .iter()
@@ -132,12 +124,7 @@ impl Chats {
     }
 
     /// Says the user's next message, if there is one.
-    fn submit(
-        &self,
-        client: &Client<'_>,
-        user: usize,
-        talk: &mut Talk<'_>,
-    ) -> Result<(), BadInput> {
+    fn submit(&self, client: &Client<'_>, user: usize, talk: &mut Talk<'_>) -> Result<(), String> {
         let Some(prompt) = talk.say(self.samples) else {
             return Ok(());
         };

@@ -6,8 +6,8 @@ use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use clap::Parser;
 use kvtrie_decoder::{
-    BadInput, Chats, Completion, Engine, Limits, Loaded, Model, Sharing, Summary, Tokenizer, draw,
-    prepare, table,
+    Chats, Completion, Engine, Limits, Loaded, Model, Sharing, Summary, Tokenizer, draw, prepare,
+    table,
 };
 use kvtrie_harness::progress::Progress;
 use options::Options;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(options: &Options) -> Result<ExitCode, BadInput> {
+fn serve(options: &Options) -> Result<ExitCode, String> {
     let Loaded { model, tokenizer } = match &options.model {
         Some(folder) => Loaded::from_folder(folder)?,
         None => Loaded::random(),
@@ -75,7 +75,7 @@ fn run(
     chats: &Chats,
     name: &'static str,
     sharing: Sharing,
-) -> Result<Run, BadInput> {
+) -> Result<Run, String> {
     let engine = Engine::new(Arc::clone(model), limits(options, sharing))?;
     let answers = (chats.requests() * options.samples) as u64;
     let progress = Progress::new(name, answers, "answers");
@@ -95,7 +95,7 @@ fn run(
 }
 
 /// Prints the table, draws the chart and compares the answers.
-fn conclude(options: &Options, tokenizer: &Tokenizer, runs: &[Run]) -> Result<ExitCode, BadInput> {
+fn conclude(options: &Options, tokenizer: &Tokenizer, runs: &[Run]) -> Result<ExitCode, String> {
     let named: Vec<_> = runs.iter().map(|run| (run.name, &run.summary)).collect();
     println!("{}", table(&named));
     draw(&options.svg, &named)?;

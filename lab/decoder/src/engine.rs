@@ -3,6 +3,7 @@
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, channel},
     },
     thread,
@@ -12,7 +13,7 @@ use std::{
 use kvtrie::{Namespace, PrefixCache};
 
 use crate::{
-    BadInput, Completion, Config, KvPool, Model, Request,
+    Completion, Config, KvPool, Model, Request,
     job::Job,
     queue::Queue,
     table::{Sharing, Table},
@@ -40,6 +41,8 @@ pub struct Engine {
     pub(crate) pool: KvPool,
     pub(crate) cache: PrefixCache,
     namespace: Namespace,
+    /// Tables opened in a namespace of their own.
+    opened: AtomicU64,
     limits: Limits,
 }
 
@@ -74,33 +77,33 @@ impl Limits {
         prompt: usize,
         answer: usize,
         samples: usize,
-    ) -> Result<(), BadInput> {
+    ) -> Result<(), String> {
         if prompt.min(answer).min(samples) == 0 {
-            return Err(BadInput::new(
-                "a prompt has at least one token, and at least one answer of one token",
-            ));
+            return Err(
+                "a prompt has at least one token, and at least one answer of one token".to_owned(),
+            );
         }
         let vocab = config.vocab;
         if samples > vocab {
-            return Err(BadInput::new(format!(
+            return Err(format!(
                 "{samples} answers start with as many different tokens, but the model knows {vocab}"
-            )));
+            ));
         }
         let positions = config.max_positions;
         if prompt + answer > positions {
-            return Err(BadInput::new(format!(
+            return Err(format!(
                 "a prompt of {prompt} tokens and an answer of {answer} are longer than the \
                  {positions} tokens that the model can follow"
-            )));
+            ));
         }
         // The last token of an answer is never computed.
         let needed = (prompt + answer - 1).div_ceil(self.block_size) * self.copies();
         if needed > self.blocks {
-            return Err(BadInput::new(format!(
+            return Err(format!(
                 "a prompt of {prompt} tokens and an answer of {answer} need {needed} blocks of {}, \
                  but the pool has {}",
                 self.block_size, self.blocks
-            )));
+            ));
         }
         Ok(())
     }
@@ -117,33 +120,29 @@ impl Limits {
 
 impl Engine {
     /// A decoder with an empty cache.
-    ///
-    /// # Errors
-    ///
-    /// The cache refuses the sizes, or the pool would be larger than any machine
-    /// that this decoder is meant for.
-    pub fn new(model: Arc<Model>, limits: Limits) -> Result<Self, BadInput> {
+    pub fn new(model: Arc<Model>, limits: Limits) -> Result<Self, String> {
         let token = model.kv_bytes() as u128;
         let bytes = token * limits.blocks as u128 * limits.block_size as u128;
         if bytes > LARGEST_POOL {
-            return Err(BadInput::new(format!(
+            return Err(format!(
                 "{} blocks of {} tokens are {} GiB of keys and values, more than the {} that this \
                  decoder allows itself",
                 limits.blocks,
                 limits.block_size,
                 bytes >> 30,
                 LARGEST_POOL >> 30
-            )));
+            ));
         }
         let cache = PrefixCache::builder()
             .blocks(limits.blocks)
             .block_size(limits.block_size)
             .append_only_tables(limits.sharing == Sharing::AppendOnly)
             .build()
-            .map_err(|e| BadInput::new(e.to_string()))?;
+            .map_err(|e| e.to_string())?;
         Ok(Self {
             pool: model.pool(limits.blocks, limits.block_size),
             namespace: cache.namespace("decoder"),
+            opened: AtomicU64::new(0),
             model,
             cache,
             limits,
@@ -157,11 +156,7 @@ impl Engine {
 
     /// Says whether a prompt of `prompt` tokens can ever be given `samples` answers of `answer`
     /// tokens. See [`Limits::check`].
-    ///
-    /// # Errors
-    ///
-    /// It cannot.
-    pub fn check(&self, prompt: usize, answer: usize, samples: usize) -> Result<(), BadInput> {
+    pub fn check(&self, prompt: usize, answer: usize, samples: usize) -> Result<(), String> {
         (self.limits).check(self.model.config(), prompt, answer, samples)
     }
 
@@ -196,12 +191,25 @@ impl Engine {
         job.is_done(tokens, &self.model.config().end_tokens)
     }
 
+    /// Opens a second table over the tokens of a running request.
+    pub(crate) fn fork(&self, table: &mut Table) -> Table {
+        match self.limits.sharing {
+            Sharing::Nothing => self.open(table.tokens().to_vec()),
+            Sharing::Canonical | Sharing::AppendOnly => table.fork(),
+        }
+    }
+
     /// Opens a table in the way that this engine shares.
     pub(crate) fn open(&self, tokens: Vec<u32>) -> Table {
         match self.limits.sharing {
-            Sharing::Nothing => Table::private(tokens, self.limits.block_size),
+            Sharing::Nothing => {
+                // Relaxed: only the number has to be new.
+                let number = self.opened.fetch_add(1, Ordering::Relaxed);
+                let own = self.cache.namespace(format!("request {number}").as_str());
+                Table::open(&self.cache, &own, tokens)
+            }
             Sharing::Canonical | Sharing::AppendOnly => {
-                Table::shared(&self.cache, &self.namespace, tokens)
+                Table::open(&self.cache, &self.namespace, tokens)
             }
         }
     }
@@ -209,18 +217,13 @@ impl Engine {
 
 impl Client<'_> {
     /// Submits a request.
-    ///
-    /// # Errors
-    ///
-    /// It could never run (see [`Engine::check`]), or has a token that the model does not know;
-    /// nothing is submitted then.
-    pub fn submit(&self, request: Request) -> Result<(), BadInput> {
+    pub fn submit(&self, request: Request) -> Result<(), String> {
         (self.engine).check(request.prompt.len(), request.answer, request.samples)?;
         let vocab = self.engine.model.config().vocab;
         if let Some(token) = (request.prompt.iter()).find(|&&token| token as usize >= vocab) {
-            return Err(BadInput::new(format!(
+            return Err(format!(
                 "a prompt has the token {token}, but the model knows {vocab}"
-            )));
+            ));
         }
         self.queue.submit(request);
         Ok(())
