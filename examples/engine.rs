@@ -10,8 +10,8 @@
 //! gives way: it publishes what it has computed, keeps its tokens and queues again. Only the oldest
 //! unfinished request waits for blocks instead, so it always finishes, and no request starves.
 //!
-//! The model is fake, but it depends on the cache: the state of a token is computed from the state of
-//! the token before it, which it reads through the block table. A block with wrong contents gives a
+//! The model is fake, but it depends on the cache: the state of a token follows from the state of the
+//! token before it, which the model reads through the block table. A block with wrong contents gives a
 //! wrong answer. Every hit and every answer is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,53 +28,46 @@ const WORKERS: usize = 4;
 const BATCH: usize = 16;
 /// Tokens that a worker computes in a step.
 const STEP: usize = 64;
-/// Users, and the turns of each conversation.
+/// Conversations, the turns of each, and the tokens of every answer.
 const USERS: u32 = 40;
 const TURNS: u32 = 4;
-/// Tokens of every answer.
 const ANSWER: usize = 40;
 
 /// Order of arrival, and which sample of the request it is.
 type Ticket = (u32, u32);
 
-/// A request that has no blocks.
+/// A request without blocks.
 #[derive(Clone)]
 struct Request {
     ticket: Ticket,
-    /// Prompt and answer. Empty while the request runs, when its sequence has them.
+    /// Prompt and answer so far. A running request has them in its sequence instead.
     tokens: Vec<u32>,
+    /// Tokens of the prompt.
     prompt: usize,
-    /// Answers to fork off when the prompt is computed, the own one included.
-    samples: u32,
-    /// Turns of the conversation that follow this one.
     turns_left: u32,
-    /// Answer tokens after which the client hangs up, if it does.
-    hangs_up_after: Option<usize>,
 }
 
-/// A request that has blocks.
+/// A request with blocks.
 struct Running {
     request: Request,
     sequence: Sequence,
 }
 
-/// The KV pool, and a model that keeps the state of each token in it.
-struct Model {
-    pool: Vec<AtomicU64>,
-}
+/// A KV pool, and a model that keeps the state of each token in it.
+struct Model(Vec<AtomicU64>);
 
-/// The queue and the figures, behind one lock that is never held during a call into the cache.
+/// The queue and the figures. No thread calls into the cache while it has them locked.
 #[derive(Default)]
 struct State {
     waiting: BTreeMap<Ticket, Request>,
     unfinished: BTreeSet<Ticket>,
-    arrivals: u32,
-    answers: usize,
-    forks: usize,
-    cancellations: usize,
-    preemptions: usize,
+    requests: u32,
+    answers: u32,
+    forks: u32,
+    cancellations: u32,
+    preemptions: u32,
     prompt_tokens: usize,
-    hit_tokens: usize,
+    cached_tokens: usize,
 }
 
 struct Engine {
@@ -87,18 +80,15 @@ struct Engine {
 impl Model {
     /// Returns the place of a token's state.
     fn place(&self, table: &[BlockId], position: usize) -> &AtomicU64 {
-        let block = table[position / BLOCK_SIZE].index();
-        &self.pool[block * BLOCK_SIZE + position % BLOCK_SIZE]
+        &self.0[table[position / BLOCK_SIZE].index() * BLOCK_SIZE + position % BLOCK_SIZE]
     }
 
     /// Computes the next `count` tokens of a sequence. Returns the state of the last.
     fn compute(&self, sequence: &Sequence, count: usize) -> u64 {
         let (table, start) = (sequence.block_table(), sequence.computed_tokens());
         // Relaxed: publishing a block releases what was written to it, and a lookup acquires it.
-        let mut state = match start {
-            0 => 0,
-            _ => self.place(table, start - 1).load(Ordering::Relaxed),
-        };
+        let before = start.checked_sub(1);
+        let mut state = before.map_or(0, |last| self.place(table, last).load(Ordering::Relaxed));
         for (position, &token) in (start..).zip(&sequence.uncomputed()[..count]) {
             state = next_state(state, token);
             self.place(table, position).store(state, Ordering::Relaxed);
@@ -109,15 +99,10 @@ impl Model {
     /// Panics if a cached block does not have the contents of its prefix.
     fn check_hit(&self, sequence: &Sequence) {
         let mut state = 0;
-        let cached = &sequence.tokens()[..sequence.cached_tokens()];
-        for (position, &token) in cached.iter().enumerate() {
-            state = next_state(state, token);
-            let found = self.place(sequence.block_table(), position);
-            assert_eq!(
-                found.load(Ordering::Relaxed),
-                state,
-                "a hit has its contents"
-            );
+        for position in 0..sequence.cached_tokens() {
+            state = next_state(state, sequence.tokens()[position]);
+            let place = self.place(sequence.block_table(), position);
+            assert_eq!(place.load(Ordering::Relaxed), state, "a wrong hit");
         }
     }
 }
@@ -137,18 +122,13 @@ fn choose(state: u64, sample: u32) -> u32 {
 fn check_answer(request: &Request, tokens: &[u32]) {
     let mut state = 0;
     for (position, &token) in tokens.iter().enumerate() {
-        let sample = if position == request.prompt {
-            request.ticket.1
-        } else {
-            0
-        };
-        if position >= request.prompt {
-            assert_eq!(
-                token,
-                choose(state, sample),
-                "the answer is that of the model"
-            );
-        }
+        let is_first = position == request.prompt;
+        let sample = if is_first { request.ticket.1 } else { 0 };
+        let is_answer = position >= request.prompt;
+        assert!(
+            !is_answer || token == choose(state, sample),
+            "a wrong answer"
+        );
         state = next_state(state, token);
     }
 }
@@ -158,33 +138,30 @@ impl Engine {
         self.state.lock().expect("no thread panics under the lock")
     }
 
-    /// Submits a turn of a conversation, whose tokens are all that was said so far.
-    fn submit(&self, tokens: Vec<u32>, turns_left: u32) {
-        let state = &mut *self.state();
-        let ticket = (state.arrivals, 0);
-        state.arrivals += 1;
-        state.unfinished.insert(ticket);
+    /// Submits a turn of a conversation: all tokens so far, and a question.
+    fn submit(&self, mut tokens: Vec<u32>, question: u32, turns_left: u32) {
+        tokens.extend((0..30).map(|word| 1000 * question + word));
+        let mut state = self.state();
+        let ticket = (state.requests, 0);
+        let prompt = tokens.len();
         let request = Request {
             ticket,
-            prompt: tokens.len(),
             tokens,
-            samples: if ticket.0 % 5 == 0 { 3 } else { 1 },
+            prompt,
             turns_left,
-            hangs_up_after: (ticket.0 % 11 == 7).then_some(ANSWER / 2),
         };
+        state.requests += 1;
+        state.unfinished.insert(ticket);
         state.waiting.insert(ticket, request);
     }
 
-    /// Runs one worker until every request is finished.
+    /// Runs a worker until every request is finished.
     fn work(&self) {
         let mut batch = Vec::new();
         while !self.state().unfinished.is_empty() {
             self.admit(&mut batch);
             self.make_room(&mut batch);
             self.step(&mut batch);
-            if batch.is_empty() {
-                thread::yield_now();
-            }
         }
     }
 
@@ -192,41 +169,38 @@ impl Engine {
     fn admit(&self, batch: &mut Vec<Running>) {
         while batch.len() < BATCH {
             let Some((_, mut request)) = self.state().waiting.pop_first() else {
-                return;
+                return thread::yield_now();
             };
             let tokens = mem::take(&mut request.tokens);
             let mut sequence = self.cache.sequence(&self.namespace, tokens);
             self.model.check_hit(&sequence);
-            if sequence.grow(&self.cache).is_err() {
-                return self.put_back(Running { request, sequence });
+            let admitted = sequence.grow(&self.cache).is_ok();
+            let running = Running { request, sequence };
+            if !admitted {
+                return self.put_back(running);
             }
             let mut state = self.state();
-            state.prompt_tokens += sequence.tokens().len();
-            state.hit_tokens += sequence.cached_tokens();
-            batch.push(Running { request, sequence });
+            state.prompt_tokens += running.sequence.tokens().len();
+            state.cached_tokens += running.sequence.cached_tokens();
+            batch.push(running);
         }
     }
 
-    /// Lets a request go, and queues it with all its tokens.
-    fn put_back(&self, running: Running) {
-        let Running {
-            mut request,
-            sequence,
-        } = running;
-        request.tokens = sequence.finish();
-        self.state().waiting.insert(request.ticket, request);
+    /// Publishes what a request has computed, lets its blocks go, and queues it with all its tokens.
+    fn put_back(&self, mut running: Running) {
+        running.request.tokens = running.sequence.finish();
+        let ticket = running.request.ticket;
+        self.state().waiting.insert(ticket, running.request);
     }
 
-    /// Allocates a block for each request whose last one is full. Preempts those that get none.
+    /// Allocates a block for each request that has filled its last one, or preempts the request.
     fn make_room(&self, batch: &mut Vec<Running>) {
         for place in (0..batch.len()).rev() {
             let Running { request, sequence } = &mut batch[place];
-            if sequence.grow(&self.cache).is_err() {
-                let is_oldest = self.state().unfinished.first() == Some(&request.ticket);
-                if !is_oldest {
-                    self.put_back(batch.swap_remove(place));
-                    self.state().preemptions += 1;
-                }
+            let is_refused = sequence.grow(&self.cache).is_err();
+            if is_refused && self.state().unfinished.first() != Some(&request.ticket) {
+                self.put_back(batch.swap_remove(place));
+                self.state().preemptions += 1;
             }
         }
     }
@@ -235,66 +209,64 @@ impl Engine {
     fn step(&self, batch: &mut Vec<Running>) {
         batch.sort_by_key(|running| running.sequence.uncomputed().len());
         let mut left = STEP;
-        for Running {
-            request,
-            mut sequence,
-        } in mem::take(batch)
-        {
-            let chunk = left.min(sequence.uncomputed().len());
-            if chunk == 0 || sequence.needs_block() {
-                batch.push(Running { request, sequence });
-                continue;
-            }
-            left -= chunk;
-            let state = self.model.compute(&sequence, chunk);
-            sequence.advance(chunk);
-            if sequence.uncomputed().is_empty() {
-                self.answer(Running { request, sequence }, state, batch);
+        for mut running in mem::take(batch) {
+            let uncomputed = running.sequence.uncomputed().len();
+            let chunk = if running.sequence.needs_block() {
+                0
             } else {
-                batch.push(Running { request, sequence });
+                left.min(uncomputed)
+            };
+            let state = self.model.compute(&running.sequence, chunk);
+            running.sequence.advance(chunk);
+            left -= chunk;
+            if chunk == uncomputed {
+                self.answer(running, state, batch);
+            } else {
+                batch.push(running);
             }
         }
     }
 
-    /// Gives a request its next token. Forks, cancels or finishes it where it is due.
+    /// Gives a request its next token. Forks, cancels or finishes the request when that is due.
     fn answer(&self, running: Running, state: u64, batch: &mut Vec<Running>) {
         let Running {
-            mut request,
+            request,
             mut sequence,
         } = running;
-        for sample in 1..mem::replace(&mut request.samples, 1) {
+        let answered = sequence.tokens().len() + 1 - request.prompt;
+        if answered == 1 && request.ticket.0 % 5 == 0 {
             // The fork shares all complete blocks and computes the rest of the prompt again.
             let mut fork = Running {
                 request: request.clone(),
                 sequence: sequence.fork(),
             };
-            fork.request.ticket.1 = sample;
+            fork.request.ticket.1 = 1;
             fork.request.turns_left = 0;
-            fork.sequence.push(choose(state, sample));
-            self.state().unfinished.insert(fork.request.ticket);
-            self.state().forks += 1;
+            fork.sequence.push(choose(state, 1));
+            let mut state = self.state();
+            state.unfinished.insert(fork.request.ticket);
+            state.forks += 1;
             batch.push(fork);
         }
         sequence.push(choose(state, 0));
-        let answered = sequence.tokens().len() - request.prompt;
-        if request.hangs_up_after == Some(answered) {
-            drop(sequence); // Lets go. Blocks that are not published yet are free at once.
+        if answered == ANSWER {
+            self.finish(&request, sequence.finish());
+        } else if answered == ANSWER / 2 && request.ticket.0 % 11 == 7 {
+            // The client hangs up. The sequence lets go without publishing the rest.
+            drop(sequence);
             let mut state = self.state();
             state.unfinished.remove(&request.ticket);
             state.cancellations += 1;
-        } else if answered == ANSWER {
-            self.finish(&request, sequence.finish());
         } else {
             batch.push(Running { request, sequence });
         }
     }
 
-    /// Hands an answer over. The user's next turn follows at once.
-    fn finish(&self, request: &Request, mut tokens: Vec<u32>) {
+    /// Checks an answer, and submits the user's next turn.
+    fn finish(&self, request: &Request, tokens: Vec<u32>) {
         check_answer(request, &tokens);
         if request.turns_left > 0 {
-            tokens.extend((0..20).map(|word| 100_000 * request.turns_left + word));
-            self.submit(tokens, request.turns_left - 1);
+            self.submit(tokens, request.turns_left, request.turns_left - 1);
         }
         let mut state = self.state();
         state.unfinished.remove(&request.ticket);
@@ -303,55 +275,47 @@ impl Engine {
 }
 
 fn main() {
-    let cache = PrefixCache::builder()
-        .blocks(BLOCKS)
-        .block_size(BLOCK_SIZE)
-        .build();
-    let cache = cache.expect("the sizes are valid");
+    let builder = PrefixCache::builder().blocks(BLOCKS).block_size(BLOCK_SIZE);
+    let cache = builder.build().expect("the sizes are valid");
     let engine = Engine {
         namespace: cache.namespace("fake-model"),
-        model: Model {
-            pool: (0..BLOCKS * BLOCK_SIZE)
+        model: Model(
+            (0..BLOCKS * BLOCK_SIZE)
                 .map(|_| AtomicU64::new(0))
                 .collect(),
-        },
+        ),
         state: Mutex::default(),
         cache,
     };
-    for user in 0..USERS {
-        // A system prompt for all, and a question.
-        let prompt = (0..100).chain((0..30).map(|word| 1000 * (user + 1) + word));
-        engine.submit(prompt.collect(), TURNS - 1);
-    }
+    let system_prompt = || (0..100).collect();
+    (0..USERS).for_each(|user| engine.submit(system_prompt(), TURNS + user, TURNS - 1));
     thread::scope(|scope| {
         (0..WORKERS).for_each(|_| drop(scope.spawn(|| engine.work())));
     });
 
     let (state, stats) = (engine.state(), engine.cache.stats());
-    let share = 100 * state.hit_tokens / state.prompt_tokens;
-    println!("requests       {}", state.arrivals);
+    let share = 100 * state.cached_tokens / state.prompt_tokens;
+    println!("requests       {}", state.requests);
     println!(
-        "answers        {}, each checked against the model without a cache",
+        "answers        {}, each as the model gives it without a cache",
         state.answers
     );
     println!("forks          {}", state.forks);
     println!("cancellations  {}", state.cancellations);
     println!("preemptions    {}", state.preemptions);
     println!(
-        "prompt tokens  {}, {share} % found in the cache",
+        "prompt tokens  {}, {share} % of them cached",
         state.prompt_tokens
     );
     println!(
-        "evicted        {} blocks of {BLOCKS} in the cache",
+        "evictions      {} blocks, of {BLOCKS} in the cache",
         stats.evicted
     );
-    let finished = state.answers + state.cancellations;
     assert_eq!(
-        finished,
-        state.arrivals as usize + state.forks,
-        "every request ended"
+        state.answers + state.cancellations,
+        state.requests + state.forks
     );
-    assert!(state.preemptions > 0 && state.cancellations > 0 && state.forks > 0);
+    assert!(state.forks > 0 && state.cancellations > 0 && state.preemptions > 0);
     assert_eq!(stats.free + stats.cached, BLOCKS, "no block is lost");
     assert_eq!(engine.cache.reclaimable(), stats.cached, "no block is held");
 }
