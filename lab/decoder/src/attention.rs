@@ -23,7 +23,7 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// The heads of a model.
+    /// Returns the heads of a model.
     pub fn of(config: &Config) -> Self {
         Self {
             query: config.heads,
@@ -53,7 +53,7 @@ impl Heads {
         }
     }
 
-    /// How well the query matches each key.
+    /// Scores how well the query matches each key.
     fn score<S: Deref<Target = Slot>>(
         self,
         query: &[f32],
@@ -69,7 +69,7 @@ impl Heads {
         scores.extend(keys.take(length).map(|key| scale * dot(query, key)));
     }
 
-    /// The sum of the values, each by its weight.
+    /// Sums the values, each by its weight.
     fn gather<S: Deref<Target = Slot>>(
         self,
         weights: &[f32],
@@ -88,7 +88,7 @@ impl Heads {
         }
     }
 
-    /// One head's part of each token in a block.
+    /// Returns one head's part of each token in a block.
     fn of_head(self, block: &[f32], kv_head: usize) -> impl Iterator<Item = &[f32]> {
         let at = kv_head * self.dim;
         block

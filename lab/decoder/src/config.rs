@@ -1,4 +1,4 @@
-//! The shape of a model: what `config.json` says, checked.
+//! The shape of a model, from `config.json`, checked.
 
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The small model that runs when no folder is given: bytes in, bytes out.
+    /// Returns the small model that runs if no folder is given: bytes in, bytes out.
     pub fn small() -> Self {
         Self {
             hidden: 128,

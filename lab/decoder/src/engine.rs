@@ -20,7 +20,7 @@ use crate::{
     worker::{Answer, Worker},
 };
 
-/// Bytes of keys and values beyond which a pool is taken for a slip of the pen.
+/// Most bytes of keys and values of a pool.
 const LARGEST_POOL: u128 = 64 << 30;
 
 /// The size of a decoder's pool, and how it is shared.
@@ -49,7 +49,7 @@ pub struct Engine {
 /// What the threads did while they served.
 #[derive(Debug)]
 pub struct Served<T> {
-    /// What the client made of it.
+    /// What the client returned.
     pub result: T,
     /// Time during which decode threads were not asleep, summed over the threads.
     pub busy: Duration,
@@ -64,7 +64,7 @@ pub struct Client<'e> {
 }
 
 impl Limits {
-    /// Says whether a decoder with these limits can ever give a prompt of `prompt` tokens `samples`
+    /// Checks that a decoder with these limits can give a prompt of `prompt` tokens `samples`
     /// answers of `answer` tokens.
     ///
     /// # Errors
@@ -108,8 +108,8 @@ impl Limits {
         Ok(())
     }
 
-    /// How many blocks one block of tokens may take: a table that keeps its own copy also holds
-    /// the canonical one.
+    /// Returns how many blocks one block of tokens may take: a table that keeps its own copy also
+    /// holds the canonical one.
     fn copies(&self) -> usize {
         match self.sharing {
             Sharing::Nothing | Sharing::Canonical => 1,
@@ -119,7 +119,7 @@ impl Limits {
 }
 
 impl Engine {
-    /// A decoder with an empty cache.
+    /// Creates a decoder with an empty cache.
     pub fn new(model: Arc<Model>, limits: Limits) -> Result<Self, String> {
         let token = model.kv_bytes() as u128;
         let bytes = token * limits.blocks as u128 * limits.block_size as u128;
@@ -149,12 +149,12 @@ impl Engine {
         })
     }
 
-    /// The cache, for its figures.
+    /// Returns the cache, for its figures.
     pub fn cache(&self) -> &PrefixCache {
         &self.cache
     }
 
-    /// Says whether a prompt of `prompt` tokens can ever be given `samples` answers of `answer`
+    /// Checks that a prompt of `prompt` tokens can be given `samples` answers of `answer`
     /// tokens. See [`Limits::check`].
     pub fn check(&self, prompt: usize, answer: usize, samples: usize) -> Result<(), String> {
         (self.limits).check(self.model.config(), prompt, answer, samples)
@@ -186,7 +186,7 @@ impl Engine {
         })
     }
 
-    /// Whether the answer is complete.
+    /// Returns whether the answer is complete.
     pub(crate) fn is_done(&self, job: &Job, tokens: &[u32]) -> bool {
         job.is_done(tokens, &self.model.config().end_tokens)
     }
@@ -243,7 +243,7 @@ impl Client<'_> {
 }
 
 impl Drop for Client<'_> {
-    /// Sends the decode threads home, also when the client panics.
+    /// Lets the decode threads end, also if the client panics.
     fn drop(&mut self) {
         self.queue.close();
     }

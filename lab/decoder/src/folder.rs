@@ -27,7 +27,7 @@ impl Loaded {
         Ok(Self { model, tokenizer })
     }
 
-    /// The random model: small, the same on every machine, and without any sense.
+    /// Creates the random model: small, and the same on every machine.
     pub fn random() -> Self {
         let config = Config::small();
         let weights = Weights::random(&config, 1);

@@ -79,7 +79,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// The job of a request that arrives now.
+    /// Creates the job of a request that arrives now.
     pub fn new(request: Request, arrival: u64) -> Self {
         Self {
             ticket: Ticket { arrival, sample: 0 },
@@ -95,7 +95,7 @@ impl Job {
         }
     }
 
-    /// The job of another sample of the same request.
+    /// Creates the job of another sample of the same request.
     pub fn fork(&self, sample: usize) -> Self {
         Self {
             ticket: Ticket {
@@ -115,21 +115,21 @@ impl Job {
             .get_or_insert_with(|| self.submitted.elapsed());
     }
 
-    /// Whether the answer that these tokens end with is complete.
+    /// Returns whether the answer that these tokens end with is complete.
     pub fn is_done(&self, tokens: &[u32], end_tokens: &[u32]) -> bool {
         let answer = &tokens[self.prompt..];
         let ended = answer.last().is_some_and(|last| end_tokens.contains(last));
         ended || answer.len() == self.limit
     }
 
-    /// Takes the tokens back from a table that is done with.
+    /// Takes the tokens back from a table and lets its blocks go.
     pub fn take_back(&mut self, table: Table) {
         let (tokens, meter) = table.finish();
         self.tokens = tokens;
         self.cost.meter += meter;
     }
 
-    /// The finished answer.
+    /// Returns the finished answer.
     ///
     /// # Panics
     ///

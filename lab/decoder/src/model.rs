@@ -86,17 +86,17 @@ impl Model {
         })
     }
 
-    /// The shape of the model.
+    /// Returns the shape of the model.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// A pool that fits this model.
+    /// Creates a pool that fits this model.
     pub fn pool(&self, blocks: usize, block_size: usize) -> KvPool {
         KvPool::new(self.config.layers, blocks, block_size, self.kv_width())
     }
 
-    /// Bytes of the keys and values of one token.
+    /// Returns the bytes of the keys and values of one token.
     pub fn kv_bytes(&self) -> usize {
         2 * self.config.layers * self.kv_width() * size_of::<f32>()
     }
@@ -208,7 +208,7 @@ impl Layer {
     }
 }
 
-/// The `count` best tokens, best first; of equal ones the lower token.
+/// Returns the `count` best tokens, best first; of equal ones the lower token first.
 pub fn ranked(logits: &[f32], count: usize) -> Vec<u32> {
     let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
     let count = count.min(tokens.len());
@@ -224,7 +224,7 @@ pub fn ranked(logits: &[f32], count: usize) -> Vec<u32> {
     tokens
 }
 
-/// The tokens and positions of a step, padded to [`ROWS`].
+/// Returns the tokens and positions of a step, padded to [`ROWS`].
 fn rows(spans: &[Span<'_>]) -> Result<(Tensor, Tensor)> {
     let (mut tokens, mut positions) = (Vec::with_capacity(ROWS), Vec::with_capacity(ROWS));
     for span in spans {
@@ -242,7 +242,7 @@ fn rows(spans: &[Span<'_>]) -> Result<(Tensor, Tensor)> {
     Ok((tensor(tokens)?, tensor(positions)?))
 }
 
-/// Matrices side by side, as `x.matmul` reads them.
+/// Puts matrices side by side, as `x.matmul` reads them.
 fn transposed(matrices: &[Tensor]) -> Result<Tensor> {
     Tensor::cat(matrices, 0)?.t()?.contiguous()
 }
@@ -251,7 +251,7 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.flatten_all()?.to_vec1()
 }
 
-/// Cosine and sine of each position's angle for each pair of a head's numbers.
+/// Returns cosine and sine of each position's angle for each pair of a head's numbers.
 fn rotations(config: &Config) -> Result<(Tensor, Tensor)> {
     let pairs = config.head_dim / 2;
     let angle = |position: usize, pair: usize| {

@@ -1,11 +1,11 @@
 //! The paged KV pool: for each layer one slot per physical block.
 //!
-//! # Why each slot has a lock, and nobody ever waits for it
+//! # Why each slot has a lock, and no thread waits for it
 //!
 //! A slot is written by the one request that owns its block, before the block is published, and
 //! read by any number of threads through blocks that they hold. kvtrie promises that these never
-//! meet: an owned block is in nobody else's table, a held block is never handed out again. An
-//! engine with raw pointers would take its word for it. Here a `RwLock` per slot keeps the code
+//! meet: an owned block is in no other table, and a held block is never handed out again. An
+//! engine with raw pointers would rely on that. Here a `RwLock` per slot keeps the code
 //! free of `unsafe`, and every access is a *try*: it costs one uncontended read-modify-write per
 //! layer, block and step, never waits, and turns a broken promise into a panic that names the
 //! block instead of into a wrong token.
@@ -35,7 +35,7 @@ pub struct KvPool {
 }
 
 impl KvPool {
-    /// Room for `blocks` blocks of `block_size` tokens in each of `layers` layers.
+    /// Creates room for `blocks` blocks of `block_size` tokens in each of `layers` layers.
     pub fn new(layers: usize, blocks: usize, block_size: usize, width: usize) -> Self {
         let slot = || {
             RwLock::new(Slot {
@@ -51,7 +51,7 @@ impl KvPool {
         }
     }
 
-    /// Tokens in a block.
+    /// Returns the tokens in a block.
     pub fn block_size(&self) -> usize {
         self.block_size
     }
@@ -83,7 +83,7 @@ impl KvPool {
         }
     }
 
-    /// Gathers the slots of a block table.
+    /// Returns the slots of a block table.
     ///
     /// # Panics
     ///

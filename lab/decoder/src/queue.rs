@@ -1,4 +1,4 @@
-//! Who waits, and who goes first when blocks run out.
+//! The waiting requests, and their order when blocks run out.
 //!
 //! # Nothing is lost, and nothing starves
 //!
@@ -66,7 +66,7 @@ impl State {
         }
     }
 
-    /// Registers a refusal. Answers whether that is an event for others.
+    /// Registers a refusal. Returns whether that is an event for others.
     fn refuse(&mut self, ticket: Ticket) -> bool {
         match self.starving {
             Some(starving) if starving == ticket => false,
@@ -80,7 +80,7 @@ impl State {
 }
 
 impl Queue {
-    /// A request arrives.
+    /// Queues a request that arrives.
     pub fn submit(&self, request: Request) {
         let mut state = self.lock();
         let job = Job::new(request, state.arrivals);
@@ -89,14 +89,14 @@ impl Queue {
         self.happened(state);
     }
 
-    /// No request will arrive any more.
+    /// Notes that no request will arrive any more.
     pub fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
         self.happened(state);
     }
 
-    /// The oldest waiting job, if it may try to get its blocks now.
+    /// Takes the oldest waiting job, if it may try to get its blocks now.
     pub fn take(&self) -> Option<Job> {
         let mut state = self.lock();
         let (&ticket, oldest) = state.waiting.first_key_value()?;
@@ -108,12 +108,12 @@ impl Queue {
         Some(job)
     }
 
-    /// What a running request that needs blocks may do.
+    /// Returns what a running request that needs blocks may do.
     pub fn turn(&self, job: &Job) -> Turn {
         self.lock().turn(job.ticket, job.refused_at)
     }
 
-    /// A request got its blocks.
+    /// Notes that a request got its blocks.
     pub fn granted(&self, job: &mut Job) {
         job.refused_at = None;
         let mut state = self.lock();
@@ -123,7 +123,7 @@ impl Queue {
         }
     }
 
-    /// A running request got no blocks, and keeps those that it has.
+    /// Notes that a running request got no blocks. It keeps those that it has.
     pub fn refused(&self, job: &Job) {
         let mut state = self.lock();
         if state.refuse(job.ticket) {
@@ -131,7 +131,7 @@ impl Queue {
         }
     }
 
-    /// A request from the queue got no blocks and goes back.
+    /// Puts back a request from the queue that got no blocks.
     pub fn put_back(&self, job: Job) {
         let mut state = self.lock();
         let is_event = state.refuse(job.ticket);
@@ -141,19 +141,19 @@ impl Queue {
         }
     }
 
-    /// A running request gave way: its blocks are let go, its tokens wait here.
+    /// Queues a running request that gave way and let its blocks go.
     pub fn preempted(&self, job: Job) {
         let mut state = self.lock();
         state.waiting.insert(job.ticket, job);
         self.happened(state);
     }
 
-    /// A request let its blocks go for good.
+    /// Notes that a finished request let its blocks go.
     pub fn let_go(&self) {
         self.happened(self.lock());
     }
 
-    /// Events so far.
+    /// Returns the number of events so far.
     pub fn events(&self) -> u64 {
         self.lock().events
     }
@@ -169,7 +169,7 @@ impl Queue {
         );
     }
 
-    /// Whether a decode thread with an empty batch may leave.
+    /// Returns whether a decode thread with an empty batch may end.
     pub fn is_over(&self) -> bool {
         let state = self.lock();
         state.is_closed && state.waiting.is_empty()

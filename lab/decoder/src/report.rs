@@ -1,4 +1,4 @@
-//! The table that a run ends with.
+//! The table at the end of a run.
 
 use std::fmt::Write;
 
@@ -66,7 +66,7 @@ fn milliseconds(nanoseconds: Option<u64>) -> String {
     in_units(nanoseconds, 1e6, "ms")
 }
 
-/// As [`milliseconds`], in microseconds.
+/// Writes nanoseconds in microseconds, as [`milliseconds`] does.
 fn microseconds(nanoseconds: Option<u64>) -> String {
     in_units(nanoseconds, 1e3, "µs")
 }

@@ -7,7 +7,7 @@ use kvtrie_harness::percentiles::Percentiles;
 
 use crate::{Completion, Meter};
 
-/// What serving a workload took.
+/// The figures of serving a workload.
 #[derive(Debug, Clone)]
 pub struct Summary {
     /// Requests answered.
@@ -63,22 +63,22 @@ impl Summary {
         }
     }
 
-    /// Share of the prompts' tokens that were found in the cache.
+    /// Returns the share of the prompts' tokens that was found in the cache.
     pub fn hit_ratio(&self) -> f64 {
         ratio(self.cached as f64, self.admitted as f64)
     }
 
-    /// Tokens of answers a second.
+    /// Returns the tokens of answers in a second.
     pub fn decoded_per_second(&self) -> f64 {
         ratio(self.decoded as f64, self.wall.as_secs_f64())
     }
 
-    /// Time inside kvtrie for one request.
+    /// Returns the time inside kvtrie for one request.
     pub fn cache_time_per_request(&self) -> Duration {
         Duration::from_secs_f64(ratio(self.meter.spent.as_secs_f64(), self.requests as f64))
     }
 
-    /// Time inside kvtrie as a share of the decode threads' working time.
+    /// Returns the time inside kvtrie as a share of the decode threads' working time.
     pub fn cache_share(&self) -> f64 {
         ratio(self.meter.spent.as_secs_f64(), self.busy.as_secs_f64())
     }

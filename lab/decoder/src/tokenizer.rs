@@ -26,7 +26,7 @@ impl Tokenizer {
         Ok(Self::File(Box::new(tokenizer)))
     }
 
-    /// The tokens of a text; at the start of a conversation with what the tokenizer puts there.
+    /// Returns the tokens of a text, with the tokenizer's own ones at the start of a conversation.
     pub fn encode(&self, text: &str, is_start: bool) -> Result<Vec<u32>, String> {
         match self {
             Self::Bytes => Ok(text.bytes().map(u32::from).collect()),
@@ -37,7 +37,7 @@ impl Tokenizer {
         }
     }
 
-    /// The text of some tokens.
+    /// Returns the text of some tokens.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, String> {
         match self {
             Self::Bytes => {

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor, safetensors};
 
 use crate::Config;
 
-/// Every tensor that a model of this shape is made of, with its dimensions.
+/// Returns the name and the dimensions of every tensor of a model of this shape.
 pub fn shapes(config: &Config) -> Vec<(String, Vec<usize>)> {
     let (hidden, inner) = (config.hidden, config.intermediate);
     let (query, kv) = (
@@ -95,13 +95,13 @@ impl Weights {
             .map_err(|e| format!("{} cannot be written: {e}", path.display()))
     }
 
-    /// The tensor of that name, which [`shapes`] lists.
+    /// Returns the tensor of that name, which [`shapes`] lists.
     pub fn tensor(&self, name: &str) -> Tensor {
         self.0[name].clone()
     }
 }
 
-/// Uniform values: of variance 1 for the embedding, otherwise such that a layer keeps the variance
+/// Draws uniform values: of variance 1 for the embedding, otherwise such that a layer keeps the variance
 /// of what it reads. Queries and keys are larger, so that attention picks some tokens instead of
 /// averaging over all: then answers depend on what exactly was asked.
 fn draw(rng: &mut fastrand::Rng, shape: &[usize], name: &str) -> Vec<f32> {

@@ -1,4 +1,4 @@
-//! A decode thread: admits requests, mixes their tokens into steps, and settles each step.
+//! A decode thread: admits requests, and computes their tokens in steps.
 
 use std::{
     mem,
@@ -49,7 +49,7 @@ pub struct Lost;
 type Share = (usize, usize);
 
 impl<'e> Worker<'e> {
-    /// A thread with an empty batch.
+    /// Creates a decode thread with an empty batch.
     pub fn new(engine: &'e Engine, queue: &'e Queue, done: Sender<Answer>) -> Self {
         Self {
             engine,
@@ -60,7 +60,7 @@ impl<'e> Worker<'e> {
         }
     }
 
-    /// Works until the queue is over. Answers how long it was not asleep.
+    /// Runs until the queue is over. Returns how long the thread was not asleep.
     pub fn run(&mut self) -> Duration {
         loop {
             let events = self.queue.events();
@@ -235,7 +235,7 @@ impl<'e> Worker<'e> {
 }
 
 impl Running {
-    /// The next `count` tokens to compute.
+    /// Returns the next `count` tokens to compute.
     fn span(&self, count: usize) -> Span<'_> {
         let uncomputed = self.table.uncomputed();
         Span {
@@ -246,7 +246,7 @@ impl Running {
         }
     }
 
-    /// The next `count` tokens are computed.
+    /// Notes that the next `count` tokens are computed.
     fn advance(&mut self, count: usize) {
         self.table.advance(count);
         let prefilled = count.min(self.prefill);
@@ -259,7 +259,7 @@ impl Running {
 }
 
 impl Drop for Worker<'_> {
-    /// A client must not wait for the answers of a thread that panicked.
+    /// Tells the client if the thread panicked, so that it does not wait for its answers.
     fn drop(&mut self) {
         if thread::panicking() {
             let _ = self.done.send(Err(Lost));

@@ -51,7 +51,7 @@ pub struct Chats {
 }
 
 impl Chats {
-    /// Conversations of so many users and turns, with at most `answer` tokens an answer and
+    /// Creates conversations of these users and turns, with at most `answer` tokens an answer and
     /// `samples` answers a turn. The same for the same numbers.
     pub fn new(
         tokenizer: &Tokenizer,
@@ -77,7 +77,7 @@ impl Chats {
         })
     }
 
-    /// Tokens of the longest prompt that can come up.
+    /// Returns the tokens of the longest prompt that can come up.
     pub fn longest_prompt(&self) -> usize {
         let conversation = |turns: &Vec<Vec<u32>>| {
             let said: usize = turns.iter().map(Vec::len).sum();
@@ -86,12 +86,12 @@ impl Chats {
         self.messages.iter().map(conversation).max().unwrap_or(0)
     }
 
-    /// The prompt of a user's first turn, users counted from 0.
+    /// Returns the prompt of a user's first turn, users counted from 0.
     pub fn first_prompt(&self, user: usize) -> Vec<u32> {
         [&self.system[..], &self.messages[user][0]].concat()
     }
 
-    /// Requests in all.
+    /// Returns the number of all requests.
     pub fn requests(&self) -> usize {
         self.messages.iter().map(Vec::len).sum()
     }
@@ -123,7 +123,7 @@ impl Chats {
         Ok(completions)
     }
 
-    /// Says the user's next message, if there is one.
+    /// Submits the user's next message, if there is one.
     fn submit(&self, client: &Client<'_>, user: usize, talk: &mut Talk<'_>) -> Result<(), String> {
         let Some(prompt) = talk.say(self.samples) else {
             return Ok(());
@@ -162,7 +162,7 @@ impl<'c> Talk<'c> {
         }
     }
 
-    /// The prompt of the next turn, to which so many answers will come.
+    /// Returns the prompt of the next turn, to which `samples` answers will come.
     fn say(&mut self, samples: usize) -> Option<Vec<u32>> {
         let message = self.messages.get(self.turn)?;
         self.history.extend_from_slice(message);

@@ -8,19 +8,19 @@ use common::{SEED, model, tiny};
 use kvtrie::{Block, BlockId, PrefixCache};
 use kvtrie_decoder::{Config, KvPool, Model, ROWS, Span, Weights};
 
-/// A prompt to compute.
+/// Returns a prompt to compute.
 fn prompt() -> Vec<u32> {
     b"What a token computes may not depend on its company."
         .map(u32::from)
         .to_vec()
 }
 
-/// Some other sequence.
+/// Returns another sequence.
 fn company() -> Vec<u32> {
     b"Fifteen tokens!".map(u32::from).to_vec()
 }
 
-/// Block ids of a cache, in an order of the test's choice.
+/// Returns block ids of a cache.
 fn ids(count: usize) -> Vec<BlockId> {
     let cache = PrefixCache::builder().blocks(count).build().unwrap();
     cache
@@ -31,7 +31,7 @@ fn ids(count: usize) -> Vec<BlockId> {
         .collect()
 }
 
-/// The bits of the logits after each token, computed in chunks of the given sizes.
+/// Returns the bits of the logits after each token, computed in chunks of the given sizes.
 fn bits(
     model: &Model,
     pool: &KvPool,
@@ -67,7 +67,7 @@ fn of(logits: &Option<Vec<f32>>) -> Vec<u32> {
     logits.iter().map(|logit| logit.to_bits()).collect()
 }
 
-/// Models whose widths are and are not multiples of what vector registers hold.
+/// Returns a model whose widths fill vector registers, and one whose widths do not.
 fn models() -> [Model; 2] {
     let odd = Config {
         hidden: 37,

@@ -1,4 +1,4 @@
-//! What the engine refuses, and that nobody hangs when a client fails.
+//! What the engine refuses, and that no thread hangs when a client fails.
 
 mod common;
 

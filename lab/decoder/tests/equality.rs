@@ -11,7 +11,8 @@ use kvtrie_decoder::{Model, Sharing, Span, ranked};
 
 const SHARED: [Sharing; 2] = [Sharing::Canonical, Sharing::AppendOnly];
 
-fn assert_same(setup: &Setup, plain: &Served) -> Served {
+/// Serves the chats and checks that the answers are those of `plain`.
+fn assert_same(setup: Setup, plain: &Served) -> Served {
     let served = setup.serve();
     assert_eq!(served.answers(), plain.answers(), "{setup:?}");
     served
@@ -67,12 +68,7 @@ fn the_cache_changes_no_answer_on_any_number_of_threads() {
     let plain = PLAIN.serve();
     for sharing in SHARED {
         for threads in [1, 2, 8] {
-            let setup = Setup {
-                sharing,
-                threads,
-                ..PLAIN
-            };
-            assert_same(&setup, &plain);
+            assert_same(PLAIN.with(sharing, threads), &plain);
         }
     }
 }
@@ -81,19 +77,11 @@ fn the_cache_changes_no_answer_on_any_number_of_threads() {
 fn block_sizes_change_no_answer() {
     let plain = PLAIN.serve();
     for block_size in [1, 5, 64] {
-        let blocks = PLAIN.blocks * 16 / block_size;
-        let sharing = Sharing::Canonical;
-        let threads = 2;
-        assert_same(
-            &Setup {
-                block_size,
-                blocks,
-                sharing,
-                threads,
-                ..PLAIN
-            },
-            &plain,
-        );
+        let setup = Setup {
+            block_size,
+            ..PLAIN.with(Sharing::Canonical, 2)
+        };
+        assert_same(setup.blocks(PLAIN.blocks * 16 / block_size), &plain);
     }
 }
 
@@ -101,7 +89,7 @@ fn block_sizes_change_no_answer() {
 fn prefill_falls_to_what_the_hit_ratio_promises() {
     let plain = PLAIN.serve();
     for sharing in SHARED {
-        let shared = Setup { sharing, ..PLAIN }.serve().summary;
+        let shared = PLAIN.with(sharing, 1).serve().summary;
         let promised = shared.stats.requested_tokens - shared.stats.hit_tokens;
         assert_eq!(shared.prefilled as u64, promised);
         assert_eq!(plain.summary.prefilled, shared.admitted);
@@ -110,34 +98,29 @@ fn prefill_falls_to_what_the_hit_ratio_promises() {
 }
 
 #[test]
-fn twins_are_adopted_or_kept() {
+fn duplicates_are_adopted_or_kept() {
     let plain = PLAIN.serve();
     for sharing in SHARED {
         // All users start at once, so each computes the system prompt that another publishes.
-        let served = assert_same(&Setup { sharing, ..PLAIN }, &plain);
+        let served = assert_same(PLAIN.with(sharing, 1), &plain);
         assert!(served.summary.stats.duplicates > 0);
     }
 }
 
+/// Each way to share, and how many blocks a block of tokens may take.
+const COPIES: [(Sharing, usize); 3] = [
+    (Sharing::Nothing, 1),
+    (Sharing::Canonical, 1),
+    (Sharing::AppendOnly, 2),
+];
+
 #[test]
 fn a_pool_for_one_request_serves_them_all() {
     let plain = PLAIN.serve();
-    for (sharing, copies) in [
-        (Sharing::Nothing, 1),
-        (Sharing::Canonical, 1),
-        (Sharing::AppendOnly, 2),
-    ] {
+    for (sharing, copies) in COPIES {
         for threads in [1, 2, 8] {
-            let blocks = PLAIN.least_blocks() * copies;
-            let served = assert_same(
-                &Setup {
-                    sharing,
-                    threads,
-                    blocks,
-                    ..PLAIN
-                },
-                &plain,
-            );
+            let setup = PLAIN.with(sharing, threads);
+            let served = assert_same(setup.blocks(PLAIN.least_blocks() * copies), &plain);
             if sharing == Sharing::Canonical {
                 assert!(served.summary.stats.evicted > 0);
             }
@@ -155,22 +138,10 @@ fn a_pool_for_two_requests_preempts_and_loses_nothing() {
         ..PLAIN
     };
     let answers = plain.serve();
-    for (sharing, share) in [
-        (Sharing::Nothing, 1),
-        (Sharing::Canonical, 1),
-        (Sharing::AppendOnly, 2),
-    ] {
+    for (sharing, copies) in COPIES {
         for threads in [1, 2, 4] {
-            let blocks = share * (plain.least_blocks() + 4);
-            let served = assert_same(
-                &Setup {
-                    sharing,
-                    threads,
-                    blocks,
-                    ..plain
-                },
-                &answers,
-            );
+            let setup = plain.with(sharing, threads);
+            let served = assert_same(setup.blocks(copies * (plain.least_blocks() + 4)), &answers);
             if sharing == Sharing::Canonical {
                 assert!(served.summary.preemptions > 0, "{threads} threads");
             }
@@ -192,24 +163,9 @@ fn samples_are_the_same_with_and_without_sharing() {
     }
     for sharing in SHARED {
         for threads in [1, 4] {
-            assert_same(
-                &Setup {
-                    sharing,
-                    threads,
-                    ..plain
-                },
-                &answers,
-            );
-            let blocks = plain.least_blocks() * 2 + 3;
-            assert_same(
-                &Setup {
-                    sharing,
-                    threads,
-                    blocks,
-                    ..plain
-                },
-                &answers,
-            );
+            let setup = plain.with(sharing, threads);
+            assert_same(setup, &answers);
+            assert_same(setup.blocks(plain.least_blocks() * 2 + 3), &answers);
         }
     }
 }

@@ -8,7 +8,7 @@ use common::{SEED, config_json, tiny, write_folder};
 use kvtrie::{Block, PrefixCache};
 use kvtrie_decoder::{Config, Loaded, Model, Span, Weights};
 
-/// The logits of a short prompt.
+/// Returns the logits of a short prompt.
 fn logits(model: &Model) -> Vec<f32> {
     let cache = PrefixCache::builder().blocks(1).build().unwrap();
     let block = cache.allocate(1).unwrap();
@@ -23,7 +23,7 @@ fn logits(model: &Model) -> Vec<f32> {
     logits.remove(0).expect("logits were wanted")
 }
 
-/// A folder with a tiny model in it.
+/// Writes a tiny model into a folder.
 fn folder(config: &Config) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write_folder(folder.path(), config, &Weights::random(config, SEED));

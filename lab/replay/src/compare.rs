@@ -60,9 +60,9 @@ pub struct Row {
     pub words_per_eviction: f64,
     /// The same at the 99.9th percentile of the allocations that evicted.
     pub words_per_eviction_p999: f64,
-    /// What was checked while the cache ran.
+    /// The checks of the run.
     pub checks: Checks,
-    /// Where the blocks were in the end.
+    /// The blocks after the run.
     pub at_rest: Blocks,
 }
 
@@ -101,7 +101,7 @@ impl Comparison {
         }
     }
 
-    /// Whether every content was right and no block was lost.
+    /// Returns whether every content was right and no block was lost.
     pub fn is_sound(&self) -> bool {
         self.rows.iter().all(Row::is_sound)
     }
@@ -148,7 +148,7 @@ impl Setup<'_> {
 }
 
 impl Row {
-    /// Whether every content was right and no block was lost.
+    /// Returns whether every content was right and no block was lost.
     fn is_sound(&self) -> bool {
         self.checks.all_right() && self.at_rest.add_up()
     }

@@ -1,4 +1,4 @@
-//! What stands for keys and values: one word for each physical block, which says whose it is.
+//! The contents of the physical blocks: a fingerprint instead of keys and values.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +14,10 @@ pub struct KvMemory {
     words: Box<[AtomicU64]>,
 }
 
-// Every access is Relaxed: that what was written before a publication is seen by who finds the block
-// is the cache's promise to the decoder, and is what the replay puts to the test.
+// Every access is Relaxed: the cache promises that a thread that finds a block sees what was written
+// to it before it was published, and the replay tests that.
 impl KvMemory {
-    /// Memory for this many blocks.
+    /// Creates memory for this many blocks.
     pub fn new(blocks: usize) -> Self {
         let words = (0..blocks).map(|_| AtomicU64::new(0)).collect();
         Self { words }
@@ -28,7 +28,7 @@ impl KvMemory {
         self.words[block.index()].store(fingerprint, Ordering::Relaxed);
     }
 
-    /// How many of these blocks do not have the content that belongs there.
+    /// Counts the blocks that do not have the expected content.
     pub fn wrong(&self, blocks: &[BlockId], fingerprints: &[u64]) -> usize {
         blocks
             .iter()
@@ -40,7 +40,7 @@ impl KvMemory {
     }
 }
 
-/// The fingerprint of every complete block of a prompt, chained from the namespace on.
+/// Computes the fingerprint of every complete block of a prompt, chained from the namespace on.
 pub fn fingerprints(namespace: &str, prompt: &[u32], block_size: usize, into: &mut Vec<u64>) {
     let mut chain = {
         let mut hasher = DefaultHasher::new();

@@ -49,7 +49,7 @@ struct Schedule {
     flying: BTreeMap<usize, Flight>,
 }
 
-/// What a decode thread does next.
+/// The next task of a decode thread.
 #[derive(Debug)]
 enum Turn<'r> {
     /// Begins the request at that place of the trace.
@@ -58,7 +58,7 @@ enum Turn<'r> {
     Land(Flight),
 }
 
-/// What the decode threads did.
+/// The figures of the decode threads.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// Requests served or refused.
@@ -101,8 +101,8 @@ struct Decoder<'r> {
 }
 
 impl<'r> Service<'r> {
-    /// A service of these requests in order, by `threads` threads that together keep `in_flight` of
-    /// them in flight.
+    /// Creates a service of these requests in order, by `threads` threads that together keep
+    /// `in_flight` of them in flight.
     pub fn new(
         cache: &'r PrefixCache,
         requests: &'r [Request],
@@ -338,7 +338,7 @@ impl<'r> Decoder<'r> {
 }
 
 impl Tally {
-    /// The share of the prompt tokens that was found in the cache.
+    /// Returns the share of the prompt tokens that was found in the cache.
     pub fn hit_ratio(&self) -> f64 {
         self.hit_tokens as f64 / self.prompt_tokens.max(1) as f64
     }

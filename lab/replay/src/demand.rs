@@ -1,9 +1,8 @@
-//! What a trace asks of a cache: which blocks, in which order, seen from above.
+//! The blocks that a trace asks for, in order.
 //!
-//! The policies need no tokens, only to know which prompts share which blocks. Blocks that every
-//! prompt uses either together or not at all share one fate under any policy that evicts tails, so
-//! they are kept as one *stretch*: a real trace has thirty times fewer stretches than blocks, and
-//! nothing is lost by it.
+//! The policies need no tokens, only which prompts share which blocks. Blocks that every prompt uses
+//! either together or not at all are one *stretch*. A policy that evicts tails treats them alike, so
+//! the results are exact, and a real trace has far fewer stretches than blocks.
 
 use std::collections::HashMap;
 
@@ -30,7 +29,7 @@ pub struct Prompt {
     pub reusable: usize,
 }
 
-/// A place in the tree of pieces: what was said before, how long that was, and what is said now.
+/// A place in the tree of pieces: the node before, the tokens before, and the id of the piece.
 type Place = (usize, usize, u32);
 
 /// The tree of pieces, with the places where prompts end inside of a piece.
@@ -42,7 +41,7 @@ struct Pieces {
 }
 
 impl Demand {
-    /// Recognises what these prompts share.
+    /// Finds the stretches that these prompts share.
     pub fn new<'t>(prompts: impl IntoIterator<Item = &'t [Piece]>, block_size: usize) -> Self {
         let mut pieces = Pieces::default();
         let paths: Vec<_> = prompts
@@ -73,29 +72,29 @@ impl Demand {
         Self { blocks, prompts }
     }
 
-    /// The requests in order.
+    /// Returns the requests in order.
     pub fn prompts(&self) -> &[Prompt] {
         &self.prompts
     }
 
-    /// How many stretches there are; they are numbered from 0.
+    /// Returns the number of stretches, which are numbered from 0.
     pub fn stretches(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Blocks in a stretch.
+    /// Returns the blocks in a stretch.
     pub fn blocks(&self, stretch: Stretch) -> usize {
         self.blocks[stretch]
     }
 
-    /// Blocks that a cache of everything would have in the end.
+    /// Returns how many blocks a cache of everything would have in the end.
     pub fn distinct_blocks(&self) -> usize {
         self.blocks.iter().sum()
     }
 }
 
 impl Pieces {
-    /// The nodes of a prompt, and how many blocks end in each. A block that begins in one piece and
+    /// Returns the nodes of a prompt, and how many blocks end in each. A block that begins in one piece and
     /// ends in another is counted where it ends, since that place stands for all before it.
     fn walk(&mut self, prompt: &[Piece], block_size: usize) -> Vec<(usize, usize)> {
         let mut path = Vec::with_capacity(prompt.len());

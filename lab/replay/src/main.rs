@@ -1,9 +1,9 @@
 //! Replays a workload through a kvtrie cache, as the decode threads of an engine would use it.
 //!
 //! ```text
-//! cargo run --release --example replay
-//! cargo run --release --example replay -- --trace FILE --blocks 50000 --threads 8
-//! cargo run --release --example replay -- --trace FILE --compare --plot hit-ratio.svg
+//! cargo run --release -p kvtrie-replay
+//! cargo run --release -p kvtrie-replay -- --trace FILE --blocks 50000 --threads 8
+//! cargo run --release -p kvtrie-replay -- --trace FILE --compare --plot hit-ratio.svg
 //! ```
 //!
 //! Each thread takes the next request, looks its prompt up, allocates the missing blocks, writes
@@ -18,7 +18,6 @@ mod compare;
 mod content;
 mod decoder;
 mod demand;
-mod memory;
 mod options;
 mod plot;
 mod policies;

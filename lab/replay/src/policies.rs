@@ -22,13 +22,13 @@ pub struct Outcome {
     pub refused: usize,
 }
 
-/// Exact LRU in vLLM's order: a block counts as used until it is let go, and of the blocks let go
-/// together the tails leave before the heads.
+/// Simulates exact LRU in vLLM's order: a block counts as used until it is let go, and of the blocks
+/// let go together the tails leave before the heads.
 pub fn lru(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
     Simulation::new(demand, capacity, LeastRecent::new(demand)).run(in_flight)
 }
 
-/// An offline schedule: evicts the unheld tail whose next use is farthest away, and does not cache a
+/// Simulates an offline schedule: evicts the unheld tail whose next use is farthest away, and does not cache a
 /// stretch that is used later than everything it would displace.
 ///
 /// It knows the future, but it is no upper bound: it never gives up a held block, not even for one
@@ -43,7 +43,7 @@ trait Order {
     fn using(&mut self, request: usize, stretches: &[Stretch]);
     /// Notes that the last hold on a stretch ended.
     fn let_go(&mut self, stretch: Stretch);
-    /// Whether to cache the stretch at all.
+    /// Returns whether to cache the stretch at all.
     fn admits(&self, incoming: Stretch) -> bool;
     /// Returns the stretch to take blocks from for `incoming`, if any should make room.
     fn victim(&mut self, present: &Present, incoming: Stretch) -> Option<Stretch>;

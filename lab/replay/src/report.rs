@@ -1,6 +1,7 @@
-//! What a replay did, for a person and for a program.
+//! The outcome of a replay, as a table and as JSON.
 
 use std::fmt;
+use std::fs;
 use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
@@ -9,54 +10,46 @@ use kvtrie_harness::percentiles::Percentiles;
 use serde::Serialize;
 
 use crate::decoder::Tally;
-use crate::memory::Resident;
 
 /// The outcome of one replay.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What was replayed.
-    pub workload: String,
-    /// Tokens in a block.
-    pub block_size: usize,
-    /// Decode threads.
-    pub threads: usize,
-    /// Most requests that held their blocks at the same time.
-    pub in_flight: usize,
-    /// Requests looked up.
-    pub requests: usize,
-    /// Requests that found no room.
-    pub refused: usize,
-    /// Tokens of all prompts.
-    pub prompt_tokens: usize,
-    /// Tokens of them that were cached.
-    pub hit_tokens: usize,
-    /// Their share.
-    pub hit_ratio: f64,
-    /// Blocks that had to make room for others.
-    pub evicted_blocks: u64,
-    /// Wall-clock time.
-    pub seconds: f64,
-    /// Requests in a second, over all threads.
-    pub requests_per_second: f64,
-    /// Time of a lookup.
-    pub lookup: Times,
+    workload: String,
+    block_size: usize,
+    threads: usize,
+    in_flight: usize,
+    requests: usize,
+    refused: usize,
+    prompt_tokens: usize,
+    hit_tokens: usize,
+    /// The share of all prompt tokens that was found cached.
+    hit_ratio: f64,
+    evicted_blocks: u64,
+    seconds: f64,
+    requests_per_second: f64,
+    lookup: Times,
     /// Memory of the process, where the system tells.
-    pub resident: Option<Resident>,
+    resident: Option<Resident>,
     /// Memory of the cache's nodes at the end.
-    pub node_bytes: usize,
-    /// Where the blocks are once everything is let go.
-    pub blocks: Blocks,
-    /// Whether contents were what they should be.
-    pub checks: Checks,
+    node_bytes: usize,
+    blocks: Blocks,
+    checks: Checks,
 }
 
 /// Times in nanoseconds. A percentile of too few times is left out.
 #[derive(Debug, Serialize)]
-pub struct Times {
+struct Times {
     p50_ns: Option<u64>,
     p99_ns: Option<u64>,
     p999_ns: Option<u64>,
     max_ns: u64,
+}
+
+/// Resident memory of the process.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Resident {
+    now_bytes: u64,
+    peak_bytes: u64,
 }
 
 /// Where the physical blocks are.
@@ -66,11 +59,11 @@ pub struct Blocks {
     free: usize,
     owned: usize,
     cached: usize,
-    /// Of the cached ones, those that somebody still holds.
+    /// Cached blocks that a hold keeps.
     held: usize,
 }
 
-/// Contents that were compared with what the prompt asks for.
+/// Contents that were compared with those that the prompt asks for.
 #[derive(Debug, Serialize)]
 pub struct Checks {
     hits: usize,
@@ -80,7 +73,7 @@ pub struct Checks {
 }
 
 impl Report {
-    /// The report on a replay that has come to rest.
+    /// Reports on a replay that is over.
     pub fn new(
         workload: String,
         (threads, in_flight): (usize, usize),
@@ -111,9 +104,22 @@ impl Report {
         }
     }
 
-    /// Whether every content was right and every block is where it should be.
+    /// Returns whether every content was right and no block is lost or held.
     pub fn is_sound(&self) -> bool {
         self.checks.all_right() && self.blocks.add_up()
+    }
+
+    fn memory(&self) -> String {
+        let nodes = BinaryBytes(self.node_bytes as u64);
+        let Some(Resident {
+            now_bytes,
+            peak_bytes,
+        }) = self.resident
+        else {
+            return format!("{nodes} of nodes");
+        };
+        let (now, peak) = (BinaryBytes(now_bytes), BinaryBytes(peak_bytes));
+        format!("{now} resident, {peak} at most; {nodes} of it nodes")
     }
 }
 
@@ -128,8 +134,27 @@ impl Times {
     }
 }
 
+impl Resident {
+    /// Reads what Linux says of this process. Returns `None` where there is no `/proc`.
+    fn read() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/self/status").ok()?)
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+            Some(kib * 1024)
+        };
+        Some(Self {
+            now_bytes: bytes("VmRSS:")?,
+            peak_bytes: bytes("VmHWM:")?,
+        })
+    }
+}
+
 impl Blocks {
-    /// Where they are now.
+    /// Counts the blocks of a cache.
     pub fn of(cache: &PrefixCache) -> Self {
         let stats = cache.stats();
         Self {
@@ -141,14 +166,14 @@ impl Blocks {
         }
     }
 
-    /// At rest nothing is owned or held, and every block is somewhere.
+    /// Returns whether no block is owned, held or lost, as it must be once every request has ended.
     pub fn add_up(&self) -> bool {
         self.free + self.cached == self.capacity && self.owned == 0 && self.held == 0
     }
 }
 
 impl Checks {
-    /// What the threads have compared.
+    /// Returns what the decode threads compared.
     pub fn of(tally: &Tally) -> Self {
         Self {
             hits: tally.hits_checked,
@@ -158,7 +183,7 @@ impl Checks {
         }
     }
 
-    /// Whether no block had another prefix's content.
+    /// Returns whether every block had the contents of its prefix.
     pub fn all_right(&self) -> bool {
         self.wrong_hits == 0 && self.wrong_holds == 0
     }
@@ -167,69 +192,57 @@ impl Checks {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |n: usize| HumanCount(n as u64).to_string();
-        writeln!(
+        let (capacity, block_size) = (count(self.blocks.capacity), self.block_size);
+        write!(
             f,
-            "{}: {} blocks of {} tokens; threads: {}; requests in flight: {}\n",
-            self.workload,
-            count(self.blocks.capacity),
-            self.block_size,
-            self.threads,
-            self.in_flight
+            "{}: {capacity} blocks of {block_size} tokens; ",
+            self.workload
         )?;
-        let mut row = |name: &str, text: String| writeln!(f, "{name:<16}{text}");
-        row("requests", count(self.requests))?;
-        row("refused", count(self.refused))?;
-        row("prompt tokens", count(self.prompt_tokens))?;
+        let (threads, in_flight) = (self.threads, self.in_flight);
+        writeln!(f, "threads: {threads}; requests in flight: {in_flight}\n")?;
         let percent = 100.0 * self.hit_ratio;
         let hits = count(self.hit_tokens);
-        row(
-            "prefill saved",
-            format!("{hits} tokens, {percent:.1} % of them"),
-        )?;
-        let evicted = HumanCount(self.evicted_blocks);
-        row("blocks evicted", evicted.to_string())?;
         let (seconds, rate) = (self.seconds, self.requests_per_second);
-        row(
-            "time",
-            format!("{seconds:.2} s, {rate:.0} requests a second"),
-        )?;
-        row("lookup", self.lookup.to_string())?;
-        row("memory", self.memory())?;
-        row("blocks at rest", self.blocks.to_string())?;
-        row("contents", self.checks.to_string())
-    }
-}
-
-impl Report {
-    fn memory(&self) -> String {
-        let nodes = BinaryBytes(self.node_bytes as u64);
-        match self.resident {
-            Some(Resident {
-                now_bytes,
-                peak_bytes,
-            }) => format!(
-                "{} resident, {} at most; {nodes} of it nodes",
-                BinaryBytes(now_bytes),
-                BinaryBytes(peak_bytes)
+        for (name, text) in [
+            ("requests", count(self.requests)),
+            ("refused", count(self.refused)),
+            ("prompt tokens", count(self.prompt_tokens)),
+            (
+                "prefill saved",
+                format!("{hits} tokens, {percent:.1} % of them"),
             ),
-            None => format!("{nodes} of nodes"),
+            (
+                "blocks evicted",
+                HumanCount(self.evicted_blocks).to_string(),
+            ),
+            (
+                "time",
+                format!("{seconds:.2} s, {rate:.0} requests a second"),
+            ),
+            ("lookup", self.lookup.to_string()),
+            ("memory", self.memory()),
+            ("blocks at rest", self.blocks.to_string()),
+            ("contents", self.checks.to_string()),
+        ] {
+            writeln!(f, "{name:<16}{text}")?;
         }
+        Ok(())
     }
 }
 
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (time, name) in [
-            (self.p50_ns, "p50, "),
-            (self.p99_ns, "p99, "),
-            (self.p999_ns, "p99.9, "),
-            (Some(self.max_ns), "max"),
-        ] {
+        let percentiles = [
+            (self.p50_ns, "p50"),
+            (self.p99_ns, "p99"),
+            (self.p999_ns, "p99.9"),
+        ];
+        for (time, name) in percentiles {
             if let Some(nanoseconds) = time {
-                write!(f, "{:.1?} {name}", Duration::from_nanos(nanoseconds))?;
+                write!(f, "{:.1?} {name}, ", Duration::from_nanos(nanoseconds))?;
             }
         }
-        Ok(())
+        write!(f, "{:.1?} max", Duration::from_nanos(self.max_ns))
     }
 }
 
@@ -240,33 +253,42 @@ impl fmt::Display for Blocks {
         } else {
             "WRONG: blocks are lost"
         };
-        let [free, owned, cached, capacity] =
-            [self.free, self.owned, self.cached, self.capacity].map(|n| HumanCount(n as u64));
+        let counts = [self.free, self.owned, self.cached, self.held, self.capacity];
+        let [free, owned, cached, held, capacity] = counts.map(|n| HumanCount(n as u64));
         write!(
             f,
             "{verdict}: {free} free + {owned} owned + {cached} cached of {capacity}"
         )?;
         match self.held {
             0 => Ok(()),
-            held => write!(f, ", {} of them still held", HumanCount(held as u64)),
+            _ => write!(f, ", {held} of them still held"),
         }
     }
 }
 
 impl fmt::Display for Checks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [hits, holds] = [self.hits, self.holds].map(|n| HumanCount(n as u64));
+        let (hits, holds) = (HumanCount(self.hits as u64), HumanCount(self.holds as u64));
         if self.all_right() {
-            write!(
+            return write!(
                 f,
                 "all right: {hits} found blocks and {holds} held ones checked"
-            )
-        } else {
-            write!(
-                f,
-                "WRONG: {} of {hits} found blocks and {} of {holds} held ones had another prefix's",
-                self.wrong_hits, self.wrong_holds
-            )
+            );
         }
+        let (wrong_hits, wrong_holds) = (self.wrong_hits, self.wrong_holds);
+        write!(f, "WRONG contents in {wrong_hits} of {hits} found blocks, ")?;
+        write!(f, "{wrong_holds} of {holds} held ones")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_figures_of_memory_are_read_or_none() {
+        let resident = Resident::parse("VmHWM:\t   20 kB\nVmRSS:\t    3 kB\n").expect("both");
+        assert_eq!((resident.now_bytes, resident.peak_bytes), (3072, 20480));
+        assert!(Resident::parse("VmRSS:\t    3 kB\n").is_none());
     }
 }

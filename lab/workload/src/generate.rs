@@ -86,7 +86,7 @@ impl Traffic {
         Conversation { said, turns_left }
     }
 
-    /// A system prompt by its popularity: the rank is drawn, and kept with a chance of one in rank.
+    /// Draws a system prompt by its popularity: a rank is drawn, and kept with a chance of one in rank.
     fn system(&mut self) -> Piece {
         loop {
             let rank = self.rng.usize(..SYSTEM_PROMPTS);
@@ -96,7 +96,7 @@ impl Traffic {
         }
     }
 
-    /// The next question, with all that was said before it; the answer is remembered.
+    /// Returns a conversation's next request, and remembers its answer.
     fn turn(&mut self, conversation: &mut Conversation) -> Request {
         conversation.said.push(self.piece(16, 600));
         let prompt = conversation.said.clone().into_boxed_slice();
@@ -106,7 +106,7 @@ impl Traffic {
         Request::new(prompt, answer)
     }
 
-    /// Something new. Short is as likely as long on a logarithmic scale, as in real prompts.
+    /// Creates a new piece. Its length is spread evenly on a logarithmic scale, as in real prompts.
     fn piece(&mut self, shortest: u32, longest: u32) -> Piece {
         let ratio = f64::from(longest) / f64::from(shortest);
         let length = f64::from(shortest) * ratio.powf(self.rng.f64());

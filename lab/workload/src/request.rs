@@ -13,14 +13,14 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// The tokens in order.
+    /// Spells the tokens in order.
     fn spell(self) -> impl Iterator<Item = u32> {
         let seed = scramble(self.id);
         (0..self.tokens).map(move |index| scramble(seed ^ index.wrapping_mul(0x9E37_79B1)))
     }
 }
 
-/// A bijection of `u32` that spreads neighbours apart: the "lowbias32" constants of Chris Wellons'
+/// Maps `u32` to itself, one to one, and spreads neighbours apart: the "lowbias32" constants of Chris Wellons'
 /// search for integer hashes, in the public domain.
 fn scramble(mut x: u32) -> u32 {
     x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
@@ -37,7 +37,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request of these pieces.
+    /// Creates a request of these pieces.
     pub(crate) fn new(prompt: Box<[Piece]>, answer: Piece) -> Self {
         let prompt_tokens = prompt.iter().map(|piece| piece.tokens as usize).sum();
         Self {
@@ -47,12 +47,12 @@ impl Request {
         }
     }
 
-    /// Tokens in the prompt.
+    /// Returns the tokens in the prompt.
     pub fn prompt_len(&self) -> usize {
         self.prompt_tokens
     }
 
-    /// Tokens that the answer adds.
+    /// Returns the tokens of the answer.
     pub fn output_len(&self) -> usize {
         self.answer.tokens as usize
     }
@@ -76,7 +76,7 @@ impl Request {
         tokens.extend(self.answer.spell());
     }
 
-    /// The prompt as its pieces: two prompts begin alike as far as their pieces do.
+    /// Returns the pieces of the prompt. Two prompts begin alike as far as their pieces do.
     pub fn pieces(&self) -> &[Piece] {
         &self.prompt
     }

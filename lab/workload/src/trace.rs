@@ -257,7 +257,7 @@ mod tests {
         );
     }
 
-    /// A line of a prompt of 100 tokens in its last id, and 512 in the others.
+    /// Writes a line of a prompt with 100 tokens in its last id and 512 in the others.
     fn line(ids: &[u64]) -> String {
         let length = ids.len() * 512 - 412;
         format!(r#"{{"input_length": {length}, "output_length": 1, "hash_ids": {ids:?}}}"#)

@@ -16,7 +16,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 /// Seed of the tiny model's weights.
 pub const SEED: u64 = 3;
 
-/// A model that answers in no time.
+/// Returns the configuration of a tiny model.
 pub fn tiny() -> Config {
     Config {
         hidden: 48,
@@ -30,7 +30,7 @@ pub fn tiny() -> Config {
     }
 }
 
-/// The tiny model, made once.
+/// Returns the tiny model, which is created once.
 pub fn model() -> Arc<Model> {
     static MODEL: LazyLock<Arc<Model>> = LazyLock::new(|| {
         let weights = Weights::random(&tiny(), SEED);
@@ -65,12 +65,26 @@ pub const PLAIN: Setup = Setup {
 };
 
 impl Setup {
+    /// Sets how requests share, and the number of decode threads.
+    pub fn with(self, sharing: Sharing, threads: usize) -> Self {
+        Self {
+            sharing,
+            threads,
+            ..self
+        }
+    }
+
+    /// Sets the size of the pool.
+    pub fn blocks(self, blocks: usize) -> Self {
+        Self { blocks, ..self }
+    }
+
     pub fn chats(&self) -> Chats {
         let size = (self.users, self.turns);
         Chats::new(&Tokenizer::Bytes, size, self.answer, self.samples).expect("bytes spell all")
     }
 
-    /// Blocks that the longest request needs: the smallest pool that can serve.
+    /// Returns the blocks that the longest request needs: the smallest pool that can serve.
     pub fn least_blocks(&self) -> usize {
         let tokens = self.chats().longest_prompt() + self.answer - 1;
         tokens.div_ceil(self.block_size)
@@ -104,14 +118,14 @@ impl Setup {
     }
 }
 
-/// What came of it.
+/// The outcome of a run.
 pub struct Served {
     pub completions: Vec<Completion>,
     pub summary: Summary,
 }
 
 impl Served {
-    /// The answers alone, by request and sample.
+    /// Returns the answers alone, by request and sample.
     pub fn answers(&self) -> Vec<&[u32]> {
         let completions = self.completions.iter();
         completions.map(|answer| &answer.tokens[..]).collect()
@@ -128,7 +142,7 @@ pub fn write_folder(folder: &Path, config: &Config, weights: &Weights) {
     fs::write(tokenizer, tokenizer_json()).expect("the folder is writable");
 }
 
-/// `tokenizer.json` of a tokenizer that merges nothing: a token for each byte.
+/// Returns a `tokenizer.json` that has a token for each byte.
 fn tokenizer_json() -> String {
     let mut letters: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     letters.sort_unstable();
@@ -150,7 +164,7 @@ fn tokenizer_json() -> String {
     .to_string()
 }
 
-/// `config.json` of a configuration.
+/// Returns the `config.json` of a configuration.
 pub fn config_json(config: &Config) -> String {
     serde_json::json!({
         "model_type": "llama",

@@ -1,9 +1,9 @@
-//! A Llama as one would write it down: whole prompt at once, no pages, no cache, no steps.
+//! A plain Llama: the whole prompt at once, without pages, cache or steps.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use kvtrie_decoder::{Config, Weights};
 
-/// The logits after each token.
+/// Returns the logits after each token.
 pub fn logits(config: &Config, weights: &Weights, prompt: &[u32]) -> Result<Vec<Vec<f32>>> {
     let embedding = weights.tensor("model.embed_tokens.weight");
     let ids = Tensor::from_slice(prompt, prompt.len(), &Device::Cpu)?;
@@ -44,7 +44,7 @@ fn norm(config: &Config, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     scaled.broadcast_mul(weight)
 }
 
-/// From tokens by width to heads by tokens by width of a head.
+/// Reshapes tokens by width into heads by tokens by width of a head.
 fn heads(x: &Tensor, count: usize) -> Result<Tensor> {
     let (tokens, width) = x.dims2()?;
     x.reshape((tokens, count, width / count))?

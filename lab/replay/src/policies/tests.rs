@@ -9,7 +9,7 @@ use kvtrie_workload::{Piece, Trace};
 
 use super::*;
 
-/// Prompts of one letter a block, and a last token that fills none.
+/// Returns prompts of one letter a block, and a last token that fills none.
 fn demand(prompts: &[&str]) -> Demand {
     let letter = |letter: char| Piece {
         id: letter.into(),
@@ -160,7 +160,7 @@ impl Naive {
             outcome.hit_blocks += if fits { hits } else { 0 };
             for (depth, block) in prompt.into_iter().enumerate() {
                 let is_cached = self.cached.contains_key(&block);
-                if !is_cached && !(fits && self.make_room(block, now, &held, by_next_use)) {
+                if !(is_cached || fits && self.make_room(block, now, &held, by_next_use)) {
                     break;
                 }
                 self.cached.insert(block, (depth, now));
@@ -180,7 +180,7 @@ impl Naive {
         uses.get(next).copied().unwrap_or(NEVER)
     }
 
-    /// False if the incoming block is not worth a place.
+    /// Evicts a block if need be. Returns false if the incoming block is not to be cached.
     fn make_room(
         &mut self,
         incoming: u64,
