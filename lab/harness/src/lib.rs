@@ -5,6 +5,7 @@
 //! | draw a chart | [`chart::Chart`], [`chart::write()`], [`chart::svg`], [`chart::places`] |
 //! | compute percentiles | [`percentiles::Percentiles`] |
 //! | parse options that every program takes | [`options::Options`] |
+//! | show how much of a run is done | [`progress::Progress`] |
 //! | name the machine and the date | [`machine::description`] |
 //! | compare ways to do the same work | [`timing::interleave`], [`timing::Spread`], [`timing::order`] |
 //! | run many threads on one cache | [`threads::throughput`], [`threads::latency`], [`threads::ladder`] |
@@ -47,6 +48,7 @@ pub mod full;
 pub mod machine;
 pub mod options;
 pub mod percentiles;
+pub mod progress;
 pub mod prompts;
 pub mod report;
 pub mod threads;
