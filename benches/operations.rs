@@ -135,7 +135,7 @@ fn hold(criterion: &mut Criterion) {
     let tokens = prompt(1, BLOCKS);
     let cached = Cached::one(&tokens);
     let hold = cached.cache.lookup(&cached.namespace, &tokens);
-    assert_eq!(hold.tokens(), tokens.len());
+    assert_eq!(hold.token_count(), tokens.len());
     let mut group = criterion.benchmark_group("hold");
     group.bench_function("fork", |bencher| {
         bencher.iter_custom(|times| batches(times, |count| fork(&hold, count).0));
@@ -152,7 +152,7 @@ fn hold(criterion: &mut Criterion) {
     });
     let mut table = Vec::new();
     bench_blocks(&mut group, "block table", BLOCKS, || {
-        hold.blocks_into(&mut table);
+        hold.block_table_into(&mut table);
         assert_eq!(table.len(), BLOCKS);
     });
     group.finish();

@@ -98,7 +98,7 @@ fn allocations(options: &Options) -> Vec<Goal> {
         let region = Region::new(ALLOCATOR);
         extend(&mut hold, prompt, blocks);
         total += region.change().allocations;
-        assert_eq!(hold.tokens(), CHAIN * BLOCK);
+        assert_eq!(hold.token_count(), CHAIN * BLOCK);
     }
     let each = total as f64 / ((prompts.count() - 1) * CHAIN) as f64;
     let measured = format!("{each:.3} allocations a block");

@@ -28,19 +28,19 @@ impl Cache for Kvtrie {
 
     fn lookup(&self, prompt: &[u32], table: &mut Vec<BlockId>) -> Hold {
         let hold = self.cache.lookup(&self.namespace, prompt);
-        hold.blocks_into(table);
+        hold.block_table_into(table);
         hold
     }
 
     fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
-        let rest = &tokens[hold.tokens()..];
+        let rest = &tokens[hold.token_count()..];
         let Ok(blocks) = self.cache.allocate(rest.len() / BLOCK) else {
             return false;
         };
         for (block, tokens) in blocks.iter().zip(rest.chunks(BLOCK)) {
             fill(block.id().index(), tokens);
         }
-        hold.extend(rest, blocks)
+        hold.publish(rest, blocks)
             .expect("a block for each block of tokens");
         true
     }

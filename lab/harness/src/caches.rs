@@ -64,8 +64,8 @@ impl Cached {
     /// Unless exactly `hit` blocks are found.
     pub fn look_up(&self, prompt: &[u32], hit: usize, table: &mut Vec<BlockId>) {
         let hold = self.cache.lookup(&self.namespace, prompt);
-        hold.blocks_into(table);
-        let is_hit = hold.tokens() == hit * BLOCK && table.len() == hit;
+        hold.block_table_into(table);
+        let is_hit = hold.token_count() == hit * BLOCK && table.len() == hit;
         assert!(is_hit, "{hit} blocks are cached");
     }
 
@@ -84,7 +84,7 @@ impl Cached {
 #[must_use]
 pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Hold {
     let mut hold = cache.lookup(namespace, prompt);
-    let rest = &prompt[hold.tokens()..];
+    let rest = &prompt[hold.token_count()..];
     extend(&mut hold, rest, allocate(cache, rest.len()));
     hold
 }
@@ -122,7 +122,7 @@ pub fn publish_scattered(
 /// If there is not a block for each block of tokens, or if the tokens were published before.
 pub fn extend(hold: &mut Hold, tokens: &[u32], blocks: Vec<Block>) {
     let duplicates = hold
-        .extend(tokens, blocks)
+        .publish(tokens, blocks)
         .expect("a block for each block of tokens");
     assert!(duplicates.is_empty(), "no other thread publishes");
 }

@@ -40,12 +40,12 @@ impl<'a> Fresh<'a> {
     pub fn publish_next(&mut self, step: usize) -> Duration {
         if self.holds.len() == self.prompts.count() {
             self.holds.clear();
-            let evicted = self.cache.evict_unused().len();
+            let evicted = self.cache.evict_all().len();
             assert_eq!(evicted, self.prompts.total_blocks(), "every block leaves");
         }
         let prompt = self.prompts.get(self.holds.len());
         let mut hold = self.cache.lookup(&self.namespace, prompt);
-        assert_eq!(hold.tokens(), 0, "the prompt is new");
+        assert_eq!(hold.token_count(), 0, "the prompt is new");
         let steps = || prompt.chunks(step * BLOCK);
         let blocks: Vec<Vec<Block>> = steps()
             .map(|tokens| allocate(&self.cache, tokens.len()))
@@ -55,7 +55,11 @@ impl<'a> Fresh<'a> {
             extend(&mut hold, tokens, blocks);
         }
         let took = before.elapsed();
-        assert_eq!(hold.tokens(), prompt.len(), "the hold covers the prompt");
+        assert_eq!(
+            hold.token_count(),
+            prompt.len(),
+            "the hold covers the prompt"
+        );
         self.holds.push(hold);
         took
     }
@@ -67,7 +71,7 @@ impl<'a> Fresh<'a> {
     /// If the cache gives a wrong answer.
     pub fn clear_all(&mut self) -> Duration {
         self.holds.clear();
-        self.cache.evict_unused();
+        self.cache.evict_all();
         for _ in 0..self.prompts.count() {
             self.publish_next(self.prompts.blocks());
         }

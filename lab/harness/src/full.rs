@@ -92,7 +92,7 @@ impl Full {
         let stats = self.cache.stats();
         assert_eq!(stats.owned, self.spare.len());
         assert_eq!(stats.free + stats.owned + stats.cached, stats.capacity);
-        let whole = |hold: &Hold| hold.blocks().len() == self.chain;
+        let whole = |hold: &Hold| hold.block_table().len() == self.chain;
         assert!(self.holds.iter().all(whole));
         assert!(stats.cached - self.cache.reclaimable() >= self.holds.len() * self.chain);
     }

@@ -275,7 +275,7 @@ impl<'r> Decoder<'r> {
     /// no room.
     fn attempt(&mut self, expected: &[u64]) -> Option<(Hold, usize)> {
         let hold = self.look_up(expected);
-        let found = hold.tokens();
+        let found = hold.token_count();
         Some((self.complete(hold, expected)?, found))
     }
 
@@ -288,7 +288,7 @@ impl<'r> Decoder<'r> {
         let hold = cache.lookup_prefill(namespace, &self.prompt);
         self.tally.lookups.record_duration(start.elapsed());
 
-        hold.blocks_into(&mut self.table);
+        hold.block_table_into(&mut self.table);
         self.tally.hits_checked += self.table.len();
         self.tally.hits_wrong += self.service.memory.wrong(&self.table, expected);
         hold
@@ -297,14 +297,14 @@ impl<'r> Decoder<'r> {
     /// Computes and publishes what a hold lacks of the prompt. Returns `None` if there is no room for it.
     fn complete(&mut self, mut hold: Hold, expected: &[u64]) -> Option<Hold> {
         let block_size = self.service.cache.block_size();
-        let found = hold.tokens() / block_size;
+        let found = hold.token_count() / block_size;
         let blocks = self.allocate(expected.len() - found)?;
         for (block, &fingerprint) in blocks.iter().zip(&expected[found..]) {
             self.service.memory.write(block.id(), fingerprint);
         }
         let missing = &self.prompt[found * block_size..expected.len() * block_size];
         // Blocks that another thread has published meanwhile come back, and are free once dropped.
-        hold.extend(missing, blocks)
+        hold.publish(missing, blocks)
             .expect("as many tokens as the blocks hold");
         Some(hold)
     }
@@ -330,7 +330,7 @@ impl<'r> Decoder<'r> {
 
     /// Ends a request: checks that its blocks still have their contents, and lets go.
     fn land(&mut self, flight: Flight) {
-        flight.hold.blocks_into(&mut self.table);
+        flight.hold.block_table_into(&mut self.table);
         let memory = &self.service.memory;
         self.tally.holds_checked += self.table.len();
         self.tally.holds_wrong += memory.wrong(&self.table, &flight.fingerprints);
