@@ -55,7 +55,9 @@ impl PrefixCache {
     /// ```
     #[must_use]
     pub fn namespace(&self, key: impl Into<NamespaceKey>) -> Namespace {
-        let space = (self.shared().registry()).get(key.into(), self.trie());
+        // Converted first: the conversion is the caller's, and may use the cache.
+        let key = key.into();
+        let space = (self.shared().registry()).get(key, self.trie());
         Namespace { space }
     }
 
