@@ -1,7 +1,7 @@
 //! Every operation of one thread, with criterion. Each benchmark checks the answers of the cache.
 //!
 //! ```console
-//! $ cargo bench --bench operations             # everything, in about two minutes
+//! $ cargo bench --bench operations             # everything, in about a minute
 //! $ cargo bench --bench operations -- lookup   # what has this word in its name
 //! ```
 //!
@@ -16,8 +16,8 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use kvtrie::{BlockId, Hold, Namespace, PrefixCache};
-use kvtrie_harness::caches::{PREFILL, cache, publish, publish_scattered};
+use kvtrie::Hold;
+use kvtrie_harness::caches::{Cached, PREFILL};
 use kvtrie_harness::fresh::Fresh;
 use kvtrie_harness::full::Full;
 use kvtrie_harness::prompts::{BLOCK, Prompts, flat_compare, prompt};
@@ -47,38 +47,6 @@ criterion_group! {
 }
 criterion_main!(benches);
 
-/// A cache with one prompt, and what a lookup of it writes to.
-struct Cached {
-    cache: PrefixCache,
-    namespace: Namespace,
-    table: Vec<BlockId>,
-}
-
-impl Cached {
-    fn new(cache: PrefixCache) -> Self {
-        let namespace = cache.namespace("model");
-        Self {
-            cache,
-            namespace,
-            table: Vec::new(),
-        }
-    }
-
-    /// Publishes one prompt in a cache that has room for nothing else.
-    fn with(tokens: &[u32]) -> Self {
-        let cached = Self::new(cache(tokens.len() / BLOCK));
-        drop(publish(&cached.cache, &cached.namespace, tokens));
-        cached
-    }
-
-    /// Looks a prompt up, fills the block table, drops the hold, and checks that `hit` blocks were found.
-    fn look_up(&mut self, tokens: &[u32], hit: usize) {
-        let hold = self.cache.lookup(&self.namespace, tokens);
-        hold.blocks_into(&mut self.table);
-        assert_eq!((hold.tokens(), self.table.len()), (hit * BLOCK, hit));
-    }
-}
-
 /// Times `work` on prompts of `blocks` blocks.
 fn bench_blocks<R>(
     group: &mut BenchmarkGroup<'_, WallTime>,
@@ -101,9 +69,9 @@ fn lookup_hot(criterion: &mut Criterion) {
         bench_blocks(&mut group, "memcmp", blocks, || {
             assert!(flat_compare(&tokens, &twin));
         });
-        let mut cached = Cached::with(&tokens);
+        let (cached, mut table) = (Cached::one(&tokens), Vec::new());
         bench_blocks(&mut group, "kvtrie", blocks, || {
-            cached.look_up(&tokens, blocks)
+            cached.look_up(&tokens, blocks, &mut table);
         });
     }
     group.finish();
@@ -124,15 +92,14 @@ fn lookup_cold(criterion: &mut Criterion) {
                 })
             });
         });
-        let mut cached = Cached::new(cache(prompts.total_blocks()));
-        let Cached {
-            cache, namespace, ..
-        } = &cached;
-        drop(publish_scattered(cache, namespace, &prompts, PREFILL));
+        let (cached, mut table) = (Cached::scattered(&prompts, PREFILL), Vec::new());
         let mut visits = Visits::new(&prompts, 4);
         group.bench_function(BenchmarkId::new("kvtrie", blocks), |bencher| {
-            bencher
-                .iter_custom(|times| visits.run(times, |_, tokens| cached.look_up(tokens, blocks)));
+            bencher.iter_custom(|times| {
+                visits.run(times, |_, tokens| {
+                    cached.look_up(tokens, blocks, &mut table)
+                })
+            });
         });
     }
     group.finish();
@@ -144,22 +111,21 @@ fn lookup_other(criterion: &mut Criterion) {
     let mut other_end = tokens.clone();
     other_end[40 * BLOCK..].copy_from_slice(&prompt(9, BLOCKS - 40));
     let unknown = prompt(10, BLOCKS);
-    let mut cached = Cached::with(&tokens);
+    let (cached, mut table) = (Cached::one(&tokens), Vec::new());
     let mut group = criterion.benchmark_group("lookup");
     bench_blocks(&mut group, "40 of 64 hit", BLOCKS, || {
-        cached.look_up(&other_end, 40);
+        cached.look_up(&other_end, 40, &mut table);
     });
     bench_blocks(&mut group, "none of 64 hits", BLOCKS, || {
-        cached.look_up(&unknown, 0);
+        cached.look_up(&unknown, 0, &mut table);
     });
     group.finish();
     let mut group = criterion.benchmark_group("peek");
-    let peek = |tokens: &[u32]| cached.cache.peek(&cached.namespace, tokens);
     bench_blocks(&mut group, "64 of 64 hit", BLOCKS, || {
-        assert_eq!(peek(&tokens), tokens.len());
+        assert_eq!(cached.peek(&tokens), tokens.len());
     });
     bench_blocks(&mut group, "none of 64 hits", BLOCKS, || {
-        assert_eq!(peek(&unknown), 0);
+        assert_eq!(cached.peek(&unknown), 0);
     });
     group.finish();
 }
@@ -167,7 +133,7 @@ fn lookup_other(criterion: &mut Criterion) {
 /// Forks a hold, drops the forks, lists its blocks.
 fn hold(criterion: &mut Criterion) {
     let tokens = prompt(1, BLOCKS);
-    let cached = Cached::with(&tokens);
+    let cached = Cached::one(&tokens);
     let hold = cached.cache.lookup(&cached.namespace, &tokens);
     assert_eq!(hold.tokens(), tokens.len());
     let mut group = criterion.benchmark_group("hold");

@@ -1,13 +1,13 @@
-//! Many threads on one cache: kvtrie, the same cache in a mutex, a hash map in a mutex and a sharded
-//! map, with 1, 2, 4 and more threads. Every hit is checked, and every cache before and after.
+//! Many threads on one cache: kvtrie, the same cache in a mutex, a hash map in a mutex and a
+//! sharded map, with 1, 2, 4 and more threads. Every hit is checked, and every cache before and after.
 //!
 //! ```console
 //! $ cargo bench --bench threads             # everything, in about a minute
 //! $ cargo bench --bench threads -- private  # the work that has this word in its name
 //! ```
 //!
-//! The last column compares a thread for each core with one thread, within each round, so that a busy
-//! machine does not distort it. `lab/report.sh` measures latency tails too.
+//! The last column compares a thread for each core with one thread, within each round, so that a
+//! busy machine does not distort it. `lab/report.sh` measures latency tails too.
 #![forbid(unsafe_code)]
 
 use kvtrie_baselines::mix::Mix;

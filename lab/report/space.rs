@@ -9,7 +9,7 @@ use kvtrie_harness::caches::{allocate, cache, extend, publish};
 use kvtrie_harness::full::Full;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::{BLOCK, Prompts};
-use kvtrie_harness::report::{Goal, print_goals, print_table};
+use kvtrie_harness::report::{Goal, print_table, run};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -23,22 +23,14 @@ const CHAIN: usize = 64;
 const TURNS: usize = 4;
 
 fn main() {
-    let options = Options::from_command_line();
-    let mut goals = Vec::new();
-    if options.wants("metadata") {
-        goals.extend(metadata(&options));
-    }
-    if options.wants("allocations") {
-        goals.push(allocations(&options));
-    }
-    print_goals(&goals, options.report.as_deref());
+    run(&[("metadata", metadata), ("allocations", allocations)]);
 }
 
 /// Bytes a block: of the linked nodes, live on the heap, resident.
 type Bytes = [f64; 3];
 
 /// Measures bytes a block in a full cache, before and during churn.
-fn metadata(options: &Options) -> [Goal; 2] {
+fn metadata(options: &Options) -> Vec<Goal> {
     let figures = churn(options);
     let row = |(turn, bytes): (usize, &Bytes)| {
         let bytes = bytes.iter().map(|bytes| format!("{bytes:.1}"));
@@ -55,7 +47,7 @@ fn metadata(options: &Options) -> [Goal; 2] {
     print_table(title, &columns, &rows);
     let ([_, full, _], [_, last, _]) = (figures[0], figures[TURNS]);
     let growth = last / full - 1.0;
-    [
+    vec![
         Goal::at_most(
             "metadata, a million blocks",
             96.0,
@@ -93,7 +85,7 @@ fn churn(options: &Options) -> Vec<Bytes> {
 }
 
 /// Counts the allocations of one publication.
-fn allocations(options: &Options) -> Goal {
+fn allocations(options: &Options) -> Vec<Goal> {
     let prompts = Prompts::new(8, options.size(1000, 4), CHAIN);
     let cache = cache(prompts.total_blocks());
     let namespace = cache.namespace("model");
@@ -111,7 +103,7 @@ fn allocations(options: &Options) -> Goal {
     let each = total as f64 / ((prompts.count() - 1) * CHAIN) as f64;
     let measured = format!("{each:.3} allocations a block");
     let work = "publish 64 blocks, allocations a block";
-    Goal::at_most(work, 0.1, "", each, measured)
+    vec![Goal::at_most(work, 0.1, "", each, measured)]
 }
 
 /// Returns the memory that the system has given to this process, zero where it does not say.

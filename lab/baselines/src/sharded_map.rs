@@ -1,5 +1,5 @@
-//! A sharded concurrent map from chained hash to block, with a clock over the blocks: the cache that
-//! an engine would write when the mutex becomes too slow.
+//! A sharded concurrent map from chained hash to block, with a clock over the blocks: the cache
+//! that an engine would write when the mutex becomes too slow.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 

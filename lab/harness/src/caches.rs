@@ -1,6 +1,6 @@
 //! Caches for measurements to start from.
 
-use kvtrie::{Block, Hold, Namespace, PrefixCache};
+use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
 
 use crate::prompts::{BLOCK, Prompts, shuffled};
 
@@ -21,6 +21,59 @@ pub fn cache(blocks: usize) -> PrefixCache {
         .block_size(BLOCK)
         .build()
         .expect("the sizes are valid")
+}
+
+/// A filled cache, to look up in.
+#[derive(Debug)]
+pub struct Cached {
+    /// The cache.
+    pub cache: PrefixCache,
+    /// The namespace of every prompt.
+    pub namespace: Namespace,
+}
+
+impl Cached {
+    /// Publishes one prompt in a cache without room for more.
+    #[must_use]
+    pub fn one(prompt: &[u32]) -> Self {
+        let cached = Self::empty(prompt.len() / BLOCK);
+        drop(publish(&cached.cache, &cached.namespace, prompt));
+        cached
+    }
+
+    /// Publishes prompts as [`publish_scattered`] does, in a cache without room for more.
+    #[must_use]
+    pub fn scattered(prompts: &Prompts, step: usize) -> Self {
+        let cached = Self::empty(prompts.total_blocks());
+        let Self { cache, namespace } = &cached;
+        drop(publish_scattered(cache, namespace, prompts, step));
+        cached
+    }
+
+    fn empty(blocks: usize) -> Self {
+        let cache = cache(blocks);
+        let namespace = cache.namespace("model");
+        Self { cache, namespace }
+    }
+
+    /// Looks a prompt up, writes its block table and drops the hold: the work that most benchmarks
+    /// time.
+    ///
+    /// # Panics
+    ///
+    /// Unless exactly `hit` blocks are found.
+    pub fn look_up(&self, prompt: &[u32], hit: usize, table: &mut Vec<BlockId>) {
+        let hold = self.cache.lookup(&self.namespace, prompt);
+        hold.blocks_into(table);
+        let is_hit = hold.tokens() == hit * BLOCK && table.len() == hit;
+        assert!(is_hit, "{hit} blocks are cached");
+    }
+
+    /// Returns how many tokens of a prompt are cached.
+    #[must_use]
+    pub fn peek(&self, prompt: &[u32]) -> usize {
+        self.cache.peek(&self.namespace, prompt)
+    }
 }
 
 /// Publishes the rest of a prompt and returns a hold over all of it.

@@ -9,9 +9,10 @@
 //! | name the machine and the date | [`machine::description`] |
 //! | compare ways to do the same work | [`timing::interleave`], [`timing::Spread`], [`timing::order`] |
 //! | run many threads on one cache | [`threads::throughput`], [`threads::latency`], [`threads::ladder`] |
+//! | run the parts of a program | [`report::run`] |
 //! | print tables and goals | [`report::print_table`], [`report::Goal`], [`report::print_goals`], [`report::counted`] |
 //! | make prompts | [`prompts::prompt`], [`prompts::Prompts`], [`visits::Visits`] |
-//! | fill a cache | [`caches::cache`], [`caches::publish`], [`caches::publish_scattered`] |
+//! | fill a cache | [`caches::Cached`], [`caches::cache`], [`caches::publish`] |
 //! | measure publication and eviction | [`fresh::Fresh`], [`full::Full`] |
 //!
 //! A chart and a histogram, in short:

@@ -1,4 +1,4 @@
-//! Name and speed of the machine: what every figure is to be read beside.
+//! Name and speed of the machine, to read every figure beside.
 
 use std::env::consts::{ARCH, OS};
 use std::fs;

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use crate::options::Options;
+
 /// Prints a Markdown table under a heading: the first column is text, the others are numbers.
 pub fn print_table(title: &str, columns: &[&str], rows: &[Vec<String>]) {
     let mut table = Table::new();
@@ -79,6 +81,17 @@ impl Goal {
             reached,
         }
     }
+}
+
+/// A part of a program by name: measures, prints, and returns its goals.
+pub type Part = (&'static str, fn(&Options) -> Vec<Goal>);
+
+/// Runs the parts that the command line asks for, and prints their goals.
+pub fn run(parts: &[Part]) {
+    let options = Options::from_command_line();
+    let wanted = parts.iter().filter(|(name, _)| options.wants(name));
+    let goals: Vec<Goal> = wanted.flat_map(|(_, measure)| measure(&options)).collect();
+    print_goals(&goals, options.report.as_deref());
 }
 
 /// Prints the goals and, if there is a report folder, appends them to its `goals.md`.

@@ -1,7 +1,6 @@
 //! Lookup, block ids and release, one thread: kvtrie against kvbm-logical.
 
-use kvtrie::{Namespace, PrefixCache};
-use kvtrie_harness::caches::{cache, publish};
+use kvtrie_harness::caches::Cached;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::{flat_compare, prompt};
 use kvtrie_harness::report::{Goal, print_table};
@@ -26,18 +25,20 @@ const CASES: [(Backend, bool, &str); 4] = [
 /// Measures every case, in turns.
 pub fn measure(options: &Options) -> Vec<Goal> {
     let tokens = prompt(1, BLOCKS);
-    let twin = tokens.clone();
-    let cache = cache(BLOCKS);
-    let namespace = cache.namespace("model");
-    drop(publish(&cache, &namespace, &tokens));
+    let (twin, mut table) = (tokens.clone(), Vec::new());
     let flat = Case::new("flat memcmp", || assert!(flat_compare(&tokens, &twin)));
-    let mut own = own_lookup(&cache, &namespace);
-    let own = Case::new("kvtrie", || own(&tokens));
+    let cached = Cached::one(&tokens);
+    let own = Case::new("kvtrie", || cached.look_up(&tokens, BLOCKS, &mut table));
     let managers = CASES.map(|(backend, held, name)| (filled(&tokens, backend, held), name));
     let peers = managers.iter().map(|((manager, _), name)| {
-        let mut lookup = peer_lookup(manager);
-        let tokens = &tokens;
-        Case::new(*name, move || lookup(tokens))
+        let (mut hashes, mut table, tokens) = (Vec::new(), Vec::new(), &tokens);
+        Case::new(*name, move || {
+            let found = manager.lookup(tokens, &mut hashes);
+            table.clear();
+            table.extend(found.iter().map(|block| block.block_id()));
+            assert_eq!(table.len(), BLOCKS);
+            release(found);
+        })
     });
     let cases = [flat, own].into_iter().chain(peers).collect();
     let samples = interleave(cases, options.time(1.2));
@@ -70,16 +71,6 @@ fn print(samples: &[Samples]) {
     print_table("Look up, list the blocks, release", &columns, &rows);
 }
 
-/// Looks up with kvtrie, and checks the hit.
-pub fn own_lookup<'a>(cache: &'a PrefixCache, namespace: &'a Namespace) -> impl FnMut(&[u32]) + 'a {
-    let mut table = Vec::new();
-    move |tokens| {
-        let hold = cache.lookup(namespace, tokens);
-        hold.blocks_into(&mut table);
-        assert_eq!(table.len(), BLOCKS);
-    }
-}
-
 /// Creates a manager with one prompt, and holds over its blocks if they are to be held.
 fn filled(tokens: &[u32], backend: Backend, held: bool) -> (Manager, Held) {
     let manager = Manager::new(BLOCKS, backend);
@@ -88,16 +79,4 @@ fn filled(tokens: &[u32], backend: Backend, held: bool) -> (Manager, Held) {
         release(std::mem::take(&mut published));
     }
     (manager, published)
-}
-
-/// Looks up with kvbm, and checks the hit.
-pub fn peer_lookup(manager: &Manager) -> impl FnMut(&[u32]) {
-    let (mut hashes, mut table) = (Vec::new(), Vec::new());
-    move |tokens| {
-        let found = manager.lookup(tokens, &mut hashes);
-        table.clear();
-        table.extend(found.iter().map(|block| block.block_id()));
-        assert_eq!(table.len(), BLOCKS);
-        release(found);
-    }
 }

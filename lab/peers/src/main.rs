@@ -16,21 +16,13 @@ mod manager;
 mod matching;
 mod together;
 
-use kvtrie_harness::options::Options;
-use kvtrie_harness::report::{Goal, print_goals};
-
-/// Measures a part, prints it, and returns its goals.
-type Measure = fn(&Options) -> Vec<Goal>;
+use kvtrie_harness::report::run;
 
 fn main() {
-    let options = Options::from_command_line();
-    let parts: [(&str, Measure); 4] = [
+    run(&[
         ("lookups", lookups::measure),
         ("together", together::measure),
         ("lifecycle", lifecycle::measure),
         ("matching", matching::measure),
-    ];
-    let wanted = parts.iter().filter(|(name, _)| options.wants(name));
-    let goals: Vec<Goal> = wanted.flat_map(|(_, measure)| measure(&options)).collect();
-    print_goals(&goals, options.report.as_deref());
+    ]);
 }

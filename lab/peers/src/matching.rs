@@ -1,7 +1,6 @@
 //! Matching alone, from tokens: kvtrie against the indexes for routers.
 
-use kvtrie::PrefixCache;
-use kvtrie_harness::caches::{PREFILL, cache, publish_scattered};
+use kvtrie_harness::caches::{Cached, PREFILL};
 use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
 use kvtrie_harness::machine::description;
 use kvtrie_harness::options::Options;
@@ -70,19 +69,18 @@ fn compare(
     options: &Options,
 ) -> Comparison {
     let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));
-    let cache = cache(count * depth);
-    let namespace = cache.namespace("model");
-    drop(publish_scattered(&cache, &namespace, &prompts, PREFILL));
+    let (cached, mut table) = (Cached::scattered(&prompts, PREFILL), Vec::new());
     let indexes = all(&prompts);
     let expected = depth * BLOCK;
     let mut cases = vec![
         visitor("flat memcmp", &prompts, 1, |number, tokens| {
             usize::from(flat_compare(tokens, twins.get(number))) * expected
         }),
-        visitor("kvtrie peek", &prompts, 2, |_, tokens| {
-            cache.peek(&namespace, tokens)
+        visitor("kvtrie peek", &prompts, 2, |_, tokens| cached.peek(tokens)),
+        visitor(LOOKUP, &prompts, 3, |_, tokens| {
+            cached.look_up(tokens, depth, &mut table);
+            table.len() * BLOCK
         }),
-        visitor(LOOKUP, &prompts, 3, look_up(&cache)),
     ];
     cases.extend(
         indexes
@@ -93,16 +91,6 @@ fn compare(
         title,
         depth,
         samples: interleave(cases, options.time(seconds)),
-    }
-}
-
-/// Does kvtrie's whole lookup.
-fn look_up(cache: &PrefixCache) -> impl FnMut(usize, &[u32]) -> usize {
-    let (namespace, mut table) = (cache.namespace("model"), Vec::new());
-    move |_, tokens| {
-        let hold = cache.lookup(&namespace, tokens);
-        hold.blocks_into(&mut table);
-        table.len() * BLOCK
     }
 }
 

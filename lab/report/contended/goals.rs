@@ -59,8 +59,8 @@ fn crowded(result: &Results, cores: usize) -> Vec<Goal> {
         let best = mutexes.filter_map(tail).min_by(f64::total_cmp);
         if let Some((own, best)) = tail(KVTRIE).zip(best) {
             let work = format!("{name} at {many} threads on {cores} cores: {title}");
-            let goal = format!("below {best:.1} us, the better mutex");
-            goals.push(Goal::new(work, goal, format!("{own:.1} us"), own < best));
+            let goal = format!("below {best:.1} µs, the better mutex");
+            goals.push(Goal::new(work, goal, format!("{own:.1} µs"), own < best));
         }
     }
     goals

@@ -1,4 +1,4 @@
-//! Speed of the machine itself during the run, beside which the figures of the caches are to be read.
+//! Speed of the machine itself during the run, to read the figures of the caches beside.
 
 use std::time::Duration;
 

@@ -82,7 +82,7 @@ fn print_latency(result: &Results) {
             rows.push(name.chain(QUANTILES.iter().map(cell)).collect());
         }
     }
-    let mut columns = vec!["us"];
+    let mut columns = vec!["µs"];
     columns.extend(QUANTILES.iter().map(|&(name, _)| name));
     let title = format!("Latency: {}", result.mix.title());
     print_table(&title, &columns, &rows);

@@ -6,8 +6,7 @@
 //! prefill, or in shorter ones as while decoding. Warm and cold prompts are hot themselves, as if a
 //! tokenizer had just written them; both cases read twins that are equally far away.
 
-use kvtrie::{BlockId, Namespace, PrefixCache};
-use kvtrie_harness::caches::{DECODE, PREFILL, cache, publish, publish_scattered};
+use kvtrie_harness::caches::{Cached, DECODE, PREFILL};
 use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
 use kvtrie_harness::machine;
 use kvtrie_harness::options::Options;
@@ -64,31 +63,21 @@ pub fn measure(options: &Options) -> Vec<Goal> {
 /// Looks up one prompt over and over.
 fn hot(depth: usize, options: &Options) -> Pair {
     let (tokens, twin) = (prompt(1, depth), prompt(1, depth));
-    let cache = cache(depth);
-    let namespace = cache.namespace("model");
-    drop(publish(&cache, &namespace, &tokens));
-    let mut table = Vec::new();
-    check(&cache, &namespace, &tokens, &mut table);
+    let (cached, mut table) = (Cached::one(&tokens), Vec::new());
+    check(&cached, &tokens);
     let flat = Case::new("flat", || {
         assert!(flat_compare(&tokens, &twin), "the twin is equal");
     });
-    let lookup = Case::new("lookup", || {
-        look_up(&cache, &namespace, &tokens, &mut table)
-    });
+    let lookup = Case::new("lookup", || cached.look_up(&tokens, depth, &mut table));
     pair(depth, interleave(vec![flat, lookup], options.time(0.3)))
 }
 
-/// Visits, in random order, `blocks` blocks in prompts of `depth` that were published `step` at a time.
+/// Visits `blocks` blocks in prompts of `depth`, published `step` at a time, in random order.
 fn visited(depth: usize, blocks: usize, step: usize, options: &Options) -> Pair {
     let count = options.size(blocks.div_ceil(depth), 8);
     let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));
-    let cache = cache(count * depth);
-    let namespace = cache.namespace("model");
-    drop(publish_scattered(&cache, &namespace, &prompts, step));
-    let mut table = Vec::new();
-    for number in 0..count {
-        check(&cache, &namespace, prompts.get(number), &mut table);
-    }
+    let (cached, mut table) = (Cached::scattered(&prompts, step), Vec::new());
+    (0..count).for_each(|number| check(&cached, prompts.get(number)));
     let (mut flat_visits, mut lookup_visits) = (Visits::new(&prompts, 3), Visits::new(&prompts, 4));
     let flat = Case::timed("flat", |times| {
         flat_visits.run(times, |number, tokens| {
@@ -96,28 +85,22 @@ fn visited(depth: usize, blocks: usize, step: usize, options: &Options) -> Pair 
         })
     });
     let lookup = Case::timed("lookup", |times| {
-        lookup_visits.run(times, |_, tokens| {
-            look_up(&cache, &namespace, tokens, &mut table)
-        })
+        lookup_visits.run(times, |_, tokens| cached.look_up(tokens, depth, &mut table))
     });
     pair(depth, interleave(vec![flat, lookup], options.time(0.6)))
 }
 
-/// Does the work that is timed.
-fn look_up(cache: &PrefixCache, namespace: &Namespace, tokens: &[u32], table: &mut Vec<BlockId>) {
-    let hold = cache.lookup(namespace, tokens);
-    hold.blocks_into(table);
-    let is_full = hold.tokens() == tokens.len() && table.len() * BLOCK == tokens.len();
-    assert!(is_full, "the whole prompt is cached");
-}
-
 /// Checks that a prompt is cached from beginning to end, in blocks that differ from one another.
-fn check(cache: &PrefixCache, namespace: &Namespace, tokens: &[u32], table: &mut Vec<BlockId>) {
-    look_up(cache, namespace, tokens, table);
-    let mut ids = table.clone();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), table.len(), "no block twice in a block table");
+fn check(cached: &Cached, tokens: &[u32]) {
+    let mut table = Vec::new();
+    cached.look_up(tokens, tokens.len() / BLOCK, &mut table);
+    table.sort_unstable();
+    table.dedup();
+    assert_eq!(
+        table.len() * BLOCK,
+        tokens.len(),
+        "no block twice in a block table"
+    );
 }
 
 /// Names the two samples.

@@ -1,8 +1,8 @@
 //! Charts as SVG.
 //!
-//! The line of kvtrie itself has the same colour in every chart and lies on top. The other lines are
-//! wider the further below they lie, and their markers larger, so that lines that coincide are all
-//! visible. The legend stands above the plot, and the caption, with machine and date, below it.
+//! The line of kvtrie itself has the same colour in every chart and lies on top. The other lines
+//! are wider the further below they lie, and their markers larger, so that lines that coincide are
+//! all visible. The legend stands above the plot, and the caption, with machine and date, below it.
 
 mod axis;
 
@@ -25,7 +25,7 @@ const ROW: f64 = 19.0;
 const LEGEND: (f64, f64) = (7.6, 34.0);
 /// The colour of kvtrie.
 const KVTRIE: &str = "#0072b2";
-/// Colours of the other lines, from the Okabe-Ito palette, which colour-blind readers can tell apart.
+/// Colours of the other lines, from the Okabe-Ito palette: colour-blind readers can tell them apart.
 const OTHERS: [&str; 5] = ["#d55e00", "#009e73", "#cc79a7", "#e69f00", "#6e6e6e"];
 
 /// One chart.
