@@ -8,7 +8,8 @@
 //! up, and allocates the missing blocks, all or none. A step computes a token for each request that
 //! decodes, and chunks of the prompts that are still being prefilled. If blocks run out, a request
 //! gives way: it publishes what it has computed, keeps its tokens and queues again. Only the oldest
-//! unfinished request waits for blocks instead, so it always finishes, and no request starves.
+//! unfinished request waits for blocks instead, and no other gets any until it has them. So the oldest
+//! always finishes, and no request starves.
 //!
 //! The model is fake, but it depends on the cache: the state of a token follows from the state of the
 //! token before it, which the model reads through the block table. A block with wrong contents gives a
@@ -61,6 +62,8 @@ struct Model(Vec<AtomicU64>);
 struct State {
     waiting: BTreeMap<Ticket, Request>,
     unfinished: BTreeSet<Ticket>,
+    /// Whether the oldest unfinished request was refused blocks.
+    oldest_waits: bool,
     requests: u32,
     answers: u32,
     forks: u32,
@@ -174,7 +177,7 @@ impl Engine {
             let tokens = mem::take(&mut request.tokens);
             let mut sequence = self.cache.sequence(&self.namespace, tokens);
             self.model.check_hit(&sequence);
-            let admitted = sequence.grow(&self.cache).is_ok();
+            let admitted = self.allocate(request.ticket, &mut sequence);
             let running = Running { request, sequence };
             if !admitted {
                 return self.put_back(running);
@@ -193,11 +196,26 @@ impl Engine {
         self.state().waiting.insert(ticket, running.request);
     }
 
-    /// Allocates a block for each request that has filled its last one, or preempts the request.
+    /// Allocates the missing blocks of a request, all or none. While the oldest unfinished request waits
+    /// for blocks, the others get none.
+    fn allocate(&self, ticket: Ticket, sequence: &mut Sequence) -> bool {
+        let is_oldest = self.state().unfinished.first() == Some(&ticket);
+        if sequence.needs_block() && self.state().oldest_waits && !is_oldest {
+            return false;
+        }
+        let is_granted = sequence.grow(&self.cache).is_ok();
+        if is_oldest {
+            self.state().oldest_waits = !is_granted;
+        }
+        is_granted
+    }
+
+    /// Allocates a block for each request that has filled its last one. Preempts a request that gets none,
+    /// except the oldest.
     fn make_room(&self, batch: &mut Vec<Running>) {
         for place in (0..batch.len()).rev() {
             let Running { request, sequence } = &mut batch[place];
-            let is_refused = sequence.grow(&self.cache).is_err();
+            let is_refused = !self.allocate(request.ticket, sequence);
             if is_refused && self.state().unfinished.first() != Some(&request.ticket) {
                 self.put_back(batch.swap_remove(place));
                 self.state().preemptions += 1;
@@ -292,7 +310,11 @@ fn main() {
     thread::scope(|scope| {
         (0..WORKERS).for_each(|_| drop(scope.spawn(|| engine.work())));
     });
+    print_and_check(&engine);
+}
 
+/// Prints the figures, and panics if a request or a block is lost.
+fn print_and_check(engine: &Engine) {
     let (state, stats) = (engine.state(), engine.cache.stats());
     let share = 100 * state.cached_tokens / state.prompt_tokens;
     println!("requests       {}", state.requests);
