@@ -8,6 +8,8 @@ compile_error!(
 
 #[cfg(doc)]
 pub mod design;
+#[cfg(doc)]
+pub mod guide;
 mod hash;
 mod id;
 mod key;
