@@ -1,3 +1,4 @@
+//! [guide]: crate::guide
 #![doc = include_str!("../README.md")]
 
 #[cfg(all(loom, not(crossbeam_loom)))]
