@@ -180,15 +180,15 @@
 //! | walk-again | a node is retired while it is linked | M: `unlink_versus_unlink_of_the_neighbour` |
 //! | skip-gone | a node that has left hides the one that came in its place | M: `pin_versus_claim` |
 //! | look-first | the count of a block that has left never stops rising | M: `lookups_versus_claim_of_the_tail` |
-//! | last-first | a block is cached, and the one before it is not | T: `agrees_with_a_naive_cache` |
+//! | last-first | a block is cached, and the one before it is not | M: `hold_versus_claim_within_its_run`; T: `agrees_with_a_naive_cache` |
 //! | unlink-then-uncount | a parent is claimed while a child of it can be found | A: a child says that it is gone before its parent's count falls, so every search skips it, and its link to the parent is followed only under a guard older than the parent's end |
 //! | unlink-then-retire | a search reads a node that was freed | M: `reader_in_the_bucket_versus_reclamation` |
-//! | wait-for-epoch | the same | M: `reader_in_the_bucket_versus_reclamation` |
+//! | wait-for-epoch | the same | M: `peek_versus_reuse`, `reader_in_the_bucket_versus_reclamation` |
 //! | no-slot-left | the hand reads a node that was freed | M: `tail_versus_retirement` |
 //! | empty-then-give | the slot of an id's next owner is emptied | M: `eviction_versus_reuse` |
 //! | own-entry | the same | M: `leave_versus_enter_anew` |
-//! | second-look | a candidate is lost | M: `last_child_versus_unlisting` |
-//! | list-the-last | the same | T: `agrees_with_a_naive_cache` |
+//! | second-look | a candidate is lost | M: `list_versus_unlist`, `last_child_versus_unlisting` |
+//! | list-the-last | the same | M: `list_versus_unlist`; T: `agrees_with_a_naive_cache` |
 //! | list-the-end | the same | T: `agrees_with_a_naive_cache` |
 //! | new-tag | an id is on the stack twice | M: `take_versus_the_same_top_again` |
 //! | link-then-put | the ids below are lost | M: `put_versus_put` |
