@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::block::Block;
-use super::report::count;
+use super::report::counted;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::shared::{Shared, SharedPtr};
@@ -369,7 +369,7 @@ impl fmt::Display for PublishError {
                 write!(
                     f,
                     "the tokens fill {}, but {given} were given",
-                    count(needed)
+                    counted(needed, "block", "blocks")
                 )
             }
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::cache::PrefixCache;
 use super::hold::Hold;
-use super::report::count;
+use super::report::counted;
 
 /// A prefix that stays cached until this is dropped, within the cache's pin budget.
 ///
@@ -93,7 +93,7 @@ impl fmt::Display for OverBudget {
         write!(
             f,
             "{} cannot be pinned: {} of at most {} are",
-            count(self.requested),
+            counted(self.requested, "block", "blocks"),
             self.pinned,
             self.budget
         )

@@ -49,12 +49,11 @@ pub struct OutOfBlocks {
 
 impl fmt::Display for OutOfBlocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let were = if self.requested == 1 { "was" } else { "were" };
         write!(
             f,
-            "{} {were} asked for, but {} are free and {} reclaimable \
+            "{} asked for, but {} are free and {} reclaimable \
              ({} cached ones are held, {} are owned)",
-            count(self.requested),
+            counted(self.requested, "block was", "blocks were"),
             self.free,
             self.reclaimable,
             self.held,
@@ -63,10 +62,10 @@ impl fmt::Display for OutOfBlocks {
     }
 }
 
-/// Writes out a number of blocks.
-pub fn count(blocks: usize) -> String {
-    let plural = if blocks == 1 { "" } else { "s" };
-    format!("{blocks} block{plural}")
+/// Writes out a number with what is counted, as one or as many.
+pub fn counted(number: usize, one: &str, many: &str) -> String {
+    let noun = if number == 1 { one } else { many };
+    format!("{number} {noun}")
 }
 
 impl std::error::Error for OutOfBlocks {}

@@ -6,7 +6,7 @@ use super::block::Block;
 use super::cache::PrefixCache;
 use super::hold::Hold;
 use super::namespace::Namespace;
-use super::report::OutOfBlocks;
+use super::report::{OutOfBlocks, counted};
 use crate::id::BlockId;
 
 /// Complete blocks that are enough to publish. Fewer than make a full run: longer nodes are found faster, but
@@ -269,7 +269,8 @@ impl Sequence {
         let uncomputed = self.uncomputed().len();
         assert!(
             n <= uncomputed,
-            "advance({n}): only {uncomputed} tokens are uncomputed"
+            "advance({n}): only {} uncomputed",
+            counted(uncomputed, "token is", "tokens are")
         );
         let places = self.table.len() * self.block_size - self.computed;
         assert!(
