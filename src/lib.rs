@@ -1,3 +1,4 @@
+//! [guide]: crate::guide
 #![doc = include_str!("../README.md")]
 
 #[cfg(all(loom, not(crossbeam_loom)))]
@@ -8,6 +9,8 @@ compile_error!(
 
 #[cfg(doc)]
 pub mod design;
+#[cfg(doc)]
+pub mod guide;
 mod hash;
 mod id;
 mod key;
