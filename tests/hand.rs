@@ -131,7 +131,11 @@ fn every_look_of_the_hand_is_counted() {
     let (cache, namespace) = full(2 * WORD);
     let held = cache.lookup(&namespace, &[0]);
     assert_eq!(cache.reclaimable(), 2 * WORD - 1);
-    assert_eq!(looks(&cache), (2, 0), "a count reads words, and moves no hand");
+    assert_eq!(
+        looks(&cache),
+        (2, 0),
+        "a count reads words, and moves no hand"
+    );
     assert_eq!(evict(&cache, 1), [1]);
     // One look at each block in the first turn, then at the held one and the one that leaves. Each of these
     // candidates was the next bit of its word.
