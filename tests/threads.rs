@@ -2,8 +2,10 @@
 
 mod common;
 
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::{assert_accounted, cache, together};
 use kvtrie::{Hold, Namespace, PrefixCache, Priority};
@@ -12,6 +14,12 @@ use kvtrie::{Hold, Namespace, PrefixCache, Priority};
 const CROWDS: [usize; 2] = [70, 200];
 /// Blocks that each thread needs at a time.
 const BLOCKS: usize = 16;
+
+/// Keeps the other tests out: stripes belong to the process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What every thread of a crowd does, and when.
 struct Crowd {
@@ -48,7 +56,13 @@ impl Crowd {
     }
 
     /// Publishes a prompt of whole blocks from the root on.
-    fn publish(&self, space: &Namespace, prompt: &[u32], priority: Priority, done: &mut Done) -> Hold {
+    fn publish(
+        &self,
+        space: &Namespace,
+        prompt: &[u32],
+        priority: Priority,
+        done: &mut Done,
+    ) -> Hold {
         let mut hold = self.lookup(space, &[], done);
         let blocks = prompt.len() / 2;
         let offered = self.cache.allocate(blocks).expect("room for every thread");
@@ -77,7 +91,11 @@ impl Crowd {
             done.requested += 6;
             assert_eq!(self.cache.lookup_prefill(space, &tokens).tokens(), 4);
             assert_eq!(self.cache.peek(space, &tokens), 6);
-            assert!(self.cache.inspect(hold.blocks()[2]).is_some_and(|usage| usage.holds >= 2));
+            assert!(
+                self.cache
+                    .inspect(hold.blocks()[2])
+                    .is_some_and(|usage| usage.holds >= 2)
+            );
             let chain = tokens.chunks(2).fold(space.hash(), |hash, block| {
                 self.cache.compute_block_hash(hash, block)
             });
@@ -104,7 +122,10 @@ impl Crowd {
         assert!(!request.needs_block() && request.block_table().len() == 3);
         assert!(request.advance(5).is_empty());
         request.push(thread);
-        assert_eq!((request.uncomputed(), request.computed_tokens()), (&[thread][..], 5));
+        assert_eq!(
+            (request.uncomputed(), request.computed_tokens()),
+            (&[thread][..], 5)
+        );
         assert_eq!((request.publish(), request.published_tokens()), (0..0, 4));
         let fork = request.fork();
         assert_eq!(fork.tokens(), request.tokens());
@@ -119,13 +140,20 @@ impl Crowd {
         let mut reported = Vec::new();
         let blocks = self.cache.allocate_reporting(2, &mut reported);
         let blocks = blocks.expect("room for every thread");
-        assert!(blocks.iter().all(|block| block.id().index() < self.cache.capacity()));
+        assert!(
+            blocks
+                .iter()
+                .all(|block| block.id().index() < self.cache.capacity())
+        );
         let evicted = self.cache.evict(2).len() + reported.len() + self.cache.evict_unused().len();
         done.evicted += (evicted + self.cache.clear_all().len()) as u64;
         assert!(self.cache.reclaimable() <= self.cache.capacity());
         assert!(self.cache.allocate(self.cache.capacity() + 1).is_err());
         let stats = self.cache.stats();
-        assert_eq!((stats.capacity, self.cache.block_size()), (self.cache.capacity(), 2));
+        assert_eq!(
+            (stats.capacity, self.cache.block_size()),
+            (self.cache.capacity(), 2)
+        );
         assert!(format!("{:?}", self.cache).contains("PrefixCache"));
     }
 
@@ -145,6 +173,7 @@ impl Crowd {
 
 #[test]
 fn crowds_of_threads_make_every_call_and_all_of_it_is_counted() {
+    let _alone = alone();
     for threads in CROWDS {
         let crowd = Crowd::new(threads);
         let done = together((0..threads).map(|thread| {
@@ -161,58 +190,146 @@ fn crowds_of_threads_make_every_call_and_all_of_it_is_counted() {
         assert_eq!(stats.duplicates, sum(|done| done.duplicates));
         assert_eq!(stats.evicted, sum(|done| done.evicted) + late);
         assert_eq!((stats.published, stats.node_bytes), (stats.evicted, 0));
-        assert_eq!((stats.free, stats.owned, stats.pinned), (stats.capacity, 0, 0));
+        assert_eq!(
+            (stats.free, stats.owned, stats.pinned),
+            (stats.capacity, 0, 0)
+        );
     }
 }
 
-/// Looks things up, all threads at once, so often that a count that is lost now and then shows.
-fn look_up(cache: &PrefixCache, namespace: &Namespace, barrier: &Barrier, times: usize) {
-    barrier.wait();
-    for _ in 0..times {
-        drop(cache.lookup(namespace, &[1, 2, 3]));
+/// Two threads that count at the same instants, each awake on a core of its own if there are two.
+struct Contest {
+    begin: Barrier,
+    /// How often the two meet.
+    meetings: usize,
+    /// Steps that each side has taken.
+    steps: [AtomicUsize; 2],
+}
+
+impl Contest {
+    /// Steps that they take in turns to meet: both must be awake for that.
+    const STEPS: usize = 20;
+    /// How long one waits for the other; it then goes on alone.
+    const PATIENCE: Duration = Duration::from_millis(10);
+    /// Lookups of each side after each meeting.
+    const LOOKUPS: usize = 2_000;
+
+    fn new(meetings: usize) -> Self {
+        Self {
+            begin: Barrier::new(2),
+            meetings,
+            steps: [const { AtomicUsize::new(0) }; 2],
+        }
     }
-    barrier.wait();
+
+    /// Waits until the other side has taken as many steps, without sleeping.
+    fn meet(&self, side: usize) {
+        let start = Instant::now();
+        for _ in 0..Self::STEPS {
+            let step = self.steps[side].fetch_add(1, Ordering::SeqCst);
+            while self.steps[1 - side].load(Ordering::SeqCst) <= step
+                && start.elapsed() < Self::PATIENCE
+            {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Looks things up while the other side does.
+    fn play(&self, side: usize, look_up: impl Fn()) {
+        self.begin.wait();
+        for _ in 0..self.meetings {
+            self.meet(side);
+            (0..Self::LOOKUPS).for_each(|_| look_up());
+        }
+    }
 }
 
 #[test]
-fn every_lookup_of_every_live_thread_is_counted() {
+fn threads_that_share_a_stripe_lose_no_count() {
+    let _alone = alone();
+    const MEETINGS: usize = 40;
     for threads in CROWDS {
         let cache = cache(4, 1, 4);
-        let (namespace, barrier) = (cache.namespace("a"), Barrier::new(threads));
-        let times = 200_000 / threads;
-        let look_up = || look_up(&cache, &namespace, &barrier, times);
-        together((0..threads).map(|_| look_up));
-        let (stats, expected) = (cache.stats(), (threads * times) as u64);
-        assert_eq!((stats.lookups, stats.requested_tokens), (expected, 3 * expected));
+        let namespace = cache.namespace("a");
+        let look_up = || drop(cache.lookup(&namespace, &[1, 2, 3]));
+        let (begun, over, contest) = (
+            Barrier::new(threads),
+            Barrier::new(threads),
+            Contest::new(MEETINGS),
+        );
+        thread::scope(|scope| {
+            let (tell, told) = mpsc::channel();
+            for place in 0..threads {
+                let tell = tell.clone();
+                let (begun, over, contest) = (&begun, &over, &contest);
+                scope.spawn(move || {
+                    look_up();
+                    tell.send(()).expect("the test waits");
+                    begun.wait();
+                    // The last two of a crowd have no stripe to themselves.
+                    if place >= threads - 2 {
+                        contest.play(place % 2, look_up);
+                    }
+                    over.wait();
+                });
+                told.recv().expect("the thread starts");
+            }
+        });
+        let stats = cache.stats();
+        let expected = (threads + 2 * MEETINGS * Contest::LOOKUPS) as u64;
+        assert_eq!(
+            (stats.lookups, stats.requested_tokens),
+            (expected, 3 * expected)
+        );
     }
 }
 
 #[test]
 fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
+    let _alone = alone();
     const LIVING: usize = 4;
+    const MEETINGS: usize = 8;
     let cache = cache(4, 1, 4);
     let namespace = cache.namespace("a");
-    // Threads that live, and between them, in the order of their first counts, threads that have ended.
-    let (all_live, barrier) = (Barrier::new(LIVING + 1), Barrier::new(2 * LIVING));
-    let look_up_once = || drop(cache.lookup(&namespace, &[1]));
+    let look_up = || drop(cache.lookup(&namespace, &[1]));
+    let begun = Barrier::new(2 * LIVING + 1);
+    // Each thread that lives on against each that starts later.
+    let contests = [(); LIVING].map(|()| [(); LIVING].map(|()| Contest::new(MEETINGS)));
     thread::scope(|scope| {
-        for _ in 0..LIVING {
-            thread::scope(|first| {
-                first.spawn(|| thread::sleep(std::time::Duration::ZERO));
+        let (tell, told) = mpsc::channel();
+        let mut short_lived = Vec::new();
+        // They take their stripes in this order, and every second one gives its stripe back.
+        for place in 0..2 * LIVING {
+            let (tell, begun, contests) = (tell.clone(), &begun, &contests);
+            let thread = scope.spawn(move || {
+                look_up();
+                tell.send(()).expect("the test waits");
+                begun.wait();
+                if place % 2 == 0 {
+                    contests[place / 2]
+                        .iter()
+                        .for_each(|contest| contest.play(0, look_up));
+                }
             });
-            scope.spawn(|| {
-                look_up_once();
-                all_live.wait();
-                look_up(&cache, &namespace, &barrier, 100_000);
-            });
-            thread::scope(|between| {
-                between.spawn(look_up_once);
-            });
+            told.recv().expect("the thread starts");
+            if place % 2 == 1 {
+                short_lived.push(thread);
+            }
         }
-        all_live.wait();
-        for _ in 0..LIVING {
-            scope.spawn(|| look_up(&cache, &namespace, &barrier, 100_000));
+        begun.wait();
+        for thread in short_lived {
+            thread.join().expect("no panic");
+        }
+        for late in 0..LIVING {
+            let contests = &contests;
+            scope.spawn(move || {
+                contests
+                    .iter()
+                    .for_each(|against| against[late].play(1, look_up));
+            });
         }
     });
-    assert_eq!(cache.stats().lookups, (2 * LIVING + 2 * LIVING * 100_000) as u64);
+    let contested = 2 * LIVING * LIVING * MEETINGS * Contest::LOOKUPS;
+    assert_eq!(cache.stats().lookups, (2 * LIVING + contested) as u64);
 }
