@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -197,79 +198,92 @@ fn crowds_of_threads_make_every_call_and_all_of_it_is_counted() {
     }
 }
 
-/// Two threads that count at the same instants, each awake on a core of its own if there are two.
+/// Two threads that count at the same instants, each on a core of its own.
 struct Contest {
     begin: Barrier,
-    /// How often the two meet.
-    meetings: usize,
     /// Steps that each side has taken.
     steps: [AtomicUsize; 2],
+    is_over: AtomicBool,
+    /// How long they try, where there are seldom two cores for them.
+    patience: Duration,
 }
 
 impl Contest {
-    /// Steps that they take in turns to meet: both must be awake for that.
+    /// How often the two meet.
+    const MEETINGS: usize = 10;
+    /// Steps that they take in turns to meet.
     const STEPS: usize = 20;
-    /// How long one waits for the other; it then goes on alone.
-    const PATIENCE: Duration = Duration::from_millis(10);
-    /// Lookups of each side after each meeting.
-    const LOOKUPS: usize = 2_000;
+    /// How long these take if neither waits for a core.
+    const AT_ONCE: Duration = Duration::from_micros(100);
+    /// Lookups of each side after each try.
+    const LOOKUPS: usize = 1_000;
 
-    fn new(meetings: usize) -> Self {
+    fn new() -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             begin: Barrier::new(2),
-            meetings,
             steps: [const { AtomicUsize::new(0) }; 2],
+            is_over: AtomicBool::new(false),
+            // On one core they never meet.
+            patience: Duration::from_secs(if cores > 1 { 4 } else { 0 }),
         }
     }
 
-    /// Waits until the other side has taken as many steps, without sleeping.
-    fn meet(&self, side: usize) {
-        let start = Instant::now();
-        for _ in 0..Self::STEPS {
-            let step = self.steps[side].fetch_add(1, Ordering::SeqCst);
-            while self.steps[1 - side].load(Ordering::SeqCst) <= step
-                && start.elapsed() < Self::PATIENCE
-            {
-                std::hint::spin_loop();
-            }
+    /// Takes a step when the other side has taken as many, without sleeping.
+    fn step(&self, side: usize, start: Instant) {
+        let steps = self.steps[side].fetch_add(1, Ordering::SeqCst);
+        while self.steps[1 - side].load(Ordering::SeqCst) <= steps
+            && !self.is_over.load(Ordering::SeqCst)
+            && start.elapsed() < self.patience
+        {
+            std::hint::spin_loop();
         }
     }
 
-    /// Looks things up while the other side does.
-    fn play(&self, side: usize, look_up: impl Fn()) {
+    /// Looks things up while the other side does. Returns how often.
+    fn play(&self, side: usize, look_up: impl Fn()) -> usize {
         self.begin.wait();
-        for _ in 0..self.meetings {
-            self.meet(side);
+        let (start, mut met, mut tries) = (Instant::now(), 0, 0);
+        while met < Self::MEETINGS
+            && !self.is_over.load(Ordering::SeqCst)
+            && start.elapsed() < self.patience
+        {
+            // A thread that wakes up gets a core before those that spin.
+            thread::sleep(Duration::from_micros(100));
+            self.step(side, start);
+            let both_awake = Instant::now();
+            (0..Self::STEPS).for_each(|_| self.step(side, start));
+            met += usize::from(both_awake.elapsed() < Self::AT_ONCE);
             (0..Self::LOOKUPS).for_each(|_| look_up());
+            tries += 1;
         }
+        self.is_over.store(true, Ordering::SeqCst);
+        tries * Self::LOOKUPS
     }
 }
 
 #[test]
 fn threads_that_share_a_stripe_lose_no_count() {
     let _alone = alone();
-    const MEETINGS: usize = 40;
     for threads in CROWDS {
         let cache = cache(4, 1, 4);
         let namespace = cache.namespace("a");
         let look_up = || drop(cache.lookup(&namespace, &[1, 2, 3]));
-        let (begun, over, contest) = (
-            Barrier::new(threads),
-            Barrier::new(threads),
-            Contest::new(MEETINGS),
-        );
+        let [begun, over] = [(); 2].map(|()| Barrier::new(threads));
+        let (contest, contested) = (Contest::new(), AtomicUsize::new(0));
         thread::scope(|scope| {
             let (tell, told) = mpsc::channel();
             for place in 0..threads {
                 let tell = tell.clone();
-                let (begun, over, contest) = (&begun, &over, &contest);
+                let (begun, over, contest, contested) = (&begun, &over, &contest, &contested);
                 scope.spawn(move || {
                     look_up();
                     tell.send(()).expect("the test waits");
                     begun.wait();
                     // The last two of a crowd have no stripe to themselves.
                     if place >= threads - 2 {
-                        contest.play(place % 2, look_up);
+                        let lookups = contest.play(place % 2, look_up);
+                        contested.fetch_add(lookups, Ordering::SeqCst);
                     }
                     over.wait();
                 });
@@ -277,7 +291,7 @@ fn threads_that_share_a_stripe_lose_no_count() {
             }
         });
         let stats = cache.stats();
-        let expected = (threads + 2 * MEETINGS * Contest::LOOKUPS) as u64;
+        let expected = (threads + contested.into_inner()) as u64;
         assert_eq!(
             (stats.lookups, stats.requested_tokens),
             (expected, 3 * expected)
@@ -288,20 +302,23 @@ fn threads_that_share_a_stripe_lose_no_count() {
 #[test]
 fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
     let _alone = alone();
-    const LIVING: usize = 4;
-    const MEETINGS: usize = 8;
+    const LIVING: usize = 2;
     let cache = cache(4, 1, 4);
     let namespace = cache.namespace("a");
     let look_up = || drop(cache.lookup(&namespace, &[1]));
     let begun = Barrier::new(2 * LIVING + 1);
     // Each thread that lives on against each that starts later.
-    let contests = [(); LIVING].map(|()| [(); LIVING].map(|()| Contest::new(MEETINGS)));
+    let contests = [(); LIVING].map(|()| [(); LIVING].map(|()| Contest::new()));
+    let contested = AtomicUsize::new(0);
+    let play = |contest: &Contest, side| {
+        contested.fetch_add(contest.play(side, look_up), Ordering::SeqCst);
+    };
     thread::scope(|scope| {
         let (tell, told) = mpsc::channel();
         let mut short_lived = Vec::new();
         // They take their stripes in this order, and every second one gives its stripe back.
         for place in 0..2 * LIVING {
-            let (tell, begun, contests) = (tell.clone(), &begun, &contests);
+            let (tell, begun, contests, play) = (tell.clone(), &begun, &contests, &play);
             let thread = scope.spawn(move || {
                 look_up();
                 tell.send(()).expect("the test waits");
@@ -309,7 +326,7 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
                 if place % 2 == 0 {
                     contests[place / 2]
                         .iter()
-                        .for_each(|contest| contest.play(0, look_up));
+                        .for_each(|contest| play(contest, 0));
                 }
             });
             told.recv().expect("the thread starts");
@@ -322,14 +339,12 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
             thread.join().expect("no panic");
         }
         for late in 0..LIVING {
-            let contests = &contests;
+            let (contests, play) = (&contests, &play);
             scope.spawn(move || {
-                contests
-                    .iter()
-                    .for_each(|against| against[late].play(1, look_up));
+                contests.iter().for_each(|against| play(&against[late], 1));
             });
         }
     });
-    let contested = 2 * LIVING * LIVING * MEETINGS * Contest::LOOKUPS;
-    assert_eq!(cache.stats().lookups, (2 * LIVING + contested) as u64);
+    let expected = 2 * LIVING + contested.into_inner();
+    assert_eq!(cache.stats().lookups, expected as u64);
 }
