@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::climb::{Taker, climb};
+use crate::id::BlockId;
 use crate::trie::Trie;
 use crate::trie::guard::{Guard, pin};
 use crate::trie::layout::Position;
@@ -22,6 +23,7 @@ pub struct Forecast {
 
 /// What the eviction of the blocks counted so far would have done.
 struct Imagined<'g> {
+    trie: &'g Trie,
     guard: &'g Guard,
     /// Blocks still to be counted.
     wanted: usize,
@@ -37,54 +39,69 @@ impl Trie {
     /// Costs no more than the eviction of the same blocks would; where it falls short of `enough`,
     /// it has looked at every candidate.
     pub fn forecast(&self, enough: usize) -> Forecast {
-        let hand = self.clock.hand();
-        let (mut words, mut fruitless) = (0, 0);
-        if enough == 0 {
-            return Forecast {
-                evictable: 0,
-                hand,
-                fruitless,
-            };
-        }
-        let guard = pin();
-        let mut imagined = Imagined {
-            guard: &guard,
-            wanted: enough,
-            orphaned: HashMap::with_hasher(self.hasher.state()),
-            stopped: HashSet::with_hasher(self.hasher.state()),
+        let mut forecast = Forecast {
+            evictable: 0,
+            hand: self.clock.hand(),
+            fruitless: 0,
         };
-        // In the order of an eviction: it goes on where the last one stopped.
-        let first = self.clock.resume_at();
-        let visit = |id, imagined: &mut Imagined<'_>| {
-            let at = self.candidate(id, &guard);
-            if let Some(at) = at.filter(|at| imagined.take(*at)) {
-                climb(at, imagined, &guard);
-            }
-        };
-        first.inspect(|id| visit(*id, &mut imagined));
-        let wanted_before = imagined.wanted;
-        for candidates in self.clock.words(hand) {
-            if imagined.wanted == 0 {
-                break;
-            }
-            if imagined.wanted == wanted_before {
-                fruitless = words;
-            }
-            words += 1;
-            let rest = candidates.filter(|id| Some(*id) != first);
-            rest.for_each(|id| visit(id, &mut imagined));
+        if enough > 0 {
+            let guard = pin();
+            let mut imagined = Imagined::new(self, enough, &guard);
+            forecast.fruitless = imagined.visit_all(forecast.hand);
+            forecast.evictable = enough - imagined.wanted;
         }
-        self.counters.hand(words, false);
-        Forecast {
-            evictable: enough - imagined.wanted,
-            hand,
-            fruitless,
-        }
+        forecast
     }
 
     /// Moves the hand over the words in which a forecast found nothing to evict, for an eviction that follows it.
     pub fn skip_held(&self, forecast: Forecast) {
         self.clock.pass_over(forecast.hand, forecast.fruitless);
+    }
+}
+
+impl<'g> Imagined<'g> {
+    fn new(trie: &'g Trie, wanted: usize, guard: &'g Guard) -> Self {
+        Self {
+            trie,
+            guard,
+            wanted,
+            orphaned: HashMap::with_hasher(trie.hasher.state()),
+            stopped: HashSet::with_hasher(trie.hasher.state()),
+        }
+    }
+
+    /// Visits the candidates in the order of an eviction, from that place of the hand on, until enough blocks are
+    /// counted. Returns how many words the hand may skip, since nothing in them can be evicted.
+    fn visit_all(&mut self, hand: usize) -> usize {
+        // An eviction goes on where the last one stopped.
+        let first = self.trie.clock.resume_at();
+        first.inspect(|id| self.visit(*id));
+        let wanted_before = self.wanted;
+        let (mut words, mut fruitless) = (0, 0);
+        for candidates in self.trie.clock.words(hand) {
+            if self.wanted == 0 {
+                break;
+            }
+            if self.wanted == wanted_before {
+                fruitless = words;
+            }
+            words += 1;
+            let rest = candidates.filter(|id| Some(*id) != first);
+            rest.for_each(|id| self.visit(id));
+        }
+        self.trie.counters.hand(words, false);
+        fruitless
+    }
+
+    /// Looks at one candidate, and counts what its eviction would take.
+    fn visit(&mut self, id: BlockId) {
+        if self.wanted == 0 {
+            return;
+        }
+        let at = self.trie.candidate(id, self.guard);
+        if let Some(at) = at.filter(|at| self.take(*at)) {
+            climb(at, self, self.guard);
+        }
     }
 }
 
