@@ -232,7 +232,7 @@ impl<'p> Taken<'p> {
 
     /// Takes up to `n` free ids.
     fn take_free(&mut self, n: usize) {
-        self.ids.reserve(n);
+        self.ids.reserve_exact(n);
         self.pool.take(n, &mut self.ids);
     }
 

@@ -306,6 +306,13 @@ impl<'h> Publication<'h> {
         self.blocks(&duplicates)
     }
 
+    /// Frees the ids that are still this publication's own.
+    #[cold]
+    fn free_rest(&self) {
+        drop(self.blocks(&self.progress.duplicates));
+        drop(self.blocks(&self.ids[self.progress.done..]));
+    }
+
     /// Returns ids of this publication's own as blocks.
     fn blocks(&self, ids: &[BlockId]) -> Vec<Block> {
         let block = |&id| Block::new(id, self.hold.shared);
@@ -317,8 +324,9 @@ impl Drop for Publication<'_> {
     /// Moves the hold to where its pin is, and frees what a panic left over.
     fn drop(&mut self) {
         self.hold.end = self.progress.end;
-        drop(self.blocks(&self.progress.duplicates));
-        drop(self.blocks(&self.ids[self.progress.done..]));
+        if self.progress.published < self.ids.len() {
+            self.free_rest();
+        }
         // SAFETY: the references of the blocks that belong to the index now.
         unsafe { self.hold.shared.release(self.progress.published) };
     }

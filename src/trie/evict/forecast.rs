@@ -86,8 +86,12 @@ impl<'g> Imagined<'g> {
                 fruitless = words;
             }
             words += 1;
-            let rest = candidates.filter(|id| Some(*id) != first);
-            rest.for_each(|id| self.visit(id));
+            for id in candidates.filter(|id| Some(*id) != first) {
+                if self.wanted == 0 {
+                    break;
+                }
+                self.visit(id);
+            }
         }
         self.trie.counters.hand(words, false);
         fruitless
@@ -95,9 +99,6 @@ impl<'g> Imagined<'g> {
 
     /// Looks at one candidate, and counts what its eviction would take.
     fn visit(&mut self, id: BlockId) {
-        if self.wanted == 0 {
-            return;
-        }
         let at = self.trie.candidate(id, self.guard);
         if let Some(at) = at.filter(|at| self.take(*at)) {
             climb(at, self, self.guard);
