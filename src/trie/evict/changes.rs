@@ -16,7 +16,6 @@ pub enum Change<'g> {
 
 impl Trie {
     /// Notes a change in the slots of the clock and in the statistics.
-    #[inline]
     pub fn note(&self, change: Change<'_>) {
         match change {
             Change::Published(run) => {
