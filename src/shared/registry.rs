@@ -133,8 +133,8 @@ impl Registry {
         current.chain(self.past.iter().copied()).collect()
     }
 
-    /// How many of the roots a namespace pins.
-    pub fn pins(&self) -> usize {
+    /// Returns the number of namespaces. Each pins one root.
+    pub fn len(&self) -> usize {
         self.spaces.len()
     }
 
