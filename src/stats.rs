@@ -30,7 +30,7 @@ pub struct Stats {
     pub pinned: usize,
     /// Lookups so far.
     pub lookups: u64,
-    /// Tokens of all prompts looked up, including the token that is always left to compute.
+    /// Tokens of all prompts looked up, including the one always left to compute.
     pub requested_tokens: u64,
     /// Tokens that the lookups found.
     pub hit_tokens: u64,
@@ -40,13 +40,13 @@ pub struct Stats {
     pub duplicates: u64,
     /// Blocks evicted so far, by any call.
     pub evicted: u64,
-    /// Words of candidates (64 blocks each) that the clock hand or a forecast has read.
+    /// Words of candidates (64 blocks each) that the clock hand or a forecast read.
     pub hand_words: u64,
     /// Candidates that the clock hand has visited.
     pub hand_steps: u64,
     /// Bytes of the linked nodes.
     pub node_bytes: usize,
-    /// Bytes of unlinked nodes that are not freed yet, **in all caches of the process**.
+    /// Bytes of unlinked nodes not freed yet, **in all caches of the process**.
     ///
     /// All caches share one collector. It frees a node once every operation that ran at the
     /// unlinking has ended, so this grows without bound while a thread is stopped in an operation.
@@ -55,7 +55,7 @@ pub struct Stats {
     pub table_bytes: usize,
     /// Namespaces in the cache.
     pub namespaces: usize,
-    /// Bytes of the namespaces, and of the roots of cleared ones that are still in use.
+    /// Bytes of the namespaces, and of the roots of cleared ones still in use.
     pub namespace_bytes: usize,
 }
 

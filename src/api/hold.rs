@@ -14,7 +14,7 @@ use crate::trie::node::NodeRef;
 use crate::trie::publish::{Offer, Progress};
 use crate::trie::state::{CacheStatus, State};
 
-/// A pinned prefix: its blocks stay cached and unchanged for as long as the hold lives.
+/// A pinned prefix: its blocks stay cached and unchanged while the hold lives.
 ///
 /// Cloning a hold forks it, for parallel sampling and beam search; dropping it unpins the prefix.
 /// Each is one atomic read-modify-write of one word, however long the prefix.

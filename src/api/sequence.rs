@@ -78,7 +78,7 @@ pub struct Sequence {
 }
 
 impl PrefixCache {
-    /// Starts a request: looks up its prompt, but leaves at least one token to compute.
+    /// Starts a request: looks up its prompt, but leaves one token or more to compute.
     ///
     /// The sequence owns the prompt: a `Vec` is moved, a slice or an array copied.
     /// [`Stats`](crate::Stats) count the lookup when the sequence first grows or advances, so a
