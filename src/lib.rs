@@ -20,7 +20,7 @@ mod stats;
 mod sync;
 mod trie;
 
-/// The safe face of everything else: what an engine uses.
+/// The public types, which an engine uses.
 mod api {
     pub mod allocate;
     pub mod block;
@@ -34,7 +34,7 @@ mod api {
     pub mod sequence;
 }
 
-/// The parts, for the models of `loom-tests`.
+/// The internals that the models of `loom-tests` use.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model {
