@@ -195,6 +195,14 @@
 //! | new-root | a cleared namespace finds what it had | M: `clear_versus_lookup` |
 //! | begin-anew | a lookup finds half a prefix | M: `clear_versus_half_a_prefix` |
 //! | keep-old-root | another root lies in the old one's place, and what hangs off it is evicted | M: `clear_versus_its_old_root` |
+//! | past-roots | the cache is freed under a hold of a cleared namespace | M: `hold_under_an_old_root_versus_drop_of_the_cache` |
+//! | keep-past | an old root is never freed | M: `clear_all_versus_lookup` |
+//! | let-go-cleared | the same | M: `forgetting_versus_clear` |
+//! | let-go-all | the same | M: `clear_all_versus_publication` |
+//! | past-stays | an old root is freed under what hangs off it | M: `forgetting_versus_clear` |
+//! | handles-count | a namespace is forgotten that has a handle | M: `forgetting_versus_the_last_handle` |
+//! | refuse-first | a call that must refuse takes blocks from one that need not | M: `refusal_versus_allocation`, `refusal_versus_eviction` |
+//! | put-back | an id is lost | M: `two_allocations_of_more_than_there_is` |
 //! | stand-in | the cache is freed in the middle of the census | M: `fork_versus_drop_of_the_cache` |
 //! | count-forks | the cache is freed under a hold | M: `fork_versus_drop_of_the_cache` |
 //!

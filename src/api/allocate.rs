@@ -123,6 +123,7 @@ impl PrefixCache {
     fn forecast(&self, n: usize) -> Result<Forecast, usize> {
         let missing = n.saturating_sub(self.shared().pool.free());
         let forecast = self.trie().forecast(missing);
+        // Rule (refuse-first): a call that must refuse takes nothing meanwhile.
         if forecast.evictable < missing {
             return Err(forecast.evictable);
         }
@@ -253,6 +254,7 @@ impl<'p> Taken<'p> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
+        // Rule (put-back): what a refused call has taken is free again.
         self.pool.put(&self.ids);
     }
 }

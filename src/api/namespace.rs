@@ -93,7 +93,7 @@ impl PrefixCache {
         // Rule (keep-old-root): the eviction compares addresses of roots, so no other root may be
         // allocated at the address of the old one.
         let evicted = self.collect(|on_evict| self.trie().evict_all(Scope::Under(old), on_evict));
-        // Rule (keep-old-root): the old root may be freed from now on.
+        // Rule (keep-old-root, let-go-cleared): the old root may be freed from now on.
         self.shared().registry().let_go(old);
         evicted
     }
@@ -118,6 +118,7 @@ impl PrefixCache {
         // Release, by the pin in `evict_all` (clear-race): as in `clear`.
         for space in registry.spaces() {
             let old = registry.renew(&space, self.trie());
+            // Rule (let-go-all): the old root may be freed from now on.
             registry.let_go(old);
         }
         drop(registry);

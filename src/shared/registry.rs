@@ -113,6 +113,7 @@ impl Registry {
         // Release (clear): the new root is fully written.
         // Rule (new-root): lookups that start later must not find the old root.
         space.root.store(fresh.into_raw(), Ordering::Release);
+        // Rule (keep-past): the old root is freed once nothing hangs off it.
         self.past.push(old);
         old
     }
@@ -131,6 +132,7 @@ impl Registry {
     /// Returns all roots, including those of cleared namespaces.
     pub fn roots(&self, guard: &Guard) -> Vec<Position> {
         let current = self.spaces.values().map(|space| space.root(guard).at);
+        // Rule (past-roots): holds under an old root count too, and its nodes are freed too.
         current.chain(self.past.iter().copied()).collect()
     }
 
@@ -150,6 +152,7 @@ impl Registry {
         let guard = pin();
         self.spaces.retain(|_, space| {
             let root = space.root(&guard).at;
+            // Rule (handles-count): a namespace stays as long as a handle leads to it.
             let unused = Arc::get_mut(space).is_some() && state(root, &guard).claim_root(1);
             if unused {
                 counters.namespace_forgotten(space.bytes() + node(root, &guard).bytes());
@@ -165,6 +168,7 @@ impl Registry {
     /// Retires the roots of cleared namespaces that have no hold and no child left.
     fn free_past(&mut self, guard: &Guard, counters: &Counters) {
         self.past.retain(|&root| {
+            // Rule (past-stays): an old root stays as long as something hangs off it.
             let unused = state(root, guard).claim_root(0);
             if unused {
                 counters.root_retired(node(root, guard).bytes());
