@@ -9,9 +9,10 @@ use kvtrie_harness::prompts::{Prompts, prompt};
 use kvtrie_harness::report::{Goal, print_table};
 use kvtrie_harness::timing::{Case, Samples, interleave};
 
-use crate::lookups::BLOCKS;
 use crate::manager::{Backend, Manager, release};
 
+/// Blocks in a prompt that is published.
+const BLOCKS: usize = 64;
 /// Blocks in a cache that is evicted from.
 const FULL: usize = 65_536;
 /// Blocks that an allocation asks for.
