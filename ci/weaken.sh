@@ -3,7 +3,7 @@
 # at a time. A test that the tables of src/design.rs name for it must then fail. Prints what caught
 # what, and how it failed.
 #
-#   ci/weaken.sh            everything: about half an hour
+#   ci/weaken.sh            everything: about ten minutes
 #   ci/weaken.sh orphan     what has this in its name
 #   ci/weaken.sh --list     builds nothing: every ordering must have a label, every label a row in a
 #                           table, every rule its statement, and every test named must be there

@@ -180,21 +180,29 @@
 //! | walk-again | a node is retired while it is linked | M: `unlink_versus_unlink_of_the_neighbour` |
 //! | skip-gone | a node that has left hides the one that came in its place | M: `pin_versus_claim` |
 //! | look-first | the count of a block that has left never stops rising | M: `lookups_versus_claim_of_the_tail` |
-//! | last-first | a block is cached, and the one before it is not | T: `agrees_with_a_naive_cache` |
+//! | last-first | a block is cached, and the one before it is not | M: `hold_versus_claim_within_its_run`; T: `agrees_with_a_naive_cache` |
 //! | unlink-then-uncount | a parent is claimed while a child of it can be found | A: a child says that it is gone before its parent's count falls, so every search skips it, and its link to the parent is followed only under a guard older than the parent's end |
 //! | unlink-then-retire | a search reads a node that was freed | M: `reader_in_the_bucket_versus_reclamation` |
-//! | wait-for-epoch | the same | M: `reader_in_the_bucket_versus_reclamation` |
+//! | wait-for-epoch | the same | M: `peek_versus_reuse`, `reader_in_the_bucket_versus_reclamation` |
 //! | no-slot-left | the hand reads a node that was freed | M: `tail_versus_retirement` |
 //! | empty-then-give | the slot of an id's next owner is emptied | M: `eviction_versus_reuse` |
 //! | own-entry | the same | M: `leave_versus_enter_anew` |
-//! | second-look | a candidate is lost | M: `last_child_versus_unlisting` |
-//! | list-the-last | the same | T: `agrees_with_a_naive_cache` |
+//! | second-look | a candidate is lost | M: `list_versus_unlist`, `last_child_versus_unlisting` |
+//! | list-the-last | the same | M: `list_versus_unlist`; T: `agrees_with_a_naive_cache` |
 //! | list-the-end | the same | T: `agrees_with_a_naive_cache` |
 //! | new-tag | an id is on the stack twice | M: `take_versus_the_same_top_again` |
 //! | link-then-put | the ids below are lost | M: `put_versus_put` |
 //! | new-root | a cleared namespace finds what it had | M: `clear_versus_lookup` |
 //! | begin-anew | a lookup finds half a prefix | M: `clear_versus_half_a_prefix` |
 //! | keep-old-root | another root lies in the old one's place, and what hangs off it is evicted | M: `clear_versus_its_old_root` |
+//! | past-roots | the cache is freed under a hold of a cleared namespace | M: `hold_under_an_old_root_versus_drop_of_the_cache` |
+//! | keep-past | an old root is never freed | M: `clear_all_versus_lookup` |
+//! | let-go-cleared | the same | M: `forgetting_versus_clear` |
+//! | let-go-all | the same | M: `clear_all_versus_publication` |
+//! | past-stays | an old root is freed under what hangs off it | M: `forgetting_versus_clear` |
+//! | handles-count | a namespace is forgotten that has a handle | M: `forgetting_versus_the_last_handle` |
+//! | refuse-first | a call that must refuse takes blocks from one that need not | M: `refusal_versus_allocation`, `refusal_versus_eviction` |
+//! | put-back | an id is lost | M: `two_allocations_of_more_than_there_is` |
 //! | stand-in | the cache is freed in the middle of the census | M: `fork_versus_drop_of_the_cache` |
 //! | count-forks | the cache is freed under a hold | M: `fork_versus_drop_of_the_cache` |
 //!

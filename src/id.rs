@@ -1,28 +1,29 @@
-//! The names of physical blocks.
+//! Ids of physical blocks.
 
 use std::fmt;
 
-/// The most physical blocks of one cache. A state word can count as many.
+/// Maximum number of physical blocks of one cache. A state word can count that many.
 pub const MAX_BLOCKS: usize = 1 << 28;
 
-/// Index of a physical block in the decoder's own KV pool, from 0 to the capacity less one.
+/// The index of a physical block in the decoder's KV pool, below the capacity.
 ///
-/// It names a block and owns nothing. A [`Block`](crate::Block) owns one; a [`Hold`](crate::Hold) keeps one.
+/// An id owns nothing. A [`Block`](crate::Block) owns a physical block, and a [`Hold`](crate::Hold)
+/// keeps its blocks cached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct BlockId(u32);
 
 impl BlockId {
-    /// What a root has in place of an id.
+    /// The placeholder for an id in a root.
     pub(crate) const NONE: Self = Self(u32::MAX);
 
-    /// Makes the id of the block at an index, for an engine's own tests.
+    /// Makes the id of the block at `index`, for an engine's own tests.
     ///
-    /// A cache hands out the ids of its blocks by itself.
+    /// Otherwise use the ids that the cache returns.
     ///
     /// # Panics
     ///
-    /// If the index is 2^28 or more, which no cache has.
+    /// If `index` is 2^28 or more: no cache has such a block.
     ///
     /// # Examples
     ///
@@ -31,7 +32,7 @@ impl BlockId {
     ///
     /// let table = [7, 2, 5].map(BlockId::new);
     /// assert_eq!(table[1].index(), 2);
-    /// // A cache without such a block has nothing to tell of it.
+    /// // This cache has no block 7.
     /// let cache = kvtrie::PrefixCache::builder().blocks(4).build()?;
     /// assert!(cache.inspect(table[0]).is_none());
     /// # Ok::<_, kvtrie::BuildError>(())

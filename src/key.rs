@@ -1,9 +1,9 @@
-//! The names of namespaces.
+//! Keys of namespaces.
 
-/// What tells one namespace from another: a model, and within it an adapter and a tenant.
+/// The key of a namespace: a model, and optionally an adapter and a tenant.
 ///
-/// Equal bytes of different kinds stay apart: a tenant called like an adapter is another
-/// namespace than that adapter. A plain string stands for a model.
+/// Equal bytes of different kinds differ: a tenant and an adapter of the same name have different
+/// namespaces. A plain string is the name of a model.
 ///
 /// # Examples
 ///
@@ -22,7 +22,7 @@ pub struct NamespaceKey {
 }
 
 impl NamespaceKey {
-    /// A model, by name or by the hash of its weights.
+    /// Makes the key of a model, from its name or the hash of its weights.
     #[must_use]
     pub fn model(name: impl AsRef<[u8]>) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl NamespaceKey {
         }
     }
 
-    /// The same with an adapter: its name and version, or the hash of its weights.
+    /// Sets the adapter: its name and version, or the hash of its weights.
     #[must_use]
     pub fn adapter(self, version: impl AsRef<[u8]>) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl NamespaceKey {
         }
     }
 
-    /// The same with a tenant's salt.
+    /// Sets the tenant: its salt.
     #[must_use]
     pub fn tenant(self, salt: impl AsRef<[u8]>) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl From<String> for NamespaceKey {
 }
 
 impl NamespaceKey {
-    /// Returns the bytes that the parts take.
+    /// Returns the total size of the parts in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let parts = [
             Some(&self.model),

@@ -1,3 +1,4 @@
+//! [guide]: crate::guide
 #![doc = include_str!("../README.md")]
 
 #[cfg(all(loom, not(crossbeam_loom)))]
@@ -8,6 +9,8 @@ compile_error!(
 
 #[cfg(doc)]
 pub mod design;
+#[cfg(doc)]
+pub mod guide;
 mod hash;
 mod id;
 mod key;
@@ -17,7 +20,7 @@ mod stats;
 mod sync;
 mod trie;
 
-/// The safe face of everything else: what an engine uses.
+/// The public types, which an engine uses.
 mod api {
     pub mod allocate;
     pub mod block;
@@ -31,7 +34,7 @@ mod api {
     pub mod sequence;
 }
 
-/// The parts, for the models of `loom-tests`.
+/// The internals that the models of `loom-tests` use.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model {

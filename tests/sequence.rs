@@ -83,9 +83,9 @@ fn sequences_grow_by_all_they_lack_or_not_at_all() {
 
 #[test]
 fn a_refused_start_is_not_counted_as_a_lookup() {
-    let cache = cache(4, 1, 1);
+    let cache = cache(5, 1, 1);
     let namespace = cache.namespace("a");
-    let owned = cache.allocate(2).unwrap();
+    let owned = cache.allocate(3).unwrap();
     let before = cache.stats();
     for _ in 0..3 {
         let mut refused = cache.sequence(&namespace, [1, 2, 3]);

@@ -1,4 +1,4 @@
-//! Where blocks come from: the free ones first, then the ones that nobody holds.
+//! Allocation and eviction: free blocks are taken first, then unheld ones are evicted.
 
 use super::block::Block;
 use super::cache::PrefixCache;
@@ -10,20 +10,27 @@ use crate::trie::evict::forecast::Forecast;
 use crate::trie::guard::give_way;
 
 impl PrefixCache {
-    /// Takes `n` blocks: free ones first, then those unheld and unused for longest.
+    /// Takes `n` blocks: free ones first, then evicts the least recently used.
     ///
-    /// All or nothing. Lock-free, and bounded: at most four turns of the clock hand, and as many again
-    /// where other threads take what it had counted on.
+    /// Returns all `n` blocks or none, and evicts only unheld ones. The clock hand makes at most
+    /// four turns, and at most four more if other threads take the blocks that the call counted on.
+    /// Lock-free, not wait-free: the call retries without a bound while other threads exchange the
+    /// head of the free list.
     ///
-    /// If its thread has evicted 60 whole runs of blocks or more since it last did so, it first yields its core, so
-    /// that their memory is freed in time where threads outnumber cores. A lock that its caller holds is held meanwhile.
+    /// If the thread has evicted at least 60 whole runs since it last yielded its core here, it
+    /// yields first, so that their memory is freed in time where threads outnumber cores. Do not
+    /// call this while holding a lock.
+    ///
+    /// # Aborts
+    ///
+    /// If the memory allocator fails.
     ///
     /// # Errors
     ///
-    /// [`OutOfBlocks`] if fewer than `n` blocks are free or can be reclaimed; then nothing is
-    /// evicted, unless other threads take or pin during the call what was there when it began. A refusal
-    /// has looked at every candidate, which takes tens of milliseconds where a million blocks are unheld.
-    /// Blocks that other threads are moving at that moment count as neither.
+    /// [`OutOfBlocks`] if fewer than `n` blocks are free or reclaimable. Nothing is evicted then,
+    /// unless other threads take or pin blocks during the call. A refusal reads every candidate,
+    /// which takes tens of milliseconds for a million unheld blocks. Blocks that other threads are
+    /// moving during the call count as neither free nor reclaimable.
     ///
     /// # Examples
     ///
@@ -41,15 +48,15 @@ impl PrefixCache {
         self.take(n, |_| {})
     }
 
-    /// Like [`allocate`](Self::allocate), and adds to `evicted` what had to leave for it.
+    /// Allocates like [`allocate`](Self::allocate), and adds each evicted block to `evicted`.
     ///
-    /// If it succeeds, each block evicted is one of those returned: this is the place to save its keys
-    /// and values before they are overwritten.
+    /// On success the caller owns every evicted block, so it can save the keys and values before it
+    /// overwrites them.
     ///
     /// # Errors
     ///
-    /// As [`allocate`](Self::allocate). What other threads interfered with may then have been evicted all
-    /// the same, and is free.
+    /// As [`allocate`](Self::allocate). If other threads interfered, `evicted` may list blocks that
+    /// were evicted all the same. They are free.
     ///
     /// # Examples
     ///
@@ -71,18 +78,20 @@ impl PrefixCache {
         n: usize,
         evicted: &mut Vec<Evicted>,
     ) -> Result<Vec<Block>, OutOfBlocks> {
-        self.take(n, |left| evicted.push(Evicted::new(left.id, left.hash())))
+        self.take(n, |block| {
+            evicted.push(Evicted::new(block.id, block.hash()));
+        })
     }
 
-    /// Takes `n` blocks, and tells `left` of each that had to leave.
+    /// Takes `n` blocks, and calls `on_evict` for each evicted one.
     fn take(
         &self,
         n: usize,
-        mut left: impl FnMut(&mut EvictedBlock<'_, '_>),
+        mut on_evict: impl FnMut(&mut EvictedBlock<'_, '_>),
     ) -> Result<Vec<Block>, OutOfBlocks> {
         give_way();
         let mut taken = Taken::none(&self.shared().pool);
-        // A second attempt, for what other threads took meanwhile, or pinned.
+        // The second attempt makes up for blocks that other threads took or pinned meanwhile.
         for _ in 0..2 {
             let missing = n - taken.ids.len();
             let forecast = match self.forecast(missing) {
@@ -95,7 +104,7 @@ impl PrefixCache {
             taken.take_free(missing);
             self.trie().skip_held(forecast);
             self.trie().evict(n - taken.ids.len(), |mut block| {
-                left(&mut block);
+                on_evict(&mut block);
                 taken.ids.push(block.id);
             });
             if taken.ids.len() == n {
@@ -106,21 +115,22 @@ impl PrefixCache {
         Err(self.refusal(n, self.reclaimable()))
     }
 
-    /// Counts whether `n` blocks are free or can be reclaimed. Takes nothing.
+    /// Checks that `n` blocks are free or reclaimable. Takes nothing.
     ///
     /// # Errors
     ///
-    /// The number that can be reclaimed, if there are too few.
+    /// The number of reclaimable blocks, if there are too few.
     fn forecast(&self, n: usize) -> Result<Forecast, usize> {
         let missing = n.saturating_sub(self.shared().pool.free());
         let forecast = self.trie().forecast(missing);
+        // Rule (refuse-first): a call that must refuse takes nothing meanwhile.
         if forecast.evictable < missing {
             return Err(forecast.evictable);
         }
         Ok(forecast)
     }
 
-    /// Makes blocks of ids that this thread has taken.
+    /// Makes blocks from ids that this thread has taken.
     fn own(&self, ids: Vec<BlockId>) -> Vec<Block> {
         // SAFETY: this cache has a reference.
         unsafe { self.shared_ptr().retain(ids.len()) };
@@ -128,7 +138,7 @@ impl PrefixCache {
         ids.into_iter().map(owned).collect()
     }
 
-    /// What there is, for a caller that asked for more.
+    /// Returns the error for a caller that asked for more blocks than there are.
     #[cold]
     fn refusal(&self, requested: usize, reclaimable: usize) -> OutOfBlocks {
         let cached = self.trie().counters.cached();
@@ -141,10 +151,10 @@ impl PrefixCache {
         }
     }
 
-    /// Evicts up to `n` unheld blocks, the ones unused for longest first.
+    /// Evicts up to `n` unheld blocks, the least recently used first.
     ///
-    /// Their ids are free before this returns, and may have been given to another thread: their keys
-    /// and values must not be read any more. May yield its core first, as [`allocate`](Self::allocate) does.
+    /// The blocks are free before this returns, and another thread may own them already: do not
+    /// read their keys and values. This may yield the core first, as [`allocate`](Self::allocate).
     ///
     /// # Examples
     ///
@@ -161,10 +171,10 @@ impl PrefixCache {
     /// ```
     pub fn evict(&self, n: usize) -> Vec<Evicted> {
         give_way();
-        self.collect(|taken| self.trie().evict(n, taken))
+        self.collect(|on_evict| self.trie().evict(n, on_evict))
     }
 
-    /// Evicts every unheld block. As for [`evict`](Self::evict), the ids are free at once.
+    /// Evicts every unheld block. As with [`evict`](Self::evict), they are free at once.
     ///
     /// # Examples
     ///
@@ -179,12 +189,13 @@ impl PrefixCache {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     pub fn evict_all(&self) -> Vec<Evicted> {
-        self.collect(|taken| self.trie().evict_all(Scope::Unheld, taken))
+        self.collect(|on_evict| self.trie().evict_all(Scope::Unheld, on_evict))
     }
 
-    /// How many cached blocks nobody holds: what [`allocate`](Self::allocate) could still evict.
+    /// Returns how many blocks [`allocate`](Self::allocate) could still evict.
     ///
-    /// Looks at each of them, without a write: for a monitor, not for every request.
+    /// Those are the unheld cached blocks. This reads each of them and writes nothing: call it from
+    /// a monitor, not for every request.
     ///
     /// # Examples
     ///
@@ -203,24 +214,24 @@ impl PrefixCache {
         self.trie().forecast(usize::MAX).evictable
     }
 
-    /// Frees what an eviction takes, and reports it.
+    /// Frees and returns the blocks that an eviction takes.
     pub(super) fn collect(
         &self,
         evict: impl FnOnce(&mut dyn FnMut(EvictedBlock<'_, '_>)),
     ) -> Vec<Evicted> {
         let mut evicted = Vec::new();
-        evict(&mut |mut left| {
-            evicted.push(Evicted::new(left.id, left.hash()));
-            self.shared().pool.put(&[left.id]);
+        evict(&mut |mut block| {
+            evicted.push(Evicted::new(block.id, block.hash()));
+            self.shared().pool.put(&[block.id]);
         });
         evicted
     }
 }
 
-/// Ids in one thread's hands: taken from the pool or the cache, not yet given to the caller.
+/// Ids that one thread has taken from the pool or the cache, and not yet given to the caller.
 struct Taken<'p> {
     pool: &'p Pool,
-    /// Invariant: of all the cache, this alone has these ids.
+    /// Invariant: these ids are nowhere else in the cache.
     ids: Vec<BlockId>,
 }
 
@@ -232,7 +243,7 @@ impl<'p> Taken<'p> {
 
     /// Takes up to `n` free ids.
     fn take_free(&mut self, n: usize) {
-        self.ids.reserve(n);
+        self.ids.reserve_exact(n);
         self.pool.take(n, &mut self.ids);
     }
 
@@ -243,6 +254,7 @@ impl<'p> Taken<'p> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
+        // Rule (put-back): what a refused call has taken is free again.
         self.pool.put(&self.ids);
     }
 }

@@ -1,4 +1,4 @@
-//! Blocks that a caller owns.
+//! Blocks that the caller owns.
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -6,10 +6,11 @@ use std::mem::ManuallyDrop;
 use crate::id::BlockId;
 use crate::shared::SharedPtr;
 
-/// A physical block that the caller owns, and no other thread can see.
+/// A physical block that the caller owns and that no lookup can find.
 ///
-/// The caller fills it with keys and values, then publishes it with [`Hold::publish`](crate::Hold::publish).
-/// Dropped, it is free again.
+/// The caller fills it with keys and values, then publishes it with
+/// [`Hold::publish`](crate::Hold::publish). Dropping it frees the block. If the cache was dropped
+/// before, dropping the last of its blocks takes time proportional to the capacity.
 ///
 /// # Examples
 ///
@@ -24,17 +25,18 @@ use crate::shared::SharedPtr;
 /// ```
 pub struct Block {
     id: BlockId,
-    /// Invariant: this block is counted among the references of what it points to.
+    /// Invariant: this block owns one reference to the cache.
     shared: SharedPtr,
 }
 
 impl Block {
-    /// Makes a block of an id that the caller has taken out of the pool or the cache, and counted.
+    /// Makes a block of an id taken out of the pool or the cache. Takes over one reference of the
+    /// caller's to the cache.
     pub(crate) fn new(id: BlockId, shared: SharedPtr) -> Self {
         Self { id, shared }
     }
 
-    /// Returns which physical block this is.
+    /// Returns the id: the block's index in the decoder's KV pool.
     #[must_use]
     pub fn id(&self) -> BlockId {
         self.id
@@ -45,19 +47,19 @@ impl Block {
         self.shared
     }
 
-    /// Takes the id out of the block, together with the block's reference to its cache: from here on both are the
-    /// caller's to give back.
+    /// Returns the id. The caller must give back both the id and the block's reference to the
+    /// cache.
     pub(crate) fn into_id(self) -> BlockId {
         ManuallyDrop::new(self).id
     }
 }
 
 impl Drop for Block {
-    /// Puts the block back among the free ones.
+    /// Frees the block.
     fn drop(&mut self) {
-        // SAFETY: this block's own reference (invariant of `shared`) keeps it.
+        // SAFETY: this block's own reference (invariant of `shared`) keeps the cache.
         unsafe { self.shared.get() }.pool.put(&[self.id]);
-        // SAFETY: gives up this block's own reference, which is not used again.
+        // SAFETY: this gives up the block's own reference, which is not used again.
         unsafe { self.shared.release(1) };
     }
 }

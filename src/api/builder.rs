@@ -1,4 +1,4 @@
-//! Building a cache.
+//! The settings of a cache, and their check.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use super::cache::PrefixCache;
 use crate::id::MAX_BLOCKS;
 use crate::trie::layout::MAX_RUN;
 
-/// The most tokens of one block.
+/// Maximum number of tokens of one block.
 const MAX_BLOCK_SIZE: usize = 1 << 24;
 
-/// Settings of a [`PrefixCache`] to be.
+/// The settings from which [`build`](Self::build) makes a [`PrefixCache`].
 ///
 /// # Examples
 ///
@@ -30,12 +30,12 @@ pub struct Builder {
     pub(crate) block_size: usize,
     pub(crate) run_length: usize,
     pub(crate) seed: Option<u64>,
-    /// Half of the blocks unless set.
+    /// Blocks that may be pinned; half of the capacity if `None`.
     pub(crate) pin_budget: Option<usize>,
     pub(crate) append_only_tables: bool,
 }
 
-/// Settings that no cache can have.
+/// The setting for which [`Builder::build`] refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -61,29 +61,31 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Physical blocks in the decoder's KV pool, 1 to 2^28. Must be set.
+    /// Sets the number of physical blocks in the decoder's KV pool, 1 to 2^28.
+    ///
+    /// There is no default.
     pub fn blocks(self, blocks: usize) -> Self {
         Self { blocks, ..self }
     }
 
-    /// Tokens a block, 1 to 2^24. 16 unless set.
+    /// Sets the number of tokens per block, 1 to 2^24. The default is 16.
     pub fn block_size(self, block_size: usize) -> Self {
         Self { block_size, ..self }
     }
 
-    /// The most blocks that one node of the trie holds, 1 to 32. 32 unless set.
+    /// Sets the maximum number of blocks per trie node, 1 to 32. The default is 32.
     ///
-    /// Longer runs make lookups faster. One block that is cached keeps its whole run's tokens in
-    /// memory, so shorter ones save memory where prompts part every few blocks.
+    /// Longer runs make lookups faster. One cached block keeps the tokens of its whole run in
+    /// memory, so shorter runs save memory where prompts diverge every few blocks.
     pub fn run_length(self, run_length: usize) -> Self {
         Self { run_length, ..self }
     }
 
-    /// Fixes the key of the hash function.
+    /// Sets the seed of the hash function. The default is random.
     ///
-    /// Block hashes then agree between processes that run the same build on the same kind of CPU;
-    /// ahash promises no more. Whoever knows the seed can aim for a bucket. Unless set, the key is
-    /// random.
+    /// With the same seed, block hashes agree between processes that run the same build on the same
+    /// kind of CPU; ahash promises no more. A client that knows the seed can choose prompts that
+    /// collide in one bucket.
     pub fn seed(self, seed: u64) -> Self {
         Self {
             seed: Some(seed),
@@ -91,7 +93,9 @@ impl Builder {
         }
     }
 
-    /// How many blocks [`PrefixCache::pin`] may pin in all. Half of the cache unless set.
+    /// Sets how many blocks [`PrefixCache::pin`] may pin in total.
+    ///
+    /// The default is half of the capacity.
     pub fn pin_budget(self, blocks: usize) -> Self {
         Self {
             pin_budget: Some(blocks),
@@ -99,18 +103,19 @@ impl Builder {
         }
     }
 
-    /// Whether the block table of a [`Sequence`] only ever grows. It does not unless set.
+    /// Sets whether block tables of [`Sequence`]s only grow. The default is `false`.
     ///
-    /// Where another request was first to publish the same tokens, the table changes to the cache's
-    /// copy, and the sequence's own is freed at once. An engine that cannot have a table change
-    /// under a running step sets this: then the sequence goes on with its own copy, and two copies
-    /// of those tokens take up room for as long as it lives.
+    /// By default, if another request published the same tokens first, the table changes to the
+    /// cache's copy, and the sequence's own copy is freed at once. Set this if a table must not
+    /// change while a step runs: the sequence then keeps its own copy, and both copies of those
+    /// tokens take up blocks as long as it lives.
     ///
     /// # Examples
     ///
     /// ```
     /// # use kvtrie::PrefixCache;
-    /// let cache = PrefixCache::builder().blocks(4).block_size(1).append_only_tables(true).build()?;
+    /// let builder = PrefixCache::builder().blocks(4).block_size(1);
+    /// let cache = builder.append_only_tables(true).build()?;
     /// let model = cache.namespace("model");
     /// let [mut first, mut second] = [(); 2].map(|()| cache.sequence(&model, [1]));
     /// for request in [&mut first, &mut second] {
@@ -130,11 +135,15 @@ impl Builder {
         }
     }
 
-    /// Builds the cache. All its tables are allocated here, about 16 bytes a block.
+    /// Builds the cache, and allocates all its tables: about 16 bytes per block.
+    ///
+    /// # Aborts
+    ///
+    /// If the memory allocator fails.
     ///
     /// # Errors
     ///
-    /// A [`BuildError`] names the setting that is out of range.
+    /// [`BuildError`] names the setting that is out of range.
     pub fn build(self) -> Result<PrefixCache, BuildError> {
         if !(1..=MAX_BLOCKS).contains(&self.blocks) {
             return Err(BuildError::Blocks(self.blocks));

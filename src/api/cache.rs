@@ -1,4 +1,4 @@
-//! The cache: the safe face of everything else.
+//! The cache itself: creation, statistics and hashes.
 
 use std::fmt;
 
@@ -16,10 +16,13 @@ use crate::trie::guard::enter;
 use crate::trie::index::Index;
 use crate::trie::node::state;
 
-/// A prefix cache: which blocks of a decoder's KV pool hold which prefixes.
+/// A prefix cache: maps token prefixes to blocks of a decoder's KV pool.
 ///
-/// Build one with [`PrefixCache::builder`], and share it by reference or in an `Arc`. Every method
-/// may be called by any number of threads at once.
+/// Build one with [`PrefixCache::builder`], and share it by reference or in an `Arc`. Any number of
+/// threads may call any method at the same time.
+///
+/// Dropping the cache takes time proportional to its capacity. Holds and blocks may outlive it.
+/// Then dropping the last one frees the memory, which takes time proportional to the capacity too.
 ///
 /// # Examples
 ///
@@ -30,32 +33,32 @@ use crate::trie::node::state;
 /// let model = cache.namespace("llama-3-8b");
 /// let prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 ///
-/// // A first request finds nothing, computes two whole blocks and publishes them.
+/// // The first request finds nothing, computes two whole blocks and publishes them.
 /// let mut hold = cache.lookup(&model, &prompt);
 /// let blocks = cache.allocate(2).unwrap();
 /// hold.publish(&prompt[..8], blocks).unwrap();
 ///
-/// // A second one finds both.
+/// // The second request finds both.
 /// assert_eq!(cache.lookup(&model, &prompt).token_count(), 8);
 /// # Ok::<_, kvtrie::BuildError>(())
 /// ```
 pub struct PrefixCache {
-    /// Invariant: this cache is counted among the references of what it points to.
+    /// Invariant: this cache owns one reference.
     shared: SharedPtr,
-    /// Whether the block tables of its sequences only grow.
+    /// Whether the block tables of the cache's sequences only grow.
     append_only_tables: bool,
 }
 
-/// How many caches there have been. No two share a number: it keeps the namespaces of one out of another.
+/// The number of the next cache. It is unique: a namespace of one cache is refused by another.
 static CACHES: Counter = Counter::new(0);
 
 impl PrefixCache {
-    /// Starts building a cache.
+    /// Returns the default settings of a cache; [`Builder::blocks`] must be set.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Builds a cache from settings that have been checked.
+    /// Builds a cache from checked settings.
     pub(crate) fn new(settings: &Builder) -> Self {
         // The first pin of a process makes the collector: here, so that no lookup waits for it.
         drop(enter());
@@ -75,21 +78,21 @@ impl PrefixCache {
         }
     }
 
-    /// Physical blocks in all.
+    /// Returns the total number of physical blocks.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.trie().clock.capacity()
     }
 
-    /// Tokens a block.
+    /// Returns the number of tokens per block.
     #[must_use]
     pub fn block_size(&self) -> usize {
         self.trie().block_size
     }
 
-    /// What the cache holds and has done.
+    /// Returns a snapshot of the statistics.
     ///
-    /// Sums up what each thread has counted: about a microsecond's work.
+    /// Adds up the counters of all threads, which takes about a microsecond.
     ///
     /// # Examples
     ///
@@ -118,7 +121,7 @@ impl PrefixCache {
         stats
     }
 
-    /// What a block is cached for; none if it is free or owned.
+    /// Returns the status of a cached block; `None` if the block is free or owned.
     ///
     /// # Examples
     ///
@@ -144,11 +147,13 @@ impl PrefixCache {
         })
     }
 
-    /// Returns the chained hash of a prefix with the hash `previous` followed by the blocks of `tokens`.
+    /// Returns the chained hash of the prefix `previous` extended by `tokens`.
     ///
-    /// It equals the hash that [`Hold::hash`] and [`Evicted`] report for that prefix. `previous` must be a hash of
-    /// this cache: [`Namespace::hash`], the hash of a hold, or what this function returned. The cache cannot tell it from
-    /// the hash of another cache, which leads to a hash that names nothing. Takes time proportional to the tokens.
+    /// It equals the hash that [`Hold::hash`](crate::Hold::hash) and
+    /// [`Evicted::hash`](crate::Evicted::hash) report for the extended prefix. `previous` must be a
+    /// hash of this cache: [`Namespace::hash`](crate::Namespace::hash), the hash of a hold, or an
+    /// earlier result of this function. The cache does not detect a hash of another cache; the
+    /// result then names no prefix. Takes time proportional to the number of tokens.
     ///
     /// # Panics
     ///
@@ -179,18 +184,18 @@ impl PrefixCache {
         hashes.last().unwrap_or(previous)
     }
 
-    /// What the cache and its holds share.
+    /// Returns the part that the cache shares with its holds and blocks.
     pub(crate) fn shared(&self) -> &Shared {
-        // SAFETY: this cache has a reference.
+        // SAFETY: this cache owns a reference.
         unsafe { self.shared.get() }
     }
 
-    /// Returns the pointer to what the cache and its holds share.
+    /// Returns the pointer to that part.
     pub(crate) fn shared_ptr(&self) -> SharedPtr {
         self.shared
     }
 
-    /// Returns the cached blocks.
+    /// Returns the trie of the cached blocks.
     pub(super) fn trie(&self) -> &Trie {
         &self.shared().trie
     }
@@ -203,7 +208,7 @@ impl PrefixCache {
 
 impl Drop for PrefixCache {
     fn drop(&mut self) {
-        // SAFETY: this cache's own reference, not used again.
+        // SAFETY: this gives up the cache's own reference, which is not used again.
         unsafe { self.shared.release(1) };
     }
 }

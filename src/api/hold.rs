@@ -1,9 +1,9 @@
-//! Holds: pinned prefixes.
+//! Holds: pinned prefixes, and the publication of blocks behind them.
 
 use std::fmt;
 
 use super::block::Block;
-use super::report::count;
+use super::report::counted;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::shared::{Shared, SharedPtr};
@@ -14,13 +14,14 @@ use crate::trie::node::NodeRef;
 use crate::trie::publish::{Offer, Progress};
 use crate::trie::state::{CacheStatus, State};
 
-/// A pinned prefix: its blocks stay cached and unchanged for as long as the hold lives.
+/// A pinned prefix: its blocks stay cached and unchanged while the hold lives.
 ///
-/// Cloning a hold forks it, as parallel sampling and beam search want; dropping it lets go. Both
-/// are one atomic read-modify-write of one word, however long the prefix.
+/// Cloning a hold forks it, for parallel sampling and beam search; dropping it unpins the prefix.
+/// Each is one atomic read-modify-write of one word, however long the prefix.
 ///
-/// A hold borrows nothing and may move between threads. It may outlive its [`PrefixCache`]: the
-/// memory is freed with the last hold.
+/// A hold borrows nothing and may move between threads. It may outlive its
+/// [`PrefixCache`](crate::PrefixCache). Then dropping the last hold frees the cache's memory, which
+/// takes time proportional to the capacity: a drop is wait-free only while the cache lives.
 ///
 /// # Examples
 ///
@@ -48,30 +49,30 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// A hold on a position that the caller has pinned.
+    /// Makes a hold on a position, and takes over the caller's pin on it.
     pub(crate) fn new(shared: SharedPtr, end: Reached) -> Self {
         Self { shared, end }
     }
 
-    /// How many tokens the prefix has: a multiple of the block size.
+    /// Returns the number of tokens of the prefix: a multiple of the block size.
     #[must_use]
     pub fn token_count(&self) -> usize {
         self.end.depth * self.shared().trie.block_size
     }
 
-    /// How many blocks the prefix has.
+    /// Returns the number of blocks of the prefix.
     #[must_use]
     pub fn len(&self) -> usize {
         self.end.depth
     }
 
-    /// Whether the prefix is empty.
+    /// Returns whether the prefix is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.end.depth == 0
     }
 
-    /// The block table: the physical blocks of the prefix, in order.
+    /// Returns the block table: the physical blocks of the prefix, in order.
     #[must_use]
     pub fn block_table(&self) -> Vec<BlockId> {
         let mut table = Vec::new();
@@ -79,8 +80,9 @@ impl Hold {
         table
     }
 
-    /// Replaces the contents of `table` with the block table. Allocates only if `table` is too
-    /// small.
+    /// Replaces the contents of `table` with the block table.
+    ///
+    /// Allocates memory only if `table` is too small.
     ///
     /// # Examples
     ///
@@ -100,7 +102,7 @@ impl Hold {
         self.last_blocks_into(table);
     }
 
-    /// Fills `rest` with the end of the block table. It is no longer than that.
+    /// Fills `rest` with the last ids of the block table, which must have at least as many.
     pub(crate) fn last_blocks_into(&self, mut rest: &mut [BlockId]) {
         let mut at = self.end.at;
         while !rest.is_empty() {
@@ -108,50 +110,54 @@ impl Hold {
             let node = unsafe { NodeRef::at(at) };
             let run = &node.ids()[..=at.offset()];
             let run = &run[run.len().saturating_sub(rest.len())..];
-            let (before, filled) = rest.split_at_mut(rest.len() - run.len());
+            let (earlier, filled) = rest.split_at_mut(rest.len() - run.len());
             filled.copy_from_slice(run);
-            rest = before;
+            rest = earlier;
             let Some(parent) = node.parent() else { break };
             at = parent;
         }
     }
 
-    /// The chained hash of the prefix.
+    /// Returns the chained hash of the prefix.
     #[must_use]
     pub fn hash(&self) -> BlockHash {
         self.shared().trie.hash(self.end.at, &enter())
     }
 
-    /// How many holds end where this one does, this one included.
+    /// Returns how many holds end at the same block, including this one.
     ///
-    /// A look at a moving number, for tests and tools.
+    /// The number changes while other threads look up and drop holds: for tests and tools.
     #[must_use]
     pub fn holds(&self) -> usize {
         self.state().load().pins()
     }
 
-    /// Publishes the complete blocks that follow this prefix, and moves the hold to their end.
+    /// Publishes complete blocks behind this prefix, and moves the hold to their end.
     ///
-    /// `blocks` hold the keys and values of `tokens`, in order, each `block_size` of them. From now
-    /// on a lookup on any thread can find them, and they must not be written any more. (Publishing
-    /// releases and finding acquires: a thread that finds a block sees what was written to it.)
+    /// `blocks` contain the keys and values of `tokens`, in order, `block_size` tokens each. From
+    /// now on a lookup on any thread can find them, so they must not be written any more. A thread
+    /// that finds a block sees everything written to it: publishing releases, finding acquires.
     ///
-    /// A block that another thread has published in the meantime is adopted in place of the one
-    /// offered, which is handed back: a *duplicate*, in the order of `blocks`. An engine that reads
-    /// the [block table](Self::block_table) anew can drop the duplicates; one whose block tables only
-    /// grow keeps them and goes on using its own copy.
+    /// If another thread has published a block first, the hold adopts that one, and the call
+    /// returns the offered one as a *duplicate*, in the order of `blocks`. The caller drops the
+    /// duplicates if it reads the [block table](Self::block_table) again. If its block tables only
+    /// grow, it keeps them and goes on using its own copies.
     ///
-    /// Takes time proportional to the number of tokens. Lock-free, as far as the allocator is. Blocks
-    /// published one by one cost ten to twenty times as much each as those published in runs of 32,
-    /// and take more memory.
+    /// Takes time proportional to the number of tokens. Lock-free if the memory allocator is. A
+    /// block published alone costs ten to twenty times as much as one in a run of 32, and takes
+    /// more memory.
     ///
-    /// The order is that of threads. Where a device writes the keys and values, publish when it has done
-    /// so, and let go when it has read them.
+    /// Publishing orders threads only. If a device writes the keys and values, publish after it has
+    /// written them; if it reads them, drop the hold after it has read them.
+    ///
+    /// # Aborts
+    ///
+    /// If the memory allocator fails.
     ///
     /// # Errors
     ///
-    /// [`PublishError`] if the tokens are not a whole number of blocks, or not as many as `blocks`.
-    /// It hands all the blocks back, and nothing has changed.
+    /// [`PublishError`] if the tokens are not a whole number of blocks, or fill more or fewer than
+    /// given. The error returns all the blocks, and nothing has changed.
     ///
     /// # Panics
     ///
@@ -219,19 +225,19 @@ impl Hold {
         }
     }
 
-    /// Returns whether it is a hold of this cache.
+    /// Returns whether the hold belongs to this cache.
     pub(crate) fn is_of(&self, cache: SharedPtr) -> bool {
         self.shared == cache
     }
 
-    /// What the hold's cache shares.
+    /// Returns the part that the hold shares with its cache.
     pub(crate) fn shared(&self) -> &Shared {
-        // SAFETY: this hold keeps the cache.
+        // SAFETY: this hold keeps the cache's memory.
         unsafe { self.shared.get() }
     }
 
     fn state(&self) -> &State {
-        // SAFETY: this hold's own pin keeps the node.
+        // SAFETY: this hold's pin keeps the node.
         let node: NodeRef<'_> = unsafe { NodeRef::at(self.end.at) };
         node.state(self.end.at.offset())
     }
@@ -244,7 +250,7 @@ impl Clone for Hold {
     ///
     /// If 2^28 - 2^22 holds would end at one block.
     fn clone(&self) -> Self {
-        // Rule (count-forks): a closed cache counts its holds one by one.
+        // Rule (count-forks): a closed cache counts each of its holds.
         if self.state().fork() == CacheStatus::Closed {
             // SAFETY: this is a hold of a closed cache.
             unsafe { self.shared.retain(1) };
@@ -254,10 +260,10 @@ impl Clone for Hold {
 }
 
 impl Drop for Hold {
-    /// Lets go. Wait-free.
+    /// Unpins the prefix. Wait-free while the cache lives; after that, the last hold frees it.
     fn drop(&mut self) {
         if self.state().unpin() == CacheStatus::Closed {
-            // SAFETY: unpinned just now, of a closed cache, and not used again.
+            // SAFETY: this hold of a closed cache was unpinned just now, and is not used again.
             unsafe { self.shared.release_hold() };
         }
     }
@@ -272,10 +278,10 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// The blocks on their way from a caller to the index.
+/// Blocks that move from the caller to the index.
 ///
-/// Invariant: the ids from `progress.done` on and the duplicates are this publication's own, and so is one reference to
-/// the cache for each id. What is published belongs to the index; those references are given back in the end.
+/// Invariant: this owns the ids from `progress.done` on, the duplicates, and one reference to the
+/// cache for each id. The index owns the published ids; `drop` gives back their references.
 struct Publication<'h> {
     hold: &'h mut Hold,
     ids: Vec<BlockId>,
@@ -283,7 +289,7 @@ struct Publication<'h> {
 }
 
 impl<'h> Publication<'h> {
-    /// Takes over the blocks.
+    /// Takes over the caller's blocks.
     fn new(hold: &'h mut Hold, blocks: Vec<Block>) -> Self {
         let progress = Progress::new(hold.end);
         let ids = blocks.into_iter().map(Block::into_id).collect();
@@ -306,7 +312,14 @@ impl<'h> Publication<'h> {
         self.blocks(&duplicates)
     }
 
-    /// Returns ids of this publication's own as blocks.
+    /// Frees the ids that are still this publication's own.
+    #[cold]
+    fn free_rest(&self) {
+        drop(self.blocks(&self.progress.duplicates));
+        drop(self.blocks(&self.ids[self.progress.done..]));
+    }
+
+    /// Makes blocks from ids that this publication owns.
     fn blocks(&self, ids: &[BlockId]) -> Vec<Block> {
         let block = |&id| Block::new(id, self.hold.shared);
         ids.iter().map(block).collect()
@@ -314,24 +327,25 @@ impl<'h> Publication<'h> {
 }
 
 impl Drop for Publication<'_> {
-    /// Moves the hold to where its pin is, and frees what a panic left over.
+    /// Moves the hold to its pin, and frees the blocks that a panic left over.
     fn drop(&mut self) {
         self.hold.end = self.progress.end;
-        drop(self.blocks(&self.progress.duplicates));
-        drop(self.blocks(&self.ids[self.progress.done..]));
-        // SAFETY: the references of the blocks that belong to the index now.
+        if self.progress.published < self.ids.len() {
+            self.free_rest();
+        }
+        // SAFETY: these are the references of the published blocks, which the index owns now.
         unsafe { self.hold.shared.release(self.progress.published) };
     }
 }
 
-/// Why [`Hold::publish`] refused. Hands the blocks back.
+/// The error of [`Hold::publish`]. Returns the blocks to the caller.
 #[derive(Debug)]
 pub struct PublishError {
     kind: Wrong,
     blocks: Vec<Block>,
 }
 
-/// What was wrong.
+/// The cause of a [`PublishError`].
 #[derive(Debug)]
 enum Wrong {
     PartialBlock { tokens: usize, block_size: usize },
@@ -339,19 +353,19 @@ enum Wrong {
 }
 
 impl PublishError {
-    /// Whether the tokens were not a whole number of blocks.
+    /// Returns whether the tokens were not a whole number of blocks.
     #[must_use]
     pub fn is_partial_block(&self) -> bool {
         matches!(self.kind, Wrong::PartialBlock { .. })
     }
 
-    /// Whether there were more or fewer blocks than the tokens fill.
+    /// Returns whether there were more or fewer blocks than the tokens fill.
     #[must_use]
     pub fn is_wrong_block_count(&self) -> bool {
         matches!(self.kind, Wrong::Blocks { .. })
     }
 
-    /// The blocks that were offered.
+    /// Returns the offered blocks.
     #[must_use]
     pub fn into_blocks(self) -> Vec<Block> {
         self.blocks
@@ -369,7 +383,7 @@ impl fmt::Display for PublishError {
                 write!(
                     f,
                     "the tokens fill {}, but {given} were given",
-                    count(needed)
+                    counted(needed, "block", "blocks")
                 )
             }
         }

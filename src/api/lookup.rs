@@ -1,4 +1,4 @@
-//! Finding what is cached of a prompt.
+//! Lookups: the longest cached prefix of a prompt.
 
 use super::cache::PrefixCache;
 use super::hold::Hold;
@@ -7,11 +7,14 @@ use crate::trie::Reached;
 use crate::trie::guard::{Guard, enter};
 
 impl PrefixCache {
-    /// Finds the longest cached prefix of complete blocks, and pins it in one atomic step.
+    /// Finds and pins the longest cached prefix of complete blocks.
     ///
-    /// The result was the longest match at one instant of the call; a block that was cached
-    /// during the whole call is always found. Lock-free; takes time proportional to the tokens
-    /// found, and writes to one shared word.
+    /// The result was the longest match at one instant of the call. A block that is cached during
+    /// the whole call is always found. Lock-free; takes time proportional to the number of tokens
+    /// found. The pin is one atomic step, and the only write to a shared word.
+    ///
+    /// About once in 128 calls, a thread also frees nodes that other threads retired: at most 512,
+    /// eight bags of crossbeam-epoch.
     ///
     /// # Aborts
     ///
@@ -39,7 +42,8 @@ impl PrefixCache {
         self.find_and_count(namespace, prompt, prompt.len())
     }
 
-    /// Pins the longest cached prefix of at most `most` tokens, and counts the whole prompt as requested.
+    /// Pins the longest cached prefix of at most `most` tokens, and counts the whole prompt as
+    /// requested.
     #[track_caller]
     fn find_and_count(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
         let hold = self.find(namespace, &prompt[..most]);
@@ -47,7 +51,7 @@ impl PrefixCache {
         hold
     }
 
-    /// Pins the longest cached prefix. No statistic counts it.
+    /// Pins the longest cached prefix, and counts it in no statistic.
     #[track_caller]
     pub(super) fn find(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
         self.walk(namespace, |root, guard| {
@@ -56,14 +60,15 @@ impl PrefixCache {
         })
     }
 
-    /// Like [`lookup`](Self::lookup), but leaves at least one token of the prompt to compute.
+    /// Looks up a prompt, but leaves at least one of its tokens to compute.
     ///
-    /// An engine samples the next token from the logits of the last one, so it has to run on at
-    /// least that one even if the keys and values of all are cached.
+    /// An engine samples the next token from the logits of the last one, so it must run the model
+    /// on that one even if the keys and values of all tokens are cached. Otherwise the same as
+    /// [`lookup`](Self::lookup).
     ///
     /// # Aborts
     ///
-    /// If 2^28 - 2^22 holds would end at one block, as for [`lookup`](Self::lookup).
+    /// As [`lookup`](Self::lookup).
     ///
     /// # Panics
     ///
@@ -86,9 +91,10 @@ impl PrefixCache {
         self.find_and_count(namespace, prompt, prompt.len().saturating_sub(1))
     }
 
-    /// How many tokens [`lookup`](Self::lookup) would find.
+    /// Returns how many tokens [`lookup`](Self::lookup) would find.
     ///
-    /// For admission and routing: pins and warms nothing, and writes no shared word.
+    /// Use it for admission and routing: it pins and warms nothing, and writes to no shared word of
+    /// the cache. Like a lookup, it sometimes frees up to 512 nodes that other threads retired.
     ///
     /// # Panics
     ///
@@ -114,8 +120,8 @@ impl PrefixCache {
         end.depth * self.block_size()
     }
 
-    /// Finds something from the root of a namespace. Begins anew where a clearing overtakes it: what it
-    /// found may be half of what there was, and is dropped again.
+    /// Calls `find` with the root of a namespace. Starts again if the namespace was cleared
+    /// meanwhile: the result may then be a part of the longest match.
     #[track_caller]
     fn walk<T>(&self, namespace: &Namespace, find: impl Fn(Reached, &Guard) -> Option<T>) -> T {
         self.check(namespace);
@@ -123,7 +129,7 @@ impl PrefixCache {
         loop {
             let root = namespace.space.root(&guard);
             let found = find(root, &guard);
-            // Rule (begin-anew): a part of what a clearing evicts was never the longest match.
+            // Rule (begin-anew): a prefix that a clearing cut short was never the longest match.
             if let Some(found) = found.filter(|_| namespace.space.still_has(root, &guard)) {
                 return found;
             }

@@ -10,18 +10,19 @@ use crate::shared::registry::Space;
 use crate::sync::Arc;
 use crate::trie::evict::eviction::Scope;
 
-/// A root of its own: nothing is ever shared between two namespaces.
+/// A handle to a namespace: two namespaces never share a block.
 ///
-/// Made by [`PrefixCache::namespace`](crate::PrefixCache::namespace); cheap to clone and to keep.
-/// Keep it: making it anew takes a lock.
+/// [`PrefixCache::namespace`](crate::PrefixCache::namespace) returns it. It is cheap to clone. Keep
+/// it, since every call of that function takes a lock.
 #[derive(Clone)]
 pub struct Namespace {
     pub(crate) space: Arc<Space>,
 }
 
 impl Namespace {
-    /// The hash of the empty prefix: what
-    /// [`compute_block_hash`](crate::PrefixCache::compute_block_hash) starts from.
+    /// Returns the hash of the empty prefix.
+    ///
+    /// A chain of [`compute_block_hash`](crate::PrefixCache::compute_block_hash) starts with it.
     #[must_use]
     pub fn hash(&self) -> BlockHash {
         self.space.start
@@ -35,10 +36,10 @@ impl fmt::Debug for Namespace {
 }
 
 impl PrefixCache {
-    /// The root that belongs to a key: always the same for the same key.
+    /// Returns the namespace of a key: always the same for the same key.
     ///
-    /// Takes a lock, so keep the handle. A namespace that nobody has a handle of, or a hold under,
-    /// and that nothing is cached under, is forgotten in time.
+    /// Takes a lock, so keep the handle. Later calls remove namespaces that have no handle, no hold
+    /// and no cached block.
     ///
     /// # Examples
     ///
@@ -55,14 +56,17 @@ impl PrefixCache {
     /// ```
     #[must_use]
     pub fn namespace(&self, key: impl Into<NamespaceKey>) -> Namespace {
-        let space = (self.shared().registry()).get(key.into(), self.trie());
+        // Converted first: the conversion is the caller's, and may use the cache.
+        let key = key.into();
+        let space = (self.shared().registry()).get(key, self.trie());
         Namespace { space }
     }
 
-    /// Empties a namespace. What is unheld is evicted at once; holds stay valid, but no lookup
-    /// that starts after this finds their blocks, nor what they publish later, and all of it leaves in
-    /// time once it is let go. The handle stays good. The ids are free at once, as for
-    /// [`evict`](Self::evict).
+    /// Empties a namespace, and returns the evicted blocks.
+    ///
+    /// All its unheld blocks are evicted, and free at once, as with [`evict`](Self::evict). Holds
+    /// stay valid, and so does the handle. A lookup that starts later finds neither the blocks of
+    /// those holds nor any that they publish; they can be evicted once unheld. Takes a lock.
     ///
     /// # Panics
     ///
@@ -83,17 +87,18 @@ impl PrefixCache {
     #[track_caller]
     pub fn clear(&self, namespace: &Namespace) -> Vec<Evicted> {
         self.check(namespace);
-        // Release, by the pin in `evict_all` (clear-race): its fence comes between the new root and all
-        // that leaves.
+        // Release, by the guard in `evict_all` (clear-race): its fence orders the new root before
+        // every eviction.
         let old = (self.shared().registry()).renew(&namespace.space, self.trie());
-        // Rule (keep-old-root): while blocks are told by their root, no other may lie in its place.
-        let evicted = self.collect(|taken| self.trie().evict_all(Scope::Under(old), taken));
-        // Rule (keep-old-root): the old root may be freed from now on.
+        // Rule (keep-old-root): the eviction compares addresses of roots, so no other root may be
+        // allocated at the address of the old one.
+        let evicted = self.collect(|on_evict| self.trie().evict_all(Scope::Under(old), on_evict));
+        // Rule (keep-old-root, let-go-cleared): the old root may be freed from now on.
         self.shared().registry().let_go(old);
         evicted
     }
 
-    /// Empties all namespaces, as [`clear`](Self::clear) does one.
+    /// Empties all namespaces, each as [`clear`](Self::clear) does.
     ///
     /// # Examples
     ///
@@ -110,15 +115,17 @@ impl PrefixCache {
     /// ```
     pub fn clear_all(&self) -> Vec<Evicted> {
         let mut registry = self.shared().registry();
-        // Release, by the pin in `evict_all` (clear-race): as in `clear`.
+        // Release, by the guard in `evict_all` (clear-race): as in `clear`.
         for space in registry.spaces() {
             let old = registry.renew(&space, self.trie());
+            // Rule (let-go-all): the old root may be freed from now on.
             registry.let_go(old);
         }
         drop(registry);
-        self.collect(|taken| self.trie().evict_all(Scope::Unheld, taken))
+        self.collect(|on_evict| self.trie().evict_all(Scope::Unheld, on_evict))
     }
 
+    /// Panics if the namespace belongs to another cache.
     #[track_caller]
     pub(super) fn check(&self, namespace: &Namespace) {
         assert!(

@@ -1,19 +1,19 @@
-//! Pins with a budget: prefixes that are kept whether or not a request uses them.
+//! Pins with a budget: prefixes that stay cached whether or not a request uses them.
 
 use std::fmt;
 
 use super::cache::PrefixCache;
 use super::hold::Hold;
-use super::report::count;
+use super::report::counted;
 
-/// A prefix that stays cached until this is dropped, within the cache's pin budget.
+/// A prefix that stays cached until this is dropped, within the pin budget.
 ///
-/// Any [`Hold`] keeps its prefix. This one is counted: the prefixes pinned in this way never add up to
-/// more than the [budget](crate::Builder::pin_budget), so that however many system prompts an operator
-/// pins, requests find room. Made by [`PrefixCache::pin`].
+/// Every [`Hold`] keeps its prefix. A `Pinned` also counts against the
+/// [budget](crate::Builder::pin_budget), so that an operator cannot pin so many system prompts that
+/// requests find no room. [`PrefixCache::pin`] returns it.
 #[derive(Debug)]
 pub struct Pinned {
-    /// Invariant: its blocks are counted in the budget.
+    /// Invariant: the budget counts its blocks.
     hold: Hold,
 }
 
@@ -26,33 +26,37 @@ impl Pinned {
 }
 
 impl Drop for Pinned {
-    /// Gives the blocks back to the budget, and lets go of the prefix.
+    /// Gives the blocks back to the budget, and unpins the prefix.
     fn drop(&mut self) {
         self.hold.shared().budget.give_back(self.hold.len());
     }
 }
 
-/// Why [`PrefixCache::pin`] refused.
+/// The error of [`PrefixCache::pin`]: the budget is too small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OverBudget {
-    /// Blocks of the prefix to be pinned.
+    /// Blocks of the requested prefix.
     pub requested: usize,
     /// Blocks that were pinned already.
     pub pinned: usize,
-    /// Blocks that may be pinned in all.
+    /// Blocks that may be pinned in total.
     pub budget: usize,
 }
 
 impl PrefixCache {
-    /// Keeps a prefix until the result is dropped.
+    /// Pins the prefix of a hold until the result is dropped.
     ///
-    /// The prefix counts against the [budget](crate::Builder::pin_budget) for such pins: all of it, even if others
-    /// that are pinned share a part.
+    /// The whole prefix counts against the [budget](crate::Builder::pin_budget), even if another
+    /// pinned prefix shares a part of it.
+    ///
+    /// # Aborts
+    ///
+    /// If 2^28 - 2^22 holds would end at one block.
     ///
     /// # Errors
     ///
-    /// [`OverBudget`] if the budget does not allow it; then nothing is pinned.
+    /// [`OverBudget`] if the prefix exceeds the rest of the budget. Nothing is pinned then.
     ///
     /// # Panics
     ///
@@ -93,7 +97,7 @@ impl fmt::Display for OverBudget {
         write!(
             f,
             "{} cannot be pinned: {} of at most {} are",
-            count(self.requested),
+            counted(self.requested, "block", "blocks"),
             self.pinned,
             self.budget
         )

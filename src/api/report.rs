@@ -1,4 +1,4 @@
-//! What the cache tells its callers: evicted blocks, refusals, the use of a block.
+//! Reports to the caller: evicted blocks, refused allocations, the status of a block.
 
 use std::fmt;
 
@@ -6,40 +6,40 @@ use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::trie::evict::policy::Priority;
 
-/// A block that has left the cache, and is free again or belongs to the caller.
+/// An evicted block: it is free, or the caller owns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Evicted {
     /// The physical block.
     pub block: BlockId,
-    /// The chained hash of the prefix that ended at it, as a router knows it.
+    /// The chained hash of the prefix that ended at the block.
     pub hash: BlockHash,
 }
 
 impl Evicted {
-    /// The report on one block.
+    /// Makes the report on one block.
     pub(crate) fn new(block: BlockId, hash: BlockHash) -> Self {
         Self { block, hash }
     }
 }
 
-/// Why [`allocate`](crate::PrefixCache::allocate) refused, with what was where.
+/// The error of [`allocate`](crate::PrefixCache::allocate), with the counts of blocks.
 ///
-/// The cache has no queue and wakes nobody. Worth another try once somebody has let go of a hold, dropped
-/// a block or been refused too; never, if more is requested than the capacity. An engine lets a younger
-/// request give way: [`Sequence::finish`] publishes what it has computed and hands back its tokens, with
-/// which it starts again later. Two that each keep a part and wait for the rest wait for ever, so the
-/// oldest must have its way.
+/// The cache has no queue and wakes no thread. Retry after a hold or block is dropped, or after
+/// another thread is refused too. If `requested` exceeds the capacity, retrying never succeeds. To
+/// make room, an engine preempts its youngest request: [`Sequence::finish`] publishes the computed
+/// blocks and returns the tokens, from which the request starts again later. Two requests that each
+/// keep some blocks and wait for more deadlock, so let the oldest proceed.
 ///
 /// [`Sequence::finish`]: crate::Sequence::finish
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutOfBlocks {
-    /// Blocks asked for.
+    /// Blocks that the caller asked for.
     pub requested: usize,
     /// Blocks that were free.
     pub free: usize,
-    /// Cached blocks that nobody held.
+    /// Cached blocks that no hold kept.
     pub reclaimable: usize,
     /// Cached blocks that a hold kept.
     pub held: usize,
@@ -49,12 +49,11 @@ pub struct OutOfBlocks {
 
 impl fmt::Display for OutOfBlocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let were = if self.requested == 1 { "was" } else { "were" };
         write!(
             f,
-            "{} {were} asked for, but {} are free and {} reclaimable \
+            "{} asked for, but {} are free and {} reclaimable \
              ({} cached ones are held, {} are owned)",
-            count(self.requested),
+            counted(self.requested, "block was", "blocks were"),
             self.free,
             self.reclaimable,
             self.held,
@@ -63,24 +62,26 @@ impl fmt::Display for OutOfBlocks {
     }
 }
 
-/// Writes out a number of blocks.
-pub fn count(blocks: usize) -> String {
-    let plural = if blocks == 1 { "" } else { "s" };
-    format!("{blocks} block{plural}")
+/// Writes out a number with what is counted, as one or as many.
+pub fn counted(number: usize, one: &str, many: &str) -> String {
+    let noun = if number == 1 { one } else { many };
+    format!("{number} {noun}")
 }
 
 impl std::error::Error for OutOfBlocks {}
 
-/// What a cached block is in use for: a look at moving numbers, for tests and tools.
+/// The status of a cached block, for tests and tools.
+///
+/// The numbers change while other threads work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlockStatus {
     /// Holds that end at this block.
     pub holds: usize,
-    /// Runs that hang off this block.
+    /// Runs whose parent is this block.
     pub children: usize,
     /// The highest priority at which the block was published.
     pub priority: Priority,
-    /// Turns of the clock hand that the block still survives unheld.
+    /// Turns of the clock hand that the block still survives if unheld.
     pub warmth: u8,
 }

@@ -1,4 +1,4 @@
-//! Sequences: one request each, as a decoder sees it.
+//! Sequences: the life of one request, from prompt to answer.
 
 use std::ops::Range;
 
@@ -6,32 +6,32 @@ use super::block::Block;
 use super::cache::PrefixCache;
 use super::hold::Hold;
 use super::namespace::Namespace;
-use super::report::OutOfBlocks;
+use super::report::{OutOfBlocks, counted};
 use crate::id::BlockId;
 
-/// Complete blocks that are enough to publish. Fewer than make a full run: longer nodes are found faster, but
-/// what is unpublished cannot be found at all.
+/// Number of complete blocks at which [`Sequence::advance`] publishes. Longer runs are found
+/// faster, but unpublished blocks are not found at all: so this is less than a full run.
 const AT_ONCE: usize = 16;
-/// No place of a block table.
+/// The empty range of a block table.
 const UNCHANGED: Range<usize> = 0..0;
 
-/// One request: its tokens, its block table, and how far it is computed.
+/// One request: its tokens, its block table, and how many tokens are computed.
 ///
-/// A sequence starts from a prompt with what is cached of it. The engine has it
-/// [grow](Self::grow) where tokens have no block yet, runs the model over the
-/// [uncomputed](Self::uncomputed) ones, says so with [`advance`](Self::advance), and
-/// [pushes](Self::push) each token it samples. Whole blocks are published in runs as they fill.
-/// [`finish`](Self::finish) publishes the rest and lets go; a sequence that is dropped lets go of
-/// everything **without publishing** what was not yet.
+/// A sequence starts with the cached prefix of a prompt. The engine calls [`grow`](Self::grow) to
+/// allocate blocks for the other tokens, runs the model over the
+/// [uncomputed](Self::uncomputed) ones, reports that with [`advance`](Self::advance), and
+/// [pushes](Self::push) each token it samples. Complete blocks are published in runs as they fill.
+/// [`finish`](Self::finish) publishes the rest and drops the hold. Dropping a sequence frees all
+/// its unpublished blocks **without publishing** them.
 ///
 /// # The block table
 ///
-/// Places in it are added by [`grow`](Self::grow) and [`add_blocks`](Self::add_blocks). Publishing
-/// may change some: where another request was first to publish the same tokens, the cache's copy
-/// takes the place of the sequence's own, which is free at once. [`advance`](Self::advance) and
-/// [`publish`](Self::publish) answer with the places that changed, for an engine that keeps a copy
-/// of the table on a device. One that reads [`block_table`](Self::block_table) at every step need not
-/// ask. With [`append_only_tables`](crate::Builder::append_only_tables) no place ever changes.
+/// [`grow`](Self::grow) and [`add_blocks`](Self::add_blocks) append to it. Publishing may change
+/// entries: if another request published the same tokens first, the cache's copy replaces the
+/// sequence's own, which is free at once. [`advance`](Self::advance) and
+/// [`publish`](Self::publish) return the range of changed entries, for an engine that keeps a copy
+/// of the table on a device. An engine that reads [`block_table`](Self::block_table) at every step
+/// can ignore it. With [`append_only_tables`](crate::Builder::append_only_tables) no entry changes.
 ///
 /// # Examples
 ///
@@ -45,11 +45,11 @@ const UNCHANGED: Range<usize> = 0..0;
 /// request.grow(&cache).unwrap();
 /// // ... run the model over `request.uncomputed()`, writing through `request.block_table()` ...
 /// request.advance(6);
-/// request.push(7); // what the model said
+/// request.push(7); // the token that the model chose
 /// let mut tokens = request.finish();
 /// assert_eq!(tokens, [1, 2, 3, 4, 5, 6, 7]);
 ///
-/// tokens.push(8); // what the user says next
+/// tokens.push(8); // the user's next message
 /// let next = cache.sequence(&model, tokens);
 /// assert_eq!(next.cached_tokens(), 4);
 /// assert_eq!(next.uncomputed(), [5, 6, 7, 8]);
@@ -57,31 +57,32 @@ const UNCHANGED: Range<usize> = 0..0;
 /// ```
 #[derive(Debug)]
 pub struct Sequence {
-    /// What is published.
+    /// The published prefix.
     hold: Hold,
     tokens: Vec<u32>,
     block_size: usize,
-    /// Tokens found at the start.
+    /// Tokens that the lookup at the start found.
     cached: usize,
-    /// Tokens of the prompt, until the lookup is counted; none for a fork.
+    /// Tokens of the prompt, until the lookup is counted; `None` for a fork.
     uncounted: Option<usize>,
-    /// Tokens computed. Invariant: at least what the hold covers.
+    /// Computed tokens. Invariant: at least the tokens of the hold.
     computed: usize,
-    /// One block for each `block_size` tokens, then any that are in reserve.
+    /// One block for each `block_size` tokens, then the reserve.
     table: Vec<BlockId>,
     /// The blocks of the table behind the hold.
     unpublished: Vec<Block>,
-    /// Own copies of adopted blocks, kept because the table still names them. Invariant: empty
+    /// The sequence's own copies of adopted blocks, which the table still lists. Invariant: empty
     /// unless `append_only`.
     duplicates: Vec<Block>,
     append_only: bool,
 }
 
 impl PrefixCache {
-    /// Starts a request: looks up its prompt, leaving at least one token to compute.
+    /// Starts a request: looks up its prompt, but leaves one token or more to compute.
     ///
-    /// The sequence keeps the prompt: a `Vec` is given away, a slice or an array copied. [`Stats`] count the lookup
-    /// when the sequence first grows or advances, so a request that is refused blocks and tried again counts once.
+    /// The sequence owns the prompt: a `Vec` is moved, a slice or an array copied.
+    /// [`Stats`](crate::Stats) count the lookup when the sequence first grows or advances, so a
+    /// request that is refused blocks and retried counts once.
     ///
     /// # Aborts
     ///
@@ -113,7 +114,7 @@ impl PrefixCache {
 }
 
 impl Sequence {
-    /// A sequence of a prompt that starts with what `hold` covers. No statistic has counted its lookup yet.
+    /// Makes a sequence of a prompt that starts with the prefix of `hold`. Its lookup is uncounted.
     pub(crate) fn new(hold: Hold, prompt: Vec<u32>, append_only: bool) -> Self {
         Self {
             uncounted: Some(prompt.len()),
@@ -121,7 +122,7 @@ impl Sequence {
         }
     }
 
-    /// A sequence whose tokens start with what `hold` covers.
+    /// Makes a sequence whose tokens start with the prefix of `hold`, without a lookup to count.
     fn of(hold: Hold, tokens: Vec<u32>, append_only: bool) -> Self {
         let cached = hold.token_count();
         Self {
@@ -138,67 +139,68 @@ impl Sequence {
         }
     }
 
-    /// The prompt and what was pushed since.
+    /// Returns the tokens of the prompt and all tokens pushed since.
     #[must_use]
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// How many tokens were cached when the sequence started; for a fork, those it shares.
+    /// Returns how many tokens were cached at the start; for a fork, the shared ones.
     #[must_use]
     pub fn cached_tokens(&self) -> usize {
         self.cached
     }
 
-    /// How many tokens have their keys and values in the blocks.
+    /// Returns how many tokens have their keys and values in the blocks.
     #[must_use]
     pub fn computed_tokens(&self) -> usize {
         self.computed
     }
 
-    /// How many tokens are published, and held.
+    /// Returns how many tokens are published, and held.
     #[must_use]
     pub fn published_tokens(&self) -> usize {
         self.hold.token_count()
     }
 
-    /// The tokens that the model must still run over.
+    /// Returns the tokens that the model must still run over.
     #[must_use]
     pub fn uncomputed(&self) -> &[u32] {
         &self.tokens[self.computed..]
     }
 
-    /// The block table.
+    /// Returns the block table.
     ///
-    /// Token `i` belongs into place `i % block_size` of block `block_table()[i / block_size]`.
+    /// Token `i` belongs in slot `i % block_size` of block `block_table()[i / block_size]`.
     #[must_use]
     pub fn block_table(&self) -> &[BlockId] {
         &self.table
     }
 
-    /// How many blocks must be added before every token has a place.
+    /// Returns how many blocks are missing for the tokens.
     #[must_use]
     pub fn missing_blocks(&self) -> usize {
         let needed = self.tokens.len().div_ceil(self.block_size);
         needed.saturating_sub(self.table.len())
     }
 
-    /// Whether some token has no place yet.
+    /// Returns whether some token has no block yet.
     #[must_use]
     pub fn needs_block(&self) -> bool {
         self.missing_blocks() > 0
     }
 
-    /// Allocates the [missing](Self::missing_blocks) blocks and adds them: all of them, or none. Does
-    /// nothing if none are missing, so it may be called before every step.
+    /// Allocates and adds the [missing](Self::missing_blocks) blocks: all or none.
+    ///
+    /// Does nothing if none are missing, so the engine may call it before every step.
     ///
     /// # Errors
     ///
-    /// [`OutOfBlocks`] as from [`PrefixCache::allocate`]; the sequence is as it was.
+    /// [`OutOfBlocks`] as from [`PrefixCache::allocate`]. The sequence is unchanged then.
     ///
     /// # Panics
     ///
-    /// If the sequence is of another cache.
+    /// If the sequence belongs to another cache.
     ///
     /// # Examples
     ///
@@ -226,11 +228,10 @@ impl Sequence {
         Ok(())
     }
 
-    /// Adds blocks to the end of the table. More than are missing stay in reserve.
+    /// Appends blocks to the table. Those beyond the missing ones stay in reserve.
     ///
-    /// [`grow`](Self::grow) is the short way. This is for an engine that allocates for several
-    /// requests at once, keeps a reserve, or wants to know [what had to
-    /// leave](PrefixCache::allocate_reporting).
+    /// [`grow`](Self::grow) is simpler. Use this to allocate for several requests at once, to keep
+    /// a reserve, or to learn [which blocks were evicted](PrefixCache::allocate_reporting).
     ///
     /// # Panics
     ///
@@ -243,7 +244,7 @@ impl Sequence {
         self.count_lookup();
     }
 
-    /// Counts the lookup at the start, the first time that this is called.
+    /// Counts the lookup at the start, on the first call only.
     fn count_lookup(&mut self) {
         if let Some(requested) = self.uncounted.take() {
             let counters = &self.hold.shared().trie.counters;
@@ -251,25 +252,26 @@ impl Sequence {
         }
     }
 
-    /// Adds a token, whose keys and values are still to be computed. It cannot be taken back.
+    /// Appends a token to compute. A token cannot be removed.
     pub fn push(&mut self, token: u32) {
         self.tokens.push(token);
     }
 
-    /// Notes that the keys and values of the next `n` uncomputed tokens are written.
+    /// Marks the next `n` tokens computed: their keys and values are written.
     ///
-    /// Publishes what is complete once that is 16 blocks or more, so that nodes are long. Answers which
-    /// places of the block table changed, as [`publish`](Self::publish) does.
+    /// Publishes the complete blocks once there are 16 or more, so that runs are long. Returns the
+    /// range of changed entries of the block table, as [`publish`](Self::publish) does.
     ///
     /// # Panics
     ///
-    /// If there are not as many tokens, or not all of them have a place.
+    /// If fewer than `n` tokens are uncomputed, or some of them have no block.
     #[track_caller]
     pub fn advance(&mut self, n: usize) -> Range<usize> {
         let uncomputed = self.uncomputed().len();
         assert!(
             n <= uncomputed,
-            "advance({n}): only {uncomputed} tokens are uncomputed"
+            "advance({n}): only {} uncomputed",
+            counted(uncomputed, "token is", "tokens are")
         );
         let places = self.table.len() * self.block_size - self.computed;
         assert!(
@@ -285,11 +287,12 @@ impl Sequence {
         }
     }
 
-    /// Publishes every complete block now, rather than once 16 of them are.
+    /// Publishes every complete block now, even if there are fewer than 16.
     ///
-    /// Answers which places of the block table changed: from the first to the last that adopted the
-    /// cache's copy, none if nobody else had published the same. What was in those places is free
-    /// already. An engine that reads the [block table](Self::block_table) anew may ignore the answer.
+    /// Returns the range of changed entries of the block table: from the first to the last that now
+    /// name the cache's copy, empty if no other request had published the same tokens. The replaced
+    /// blocks are free already. Ignore the range if you read the
+    /// [block table](Self::block_table) again.
     ///
     /// # Examples
     ///
@@ -325,13 +328,12 @@ impl Sequence {
         }
     }
 
-    /// Starts a second continuation of what has been computed so far.
+    /// Starts a second continuation of the computed tokens.
     ///
-    /// [Publishes](Self::publish) every complete block, so that both share them; an engine that has
-    /// to know which places of the block table that changes calls `publish` first. What is left, less
-    /// than a block, the fork has to compute again; an engine that would rather copy has the fork
-    /// [grow](Self::grow), copies the keys and values, and [advances](Self::advance) the fork over
-    /// them.
+    /// [Publishes](Self::publish) every complete block, so that both sequences share them. Call
+    /// `publish` before if you need the range of changed entries. The fork must compute the rest,
+    /// less than a block, again. To copy it instead, [`grow`](Self::grow) the fork, copy the keys
+    /// and values, and [`advance`](Self::advance) the fork over them.
     ///
     /// # Examples
     ///
@@ -353,21 +355,21 @@ impl Sequence {
         Self::of(self.hold.clone(), self.tokens.clone(), self.append_only)
     }
 
-    /// Publishes every complete block, lets go, and hands the tokens back, prompt and answer.
+    /// Publishes every complete block, drops the hold, and returns all tokens.
     pub fn finish(mut self) -> Vec<u32> {
         self.publish();
         self.tokens
     }
 
-    /// Puts the cache's copies in the places of `duplicates`, all of which lie from `start` on, in
-    /// order. Answers where.
+    /// Replaces the duplicates in the table by the cache's copies, and returns the changed range.
+    /// The duplicates lie in order, from `start` on.
     fn adopt(&mut self, start: usize, duplicates: &[Block]) -> Range<usize> {
         let (Some(first), Some(last)) = (duplicates.first(), duplicates.last()) else {
             return UNCHANGED;
         };
         let place = |from: usize, block: &Block| {
             let found = self.table[from..].iter().position(|id| *id == block.id());
-            from + found.expect("what was offered is in the table")
+            from + found.expect("the table lists every offered block")
         };
         let first = place(start, first);
         let last = place(first, last);
@@ -376,7 +378,7 @@ impl Sequence {
         first..last + 1
     }
 
-    /// Complete blocks that are computed and not yet published.
+    /// Returns how many blocks are complete and computed but not yet published.
     fn publishable(&self) -> usize {
         self.computed / self.block_size - self.hold.len()
     }

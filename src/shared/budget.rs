@@ -1,12 +1,13 @@
-//! The pin budget: how many blocks may be pinned, and how many are.
+//! The pin budget: a limit on pinned blocks, and their count.
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bounded number of pinned blocks.
 #[derive(Debug)]
 pub struct Budget {
+    /// Maximum number of pinned blocks.
     most: usize,
-    /// Invariant: the sum over all that was taken and not given back, and at most `most`.
+    /// Invariant: the blocks taken and not given back, at most `most`.
     pinned: AtomicUsize,
 }
 
@@ -19,29 +20,29 @@ impl Budget {
         }
     }
 
-    /// Takes so many blocks from the budget.
+    /// Takes `blocks` from the budget.
     ///
     /// # Errors
     ///
-    /// The number of blocks pinned already, if the budget does not allow as many more.
+    /// The number of pinned blocks, if the budget does not allow that many more.
     pub fn take(&self, blocks: usize) -> Result<(), usize> {
         let within = |pinned: usize| {
             let pinned = pinned.checked_add(blocks)?;
             (pinned <= self.most).then_some(pinned)
         };
-        // Relaxed: the number is all there is; a hold keeps the prefix.
+        // Relaxed: the number guards no other memory; a hold keeps the prefix.
         (self.pinned)
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
             .map(|_| ())
     }
 
-    /// Gives blocks back to the budget.
+    /// Gives `blocks` back to the budget.
     pub fn give_back(&self, blocks: usize) {
-        // Relaxed: as above.
+        // Relaxed: as in `take`.
         self.pinned.fetch_sub(blocks, Ordering::Relaxed);
     }
 
-    /// Returns how many blocks may be pinned in all.
+    /// Returns how many blocks may be pinned in total.
     pub fn most(&self) -> usize {
         self.most
     }

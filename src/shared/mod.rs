@@ -1,14 +1,14 @@
-//! What a cache, its holds and its blocks share, and when it is freed.
+//! The part that a cache shares with its holds and blocks, and its reference count.
 //!
-//! A cache and each [`Block`] count among `refs`. A [`Hold`] does not: the state word of the block
-//! it pins counts it already, and a second count, shared by all, would make every lookup write the
-//! same cache line. So when `refs` falls to zero, the cache *closes*: it takes a count_holds of the pins
-//! in all state words, setting the `closed` bit of each in the same step. A hold that was let go
-//! before that step is not in the count_holds; one let go later sees the bit, and uncounts itself from
-//! `refs`, which counts holds from then on. Whoever brings `refs` to zero again frees everything.
+//! The cache and each [`Block`] own one reference each, counted in `refs`. A [`Hold`] owns none:
+//! the state word of the block it pins counts it already, and a second count, shared by all holds,
+//! would make every lookup write to the same cache line. When `refs` falls to zero, the cache
+//! *closes*: it adds up the pins of all state words, and sets the `closed` bit of each word in the
+//! same step. A hold dropped before that step is not in the sum. One dropped later sees the bit and
+//! subtracts itself from `refs`, which counts the holds from then on. The thread that brings `refs`
+//! to zero again frees everything.
 //!
-//! A closed cache cannot change but for that: publishing takes a block, and everything else takes
-//! the cache.
+//! Otherwise a closed cache never changes: publishing needs a block, and all else needs the cache.
 //!
 //! [`Block`]: crate::Block
 //! [`Hold`]: crate::Hold
@@ -33,11 +33,11 @@ use crate::trie::Trie;
 use crate::trie::guard::enter;
 use crate::trie::node::{node, state};
 
-/// Keeps `refs` above zero while the count_holds is under way: more than any count of holds.
+/// Keeps `refs` above zero while `count_holds` runs: more than any number of holds.
 const COUNTING: usize = usize::MAX / 2;
 const _: () = assert!(usize::BITS == 64, "the counts of all blocks add up to more");
 
-/// What a cache, its holds and its blocks share.
+/// The part that a cache shares with its holds and blocks.
 #[derive(Debug)]
 pub struct Shared {
     /// The cached blocks.
@@ -46,11 +46,11 @@ pub struct Shared {
     pub pool: Pool,
     /// The namespaces.
     registry: Mutex<Registry>,
-    /// How much may be pinned.
+    /// The limit on pinned blocks.
     pub budget: Budget,
     /// The number of this cache, which no other cache of this process has.
     pub number: u64,
-    /// The cache and the blocks that callers own; of a closed cache, the holds.
+    /// References: one for the cache and one for each owned block. If closed: one for each hold.
     refs: CachePadded<AtomicUsize>,
 }
 
@@ -58,8 +58,8 @@ pub struct Shared {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SharedPtr(NonNull<Shared>);
 
-// SAFETY: like an `Arc`, it gives every thread references to a `Shared`, and lets the last one drop
-// it; `Shared` is `Sync` and `Send`, as the assertion below has the compiler check.
+// SAFETY: like an `Arc`, it gives references to a `Shared` to every thread, and any thread may drop
+// the `Shared`. So `Shared` must be `Sync` and `Send`, which the assertion below checks.
 unsafe impl Send for SharedPtr {}
 // SAFETY: as above.
 unsafe impl Sync for SharedPtr {}
@@ -70,7 +70,7 @@ const _: () = {
 };
 
 impl SharedPtr {
-    /// Moves a new cache's parts to where they will be shared, with one reference.
+    /// Makes the shared part of a new cache, with one reference.
     pub fn new(trie: Trie, budget: Budget, number: u64) -> Self {
         let shared = Box::new(Shared {
             pool: Pool::new(trie.clock.capacity()),
@@ -83,13 +83,13 @@ impl SharedPtr {
         Self(NonNull::from(Box::leak(shared)))
     }
 
-    /// What it points to.
+    /// Returns the shared part.
     ///
     /// # Safety
     ///
     /// * For `'a`, the caller has a reference or a hold.
     pub unsafe fn get<'a>(self) -> &'a Shared {
-        // SAFETY: not freed as long as there is a reference or a hold.
+        // SAFETY: the caller's reference or hold keeps the shared part for `'a`.
         unsafe { self.0.as_ref() }
     }
 
@@ -99,60 +99,60 @@ impl SharedPtr {
     ///
     /// * The caller has a reference, or a hold of a closed cache.
     pub unsafe fn retain(self, n: usize) {
-        // SAFETY: the caller's reference or hold keeps it.
+        // SAFETY: the caller's reference or hold keeps the shared part.
         let shared = unsafe { self.get() };
-        // Relaxed: the caller's own reference keeps the cache.
+        // Relaxed: the caller's own reference keeps the shared part.
         shared.refs.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Gives `n` references back. The last one closes the cache.
+    /// Gives `n` references back. Closes the cache if they were the last.
     ///
     /// # Safety
     ///
-    /// * The caller has them, and uses them no more.
+    /// * The caller has these references, and does not use them again.
     pub unsafe fn release(self, n: usize) {
-        // SAFETY: the caller's references keep it until they are given up below.
+        // SAFETY: the caller's references keep the shared part until they are given up below.
         let shared = unsafe { self.get() };
-        // Release (last-reference): what this one did comes before the closing.
-        // Acquire, by the pin in `count_holds` (last-reference): all threads that published a block are
-        // done with it.
+        // Release (last-reference): this thread's uses of the cache happen before the closing.
+        // Acquire, by the guard in `count_holds` (last-reference): all publications happen before the
+        // closing.
         if n > 0 && shared.refs.fetch_sub(n, Ordering::Release) == n {
             // SAFETY: those were the last references.
             unsafe { self.close() };
         }
     }
 
-    /// Gives back a hold of a closed cache. The last one frees it.
+    /// Gives back a hold of a closed cache. Frees the cache if that was the last hold.
     ///
     /// # Safety
     ///
-    /// * The caller has unpinned the hold, was told that the cache is closed, and uses it no more.
+    /// * The caller has unpinned the hold, which returned `Closed`, and does not use it again.
     #[cold]
     pub unsafe fn release_hold(self) {
-        // SAFETY: the count_holds counts the caller's hold until it is given up below.
+        // SAFETY: `refs` counts the caller's hold until it is given up below.
         let shared = unsafe { self.get() };
-        // Release (last-reference): what this hold did comes before the freeing.
+        // Release (last-reference): this hold's uses of the cache happen before the freeing.
         if shared.refs.fetch_sub(1, Ordering::Release) == 1 {
             // SAFETY: that was the last hold.
             unsafe { self.free() };
         }
     }
 
-    /// Closes the cache: from now on its holds are counted one by one. Frees it if there are none.
+    /// Closes the cache: from now on `refs` counts its holds. Frees the cache if there are none.
     ///
     /// # Safety
     ///
-    /// * The last reference was just given up, by the caller.
+    /// * The caller has just given up the last reference.
     #[cold]
     unsafe fn close(self) {
-        // SAFETY: only the last hold frees it, and `COUNTING` stands for one until the end of this.
+        // SAFETY: only the last hold frees it, and `COUNTING` stands for a hold until the end.
         let shared = unsafe { self.get() };
-        // Relaxed: the fence of the count_holds's pin puts it before every mark.
-        // Rule (stand-in): a hold that sees its mark early must not bring the count to zero.
+        // Relaxed: the fence of the guard in `count_holds` orders this before every mark.
+        // Rule (stand-in): a hold that sees its mark early must not bring `refs` to zero.
         shared.refs.fetch_add(COUNTING, Ordering::Relaxed);
-        // Rule (stand-in): marks the words.
+        // Rule (stand-in): this marks the words.
         let surplus = COUNTING - shared.count_holds();
-        // Release (last-reference): the count_holds comes before the freeing.
+        // Release (last-reference): the count of the holds happens before the freeing.
         if shared.refs.fetch_sub(surplus, Ordering::Release) == surplus {
             // SAFETY: no hold is left.
             unsafe { self.free() };
@@ -165,12 +165,13 @@ impl SharedPtr {
     ///
     /// * There is no reference and no hold left.
     unsafe fn free(self) {
-        // SAFETY: not freed before the end of this.
+        // SAFETY: the shared part is not freed before the end of this function.
         let shared = unsafe { self.get() };
-        // Acquire (last-reference): what all the others did comes first. A load, which sees the last
-        // count: a fence would do as well, but ThreadSanitizer knows of none.
+        // Acquire (last-reference): all other threads' uses of the cache happen before the freeing.
+        // This load sees the last count. A fence would do as well, but ThreadSanitizer does not
+        // support fences.
         shared.refs.load(Ordering::Acquire);
-        // SAFETY: made by `Box::leak`, and this is the last pointer to it.
+        // SAFETY: `Box::leak` made the pointer, and this is the last one.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
@@ -182,21 +183,22 @@ impl fmt::Debug for SharedPtr {
 }
 
 impl Shared {
-    /// References: the cache itself, and the blocks that callers own.
+    /// Returns the number of references: of the cache itself, and of the owned blocks.
     pub fn refs(&self) -> usize {
         // Relaxed: a statistic.
         self.refs.load(Ordering::Relaxed)
     }
 
-    /// The namespaces, locked.
+    /// Locks the namespaces.
     pub fn registry(&self) -> MutexGuard<'_, Registry> {
-        // A panic under the lock (only a failed allocation could cause one) leaves nothing half done.
+        // Ignore poison: only a failed allocation could panic under the lock, and a panic there
+        // leaves no change half done.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes every state word, and counts the holds at that moment.
+    /// Closes every state word, and counts the holds that are left at that step.
     fn count_holds(&self) -> usize {
-        // The fence of this pin is an end of an edge: see `release`.
+        // The fence of this guard is the acquiring end of an edge: see `release`.
         let guard = enter();
         let registry = self.registry();
         let roots = registry.roots(&guard);
@@ -208,7 +210,7 @@ impl Shared {
             let is_child = at.offset() == 0 && node(at, &guard).parent().is_some();
             nodes += usize::from(is_child);
         }
-        counted - nodes - registry.pins()
+        counted - nodes - registry.len()
     }
 }
 
@@ -219,7 +221,8 @@ impl Drop for Shared {
         let cached = self.trie.clock.positions(&guard);
         let heads = cached.filter(|at| at.offset() == 0);
         for at in heads.chain(registry.roots(&guard)) {
-            // SAFETY: `&mut self`: nobody is left to use the node; each has one first block.
+            // SAFETY: by `&mut self` no thread uses the node. It has one first block, so it is
+            // freed once.
             unsafe { node(at, &guard).free() };
         }
     }

@@ -1,4 +1,4 @@
-//! Namespaces: a root for each model, adapter and tenant.
+//! The registry of namespaces: a root for each model, adapter and tenant.
 
 use std::collections::HashMap;
 
@@ -12,15 +12,15 @@ use crate::trie::layout::{Header, Position};
 use crate::trie::node::{NodeRef, node, state};
 use crate::trie::{Reached, Trie};
 
-/// Unused namespaces are swept above this count. Loom can afford no more than two.
+/// Unused namespaces are swept from this count on. Loom models afford no more than two namespaces.
 const FEW: usize = if cfg!(loom) { 1 } else { 64 };
 
-/// What the handles of one namespace share.
+/// One namespace, shared by its handles.
 #[derive(Debug)]
 pub struct Space {
-    /// What the caller calls it.
+    /// The caller's name for it.
     pub key: NamespaceKey,
-    /// The number of the cache that it belongs to.
+    /// The number of its cache.
     pub cache: u64,
     /// The hash of the empty prefix.
     pub start: BlockHash,
@@ -29,12 +29,12 @@ pub struct Space {
 }
 
 impl Space {
-    /// Returns about the bytes that the namespace takes beside its root: the map has the key too.
+    /// Returns about how many bytes the namespace takes beside its root. The map has the key too.
     fn bytes(&self) -> usize {
         2 * self.key.bytes() + size_of::<Self>() + size_of::<(NamespaceKey, Arc<Self>)>()
     }
 
-    /// The empty prefix, as it is now.
+    /// Returns the current root, which stands for the empty prefix.
     pub fn root(&self, _guard: &Guard) -> Reached {
         // Acquire (clear): the root is fully written.
         let root = self.root.load(Ordering::Acquire);
@@ -42,31 +42,32 @@ impl Space {
         Reached { at, depth: 0 }
     }
 
-    /// Whether the namespace was not cleared in the course of a walk from `root`, which was read
-    /// under the same guard.
+    /// Returns whether `root`, read earlier under the same guard, is still the current root.
     pub fn still_has(&self, root: Reached, guard: &Guard) -> bool {
-        // Acquire (clear-race): if the walk saw that a clearing had evicted anything, this reads its root.
+        // Acquire (clear-race): if the walk saw an eviction by a clearing, this reads the new root.
         fence(Ordering::Acquire);
         self.root(guard).at == root.at
     }
 }
 
-/// The namespaces of one cache. Behind a lock: only making and clearing namespaces comes here.
+/// The namespaces of one cache. A lock guards them: it is taken to make or clear a namespace, and
+/// when the cache is dropped.
 #[derive(Debug)]
 pub struct Registry {
     /// The number of the cache.
     cache: u64,
     spaces: HashMap<NamespaceKey, Arc<Space>, ahash::RandomState>,
-    /// Roots of cleared namespaces that something still hung off when last looked at.
+    /// Roots of cleared namespaces that still had a pin or a child when last checked.
     past: Vec<Position>,
-    /// Roots made so far: each has its own key.
+    /// Number of roots made so far. Each root has its own key.
     roots: u64,
-    /// How many namespaces make it worth looking for unused ones.
+    /// Unused namespaces are swept from this count on.
     enough: usize,
 }
 
 impl Registry {
-    /// No namespaces, for the cache with that number. The seed decides in which order they are swept.
+    /// Makes an empty registry for the cache with that number. The hasher's seed fixes the order of
+    /// sweeps.
     pub fn new(cache: u64, hasher: &Hasher) -> Self {
         Self {
             cache,
@@ -77,7 +78,7 @@ impl Registry {
         }
     }
 
-    /// The namespace of a key.
+    /// Returns the namespace of a key, and makes it if there is none.
     pub fn get(&mut self, key: NamespaceKey, trie: &Trie) -> Arc<Space> {
         if let Some(space) = self.spaces.get(&key) {
             return Arc::clone(space);
@@ -101,8 +102,8 @@ impl Registry {
         space
     }
 
-    /// Gives a namespace a new, empty root. The old one, from which nothing can be found any more
-    /// by a lookup that starts later, stays pinned until it is [let go](Self::let_go).
+    /// Gives a namespace a new, empty root, and returns the old one. Lookups that start later do
+    /// not find the old root. It stays pinned until the caller [unpins](Self::let_go) it.
     pub fn renew(&mut self, space: &Space, trie: &Trie) -> Position {
         let guard = enter();
         self.free_past(&guard, &trie.counters);
@@ -110,49 +111,53 @@ impl Registry {
         let old = space.root(&guard).at;
         trie.counters.root_kept(node(old, &guard).bytes());
         // Release (clear): the new root is fully written.
-        // Rule (new-root): nothing is found from the old one by a lookup that starts later.
+        // Rule (new-root): lookups that start later must not find the old root.
         space.root.store(fresh.into_raw(), Ordering::Release);
+        // Rule (keep-past): the old root is freed once nothing hangs off it.
         self.past.push(old);
         old
     }
 
-    /// Gives back the pin on an old root.
+    /// Unpins an old root.
     pub fn let_go(&self, old: Position) {
-        // The caller is a cache, so the cache is open.
+        // The caller has the cache, so the cache is open.
         let _ = state(old, &enter()).unpin();
     }
 
-    /// Every namespace there is.
+    /// Returns all namespaces.
     pub fn spaces(&self) -> Vec<Arc<Space>> {
         self.spaces.values().cloned().collect()
     }
 
-    /// Every root there is.
+    /// Returns all roots, including those of cleared namespaces.
     pub fn roots(&self, guard: &Guard) -> Vec<Position> {
         let current = self.spaces.values().map(|space| space.root(guard).at);
+        // Rule (past-roots): holds under an old root count too, and its nodes are freed too.
         current.chain(self.past.iter().copied()).collect()
     }
 
-    /// How many of the roots a namespace pins.
-    pub fn pins(&self) -> usize {
+    /// Returns the number of namespaces. Each pins one root.
+    pub fn len(&self) -> usize {
         self.spaces.len()
     }
 
+    /// Makes a root with a key of its own.
     fn new_root(&mut self, start: BlockHash, hasher: &Hasher) -> Position {
         self.roots += 1;
         NodeRef::build_root(hasher.key(self.roots), start).position(0)
     }
 
-    /// Forgets the namespaces that nobody has a handle of and that nothing is cached under.
+    /// Removes the namespaces that have no handle, no hold and no cached block.
     fn forget_unused(&mut self, counters: &Counters) {
         let guard = enter();
         self.spaces.retain(|_, space| {
             let root = space.root(&guard).at;
+            // Rule (handles-count): a namespace stays as long as a handle leads to it.
             let unused = Arc::get_mut(space).is_some() && state(root, &guard).claim_root(1);
             if unused {
                 counters.namespace_forgotten(space.bytes() + node(root, &guard).bytes());
-                // SAFETY: only the registry knew of this root, and forgets it now. Claimed, so
-                // neither a hold nor a node names it.
+                // SAFETY: only the registry could reach this root, and removes it now. It is
+                // claimed, so neither a hold nor a node points to it.
                 unsafe { node(root, &guard).retire(&guard) };
             }
             !unused
@@ -160,14 +165,15 @@ impl Registry {
         self.free_past(&guard, counters);
     }
 
-    /// Frees the roots of cleared namespaces that nothing hangs off any more.
+    /// Retires the roots of cleared namespaces that have no hold and no child left.
     fn free_past(&mut self, guard: &Guard, counters: &Counters) {
         self.past.retain(|&root| {
+            // Rule (past-stays): an old root stays as long as something hangs off it.
             let unused = state(root, guard).claim_root(0);
             if unused {
                 counters.root_retired(node(root, guard).bytes());
-                // SAFETY: no namespace leads to it any more; claimed, so neither a hold nor a node
-                // names it; and it is forgotten here.
+                // SAFETY: no namespace points to this root any more, and it is removed here. It is
+                // claimed, so neither a hold nor a node points to it.
                 unsafe { node(root, guard).retire(guard) };
             }
             !unused

@@ -9,7 +9,7 @@ use crate::common::{cache, publish};
 /// More than 16 bits count.
 const MANY: usize = 1 << 16;
 /// The most holds that may end at one block.
-const MOST: usize = (1 << 29) - 1;
+const MOST: usize = (1 << 28) - (1 << 22) - 1;
 
 #[test]
 fn a_block_bears_65_536_holds() {

@@ -3,6 +3,10 @@
 //! A signal stops it: the handler waits on a pipe. Wherever the thread was just then, in the middle of a
 //! lookup with an epoch pinned or of a publication half done, there it stays. (Not inside the allocator, though,
 //! whose lock the others may need; then it is let run on, and stopped elsewhere.)
+//!
+//! Where a signal comes is up to the scheduler: on a busy machine, again and again where the thread was
+//! preempted. So from there the thread goes on by single steps, and the test chooses how many. A machine that
+//! cannot step from within a handler stops the thread more often instead.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -18,10 +22,14 @@ use kvtrie::Hold;
 use crate::allocator;
 use crate::decoder::{Decoder, SIZE, fingerprints};
 
-/// Points at which the thread is stopped.
+/// Times that the thread is stopped, at least.
 const STOPS: usize = 500;
-/// Different instructions among them, at least.
-const PLACES: usize = 50;
+/// Times that it is stopped at most, until it has been stopped at enough places.
+const MOST_STOPS: usize = 5_000;
+/// Different instructions at which it is stopped. Single steps find more than 300 in 500 stops.
+const PLACES: usize = 150;
+/// Single steps from a signal to a stop, at most.
+const STEPS: usize = 250;
 /// Requests that each of the others completes meanwhile.
 const REQUESTS: usize = 20;
 /// How long they may take, on a machine however busy; without a stopped thread it is microseconds.
@@ -39,6 +47,18 @@ static PIPE: AtomicI32 = AtomicI32::new(-1);
 /// Where the thread was when the signal came.
 static PLACE: AtomicUsize = AtomicUsize::new(0);
 
+/// Single steps until the thread stops.
+static STEPS_LEFT: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether the thread traps after the next instruction.
+#[cfg(target_arch = "x86_64")]
+fn single_step(context: &mut libc::ucontext_t, on: bool) {
+    /// The trap flag.
+    const TRAP: i64 = 1 << 8;
+    let flags = &mut context.uc_mcontext.gregs[libc::REG_EFL as usize];
+    *flags = if on { *flags | TRAP } else { *flags & !TRAP };
+}
+
 /// The instruction that a signal came before.
 fn place(context: &libc::ucontext_t) -> usize {
     #[cfg(target_arch = "x86_64")]
@@ -47,14 +67,23 @@ fn place(context: &libc::ucontext_t) -> usize {
     return context.uc_mcontext.pc as usize;
 }
 
-/// Stops a thread until a byte comes.
+/// Stops a thread until a byte comes, after the single steps that are left.
 extern "C" fn stop(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: what a handler with `SA_SIGINFO` is given, and nobody else uses meanwhile.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    #[cfg(target_arch = "x86_64")]
+    {
+        let left = STEPS_LEFT.load(Ordering::SeqCst);
+        STEPS_LEFT.store(left.saturating_sub(1), Ordering::SeqCst);
+        single_step(context, left > 0);
+        if left > 0 {
+            return;
+        }
+    }
     if allocator::is_inside() {
         ANSWER.store(INSIDE_ALLOCATOR, Ordering::SeqCst);
         return;
     }
-    // SAFETY: what a handler with `SA_SIGINFO` is given.
-    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
     PLACE.store(place(context), Ordering::SeqCst);
     let (pipe, mut byte) = (PIPE.load(Ordering::SeqCst), 0_u8);
     ANSWER.store(STOPPED, Ordering::SeqCst);
@@ -95,8 +124,11 @@ impl<'s> Stopper<'s> {
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = stop as *const () as libc::sighandler_t;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-        // SAFETY: the handler does nothing that a handler may not do.
-        unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
+        // A single step ends in a trap.
+        for signal in [libc::SIGUSR1, libc::SIGTRAP] {
+            // SAFETY: the handler does nothing that a handler may not do.
+            unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+        }
         Self {
             victim,
             life,
@@ -105,9 +137,10 @@ impl<'s> Stopper<'s> {
         }
     }
 
-    /// Stops the thread wherever it is, unless it is inside the allocator.
-    fn stop(&self) -> bool {
+    /// Stops the thread so many steps from wherever it is, unless it is inside the allocator then.
+    fn stop(&self, steps: usize) -> bool {
         ANSWER.store(NONE, Ordering::SeqCst);
+        STEPS_LEFT.store(steps, Ordering::SeqCst);
         // SAFETY: the thread runs until it is told that all is over.
         let sent = unsafe { libc::pthread_kill(self.victim, libc::SIGUSR1) };
         assert_eq!(sent, 0);
@@ -199,14 +232,14 @@ fn publish(decoder: &Decoder, prompt: &[u32]) -> Hold {
     hold
 }
 
-/// Stops the thread again and again, and checks each time that the workers complete their requests. Answers at
-/// how many instructions the thread was stopped.
-fn stop_often(mut stopper: Stopper<'_>, workers: &[Worker], verify: impl Fn()) -> usize {
+/// Stops the thread again and again, and checks each time that the workers complete their requests. Answers how
+/// often it stopped the thread, and at how many instructions.
+fn stop_often(mut stopper: Stopper<'_>, workers: &[Worker], verify: impl Fn()) -> (usize, usize) {
     let mut rng = fastrand::Rng::with_seed(4);
     let (mut stops, mut places) = (0, HashSet::new());
-    while stops < STOPS {
+    while stops < STOPS || (places.len() < PLACES && stops < MOST_STOPS) {
         stopper.let_live(&mut rng);
-        if stopper.stop() {
+        if stopper.stop(rng.usize(0..STEPS)) {
             stops += 1;
             places.insert(PLACE.load(Ordering::SeqCst));
             let all = Some(workers.len() * REQUESTS);
@@ -215,7 +248,7 @@ fn stop_often(mut stopper: Stopper<'_>, workers: &[Worker], verify: impl Fn()) -
             stopper.resume();
         }
     }
-    places.len()
+    (stops, places.len())
 }
 
 #[test]
@@ -237,9 +270,9 @@ fn a_stopped_thread_stops_nobody_else() {
         });
         let stopper = Stopper::new(told.recv().expect("the thread starts"), life);
         let workers = [2, 3].map(|seed| Worker::new(scope, decoder, seed));
-        let places = stop_often(stopper, &workers, || decoder.verify(&held, &expected));
-        println!("{STOPS} stops at {places} instructions");
-        assert!(places >= PLACES, "stopped again and again at the same");
+        let (stops, places) = stop_often(stopper, &workers, || decoder.verify(&held, &expected));
+        println!("{stops} stops at {places} instructions");
+        assert!(places >= PLACES, "{stops} stops at {places} instructions");
     });
     drop(held);
     decoder.assert_empties();

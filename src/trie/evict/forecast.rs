@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::climb::{Taker, climb};
+use crate::id::BlockId;
 use crate::trie::Trie;
 use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::Position;
@@ -22,6 +23,7 @@ pub struct Forecast {
 
 /// The effects that evicting the blocks counted so far would have.
 struct Imagined<'g> {
+    trie: &'g Trie,
     guard: &'g Guard,
     /// The number of blocks still to count.
     wanted: usize,
@@ -37,55 +39,72 @@ impl Trie {
     /// The count is exact if no other thread is active. It costs no more than evicting the same
     /// blocks. If it falls short of `enough`, it has visited every candidate.
     pub fn forecast(&self, enough: usize) -> Forecast {
-        let hand = self.clock.hand();
-        let (mut words, mut fruitless) = (0, 0);
-        if enough == 0 {
-            return Forecast {
-                evictable: 0,
-                hand,
-                fruitless,
-            };
-        }
-        let guard = enter();
-        let mut imagined = Imagined {
-            guard: &guard,
-            wanted: enough,
-            orphaned: HashMap::with_hasher(self.hasher.state()),
-            stopped: HashSet::with_hasher(self.hasher.state()),
+        let mut forecast = Forecast {
+            evictable: 0,
+            hand: self.clock.hand(),
+            fruitless: 0,
         };
-        // In the order of an eviction, which resumes where the last one stopped.
-        let first = self.clock.resume_at();
-        let visit = |id, imagined: &mut Imagined<'_>| {
-            let at = self.candidate(id, &guard);
-            if let Some(at) = at.filter(|at| imagined.take(*at)) {
-                climb(at, imagined, &guard);
-            }
-        };
-        first.inspect(|id| visit(*id, &mut imagined));
-        let wanted_before = imagined.wanted;
-        for candidates in self.clock.words(hand) {
-            if imagined.wanted == 0 {
-                break;
-            }
-            if imagined.wanted == wanted_before {
-                fruitless = words;
-            }
-            words += 1;
-            let rest = candidates.filter(|id| Some(*id) != first);
-            rest.for_each(|id| visit(id, &mut imagined));
+        if enough > 0 {
+            let guard = enter();
+            let mut imagined = Imagined::new(self, enough, &guard);
+            forecast.fruitless = imagined.visit_all(forecast.hand);
+            forecast.evictable = enough - imagined.wanted;
         }
-        self.counters.hand(words, false);
-        Forecast {
-            evictable: enough - imagined.wanted,
-            hand,
-            fruitless,
+        forecast
+    }
+
+    /// Moves the hand over the words in which a forecast found nothing, before the eviction.
+    pub fn skip_held(&self, forecast: Forecast) {
+        self.clock.pass_over(forecast.hand, forecast.fruitless);
+    }
+}
+
+impl<'g> Imagined<'g> {
+    /// Starts with nothing counted.
+    fn new(trie: &'g Trie, wanted: usize, guard: &'g Guard) -> Self {
+        Self {
+            trie,
+            guard,
+            wanted,
+            orphaned: HashMap::with_hasher(trie.hasher.state()),
+            stopped: HashSet::with_hasher(trie.hasher.state()),
         }
     }
 
-    /// Moves the hand over the words in which a forecast found nothing, for the eviction that
-    /// follows.
-    pub fn skip_held(&self, forecast: Forecast) {
-        self.clock.pass_over(forecast.hand, forecast.fruitless);
+    /// Visits candidates in the order of an eviction, from a position of the hand on, until enough
+    /// blocks are counted. Returns the number of words that the hand may skip, because nothing in
+    /// them can be evicted.
+    fn visit_all(&mut self, hand: usize) -> usize {
+        // An eviction resumes where the last one stopped.
+        let first = self.trie.clock.resume_at();
+        first.inspect(|id| self.visit(*id));
+        let wanted_before = self.wanted;
+        let (mut words, mut fruitless) = (0, 0);
+        for candidates in self.trie.clock.words(hand) {
+            if self.wanted == 0 {
+                break;
+            }
+            if self.wanted == wanted_before {
+                fruitless = words;
+            }
+            words += 1;
+            for id in candidates.filter(|id| Some(*id) != first) {
+                if self.wanted == 0 {
+                    break;
+                }
+                self.visit(id);
+            }
+        }
+        self.trie.counters.hand(words, false);
+        fruitless
+    }
+
+    /// Visits one candidate, and counts the blocks that its eviction would take.
+    fn visit(&mut self, id: BlockId) {
+        let at = self.trie.candidate(id, self.guard);
+        if let Some(at) = at.filter(|at| self.take(*at)) {
+            climb(at, self, self.guard);
+        }
     }
 }
 

@@ -1,0 +1,158 @@
+//! What the clock hand takes, in which order, and how far it looks for it. Exact, on one thread.
+
+mod common;
+
+use common::{cache, publish};
+use kvtrie::{Hold, Namespace, PrefixCache, Priority};
+
+/// Blocks to a word of the candidates.
+const WORD: usize = 64;
+
+/// Fills a cache with prefixes of one block each. Block `i` caches the prompt `[i]`.
+fn fill(cache: &PrefixCache, namespace: &Namespace, priority: impl Fn(usize) -> Priority) {
+    for index in 0..cache.capacity() {
+        let mut hold = cache.lookup(namespace, &[]);
+        let blocks = cache.allocate(1).expect("one is free");
+        assert_eq!(blocks[0].id().index(), index, "the lowest id is free next");
+        hold.publish_with(&[index as u32], blocks, priority(index))
+            .expect("one block");
+    }
+}
+
+/// A full cache of one-block prefixes, all at normal priority.
+fn full(blocks: usize) -> (PrefixCache, Namespace) {
+    let cache = cache(blocks, 1, 1);
+    let namespace = cache.namespace("a");
+    fill(&cache, &namespace, |_| Priority::Normal);
+    (cache, namespace)
+}
+
+/// Evicts `n` blocks, and returns which.
+fn evict(cache: &PrefixCache, n: usize) -> Vec<usize> {
+    let evicted = cache.evict(n);
+    evicted.iter().map(|gone| gone.block.index()).collect()
+}
+
+/// Allocates one block, and returns which.
+fn allocate(cache: &PrefixCache) -> usize {
+    cache.allocate(1).expect("one is unheld")[0].id().index()
+}
+
+/// Words read and candidates looked at so far.
+fn looks(cache: &PrefixCache) -> (u64, u64) {
+    let stats = cache.stats();
+    (stats.hand_words, stats.hand_steps)
+}
+
+#[test]
+fn blocks_used_alike_leave_in_the_order_of_the_hand() {
+    let (cache, _) = full(4 * WORD);
+    let mut owned = Vec::new();
+    for index in 0..cache.capacity() {
+        owned.extend(cache.allocate(1).expect("one is unheld"));
+        assert_eq!(owned[index].id().index(), index);
+    }
+}
+
+#[test]
+fn the_hand_passes_words_of_held_blocks_and_no_more() {
+    for held_words in 1..4 {
+        let (cache, namespace) = full(4 * WORD);
+        let held = (0..held_words * WORD).map(|index| cache.lookup(&namespace, &[index as u32]));
+        let held: Vec<Hold> = held.collect();
+        assert_eq!(allocate(&cache), held.len(), "the first that is unheld");
+    }
+}
+
+#[test]
+fn a_block_hit_once_survives_the_sweep_that_takes_the_others() {
+    let (cache, namespace) = full(4);
+    // The hand cools all four before it takes the first.
+    assert_eq!(evict(&cache, 1), [0]);
+    drop(cache.lookup(&namespace, &[2]));
+    assert_eq!(evict(&cache, 2), [1, 3]);
+    assert_eq!(evict(&cache, 1), [2]);
+}
+
+#[test]
+fn a_hit_keeps_a_high_block_for_more_turns_than_a_normal_one() {
+    for (priority, survives) in [(Priority::Normal, false), (Priority::High, true)] {
+        let cache = cache(4, 1, 1);
+        let namespace = cache.namespace("a");
+        fill(&cache, &namespace, |_| priority);
+        assert_eq!(evict(&cache, 1), [0], "all four are cold now");
+        drop(cache.lookup(&namespace, &[1]));
+        drop(publish(&cache, &namespace, &[9]));
+        // One turn takes 2 and 3 and cools the new block; the next one meets the block that was hit.
+        assert_eq!(evict(&cache, 2), [2, 3]);
+        evict(&cache, 1);
+        assert_eq!(cache.peek(&namespace, &[1]) == 1, survives, "{priority:?}");
+    }
+}
+
+#[test]
+fn a_normal_block_leaves_before_any_high_one() {
+    for normal in 0..8 {
+        let cache = cache(8, 1, 1);
+        let namespace = cache.namespace("a");
+        fill(&cache, &namespace, |index| match index {
+            index if index == normal => Priority::Normal,
+            _ => Priority::High,
+        });
+        assert_eq!(evict(&cache, 1), [normal]);
+    }
+}
+
+#[test]
+fn high_blocks_alone_leave_in_the_order_of_the_hand() {
+    let cache = cache(8, 1, 1);
+    let namespace = cache.namespace("a");
+    fill(&cache, &namespace, |_| Priority::High);
+    assert_eq!(evict(&cache, 8), [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn a_chain_that_grew_block_by_block_costs_one_candidate_to_look_at() {
+    let cache = cache(WORD, 1, 1);
+    let mut hold = cache.lookup(&cache.namespace("a"), &[]);
+    for token in 0..WORD as u32 {
+        let block = cache.allocate(1).expect("one is free");
+        hold.publish(&[token], block).expect("one block");
+    }
+    drop(hold);
+    assert_eq!(looks(&cache), (0, 0), "nothing had to leave yet");
+    assert_eq!(evict(&cache, 1), [WORD - 1]);
+    // The last block is cooled, and taken one turn later.
+    assert_eq!(looks(&cache), (2, 2));
+}
+
+#[test]
+fn every_look_of_the_hand_is_counted() {
+    let (cache, namespace) = full(2 * WORD);
+    let held = cache.lookup(&namespace, &[0]);
+    assert_eq!(cache.reclaimable(), 2 * WORD - 1);
+    assert_eq!(
+        looks(&cache),
+        (2, 0),
+        "a count reads words, and moves no hand"
+    );
+    assert_eq!(evict(&cache, 1), [1]);
+    // One look at each block in the first turn, then at the held one and the one that leaves. Each of these
+    // candidates was the next bit of its word.
+    let steps = 2 * WORD as u64 + 2;
+    assert_eq!(looks(&cache), (2 + steps, steps));
+    drop(held);
+}
+
+#[test]
+fn an_allocation_goes_on_with_a_chain_left_half_taken_and_looks_nowhere_else() {
+    let cache = cache(4, 1, 1);
+    let namespace = cache.namespace("a");
+    drop(publish(&cache, &namespace, &[0, 1, 2, 3]));
+    let first = cache.allocate(1).expect("one is unheld");
+    assert_eq!(first[0].id().index(), 3);
+    let before = looks(&cache);
+    let second = cache.allocate(1).expect("one is unheld");
+    assert_eq!(second[0].id().index(), 2);
+    assert_eq!(looks(&cache), before);
+}

@@ -1,0 +1,133 @@
+//! When the memory of nodes comes back: seen from the allocator, in a process of its own.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod allocator;
+
+use std::cell::Cell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use allocator::{Other, count, in_turns, live};
+use common::{cache, publish};
+use kvtrie::{Namespace, PrefixCache};
+
+#[global_allocator]
+static ALLOCATOR: allocator::Watched = allocator::Watched;
+
+/// Keeps the other tests out: the collector belongs to the process, and any thread that pins an epoch holds it
+/// back.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(target_os = "linux")]
+thread_local! {
+    /// Times that this thread has yielded its core.
+    static YIELDS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Stands in for the system's: every yield of the process comes here.
+#[cfg(target_os = "linux")]
+// SAFETY: has the signature and the meaning of the system's function, which may return at once.
+#[unsafe(no_mangle)]
+extern "C" fn sched_yield() -> std::ffi::c_int {
+    YIELDS.with(|yields| yields.set(yields.get() + 1));
+    0
+}
+
+/// Counts the nodes of a cache of runs of one block from now on. None is cached yet.
+fn count_nodes(cache: &PrefixCache, namespace: &Namespace) {
+    let prompt = vec![0; cache.block_size()];
+    drop(publish(cache, namespace, &prompt));
+    count(cache.stats().node_bytes, 1);
+}
+
+/// Publishes chains until the cache is full, and drops them.
+fn fill(cache: &PrefixCache, namespace: &Namespace, chain: usize) {
+    for start in 1..=(cache.capacity() / chain) as u32 {
+        let prompt = vec![start; chain * cache.block_size()];
+        drop(publish(cache, namespace, &prompt));
+    }
+}
+
+#[test]
+fn a_large_eviction_frees_nodes_while_it_goes_on() {
+    let _alone = alone();
+    const BLOCKS: usize = 8_192;
+    // One node a guard, and many.
+    for chain in [1, 64] {
+        // Each with nodes of a size of its own, so that those of the case before do not count.
+        let cache = cache(BLOCKS, chain, 1);
+        let namespace = cache.namespace("a");
+        count_nodes(&cache, &namespace);
+        cache.evict_all();
+        fill(&cache, &namespace, chain);
+        let before = live();
+        drop(cache.evict(BLOCKS));
+        assert_eq!(cache.stats().node_bytes, 0);
+        let (left, few) = (live(), BLOCKS / 8);
+        println!("chains of {chain}: {left} of {before} nodes left");
+        assert!(before >= BLOCKS && left <= few, "{left} of {before} left");
+    }
+}
+
+#[test]
+fn a_long_publication_lets_the_nodes_of_others_be_freed() {
+    let _alone = alone();
+    /// Nodes that the other thread retires in each of its turns, and its turns.
+    const RETIRED: usize = 256;
+    const TURNS: usize = 20;
+    /// Blocks published to a turn.
+    const PERIOD: usize = 100;
+    let long = cache(TURNS * PERIOD + PERIOD, 1, 1);
+    // Its nodes are larger, so they alone are counted.
+    let churned = cache(RETIRED, 9, 1);
+    let (space, churned_space) = (long.namespace("a"), churned.namespace("a"));
+    count_nodes(&churned, &churned_space);
+    let tokens: Vec<u32> = (0..long.capacity() as u32).collect();
+    let mut hold = long.lookup(&space, &[]);
+    let blocks = long.allocate(tokens.len()).expect("room");
+    let other = Other::new();
+    let left = thread::scope(|scope| {
+        let churning = scope.spawn(move || {
+            for _ in 0..TURNS {
+                other.take_turn(|| {
+                    fill(&churned, &churned_space, 1);
+                    churned.evict_all();
+                });
+            }
+            live()
+        });
+        in_turns(PERIOD, || hold.publish(&tokens, blocks)).expect("whole blocks");
+        churning.join().expect("no panic")
+    });
+    println!("{left} of {} nodes left", TURNS * RETIRED);
+    assert!(left < TURNS * RETIRED / 2, "{left} nodes are not freed");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_yields_its_core_once_for_each_batch_of_retired_nodes() {
+    let _alone = alone();
+    const BATCH: usize = 60;
+    let cache = cache(4 * BATCH, 1, 1);
+    fill(&cache, &cache.namespace("a"), 1);
+    let yields_after = |evicted: usize| {
+        assert_eq!(cache.evict(evicted).len(), evicted);
+        drop(cache.allocate(0));
+        YIELDS.take()
+    };
+    assert_eq!(YIELDS.get(), 0, "nothing was retired");
+    assert_eq!(yields_after(BATCH - 1), 0, "a node less than a batch");
+    assert_eq!(yields_after(1), 1);
+    assert_eq!(yields_after(0), 0, "once a batch");
+    assert_eq!(yields_after(2 * BATCH), 1, "two batches in one call");
+    assert!(cache.evict(BATCH).len() == BATCH && YIELDS.take() == 0);
+    assert!(
+        cache.evict(0).is_empty() && YIELDS.take() == 1,
+        "an eviction yields too"
+    );
+}

@@ -1,0 +1,125 @@
+//! What a priority is worth: for how long prefixes stay that others crowd out.
+
+mod common;
+
+use common::{cache, publish};
+use kvtrie::{Hold, Namespace, PrefixCache, Priority};
+
+/// Blocks of each cache.
+const BLOCKS: usize = 96;
+/// The system prompt.
+const SYSTEM: [u32; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+/// Blocks of a prompt that is used once.
+const ONE_OFF: usize = 4;
+/// Times that the system prompt is used.
+const USES: u32 = 50;
+
+/// A cache, and prompts that nobody uses twice.
+struct Stage {
+    cache: PrefixCache,
+    namespace: Namespace,
+    /// The next token that no prompt has.
+    fresh: u32,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let cache = cache(BLOCKS, 1, 4);
+        Self {
+            namespace: cache.namespace("a"),
+            cache,
+            fresh: 1_000,
+        }
+    }
+
+    /// A prompt behind `prefix` that no other shares.
+    fn one_off(&mut self, prefix: &[u32]) -> Vec<u32> {
+        self.fresh += 1;
+        [prefix, &[self.fresh; ONE_OFF]].concat()
+    }
+
+    /// Publishes prompts that are used once, until so many blocks of them are.
+    fn crowd(&mut self, blocks: usize) {
+        for _ in 0..blocks / ONE_OFF {
+            let prompt = self.one_off(&[]);
+            drop(publish(&self.cache, &self.namespace, &prompt));
+        }
+    }
+
+    /// Looks the system prompt up and publishes what is missing of it. Returns the hold, and how many of
+    /// its tokens were found.
+    fn system(&self, priority: Priority) -> (Hold, usize) {
+        let mut hold = self.cache.lookup(&self.namespace, &SYSTEM);
+        let found = hold.token_count();
+        let blocks = self.cache.allocate(SYSTEM.len() - found).expect("room");
+        hold.publish_with(&SYSTEM[found..], blocks, priority)
+            .expect("whole blocks");
+        (hold, found)
+    }
+
+    /// Whether the whole system prompt is cached.
+    fn has_system(&self) -> bool {
+        self.cache.peek(&self.namespace, &SYSTEM) == SYSTEM.len()
+    }
+}
+
+/// The share of the system prompt that is found, if it is used once while `crowd` blocks of others pass.
+fn hit_ratio(priority: Priority, crowd: usize, with_children: bool) -> f64 {
+    let mut stage = Stage::new();
+    drop(stage.system(priority));
+    let mut found = 0;
+    for _ in 0..USES {
+        stage.crowd(crowd);
+        let (hold, tokens) = stage.system(priority);
+        found += tokens;
+        if with_children {
+            let prompt = stage.one_off(&SYSTEM);
+            drop(publish(&stage.cache, &stage.namespace, &prompt));
+        }
+        drop(hold);
+    }
+    found as f64 / f64::from(USES * SYSTEM.len() as u32)
+}
+
+#[test]
+fn a_high_system_prompt_is_found_more_often_than_a_normal_one() {
+    for with_children in [false, true] {
+        let ratio = |priority| hit_ratio(priority, BLOCKS * 3 / 2, with_children);
+        let (normal, high) = (ratio(Priority::Normal), ratio(Priority::High));
+        println!("children: {with_children}, normal {normal:.2}, high {high:.2}");
+        assert!(
+            high >= normal + 0.5,
+            "children: {with_children}, normal {normal:.2}, high {high:.2}"
+        );
+    }
+}
+
+#[test]
+fn a_high_prefix_stays_after_its_first_child_came_and_went() {
+    for (priority, stays) in [(Priority::Normal, false), (Priority::High, true)] {
+        let mut stage = Stage::new();
+        drop(stage.system(priority));
+        let prompt = stage.one_off(&SYSTEM);
+        drop(publish(&stage.cache, &stage.namespace, &prompt));
+        while stage.cache.peek(&stage.namespace, &prompt) > SYSTEM.len() {
+            stage.crowd(ONE_OFF);
+        }
+        stage.crowd(BLOCKS);
+        assert_eq!(stage.has_system(), stays, "{priority:?}");
+    }
+}
+
+#[test]
+fn publishing_again_at_high_priority_raises_what_is_cached() {
+    for (priority, stays) in [(Priority::Normal, false), (Priority::High, true)] {
+        let mut stage = Stage::new();
+        drop(stage.system(Priority::Normal));
+        let mut again = stage.cache.lookup(&stage.namespace, &[]);
+        let blocks = stage.cache.allocate(SYSTEM.len()).expect("room");
+        let duplicates = again.publish_with(&SYSTEM, blocks, priority);
+        assert_eq!(duplicates.expect("whole blocks").len(), SYSTEM.len());
+        drop(again);
+        stage.crowd(BLOCKS * 3 / 2 - SYSTEM.len());
+        assert_eq!(stage.has_system(), stays, "{priority:?}");
+    }
+}
