@@ -412,7 +412,7 @@ mod tests {
     use crate::trie::layout::CACHE_LINE;
 
     #[test]
-    fn a_node_of_any_shape_holds_what_it_was_made_of() {
+    fn a_node_of_any_shape_keeps_its_contents() {
         let start = Hasher::new(Some(7)).start("model");
         let root = NodeRef::build_root(5, start);
         assert_eq!(
