@@ -79,7 +79,7 @@ fn lookups_versus_claim_of_the_tail() {
         let looker = move || {
             for _ in 0..2 {
                 let from = Reached { at: root, depth: 0 };
-                let reached = other.trie.pin(from, &[1, 2], unprotected());
+                let reached = other.trie.find_and_pin(from, &[1, 2], unprotected());
                 let at = reached.expect("the root is there").at;
                 assert_ne!(at, root, "the first block was there throughout");
                 let _ = node(at).state(at.offset()).unpin();

@@ -154,10 +154,10 @@
 //! | list | `Clock::list` | `Clock::unlist` | no candidate is lost (below) | M: `list_versus_unlist` |
 //! | free | `Pool::put` | `Pool::take` | the last owner is done with a block before the next has it | M: `take_versus_put` |
 //! | clear | `Registry::renew` | `Space::root` | a root is fully written | M: `clear_versus_lookup` |
-//! | clear-race | the fence in `guard::pin` | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too | M: `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix` |
+//! | clear-race | the fence in `guard::enter` | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too | M: `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix` |
 //! | last-reference | `release`, `release_hold`, `close` | the pin in `census`, the load in `free` | everybody is done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (the pin); T: `blocks_outlive_the_cache`, `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others) |
 //! | stripe | the end of a thread | the start of one | its counts are added to | A: a statistic, which loom does not explore |
-//! | outermost-pin | the fence in `guard::pin` | the same | of two threads that publish and then look, one finds the other's | M: `publishers_do_not_miss_each_other` |
+//! | outermost-pin | the fence in `guard::enter` | the same | of two threads that publish and then look, one finds the other's | M: `publishers_do_not_miss_each_other` |
 //!
 //! The last one is the trap in this design. With acquire and release alone, two threads may each
 //! publish a block and then each miss the other's, in two buckets. crossbeam-epoch's `pin` has the

@@ -12,7 +12,7 @@ use crate::stats::{Counters, Stats};
 use crate::sync::{Counter, RELAXED};
 use crate::trie::Trie;
 use crate::trie::evict::clock::Clock;
-use crate::trie::guard::pin;
+use crate::trie::guard::enter;
 use crate::trie::index::Index;
 use crate::trie::node::state;
 
@@ -61,7 +61,7 @@ impl PrefixCache {
     /// Builds a cache from checked settings.
     pub(crate) fn new(settings: &Builder) -> Self {
         // The first pin of a process makes the collector: here, so that no lookup waits for it.
-        drop(pin());
+        drop(enter());
         let number = CACHES.fetch_add(1, RELAXED);
         let trie = Trie {
             block_size: settings.block_size,
@@ -136,7 +136,7 @@ impl PrefixCache {
     /// ```
     #[must_use]
     pub fn inspect(&self, block: BlockId) -> Option<BlockStatus> {
-        let guard = pin();
+        let guard = enter();
         let at = self.trie().clock.position(block, &guard)?;
         let seen = state(at, &guard).load();
         (!seen.is_evicted()).then(|| BlockStatus {

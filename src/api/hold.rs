@@ -9,7 +9,7 @@ use crate::id::BlockId;
 use crate::shared::{Shared, SharedPtr};
 use crate::trie::Reached;
 use crate::trie::evict::policy::Priority;
-use crate::trie::guard::pin;
+use crate::trie::guard::enter;
 use crate::trie::node::NodeRef;
 use crate::trie::publish::{Offer, Progress};
 use crate::trie::state::{CacheStatus, State};
@@ -121,7 +121,7 @@ impl Hold {
     /// Returns the chained hash of the prefix.
     #[must_use]
     pub fn hash(&self) -> BlockHash {
-        self.shared().trie.hash(self.end.at, &pin())
+        self.shared().trie.hash(self.end.at, &enter())
     }
 
     /// Returns how many holds end at the same block, including this one.

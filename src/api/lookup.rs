@@ -4,7 +4,7 @@ use super::cache::PrefixCache;
 use super::hold::Hold;
 use super::namespace::Namespace;
 use crate::trie::Reached;
-use crate::trie::guard::{Guard, pin};
+use crate::trie::guard::{Guard, enter};
 
 impl PrefixCache {
     /// Finds and pins the longest cached prefix of complete blocks.
@@ -55,7 +55,7 @@ impl PrefixCache {
     #[track_caller]
     pub(super) fn find(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
         self.walk(namespace, |root, guard| {
-            let end = self.trie().pin(root, prompt, guard);
+            let end = self.trie().find_and_pin(root, prompt, guard);
             end.map(|end| Hold::new(self.shared_ptr(), end))
         })
     }
@@ -125,7 +125,7 @@ impl PrefixCache {
     #[track_caller]
     fn walk<T>(&self, namespace: &Namespace, find: impl Fn(Reached, &Guard) -> Option<T>) -> T {
         self.check(namespace);
-        let guard = pin();
+        let guard = enter();
         loop {
             let root = namespace.space.root(&guard);
             let found = find(root, &guard);

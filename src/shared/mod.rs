@@ -30,7 +30,7 @@ use registry::Registry;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::trie::Trie;
-use crate::trie::guard::pin;
+use crate::trie::guard::enter;
 use crate::trie::node::{node, state};
 
 /// Keeps `refs` above zero while `count_holds` runs: more than any number of holds.
@@ -199,7 +199,7 @@ impl Shared {
     /// Closes every state word, and counts the holds that are left at that step.
     fn count_holds(&self) -> usize {
         // The fence of this pin is the acquiring end of an edge: see `release`.
-        let guard = pin();
+        let guard = enter();
         let registry = self.registry();
         let roots = registry.roots(&guard);
         let (mut counted, mut nodes) = (0, 0);
@@ -216,7 +216,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let guard = pin();
+        let guard = enter();
         let registry = self.registry();
         let cached = self.trie.clock.positions(&guard);
         let heads = cached.filter(|at| at.offset() == 0);

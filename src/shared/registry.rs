@@ -7,7 +7,7 @@ use crate::key::NamespaceKey;
 use crate::stats::Counters;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicPtr, Ordering, fence};
-use crate::trie::guard::{Guard, pin};
+use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::{Header, Position};
 use crate::trie::node::{NodeRef, node, state};
 use crate::trie::{Reached, Trie};
@@ -88,7 +88,7 @@ impl Registry {
             self.enough = FEW.max(2 * self.spaces.len());
         }
         let start = trie.hasher.start(&key);
-        let guard = pin();
+        let guard = enter();
         let root = self.new_root(start, &trie.hasher);
         let space = Arc::new(Space {
             key: key.clone(),
@@ -105,7 +105,7 @@ impl Registry {
     /// Gives a namespace a new, empty root, and returns the old one. Lookups that start later do
     /// not find the old root. It stays pinned until the caller [unpins](Self::let_go) it.
     pub fn renew(&mut self, space: &Space, trie: &Trie) -> Position {
-        let guard = pin();
+        let guard = enter();
         self.free_past(&guard, &trie.counters);
         let fresh = self.new_root(space.start, &trie.hasher);
         let old = space.root(&guard).at;
@@ -121,7 +121,7 @@ impl Registry {
     /// Unpins an old root.
     pub fn let_go(&self, old: Position) {
         // The caller has the cache, so the cache is open.
-        let _ = state(old, &pin()).unpin();
+        let _ = state(old, &enter()).unpin();
     }
 
     /// Returns all namespaces.
@@ -149,7 +149,7 @@ impl Registry {
 
     /// Removes the namespaces that have no handle, no hold and no cached block.
     fn forget_unused(&mut self, counters: &Counters) {
-        let guard = pin();
+        let guard = enter();
         self.spaces.retain(|_, space| {
             let root = space.root(&guard).at;
             // Rule (handles-count): a namespace stays as long as a handle leads to it.

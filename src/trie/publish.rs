@@ -1,33 +1,33 @@
 //! Publication: makes computed blocks findable.
 //!
-//! The ids belong to the caller until the exchange that publishes their node, and to the index from then on. The
-//! caller's [`Progress`] is where that is written down, right behind the exchange: whatever happens later in the
-//! call, a panic included, the caller gives back what is still its own and nothing else.
+//! The ids belong to the caller until the exchange that publishes their node, and to the index
+//! afterwards. [`Progress`] records this directly after the exchange. If the rest of the call
+//! panics, the caller gives back only the ids that it still owns.
 
 use super::evict::changes::Change;
 use super::evict::policy::Priority;
-use super::guard::{Guard, pin};
+use super::guard::{Guard, enter};
 use super::layout::Position;
 use super::node::{Blueprint, NodeRef, node, previous, state};
 use super::{Reached, Trie};
 use crate::id::BlockId;
 
-/// How far a publication has come.
+/// The progress of a publication.
 #[derive(Debug)]
 pub struct Progress {
-    /// The last block published or adopted; the caller's pin is on it.
+    /// The last block published or adopted. The caller's pin is on it.
     pub end: Reached,
-    /// Ids that were dealt with, from the first on: published, or found to be duplicates.
+    /// The number of ids processed so far: published, or found to be duplicates.
     pub done: usize,
-    /// Ids that belong to the index now.
+    /// The number of ids that now belong to the index.
     pub published: usize,
-    /// Ids that still belong to the caller: the index had their blocks already, and the caller's pin has moved over
-    /// the index's own copies.
+    /// Ids that still belong to the caller, because the index already had their blocks. The
+    /// caller's pin has moved past the index's own copies.
     pub duplicates: Vec<BlockId>,
 }
 
 impl Progress {
-    /// A publication that starts behind a position which the caller has pinned.
+    /// Starts a publication behind a position that the caller has pinned.
     pub fn new(held: Reached) -> Self {
         Self {
             end: held,
@@ -38,21 +38,21 @@ impl Progress {
     }
 }
 
-/// What to publish.
+/// The blocks to publish.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
     /// The tokens. Invariant: as many whole blocks as there are ids.
     pub tokens: &'a [u32],
     /// The physical blocks that hold their keys and values.
     pub ids: &'a [BlockId],
-    /// How long the blocks stay once no hold keeps them.
+    /// How long the blocks stay cached once they are unheld.
     pub priority: Priority,
 }
 
 impl Trie {
     /// Publishes an offer behind the end of `progress`, run by run.
     pub fn publish(&self, offer: Offer<'_>, progress: &mut Progress) {
-        let mut guard = pin();
+        let mut guard = enter();
         let rest = |done: usize| Offer {
             tokens: &offer.tokens[done * self.block_size..],
             ids: &offer.ids[done..],
@@ -63,12 +63,12 @@ impl Trie {
             if !self.publish_run(rest, progress, &guard) {
                 self.adopt(rest, progress, &guard);
             }
-            // The pin keeps the end; a long publication must not hold the epoch back.
-            guard = guard.repin();
+            // The pin keeps the end. A long publication must not hold back the epoch.
+            guard = guard.reenter();
         }
-        // Rule (list-the-end): the last block published is a candidate once its hold is gone.
+        // Rule (list-the-end): the last block published can be evicted once its hold is dropped.
         if progress.published > 0 {
-            // Only now: until then the caller's pin kept each end, and the next run made it a parent.
+            // Not earlier: the caller's pin kept each end, and the next run gave it a child.
             let at = progress.end.at;
             self.clock.list(node(at, &guard).ids()[at.offset()]);
         }
@@ -77,15 +77,15 @@ impl Trie {
         }
     }
 
-    /// Moves the caller's pin down over what another thread has published meanwhile, and raises that to the priority
-    /// of the offer.
+    /// Moves the caller's pin down over blocks that another thread has published, and raises them
+    /// to the priority of the offer.
     fn adopt(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) {
         let held = progress.end;
         let reached = self
-            .pin(held, offer.tokens, guard)
+            .find_and_pin(held, offer.tokens, guard)
             .expect("a held position is not gone");
-        // If nothing was found after all, that was a second pin on the same block, and this gives
-        // one of the two back. The cache is open: the caller's blocks keep it so.
+        // If nothing was found after all, the block now has two pins of the caller, and this
+        // removes one. The cache is open, because the caller's blocks keep it open.
         let _ = state(held.at, guard).unpin();
         let adopted = reached.depth - held.depth;
         progress.end = reached;
@@ -94,12 +94,13 @@ impl Trie {
         let mut at = reached.at;
         while at != held.at {
             state(at, guard).raise(offer.priority);
-            at = previous(at, guard).expect("the block held lies before what was found behind it");
+            at = previous(at, guard).expect("the held block lies before the blocks found");
         }
     }
 
-    /// Publishes the first run of an offer behind the position that the caller holds, and moves its pin to the end of
-    /// the run. False if the first block is cached already: nothing has happened then.
+    /// Publishes the first run of an offer behind the caller's pin, and moves the pin to its end.
+    ///
+    /// Returns false, without any change, if the first block is already cached.
     fn publish_run(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
         let Reached { at: parent, depth } = progress.end;
         let len = offer.ids.len().min(self.run_length);
@@ -117,19 +118,19 @@ impl Trie {
             guard,
         );
         if self.index.publish(run, guard).is_err() {
-            // SAFETY: nobody else has ever seen the node, and it is not used again.
+            // SAFETY: the node was never shared, and it is not used again.
             unsafe { run.free() };
             return false;
         }
-        // From here on the ids belong to the index, and the caller's pin is on the last of them.
+        // From here on the ids belong to the index, and the caller's pin is on the last block.
         progress.done += len;
         progress.published += len;
         progress.end = Reached {
             at: run.position(len - 1),
             depth: depth + len,
         };
-        // That pin keeps the run's blocks where they are noted here, and the one on the parent, which is given up
-        // only here, keeps the parent until the node is counted there.
+        // The caller's pin keeps the run while it is noted here. The pin on the parent keeps the
+        // parent until `hand_over` turns it into a child.
         self.note(Change::Published(run));
         state(parent, guard).hand_over();
         let above = node(parent, guard);
@@ -139,7 +140,7 @@ impl Trie {
         true
     }
 
-    /// Makes the node of a run that will hang off a position.
+    /// Builds the node of a run whose parent is the position `parent`.
     fn build_run<'g>(&self, parent: Position, run: Offer<'_>, guard: &'g Guard) -> NodeRef<'g> {
         let above = node(parent, guard);
         let first = &run.tokens[..self.block_size];

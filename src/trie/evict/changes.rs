@@ -1,21 +1,21 @@
-//! Changes of residency: the one place where blocks are noted as cached, or as cached no more.
+//! Changes of residency: the one place that records blocks as cached or evicted.
 
 use std::ops::Range;
 
 use crate::trie::Trie;
 use crate::trie::node::NodeRef;
 
-/// A change of what is cached.
+/// A change of the set of cached blocks.
 #[derive(Debug, Clone)]
 pub enum Change<'g> {
-    /// The blocks of a run were published. The caller still holds the last of them.
+    /// The blocks of a run were published. The caller still holds the last one.
     Published(NodeRef<'g>),
     /// These blocks of a run were claimed. The caller has not given them away yet.
     Evicted(NodeRef<'g>, Range<usize>),
 }
 
 impl Trie {
-    /// Notes a change in the slots of the clock and in the statistics.
+    /// Records a change in the slots of the clock and in the statistics.
     pub fn note(&self, change: Change<'_>) {
         match change {
             Change::Published(run) => {

@@ -1,7 +1,8 @@
-//! The climb: from the last block of a prefix towards its head, for as long as blocks can be taken.
+//! The climb: a walk from the last block of a prefix towards its head while blocks can be taken.
+//! taken.
 //!
-//! There is one climb and there are two takers. The one of an [eviction](super::eviction) claims the blocks; the one of a
-//! [forecast](super::forecast) only counts them.
+//! One climb serves two takers. The taker of an [eviction](super::eviction) claims the blocks. The
+//! taker of a [forecast](super::forecast) only counts them.
 
 use std::ops::Range;
 
@@ -11,25 +12,26 @@ use crate::trie::guard::Guard;
 use crate::trie::layout::Position;
 use crate::trie::node::{NodeRef, is_last_of_run, node, state};
 
-/// Decides on the blocks that a climb comes to, and hears of those that were taken.
+/// Decides on the blocks that a climb reaches, and processes the blocks taken.
 pub trait Taker {
-    /// Announces the run that the climb comes to next.
+    /// Announces the run that the climb reaches next.
     fn enter(&mut self, _run: NodeRef<'_>) {}
 
-    /// Takes a block behind which nothing is left in its run. False if it must stay.
+    /// Takes a block if it may go. No later block of its run is left. Returns whether it was taken.
     fn take(&mut self, at: Position) -> bool;
 
-    /// Returns whether nothing is left behind a block in its run.
+    /// Returns whether no later block of the run is left.
     fn is_last_of_run(&self, at: Position) -> bool;
 
-    /// Removes the blocks of a run that were taken. If the first is among them, uncounts the run from its parent.
+    /// Removes the taken blocks of a run. If the first is among them, also removes the run from its
+    /// parent's count.
     fn remove(&mut self, run: NodeRef<'_>, taken: &Range<usize>);
 
-    /// Hands over what was removed, once what comes before it is taken or listed.
+    /// Reports the removed blocks, once the block before them is taken or listed.
     fn report(&mut self, _run: NodeRef<'_>, _taken: &Range<usize>) {}
 }
 
-/// Climbs from a block that has been taken to what comes before it: first in its run, then behind the parent.
+/// Climbs from a taken block to the blocks before it: first in its run, then in the parent's run.
 pub fn climb(taken: Position, taker: &mut impl Taker, guard: &Guard) {
     let mut next = Some(taken);
     while let Some(last) = next {
@@ -51,7 +53,7 @@ pub fn climb(taken: Position, taker: &mut impl Taker, guard: &Guard) {
 }
 
 impl Trie {
-    /// Returns the position of a block that belongs among the candidates: the last of its run, without a child.
+    /// Returns the position of a block if it is a candidate: the last of its run, without a child.
     pub fn candidate(&self, id: BlockId, guard: &Guard) -> Option<Position> {
         let at = self.clock.position(id, guard)?;
         let seen = state(at, guard).load();

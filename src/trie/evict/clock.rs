@@ -1,23 +1,24 @@
-//! The clock: which blocks may be evicted, and the hand that goes round them.
+//! The clock: the candidates for eviction, and the hand that sweeps over them.
 //!
-//! A clock sweep (F. J. Corbató, "A paging experiment with the Multics system", 1968) over the
-//! physical block ids. Two tables and two numbers:
+//! This is a clock sweep (F. J. Corbató, "A paging experiment with the Multics system", 1968) over
+//! the physical block ids. It has two tables and two numbers:
 //!
-//! * the **slots** say at which position of the trie a block is cached;
-//! * the **candidates**, one bit a block, say which blocks are worth a look: the last cached ones of
-//!   their run, with nothing hanging off them;
-//! * the **hand** is the id to look at next;
-//! * **half taken** is the id at which the last sweep stopped in the middle of a chain.
+//! * The **slots** store the position in the trie at which each block is cached.
+//! * The **candidates** are a bitmap of the blocks that may be evicted: the last cached block of
+//!   each run, if it has no child.
+//! * The **hand** is the id to visit next.
+//! * **`resume_at`** is the id at which the last sweep stopped in the middle of a chain.
 //!
-//! A candidate that is held stays listed, so that letting go writes nothing here. One that has
-//! children is unlisted, and listed again by whoever unlinks the last child.
+//! A held candidate stays listed, so that dropping a hold writes nothing here. A candidate that
+//! gets a child is unlisted. The thread that unlinks the last child lists it again.
 //!
 //! # Orderings
 //!
-//! * *slot*: storing a slot releases, loading it acquires; so the node behind it is fully written.
-//! * *list*: listing releases, unlisting acquires. Both are read-modify-writes of one word, so they
-//!   come in one order: a block that is listed after it was unlisted stays listed, and one that
-//!   was listed before is seen, by a second look, as its lister left it.
+//! * *slot*: storing a slot releases and loading it acquires, so the node behind it is fully
+//!   written.
+//! * *list*: listing releases and unlisting acquires. Both are read-modify-writes of one word, so
+//!   they are ordered. If the listing comes second, the block stays listed. If it comes first, the
+//!   unlisting thread's second look sees everything that the listing thread did before.
 
 use crossbeam_utils::CachePadded;
 
@@ -29,7 +30,7 @@ use crate::trie::guard::Guard;
 use crate::trie::layout::{Header, Position};
 use crate::trie::node::NodeRef;
 
-/// Blocks to a word of the candidates.
+/// Candidates per word of the bitmap.
 const WORD: usize = u64::BITS as usize;
 
 /// The slots, the candidates and the hand.
@@ -38,22 +39,22 @@ pub struct Clock {
     slots: Box<[AtomicPtr<Header>]>,
     candidates: Box<[AtomicU64]>,
     hand: CachePadded<AtomicUsize>,
-    /// The block at which the last sweep left a chain half taken; the capacity if it left none.
+    /// The block at which the last sweep stopped within a chain, or the capacity if there is none.
     /// (Relaxed: a hint.)
     resume_at: AtomicUsize,
 }
 
-/// A bounded walk of the hand.
+/// A bounded sweep of the hand.
 #[derive(Debug)]
 pub struct Sweep<'a> {
     clock: &'a Clock,
     counters: &'a Counters,
-    /// Blocks that this walk may still pass.
+    /// The number of blocks that this sweep may still pass.
     blocks: usize,
 }
 
 impl Clock {
-    /// A clock for `capacity` blocks, none of them cached.
+    /// Creates a clock for `capacity` blocks, none of them cached.
     pub fn new(capacity: usize) -> Self {
         Self {
             // SAFETY: an atomic pointer is null by default, and a cache has at least one block.
@@ -65,17 +66,17 @@ impl Clock {
         }
     }
 
-    /// Blocks on the clock.
+    /// Returns the number of blocks on the clock.
     pub fn capacity(&self) -> usize {
         self.slots.len()
     }
 
-    /// Bytes that the tables take.
+    /// Returns the size of the tables in bytes.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.slots) + size_of_val(&*self.candidates)
     }
 
-    /// Notes where the blocks of a node are cached. The caller still holds the node.
+    /// Records the positions of a node's blocks. The caller still holds the node.
     pub fn insert(&self, node: NodeRef<'_>) {
         for (offset, id) in node.ids().iter().enumerate() {
             // Release (slot): the node is fully written.
@@ -83,9 +84,9 @@ impl Clock {
         }
     }
 
-    /// Notes that a block is cached no more. The caller has claimed it, and not yet given it away.
+    /// Removes a block that the caller has claimed but not yet given away.
     pub fn remove(&self, id: BlockId) {
-        // Relaxed: nobody is allowed to draw a conclusion from an empty slot alone.
+        // Relaxed: no thread may conclude anything from an empty slot alone.
         self.slots[id.index()].store(std::ptr::null_mut(), Ordering::Relaxed);
         let (word, bit) = place(id);
         // Relaxed: the bit goes with the slot.
@@ -94,79 +95,82 @@ impl Clock {
         }
     }
 
-    /// Empties the slots that still lead to a node whose blocks have all left, before it is retired:
-    /// a thread that has claimed one of them may not have come to [`remove`](Self::remove) yet.
+    /// Empties the slots that still point to a fully evicted node, before it is retired.
+    ///
+    /// Another thread that claimed one of its blocks may not have called [`remove`](Self::remove)
+    /// yet.
     pub fn remove_if_stale(&self, node: NodeRef<'_>) {
         for (offset, id) in node.ids().iter().enumerate() {
             let (slot, here) = (&self.slots[id.index()], node.position(offset).into_raw());
-            // Relaxed: the caller knows of every block's claim, hence of its entry, so it finds that
-            // entry or what came after it.
-            // Rule (own-entry): what came after it is the entry of the id's next owner.
+            // Relaxed: the caller knows of every block's claim, and thus of its entry, so it reads
+            // that entry or a later one.
+            // Rule (own-entry): a later entry belongs to the id's next owner.
             if slot.load(Ordering::Relaxed) == here {
                 let (nowhere, relaxed) = (std::ptr::null_mut(), Ordering::Relaxed);
-                // Relaxed: as in `remove`; if it fails, `remove` came first.
+                // Relaxed: as in `remove`. If it fails, `remove` came first.
                 let _ = slot.compare_exchange(here, nowhere, relaxed, relaxed);
             }
         }
     }
 
-    /// Where a block is cached.
+    /// Returns the position of a block, if it is cached.
     pub fn position(&self, id: BlockId, _guard: &Guard) -> Option<Position> {
         self.slots.get(id.index()).and_then(cached_at)
     }
 
-    /// Every position at which a block is cached.
+    /// Returns the positions of all cached blocks.
     pub fn positions(&self, _guard: &Guard) -> impl Iterator<Item = Position> {
         self.slots.iter().filter_map(cached_at)
     }
 
-    /// Makes a block a candidate.
+    /// Lists a block as a candidate.
     pub fn list(&self, id: BlockId) {
         let (word, bit) = place(id);
-        // Release (list): what made the block a candidate comes first.
+        // Release (list): the changes that made the block a candidate come first.
         self.candidates[word].fetch_or(bit, Ordering::Release);
     }
 
-    /// Makes a block no candidate. The caller must look at the block once more, and list it if it
-    /// is one after all.
+    /// Unlists a block. The caller must look at the block again, and list it if it is a candidate
+    /// after all.
     pub fn unlist(&self, id: BlockId) {
         let (word, bit) = place(id);
-        // Acquire (list): the second look sees what made the block a candidate.
+        // Acquire (list): the second look sees the changes that made the block a candidate.
         self.candidates[word].fetch_and(!bit, Ordering::Acquire);
     }
 
-    /// Makes a block no candidate, to which the caller has just added a child that it holds. Whoever takes
-    /// the last child away lists the block again.
+    /// Unlists a block that just got a child held by the caller. The thread that removes the last
+    /// child lists the block again.
     pub fn unlist_parent(&self, id: BlockId) {
         let (word, bit) = place(id);
-        // Relaxed: a bit that somebody sets just now costs the hand a look.
+        // Relaxed: a bit that another thread sets just now costs the hand one visit.
         if word_has(&self.candidates[word], bit) {
-            // Relaxed: the child is held until after this, so its claim and the listing come later.
+            // Relaxed: the caller holds the child until after this, so its claim and the listing
+            // come later.
             self.candidates[word].fetch_and(!bit, Ordering::Relaxed);
         }
     }
 
-    /// Notes that a sweep has had enough in the middle of a chain, and that this block comes next.
+    /// Records the next block of a chain in whose middle a sweep has stopped.
     pub fn set_resume_at(&self, id: BlockId) {
-        // Relaxed: a hint; whatever it names is looked at like any candidate.
+        // Relaxed: a hint. The block that it names is checked like any candidate.
         self.resume_at.store(id.index(), Ordering::Relaxed);
     }
 
-    /// The block that the last sweep would have taken next.
+    /// Returns the block that the last sweep would have taken next.
     pub fn resume_at(&self) -> Option<BlockId> {
         // Relaxed: as above.
         let id = self.resume_at.load(Ordering::Relaxed);
         (id < self.capacity()).then(|| BlockId::new(id))
     }
 
-    /// The same, for a sweep that goes on there.
+    /// Removes and returns that block, for a sweep that resumes there.
     pub fn take_resume_at(&self) -> Option<BlockId> {
         // Relaxed: as above.
         let id = (self.resume_at).swap(self.capacity(), Ordering::Relaxed);
         (id < self.capacity()).then(|| BlockId::new(id))
     }
 
-    /// A walk of the hand, once round for each turn.
+    /// Starts a sweep of the hand over `turns` turns.
     pub fn sweep<'a>(&'a self, turns: usize, counters: &'a Counters) -> Sweep<'a> {
         Sweep {
             clock: self,
@@ -175,14 +179,14 @@ impl Clock {
         }
     }
 
-    /// Where the hand is: the index of the block that it looks at next.
+    /// Returns the position of the hand: the index of the block to visit next.
     pub fn hand(&self) -> usize {
-        // Relaxed: where to begin decides nothing.
+        // Relaxed: the starting point decides nothing.
         self.hand.load(Ordering::Relaxed)
     }
 
-    /// Moves the hand from where it was seen over so many words, in which nothing can be evicted. If another
-    /// sweep has moved it meanwhile, it stays there.
+    /// Moves the hand from `seen` over `words` words in which nothing can be evicted. If another
+    /// sweep has moved it meanwhile, it stays.
     pub fn pass_over(&self, seen: usize, words: usize) {
         if words > 0 {
             let next = (seen / WORD + words) % self.candidates.len() * WORD;
@@ -192,19 +196,19 @@ impl Clock {
         }
     }
 
-    /// All candidates, from that place of the hand on, without moving it: word by word.
+    /// Returns all candidates, word by word, from a position of the hand on, without moving it.
     pub fn words(&self, hand: usize) -> impl Iterator<Item = impl Iterator<Item = BlockId>> {
         let (start, words) = (hand / WORD, self.candidates.len());
         (start..start + words).map(move |at| {
             let word = at % words;
-            // Relaxed: each one's slot is loaded with Acquire, and a bit is only a hint.
+            // Relaxed: each slot is loaded with Acquire, and a bit is only a hint.
             Bits(self.candidates[word].load(Ordering::Relaxed))
                 .map(move |bit| BlockId::new(word * WORD + bit))
         })
     }
 
-    /// How many blocks lie from `start` up to and including the next candidate, if that is within
-    /// `limit`. Counts the words looked at.
+    /// Counts the blocks from `start` up to and including the next candidate, if it lies within
+    /// `limit`. Adds the number of words read to `words`.
     fn distance(&self, start: usize, limit: usize, words: &mut usize) -> Option<usize> {
         let (mut at, mut passed) = (start, 0);
         while passed < limit {
@@ -225,18 +229,18 @@ impl Clock {
 }
 
 impl Sweep<'_> {
-    /// Moves the hand to the next candidate and past it; none when the walk is over.
+    /// Moves the hand past the next candidate and returns it. None when the sweep is over.
     pub fn next_candidate(&mut self) -> Option<BlockId> {
         let hand = &self.clock.hand;
         let mut words = 0;
         let found = loop {
-            // Relaxed: the hand is one number; nothing hangs on its order with anything else.
+            // Relaxed: the hand is one number, and nothing depends on its order.
             let start = hand.load(Ordering::Relaxed);
             let Some(passed) = self.clock.distance(start, self.blocks, &mut words) else {
                 break None;
             };
             let next = (start + passed) % self.clock.capacity();
-            // Relaxed: only one sweeper passes each candidate, whatever else it has seen.
+            // Relaxed: only one sweep passes each candidate, whatever else it has seen.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             if hand.compare_exchange(start, next, success, failure).is_ok() {
                 self.blocks -= passed;
@@ -248,13 +252,13 @@ impl Sweep<'_> {
     }
 }
 
-/// What a slot says.
+/// Reads the position in a slot.
 fn cached_at(slot: &AtomicPtr<Header>) -> Option<Position> {
     // Acquire (slot): the node is fully written.
     Position::from_raw(slot.load(Ordering::Acquire))
 }
 
-/// The places of the bits that are set in a word.
+/// The positions of the bits set in a word.
 struct Bits(u64);
 
 impl Iterator for Bits {
@@ -267,11 +271,12 @@ impl Iterator for Bits {
     }
 }
 
-/// The word and the bit of a block.
+/// Returns the word and the bit of a block.
 fn place(id: BlockId) -> (usize, u64) {
     (id.index() / WORD, 1 << (id.index() % WORD))
 }
 
+/// Returns whether a bit is set in a word.
 fn word_has(word: &AtomicU64, bit: u64) -> bool {
     // Relaxed: see `remove`.
     word.load(Ordering::Relaxed) & bit != 0

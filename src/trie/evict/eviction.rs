@@ -1,4 +1,4 @@
-//! The taker that evicts, and the sweeps that drive it.
+//! The taker that evicts, and the sweeps that use it.
 
 use std::ops::Range;
 
@@ -9,12 +9,12 @@ use crate::id::BlockId;
 use crate::prefetch::prefetch;
 use crate::trie::Trie;
 use crate::trie::evict::changes::Change;
-use crate::trie::guard::{Guard, pin};
+use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::Position;
 use crate::trie::node::{NodeRef, is_last_of_run, node, state};
 use crate::trie::state::Claim;
 
-/// What may be evicted.
+/// The blocks that an eviction may take.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope {
     /// Blocks that are unheld and cold.
@@ -26,10 +26,12 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Returns whether warm blocks may be evicted too.
     fn takes_warm(self) -> bool {
         !matches!(self, Self::Cold)
     }
 
+    /// Returns whether the scope includes the blocks of a node.
     fn covers(self, node: NodeRef<'_>) -> bool {
         match self {
             Self::Cold | Self::Unheld => true,
@@ -38,13 +40,13 @@ impl Scope {
     }
 }
 
-/// A block that has left the cache and belongs to the callee.
+/// A block that has left the cache and now belongs to the callee.
 #[derive(Debug)]
 pub struct EvictedBlock<'t, 'g> {
     trie: &'t Trie,
     guard: &'g Guard,
     at: Position,
-    /// The hashes of its run, as far as they are known.
+    /// The hashes of the block's run, once computed.
     hashes: &'t mut Vec<BlockHash>,
     /// The block.
     pub id: BlockId,
@@ -61,7 +63,7 @@ impl EvictedBlock<'_, '_> {
     }
 }
 
-/// An eviction under way: what it may take, how many blocks still, and who gets them.
+/// An eviction in progress: its scope, the number of blocks still wanted, and the callback.
 struct Eviction<'a> {
     trie: &'a Trie,
     scope: Scope,
@@ -78,13 +80,14 @@ struct Guarded<'e, 'a, 'g> {
 impl Trie {
     /// Evicts up to `wanted` unheld blocks.
     ///
-    /// The hand goes round as often as it takes to cool the warmest block, then once more and takes what it finds: a
-    /// chain can have several warm blocks, and each would cost a turn of its own.
+    /// The hand makes enough turns to cool the warmest block, and then one more in which it evicts
+    /// warm blocks too. Without that last turn, a chain with several warm blocks would cost one
+    /// turn for each.
     pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         if wanted == 0 {
             return;
         }
-        let mut guard = pin();
+        let mut guard = enter();
         let mut eviction = Eviction {
             trie: self,
             scope: Scope::Cold,
@@ -106,9 +109,9 @@ impl Trie {
         }
     }
 
-    /// Evicts everything in a scope, once round.
+    /// Evicts all blocks in a scope, in one turn.
     pub fn evict_all(&self, scope: Scope, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
-        let mut guard = pin();
+        let mut guard = enter();
         let mut eviction = Eviction {
             trie: self,
             scope,
@@ -122,8 +125,8 @@ impl Trie {
 }
 
 impl Eviction<'_> {
-    /// Looks at one candidate: evicts it and what it leaves unheld, cools it, or unlists it. Returns the guard, or a
-    /// newer one if any block has left.
+    /// Visits one candidate: evicts it and climbs, cools it, or unlists it. Returns the guard, or a
+    /// newer one if a block was evicted.
     fn visit(&mut self, id: BlockId, guard: Guard) -> Guard {
         let trie = self.trie;
         let Some(at) = trie.candidate(id, &guard) else {
@@ -140,23 +143,23 @@ impl Eviction<'_> {
         match self.claim(at, &guard) {
             Claim::Claimed => {
                 self.climb(at, &guard);
-                // What was retired is freed once no guard is older, not even this one.
-                return guard.repin();
+                // Retired nodes are freed once no older guard exists, including this one.
+                return guard.reenter();
             }
             Claim::Warm => state(at, &guard).cool(),
-            // A parent was seen as a candidate a moment ago; the next turn will unlist it.
+            // It was a candidate a moment ago. If it is a parent now, the next turn unlists it.
             Claim::Held | Claim::Parent => {}
         }
         guard
     }
 
-    /// Evicts what comes before a claimed block, as long as it may be taken and more is wanted.
+    /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.
     fn climb(&mut self, claimed: Position, guard: &Guard) {
         let eviction = self;
         climb(claimed, &mut Guarded { eviction, guard }, guard);
     }
 
-    /// Claims a block, if it may be taken, and counts it.
+    /// Claims a block if the scope allows it, and counts it.
     fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
         let claim = state(at, guard).claim(self.scope.takes_warm());
         self.wanted -= usize::from(claim == Claim::Claimed);
@@ -169,30 +172,30 @@ impl Guarded<'_, '_, '_> {
     fn unlink_and_retire(&self, run: NodeRef<'_>) {
         let (trie, guard) = (self.eviction.trie, self.guard);
         trie.counters.unlinked(run.bytes());
-        // First out of the index and the slots, then uncounted: a parent is not claimed, let alone
-        // freed, while a child that names it can be found.
+        // The order matters: a parent must not be claimed or freed while a search can find a child
+        // that points to it.
         // Rule (unlink-then-uncount, unlink-then-retire): no search finds the node from now on.
         trie.index.unlink(run, guard);
-        // Rule (no-slot-left): nor does the hand.
+        // Rule (no-slot-left): the hand does not find it either.
         trie.clock.remove_if_stale(run);
         let parent = run.parent().expect("a root is not a candidate");
         // Rule (unlink-then-uncount): the parent may be claimed from now on.
         state(parent, guard).drop_child();
         // Rule (unlink-then-retire): the node may be freed from now on.
-        // SAFETY: out of the index and of the slots, so no thread that pins from now on can reach it. The thread that
-        // claimed the first block, and no other, retires the node.
+        // SAFETY: the node is out of the index and the slots, so no thread that takes a guard from
+        // now on can reach it. Only the thread that claimed the first block retires the node.
         unsafe { run.retire(guard) };
     }
 }
 
 impl Taker for Guarded<'_, '_, '_> {
-    /// Prefetches what unlinking the node needs: its bucket and its parent.
+    /// Prefetches the bucket and the parent, which unlinking the node needs.
     fn enter(&mut self, run: NodeRef<'_>) {
         self.eviction.trie.index.prefetch(run.header().key);
         run.parent().inspect(|parent| prefetch(parent.into_raw()));
     }
 
-    /// Claims a block, if more are wanted and it may be taken; lists it otherwise.
+    /// Claims a block if more are wanted and it may be taken. Otherwise makes it a candidate.
     fn take(&mut self, at: Position) -> bool {
         let clock = &self.eviction.trie.clock;
         let id = node(at, self.guard).ids()[at.offset()];
@@ -201,7 +204,7 @@ impl Taker for Guarded<'_, '_, '_> {
         } else if self.eviction.claim(at, self.guard) == Claim::Claimed {
             return true;
         }
-        // Rule (list-the-last): now the last of its run, it is a candidate unless it has a child.
+        // Rule (list-the-last): the block is now the last of its run: a candidate, unless a parent.
         if !state(at, self.guard).confirm_children() {
             clock.list(id);
         }

@@ -1,4 +1,4 @@
-//! The taker that only counts: how many blocks could be evicted, without evicting any.
+//! The taker that only counts the blocks that could be evicted.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -6,38 +6,38 @@ use std::ops::Range;
 use super::climb::{Taker, climb};
 use crate::id::BlockId;
 use crate::trie::Trie;
-use crate::trie::guard::{Guard, pin};
+use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::Position;
 use crate::trie::node::{NodeRef, is_last_of_run, node, state};
 
-/// What was counted, and where the hand was meanwhile.
+/// The result of a forecast, and the position of the hand when it started.
 #[derive(Debug, Clone, Copy)]
 pub struct Forecast {
-    /// Blocks that no hold keeps, up to as many as were asked for.
+    /// The number of unheld blocks, up to the number requested.
     pub evictable: usize,
-    /// Where the hand was.
+    /// The position of the hand.
     hand: usize,
-    /// Words of candidates from there on in which nothing can be evicted.
+    /// The number of candidate words from there on in which nothing can be evicted.
     fruitless: usize,
 }
 
-/// What the eviction of the blocks counted so far would have done.
+/// The effects that evicting the blocks counted so far would have.
 struct Imagined<'g> {
     trie: &'g Trie,
     guard: &'g Guard,
-    /// Blocks still to be counted.
+    /// The number of blocks still to count.
     wanted: usize,
-    /// Children that each position would have lost.
+    /// The number of children that each position would have lost.
     orphaned: HashMap<Position, usize, ahash::RandomState>,
-    /// Parents at which a climb came to a stop: everything behind them in their run would be gone.
+    /// Parents at which a climb stopped. All later blocks of their runs would be gone.
     stopped: HashSet<Position, ahash::RandomState>,
 }
 
 impl Trie {
-    /// Counts the blocks that no hold keeps, up to `enough`. Exact if no other thread is at work. Writes nothing.
+    /// Counts the unheld blocks, up to `enough`. Writes nothing.
     ///
-    /// Costs no more than the eviction of the same blocks would; where it falls short of `enough`,
-    /// it has looked at every candidate.
+    /// The count is exact if no other thread is active. It costs no more than evicting the same
+    /// blocks. If it falls short of `enough`, it has visited every candidate.
     pub fn forecast(&self, enough: usize) -> Forecast {
         let mut forecast = Forecast {
             evictable: 0,
@@ -45,7 +45,7 @@ impl Trie {
             fruitless: 0,
         };
         if enough > 0 {
-            let guard = pin();
+            let guard = enter();
             let mut imagined = Imagined::new(self, enough, &guard);
             forecast.fruitless = imagined.visit_all(forecast.hand);
             forecast.evictable = enough - imagined.wanted;
@@ -53,7 +53,8 @@ impl Trie {
         forecast
     }
 
-    /// Moves the hand over the words in which a forecast found nothing to evict, for an eviction that follows it.
+    /// Moves the hand over the words in which a forecast found nothing, for the eviction that
+    /// follows.
     pub fn skip_held(&self, forecast: Forecast) {
         self.clock.pass_over(forecast.hand, forecast.fruitless);
     }

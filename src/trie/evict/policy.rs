@@ -1,50 +1,52 @@
 //! The policy: how long an unheld block survives the clock hand.
 //!
-//! Three bits of each block's state word say it, its *heat*. The leading one gives the priority, the bits
-//! below it the warmth: the number of turns of the hand that the block still survives.
+//! Three bits of each block's state word store its *heat*. The leading one gives the priority. The
+//! bits below it give the warmth: the number of turns of the hand that the block still survives.
 //!
 //! | heat  | priority | warmth |
 //! |-------|----------|--------|
 //! | `1ww` | high     | 0 to 3 |
 //! | `01w` | normal   | 0 or 1 |
-//! | `000` | none: the word of a namespace's root, which the hand never meets | 0 |
+//! | `000` | none: a namespace's root, which the hand never visits | 0 |
 //!
-//! The priority lasts as long as the block is cached; the warmth comes and goes:
+//! The priority lasts as long as the block is cached. The warmth changes:
 //!
-//! * A prefix is published warm at its end, and cold before it.
-//! * A hit warms the block at which it ends, as far as the priority goes.
-//! * The first child of a block of normal priority cools it: from then on what hangs off it speaks for it. A
-//!   block of high priority stays warm, so it outlives its children by three turns.
-//! * The hand, when it passes an unheld block without children, cools it by one.
-//! * Another publication of the block at a higher priority raises it, and warms it.
+//! * The last block of a published prefix is warm, and the earlier ones are cold.
+//! * A hit warms its last block as far as the priority allows.
+//! * The first child of a block of normal priority cools it, because the block then lasts as long
+//!   as its children. A block of high priority stays warm, so it outlives its children by three
+//!   turns.
+//! * The hand cools an unheld block without children by one level when it passes.
+//! * Publishing the block again at a higher priority raises the priority and warms the block.
 //!
-//! Each but the last two sets or clears bits and never reads what it needs to decide twice, so all of them may race:
-//! the worst outcome is a block that is one turn warmer or cooler than it should be.
+//! All changes except the last two only set or clear bits, and decide on a single read. So all of
+//! them may race: at worst a block is one turn warmer or cooler than it should be.
 
-/// How long published blocks stay cached once no hold keeps them.
+/// How long published blocks stay cached once they are unheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[non_exhaustive]
 pub enum Priority {
     /// One turn of the clock hand after the last use.
     #[default]
     Normal,
-    /// Three turns, counted from the last use or from the end of the last block cached behind: for what
-    /// many requests will ask for again, such as a system prompt.
+    /// Three turns after the last use, or after the last block behind it left.
+    ///
+    /// For prefixes that many requests share, such as a system prompt.
     High,
 }
 
-/// The turns of the hand that the warmest block survives.
+/// The number of turns that the warmest block survives.
 pub const MOST_TURNS: usize = 3;
 
-/// The heat of one block: priority and warmth. By default that of a root.
+/// The heat of one block: priority and warmth. The default is a root's heat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Heat(u64);
 
 impl Heat {
-    /// The bits that a heat takes.
+    /// The number of bits of a heat.
     pub const BITS: u32 = 3;
 
-    /// Returns the heat in the lowest bits of a word.
+    /// Reads the heat from the lowest bits of a word.
     pub fn from_bits(word: u64) -> Self {
         Self(word & ((1 << Self::BITS) - 1))
     }
@@ -54,7 +56,7 @@ impl Heat {
         self.0
     }
 
-    /// Returns the heat of a block that the hand may take at once.
+    /// Returns the heat of a block that the hand may evict at once.
     pub fn cold(priority: Priority) -> Self {
         match priority {
             Priority::Normal => Self(0b010),
@@ -94,11 +96,12 @@ impl Heat {
         }
     }
 
-    /// Returns the turns of the hand that the block still survives.
+    /// Returns the number of turns of the hand that the block still survives.
     pub fn warmth(self) -> u8 {
         (self.0 - self.leading_one()) as u8
     }
 
+    /// Returns the highest bit of the heat, or 0 for a root.
     fn leading_one(self) -> u64 {
         self.0.checked_ilog2().map_or(0, |place| 1 << place)
     }
