@@ -15,7 +15,8 @@
 //!   shared/      the part that a cache shares with its holds and blocks:
 //!                mod, pool, registry, budget
 //!     ▼
-//!   trie/        the cached blocks: mod, node, layout, state, index, guard, publish, hashes
+//!   trie/        the cached blocks:
+//!                mod, node, build, layout, state, index, guard, publish, hashes
 //!     evict/     mod, clock, climb, eviction, forecast, policy, changes
 //!     ▼
 //!   hash  id  key  prefetch  stats  sync

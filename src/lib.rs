@@ -41,13 +41,14 @@ pub mod model {
     pub use crate::hash::Hasher;
     pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
+    pub use crate::trie::build::Blueprint;
     pub use crate::trie::evict::clock::Clock;
     pub use crate::trie::evict::eviction::Scope;
     pub use crate::trie::evict::policy::{Heat, Priority};
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
     pub use crate::trie::layout::Position;
-    pub use crate::trie::node::{Blueprint, NodeRef};
+    pub use crate::trie::node::NodeRef;
     pub use crate::trie::publish::{Offer, Progress};
     pub use crate::trie::state::{CacheStatus, Claim, State};
     pub use crate::trie::{Reached, Trie};

@@ -5,7 +5,7 @@ mod common;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use common::{assert_accounted, cache, together};
@@ -326,11 +326,8 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
                 look_up();
                 tell.send(()).expect("the test waits");
                 begun.wait();
-                if place % 2 == 0 {
-                    contests[place / 2]
-                        .iter()
-                        .for_each(|contest| play(contest, 0));
-                }
+                let row = contests[place / 2].iter().filter(|_| place % 2 == 0);
+                row.for_each(|contest| play(contest, 0));
             });
             told.recv().expect("the thread starts");
             if place % 2 == 1 {
@@ -338,9 +335,8 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
             }
         }
         begun.wait();
-        for thread in short_lived {
-            thread.join().expect("no panic");
-        }
+        let ended = short_lived.into_iter().map(ScopedJoinHandle::join);
+        ended.for_each(|result| result.expect("no panic"));
         for late in 0..LIVING {
             let (contests, play) = (&contests, &play);
             scope.spawn(move || {

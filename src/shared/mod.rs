@@ -114,8 +114,8 @@ impl SharedPtr {
         // SAFETY: the caller's references keep the shared part until they are given up below.
         let shared = unsafe { self.get() };
         // Release (last-reference): this thread's uses of the cache happen before the closing.
-        // Acquire, by the guard in `count_holds` (last-reference): all publications happen before the
-        // closing.
+        // Acquire, by the guard in `count_holds` (last-reference): all publications happen before
+        // the closing.
         if n > 0 && shared.refs.fetch_sub(n, Ordering::Release) == n {
             // SAFETY: those were the last references.
             unsafe { self.close() };

@@ -4,6 +4,7 @@
 //! [`hashes`] computes the hashes of cached prefixes. None of them uses an atomic ordering: those
 //! are left to the state word ([`mod@state`]), the index ([`index`]), the clock and the guard.
 
+pub mod build;
 pub mod evict;
 pub mod guard;
 pub mod hashes;

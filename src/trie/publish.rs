@@ -4,11 +4,12 @@
 //! afterwards. [`Progress`] records this directly after the exchange. If the rest of the call
 //! panics, the caller gives back only the ids that it still owns.
 
+use super::build::Blueprint;
 use super::evict::changes::Change;
 use super::evict::policy::Priority;
 use super::guard::{Guard, enter};
 use super::layout::Position;
-use super::node::{Blueprint, NodeRef, node, previous, state};
+use super::node::{NodeRef, node, previous, state};
 use super::{Reached, Trie};
 use crate::id::BlockId;
 

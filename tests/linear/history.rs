@@ -5,11 +5,13 @@ use std::thread;
 
 use kvtrie::{Block, BlockId, Evicted, Hold, Namespace, PrefixCache};
 
+use crate::allocator::yielding;
 use crate::model::{Call, HoldName, Step};
 
-/// Blocks of each cache: enough for all of a history, so that allocation itself never evicts. What
-/// does leave is the next to be allocated again.
+/// Blocks of a cache: enough for all of a history.
 pub const BLOCKS: usize = 96;
+/// Blocks of every second cache: so few that an allocation must evict, or is refused.
+const FEW_BLOCKS: usize = 4;
 /// The longest prefix that is ever published.
 const DEPTH: usize = 6;
 /// The most blocks of one extension.
@@ -75,7 +77,8 @@ impl Stage {
     fn new(seed: u64, threads: usize) -> Self {
         let run_length = [1, 3][seed as usize % 2];
         let builder = PrefixCache::builder().block_size(1).run_length(run_length);
-        let cache = builder.blocks(BLOCKS).build().expect("sound settings");
+        let blocks = [BLOCKS, FEW_BLOCKS][seed as usize / 2 % 2];
+        let cache = builder.blocks(blocks).build().expect("sound settings");
         Self {
             namespace: cache.namespace("model"),
             cache,
@@ -159,7 +162,7 @@ impl<'s> Actor<'s> {
     ) -> T {
         // Sequentially consistent: the call must not move out from between its two ticks.
         let invoked = self.stage.clock.fetch_add(1, Ordering::SeqCst);
-        let answer = act(self.stage);
+        let answer = yielding(self.rng.u64(..), || act(self.stage));
         let returned = self.stage.clock.fetch_add(1, Ordering::SeqCst);
         self.calls.push(Call {
             invoked,
@@ -210,16 +213,35 @@ impl<'s> Actor<'s> {
         );
     }
 
+    /// Allocates blocks, if there are as many.
+    fn allocate(&mut self, n: usize) -> Option<Vec<Block>> {
+        let (allocated, _evicted) = self.call(
+            |stage| {
+                let mut evicted = Vec::new();
+                let allocated = stage.cache.allocate_reporting(n, &mut evicted);
+                (allocated.ok(), evicted)
+            },
+            |(allocated, evicted)| {
+                let left = evicted.iter().map(|gone| Step::Evict { block: gone.block });
+                let ids = allocated.iter().flatten().map(Block::id).collect();
+                left.chain([Step::Allocate { ids }]).collect()
+            },
+        );
+        allocated
+    }
+
     /// Extends some hold; without one that has room, looks a prompt up instead.
     fn extend(&mut self) {
         let room = |(_, hold): &(_, Hold)| hold.len() + PIECE <= DEPTH;
         let Some(index) = self.holds.iter().position(room) else {
             return self.lookup();
         };
-        let (name, mut hold) = self.holds.swap_remove(index);
         let blocks = self.rng.usize(1..=PIECE);
+        let Some(offered) = self.allocate(blocks) else {
+            return;
+        };
+        let (name, mut hold) = self.holds.swap_remove(index);
         let tokens = self.tokens(blocks);
-        let offered = self.stage.cache.allocate(blocks).expect("room for all");
         let ids: Vec<BlockId> = offered.iter().map(Block::id).collect();
         let (start, run_length) = (hold.len(), self.stage.run_length);
         // The duplicates are handed back, so that no other thread gets them before the call is over.

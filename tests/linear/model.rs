@@ -32,6 +32,8 @@ pub enum Step {
         token: u32,
         block: BlockId,
     },
+    /// These blocks were given to the caller.
+    Allocate { ids: Vec<BlockId> },
     /// A hold ended.
     LetGo { hold: HoldName },
     /// The namespace became empty.
@@ -85,6 +87,7 @@ impl State {
                 let place = self.step_down(*hold, *token);
                 self.cached.get(&place) == Some(block)
             }
+            Step::Allocate { ids } => !self.cached.values().any(|cached| ids.contains(cached)),
             Step::LetGo { hold } => self.holds.remove(hold).is_some(),
             Step::Clear => {
                 self.cleared += 1;

@@ -31,7 +31,7 @@ thread_local! {
 
 /// Stands in for the system's: every yield of the process comes here.
 #[cfg(target_os = "linux")]
-// SAFETY: has the signature and the meaning of the system's function, which may return at once.
+// It has the signature and the meaning of the system's function, which may return at once.
 #[unsafe(no_mangle)]
 extern "C" fn sched_yield() -> std::ffi::c_int {
     YIELDS.with(|yields| yields.set(yields.get() + 1));
