@@ -183,7 +183,7 @@
 //! | clear | `Registry::renew` | `Space::root` | a root is fully written before it is read | M: `clear_versus_lookup` |
 //! | clear-race | the fence in `guard::enter` | the fence in `Space::still_has` | a lookup that saw a clearing evict a part of a prefix also sees the new root | M: `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix` |
 //! | last-reference | `release`, `release_hold`, `close` | the guard in `count_holds`, the load in `free` | all threads are done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (the guard); T: `blocks_outlive_the_cache`, `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others) |
-//! | stripe | the end of a thread | the start of one | the new thread adds to the old one's counts | A: a statistic, which loom does not explore |
+//! | stripe | the end of a thread | the start of one | the new thread adds to the old one's counts | M: `stripe_of_one_thread_after_another` |
 //! | outermost-pin | the fence in `guard::enter` | the same | of two threads that publish and then look, one finds the other's node | M: `publishers_do_not_miss_each_other` |
 //!
 //! The last edge is the trap in this design. With acquire and release alone, two threads may each

@@ -17,6 +17,7 @@ mod key;
 mod prefetch;
 mod shared;
 mod stats;
+mod stripes;
 mod sync;
 mod trie;
 
@@ -41,6 +42,7 @@ pub mod model {
     pub use crate::hash::Hasher;
     pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
+    pub use crate::stripes::{Owners, SHARED};
     pub use crate::trie::build::Blueprint;
     pub use crate::trie::evict::clock::Clock;
     pub use crate::trie::evict::eviction::Scope;

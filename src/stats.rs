@@ -2,14 +2,8 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::atomic::Ordering;
+use crate::stripes::{SHARED, STRIPES, mine};
 use crate::sync::{Counter, RELAXED};
-
-/// Number of stripes. Each thread has its own stripe, or shares the last one if all others are
-/// taken.
-const STRIPES: usize = u64::BITS as usize + 1;
-/// The stripe on which any thread may count.
-const SHARED: usize = STRIPES - 1;
 
 /// A snapshot of a cache's counters.
 ///
@@ -189,9 +183,9 @@ impl Counters {
     /// Adds to several counts of this thread's stripe.
     #[inline]
     fn add<const N: usize>(&self, counts: [(Field, usize); N]) {
-        let mine = my_stripe();
+        let stripe = mine();
         for (field, n) in counts {
-            add_to(field(&self.0[mine]), mine, n);
+            add_to(field(&self.0[stripe]), stripe, n);
         }
     }
 }
@@ -202,14 +196,14 @@ static RETIRED: [CachePadded<Counter>; STRIPES] =
 
 /// Counts the retirement of a node of `bytes`.
 pub fn retired(bytes: usize) {
-    let mine = my_stripe();
-    add_to(&RETIRED[mine], mine, bytes);
+    let stripe = mine();
+    add_to(&RETIRED[stripe], stripe, bytes);
 }
 
 /// Counts the freeing of a retired node of `bytes`.
 pub fn freed(bytes: usize) {
-    let mine = my_stripe();
-    add_to(&RETIRED[mine], mine, bytes.wrapping_neg());
+    let stripe = mine();
+    add_to(&RETIRED[stripe], stripe, bytes.wrapping_neg());
 }
 
 /// Returns the bytes of nodes that are retired and not freed, in the whole process.
@@ -219,52 +213,15 @@ fn retired_bytes() -> usize {
     (counts.fold(0, u64::wrapping_add) as i64).max(0) as usize
 }
 
-/// Adds `n` to a count of the thread's stripe, which is `mine`.
+/// Adds `n` to a count of the thread's stripe.
 #[inline]
-fn add_to(count: &Counter, mine: usize, n: usize) {
+fn add_to(count: &Counter, stripe: usize, n: usize) {
     let n = n as u64;
-    if mine == SHARED {
+    if stripe == SHARED {
         count.fetch_add(n, RELAXED);
     } else {
         // This thread alone writes here, so no read-modify-write is needed: that would take a
         // quarter of the time of a short lookup.
         count.store(count.load(RELAXED).wrapping_add(n), RELAXED);
-    }
-}
-
-/// Returns the thread's stripe: the shared one if the thread is already dropping its locals.
-#[inline]
-fn my_stripe() -> usize {
-    MINE.try_with(|mine| mine.0).unwrap_or(SHARED)
-}
-
-/// The stripe of a thread: its own until the thread ends, or the shared one.
-struct Mine(usize);
-
-/// The stripes that threads own, one bit each.
-static TAKEN: Counter = Counter::new(0);
-
-std::thread_local! {
-    static MINE: Mine = Mine::take();
-}
-
-impl Mine {
-    /// Takes the lowest free stripe, or the shared one.
-    fn take() -> Self {
-        let free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
-        // Acquire (stripe): this thread adds to the counts of the last owner.
-        match TAKEN.fetch_update(Ordering::Acquire, RELAXED, free) {
-            Ok(taken) => Self(taken.trailing_ones() as usize),
-            Err(_) => Self(SHARED),
-        }
-    }
-}
-
-impl Drop for Mine {
-    fn drop(&mut self) {
-        if self.0 != SHARED {
-            // Release (stripe): the next owner adds to the counts of this thread.
-            TAKEN.fetch_and(!(1 << self.0), Ordering::Release);
-        }
     }
 }
