@@ -67,3 +67,18 @@ pub fn mine() -> usize {
 pub fn mine() -> usize {
     SHARED
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_gives_its_stripe_back() {
+        for _ in 0..3 * STRIPES {
+            let stripe = thread::spawn(mine).join().expect("no panic");
+            assert_ne!(stripe, SHARED, "a stripe is free");
+        }
+    }
+}
