@@ -6,10 +6,7 @@
 
 use std::ops::Deref;
 
-use crate::{Config, pool::Slot};
-
-/// Partial sums that [`dot`] keeps; enough for the compiler to use vector registers.
-const LANES: usize = 8;
+use crate::{Config, matrix::dot, pool::Slot};
 
 /// The heads of an attention layer.
 #[derive(Debug, Clone, Copy)]
@@ -108,17 +105,4 @@ fn soften(scores: &mut [f32]) {
     for score in scores {
         *score /= sum;
     }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }
