@@ -1,7 +1,7 @@
 //! Tables, charts and goals of the contended runs.
 
 use kvtrie_baselines::mix::KVTRIE;
-use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
+use kvtrie_harness::chart::{self, Axis, Chart, Line};
 use kvtrie_harness::machine::description;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::percentiles::Percentiles;
@@ -118,7 +118,6 @@ fn scaling(result: &Results) -> Chart {
         title: format!("Throughput: {}", result.mix.title()),
         x: Axis::names("threads", threads),
         y: Axis::linear(format!("{unit} {} a second", result.mix.operations())),
-        mark: Mark::Points,
         lines: lines(result, |cache| {
             rates.medians(cache).map(|rate| rate / per_unit)
         }),
@@ -134,7 +133,6 @@ fn tails(result: &Results, cores: usize) -> Chart {
         title: format!("{} threads: {}", threads[crowd], result.mix.title()),
         x: Axis::names("quantile", quantiles.collect()),
         y: Axis::log("latency, µs"),
-        mark: Mark::Points,
         lines: lines(result, |cache| {
             let latency = &result.latency[cache][crowd];
             QUANTILES

@@ -7,7 +7,7 @@
 //! tokenizer had just written them; both cases read twins that are equally far away.
 
 use kvtrie_harness::caches::{Cached, DECODE, PREFILL};
-use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
+use kvtrie_harness::chart::{self, Axis, Chart, Line};
 use kvtrie_harness::machine;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::{BLOCK, Prompts, flat_compare, prompt};
@@ -151,7 +151,6 @@ fn depth_chart(title: &str, pairs: &[Pair]) -> Chart {
         title: format!("Look up, list the blocks, release: {title}"),
         x: Axis::names("blocks in the prompt", depths),
         y: Axis::log("ns a block"),
-        mark: Mark::Points,
         lines: vec![
             Line::kvtrie("kvtrie", points(|pair| &pair.lookup)),
             Line::other("flat memcmp", points(|pair| &pair.flat)),
