@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kvtrie_baselines::BLOCKS;
 use kvtrie_harness::fresh::Fresh;
 use kvtrie_harness::full::Full;
 use kvtrie_harness::options::Options;
@@ -9,7 +10,6 @@ use kvtrie_harness::prompts::{Prompts, prompt};
 use kvtrie_harness::report::{Goal, print_table};
 use kvtrie_harness::timing::{Case, Samples, interleave};
 
-use crate::lookups::BLOCKS;
 use crate::manager::{Backend, Manager, release};
 
 /// Blocks in a cache that is evicted from.

@@ -11,7 +11,6 @@
 
 mod indexes;
 mod lifecycle;
-mod lookups;
 mod manager;
 mod matching;
 mod together;
@@ -20,7 +19,6 @@ use kvtrie_harness::report::run;
 
 fn main() {
     run(&[
-        ("lookups", lookups::measure),
         ("together", together::measure),
         ("lifecycle", lifecycle::measure),
         ("matching", matching::measure),
