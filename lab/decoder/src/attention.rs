@@ -4,9 +4,12 @@
 //! the keys and values before it, never on how many tokens a step computes or which blocks they
 //! lie in.
 
-use std::ops::Deref;
+use std::sync::RwLockReadGuard;
 
 use crate::{Config, matrix::dot, pool::Slot};
+
+/// The keys and values of a block, while they are read.
+type Held<'p> = RwLockReadGuard<'p, Slot>;
 
 /// The heads of an attention layer.
 #[derive(Debug, Clone, Copy)]
@@ -30,57 +33,25 @@ impl Heads {
     }
 
     /// Attends with one token's `query` to the first `length` tokens in `slots`.
-    pub fn attend<S: Deref<Target = Slot>>(
-        self,
-        query: &[f32],
-        slots: &[S],
-        length: usize,
-        output: &mut [f32],
-    ) {
-        let mut weights = Vec::with_capacity(length);
-        let heads = query
-            .chunks_exact(self.dim)
-            .zip(output.chunks_exact_mut(self.dim));
-        for (head, (query, output)) in heads.enumerate() {
-            let kv_head = head / (self.query / self.kv);
-            weights.clear();
-            self.score(query, slots, length, kv_head, &mut weights);
-            soften(&mut weights);
-            self.gather(&weights, slots, kv_head, output);
-        }
-    }
-
-    /// Scores how well the query matches each key.
-    fn score<S: Deref<Target = Slot>>(
-        self,
-        query: &[f32],
-        slots: &[S],
-        length: usize,
-        kv_head: usize,
-        scores: &mut Vec<f32>,
-    ) {
+    pub fn attend(self, query: &[f32], slots: &[Held<'_>], length: usize, output: &mut [f32]) {
         let scale = (self.dim as f32).sqrt().recip();
-        let keys = slots
-            .iter()
-            .flat_map(|slot| self.of_head(&slot.keys, kv_head));
-        scores.extend(keys.take(length).map(|key| scale * dot(query, key)));
-    }
-
-    /// Sums the values, each by its weight.
-    fn gather<S: Deref<Target = Slot>>(
-        self,
-        weights: &[f32],
-        slots: &[S],
-        kv_head: usize,
-        output: &mut [f32],
-    ) {
-        output.fill(0.0);
-        let values = slots
-            .iter()
-            .flat_map(|slot| self.of_head(&slot.values, kv_head));
-        for (weight, value) in weights.iter().zip(values) {
-            for (sum, number) in output.iter_mut().zip(value) {
-                *sum += weight * number;
+        let queries = query.chunks_exact(self.dim);
+        for (head, (query, output)) in queries.zip(output.chunks_exact_mut(self.dim)).enumerate() {
+            let kv_head = head / (self.query / self.kv);
+            let keys = slots
+                .iter()
+                .flat_map(|slot| self.of_head(&slot.keys, kv_head));
+            let scores = keys.take(length).map(|key| scale * dot(query, key));
+            let mut weights: Vec<f32> = scores.collect();
+            soften(&mut weights);
+            output.fill(0.0);
+            let values = slots
+                .iter()
+                .flat_map(|slot| self.of_head(&slot.values, kv_head));
+            for (weight, value) in weights.iter().zip(values) {
+                for (sum, number) in output.iter_mut().zip(value) {
+                    *sum += weight * number;
+                }
             }
         }
     }
