@@ -79,9 +79,6 @@ pub struct Tally {
     pub holds_wrong: usize,
     /// Time of each lookup.
     pub lookups: Percentiles,
-    /// Thousandths of a word of the candidate bitmap read for each evicted block, over the allocations
-    /// that evicted. With several threads, some of both are another thread's.
-    pub searches: Percentiles,
 }
 
 /// A request that holds its blocks, and what they must contain.
@@ -313,15 +310,7 @@ impl<'r> Decoder<'r> {
     fn allocate(&mut self, missing: usize) -> Option<Vec<Block>> {
         loop {
             let cache = self.service.cache;
-            let before = cache.stats();
-            let allocated = cache.allocate(missing);
-            let after = cache.stats();
-            let evicted = after.evicted - before.evicted;
-            let words = 1000 * (after.hand_words - before.hand_words);
-            if let Some(words) = words.checked_div(evicted) {
-                self.tally.searches.record(words);
-            }
-            match allocated {
+            match cache.allocate(missing) {
                 Ok(blocks) => return Some(blocks),
                 Err(_) => self.service.take_oldest().map(|flight| self.land(flight))?,
             }
@@ -353,7 +342,6 @@ impl Tally {
         self.holds_checked += other.holds_checked;
         self.holds_wrong += other.holds_wrong;
         self.lookups.merge(&other.lookups);
-        self.searches.merge(&other.searches);
         self
     }
 }

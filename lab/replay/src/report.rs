@@ -111,15 +111,16 @@ impl Report {
 
     fn memory(&self) -> String {
         let nodes = BinaryBytes(self.node_bytes as u64);
-        let Some(Resident {
-            now_bytes,
-            peak_bytes,
-        }) = self.resident
-        else {
-            return format!("{nodes} of nodes");
-        };
-        let (now, peak) = (BinaryBytes(now_bytes), BinaryBytes(peak_bytes));
-        format!("{now} resident, {peak} at most; {nodes} of it nodes")
+        match self.resident {
+            None => format!("{nodes} of nodes"),
+            Some(Resident {
+                now_bytes,
+                peak_bytes,
+            }) => {
+                let (now, peak) = (BinaryBytes(now_bytes), BinaryBytes(peak_bytes));
+                format!("{now} resident, {peak} at most; {nodes} of it nodes")
+            }
+        }
     }
 }
 
@@ -193,28 +194,22 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |n: usize| HumanCount(n as u64).to_string();
         let (capacity, block_size) = (count(self.blocks.capacity), self.block_size);
-        write!(
+        let (threads, in_flight) = (self.threads, self.in_flight);
+        writeln!(
             f,
-            "{}: {capacity} blocks of {block_size} tokens; ",
+            "{}: {capacity} blocks of {block_size} tokens; threads: {threads}; \
+             requests in flight: {in_flight}\n",
             self.workload
         )?;
-        let (threads, in_flight) = (self.threads, self.in_flight);
-        writeln!(f, "threads: {threads}; requests in flight: {in_flight}\n")?;
-        let percent = 100.0 * self.hit_ratio;
-        let hits = count(self.hit_tokens);
+        let (hits, percent) = (count(self.hit_tokens), 100.0 * self.hit_ratio);
+        let saved = format!("{hits} tokens, {percent:.1} % of them");
         let (seconds, rate) = (self.seconds, self.requests_per_second);
         for (name, text) in [
             ("requests", count(self.requests)),
             ("refused", count(self.refused)),
             ("prompt tokens", count(self.prompt_tokens)),
-            (
-                "prefill saved",
-                format!("{hits} tokens, {percent:.1} % of them"),
-            ),
-            (
-                "blocks evicted",
-                HumanCount(self.evicted_blocks).to_string(),
-            ),
+            ("prefill saved", saved),
+            ("blocks evicted", count(self.evicted_blocks as usize)),
             (
                 "time",
                 format!("{seconds:.2} s, {rate:.0} requests a second"),
