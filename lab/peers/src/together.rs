@@ -11,7 +11,7 @@ use kvtrie_baselines::own::Kvtrie;
 use kvtrie_baselines::rates::Rates;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::BLOCK;
-use kvtrie_harness::report::{Goal, print_table};
+use kvtrie_harness::report::Goal;
 
 use crate::manager::{Backend, Held, Manager, release};
 
@@ -36,19 +36,8 @@ pub fn measure(options: &Options) -> Vec<Goal> {
         rates.round(round, &entries, options.time(0.1));
     }
     entries.iter().for_each(|(_, work)| work.check());
-    let row = |(cache, (name, _)): (usize, &(&str, _))| {
-        let millions = rates
-            .medians(cache)
-            .map(|rate| format!("{:.3}", rate / 1e6));
-        [(*name).to_owned()].into_iter().chain(millions).collect()
-    };
-    let rows: Vec<Vec<String>> = entries.iter().enumerate().map(row).collect();
-    let columns = [
-        "64 blocks, million a second in all",
-        "1 thread",
-        "2 threads",
-    ];
-    print_table("Look up, list the blocks, release", &columns, &rows);
+    let names = entries.each_ref().map(|(name, _)| *name);
+    rates.print("Look up, list the 64 blocks, release", &names, None);
     let limits = [("1 thread", 8.0), ("2 threads in total", 15.0)];
     let goal = |(place, (threads, limit))| {
         let faster = rates.ratio(0, 1, place);
