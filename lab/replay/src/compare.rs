@@ -124,7 +124,7 @@ impl Setup<'_> {
             next_use: self.ratio(next_use(&self.demand, blocks, in_flight)),
             refused: tally.refused,
             refused_by_baselines: recent.refused,
-            checks: Checks::of(&tally),
+            checks: tally.checks,
             at_rest: Blocks::of(&cache),
         }
     }

@@ -11,6 +11,7 @@ use kvtrie_harness::progress::Progress;
 use kvtrie_workload::Request;
 
 use crate::content::{KvMemory, fingerprints};
+use crate::report::Checks;
 
 /// The one model that is served.
 const MODEL: &str = "replayed-model";
@@ -69,14 +70,8 @@ pub struct Tally {
     pub prompt_tokens: usize,
     /// Tokens of them found in the cache.
     pub hit_tokens: usize,
-    /// Found blocks whose content was checked.
-    pub hits_checked: usize,
-    /// Found blocks that had another prefix's content.
-    pub hits_wrong: usize,
-    /// Held blocks whose content was checked once more before they were let go.
-    pub holds_checked: usize,
-    /// Held blocks whose content had changed by then.
-    pub holds_wrong: usize,
+    /// Contents that were compared.
+    pub checks: Checks,
     /// Time of each lookup.
     pub lookups: Percentiles,
 }
@@ -286,8 +281,8 @@ impl<'r> Decoder<'r> {
         self.tally.lookups.record_duration(start.elapsed());
 
         hold.block_table_into(&mut self.table);
-        self.tally.hits_checked += self.table.len();
-        self.tally.hits_wrong += self.service.memory.wrong(&self.table, expected);
+        self.tally.checks.hits += self.table.len();
+        self.tally.checks.wrong_hits += self.service.memory.wrong(&self.table, expected);
         hold
     }
 
@@ -321,8 +316,8 @@ impl<'r> Decoder<'r> {
     fn land(&mut self, flight: Flight) {
         flight.hold.block_table_into(&mut self.table);
         let memory = &self.service.memory;
-        self.tally.holds_checked += self.table.len();
-        self.tally.holds_wrong += memory.wrong(&self.table, &flight.fingerprints);
+        self.tally.checks.holds += self.table.len();
+        self.tally.checks.wrong_holds += memory.wrong(&self.table, &flight.fingerprints);
     }
 }
 
@@ -337,10 +332,7 @@ impl Tally {
         self.refused += other.refused;
         self.prompt_tokens += other.prompt_tokens;
         self.hit_tokens += other.hit_tokens;
-        self.hits_checked += other.hits_checked;
-        self.hits_wrong += other.hits_wrong;
-        self.holds_checked += other.holds_checked;
-        self.holds_wrong += other.holds_wrong;
+        self.checks += other.checks;
         self.lookups.merge(&other.lookups);
         self
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
@@ -64,12 +65,25 @@ pub struct Blocks {
 }
 
 /// Contents that were compared with those that the prompt asks for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Checks {
-    hits: usize,
-    wrong_hits: usize,
-    holds: usize,
-    wrong_holds: usize,
+    /// Blocks found by a lookup.
+    pub hits: usize,
+    /// Found blocks that had another prefix's content.
+    pub wrong_hits: usize,
+    /// Held blocks, once more before they were let go.
+    pub holds: usize,
+    /// Held blocks whose content had changed by then.
+    pub wrong_holds: usize,
+}
+
+impl AddAssign for Checks {
+    fn add_assign(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.wrong_hits += other.wrong_hits;
+        self.holds += other.holds;
+        self.wrong_holds += other.wrong_holds;
+    }
 }
 
 impl Report {
@@ -100,7 +114,7 @@ impl Report {
             resident: Resident::read(),
             node_bytes: stats.node_bytes,
             blocks: Blocks::of(cache),
-            checks: Checks::of(tally),
+            checks: tally.checks,
         }
     }
 
@@ -174,16 +188,6 @@ impl Blocks {
 }
 
 impl Checks {
-    /// Returns what the decode threads compared.
-    pub fn of(tally: &Tally) -> Self {
-        Self {
-            hits: tally.hits_checked,
-            wrong_hits: tally.hits_wrong,
-            holds: tally.holds_checked,
-            wrong_holds: tally.holds_wrong,
-        }
-    }
-
     /// Returns whether every block had the contents of its prefix.
     pub fn all_right(&self) -> bool {
         self.wrong_hits == 0 && self.wrong_holds == 0
