@@ -3,7 +3,10 @@
 
 mod common;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock},
+};
 
 use common::model;
 use kvtrie::PrefixCache;
@@ -100,6 +103,12 @@ impl Served {
     }
 }
 
+/// Returns the outcome without sharing, which is computed once.
+fn plain() -> &'static Served {
+    static PLAIN_RUN: LazyLock<Served> = LazyLock::new(|| PLAIN.serve());
+    &PLAIN_RUN
+}
+
 /// Serves the chats and checks that the answers are those of `plain`.
 fn assert_same(setup: Setup, plain: &Served) -> Served {
     let served = setup.serve();
@@ -136,12 +145,12 @@ fn decode_alone(model: &Arc<Model>, prompt: &[u32], answer: usize) -> Vec<u32> {
 fn batching_does_not_change_an_answer() {
     let prompt = PLAIN.chats().first_prompt(0);
     let alone = decode_alone(&model(), &prompt, PLAIN.answer);
-    assert_eq!(PLAIN.serve().answers()[0], alone);
+    assert_eq!(plain().answers()[0], alone);
 }
 
 #[test]
 fn the_model_has_something_to_say() {
-    let plain = PLAIN.serve();
+    let plain = plain();
     let answers: HashSet<_> = plain.answers().into_iter().collect();
     assert_eq!(
         answers.len(),
@@ -154,9 +163,9 @@ fn the_model_has_something_to_say() {
 
 #[test]
 fn the_cache_changes_no_answer_on_any_number_of_threads() {
-    let plain = PLAIN.serve();
+    let plain = plain();
     for threads in [1, 2, 8] {
-        let served = assert_same(PLAIN.shared(threads), &plain);
+        let served = assert_same(PLAIN.shared(threads), plain);
         // All users start at once, so some compute the system prompt that another publishes.
         assert!(threads > 1 || served.summary.stats.duplicates > 0);
     }
@@ -164,19 +173,19 @@ fn the_cache_changes_no_answer_on_any_number_of_threads() {
 
 #[test]
 fn block_sizes_change_no_answer() {
-    let plain = PLAIN.serve();
+    let plain = plain();
     for block_size in [1, 5, 64] {
         let setup = Setup {
             block_size,
             ..PLAIN.shared(2)
         };
-        assert_same(setup.blocks(PLAIN.blocks * 16 / block_size), &plain);
+        assert_same(setup.blocks(PLAIN.blocks * 16 / block_size), plain);
     }
 }
 
 #[test]
 fn prefill_falls_to_what_the_hit_ratio_promises() {
-    let (plain, shared) = (PLAIN.serve().summary, PLAIN.shared(1).serve().summary);
+    let (plain, shared) = (&plain().summary, PLAIN.shared(1).serve().summary);
     let promised = shared.stats.requested_tokens - shared.stats.hit_tokens;
     assert_eq!(shared.cost.prefilled as u64, promised);
     assert_eq!(plain.cost.prefilled, shared.cost.admitted);
@@ -185,10 +194,10 @@ fn prefill_falls_to_what_the_hit_ratio_promises() {
 
 #[test]
 fn a_pool_for_one_request_serves_them_all() {
-    let plain = PLAIN.serve();
+    let plain = plain();
     for threads in [1, 2, 8] {
         for setup in [Setup { threads, ..PLAIN }, PLAIN.shared(threads)] {
-            let served = assert_same(setup.blocks(PLAIN.least_blocks()), &plain);
+            let served = assert_same(setup.blocks(PLAIN.least_blocks()), plain);
             assert!(served.summary.stats.evicted > 0);
         }
     }
