@@ -12,10 +12,9 @@
 
 use kvtrie_baselines::mix::Mix;
 use kvtrie_baselines::rates::Rates;
-use kvtrie_baselines::{Entry, Sequence, generated};
+use kvtrie_baselines::{Sequence, generated};
 use kvtrie_harness::machine::{cores, description};
 use kvtrie_harness::options::Options;
-use kvtrie_harness::report::print_table;
 use kvtrie_harness::threads::ladder;
 
 /// Turns of every cache with every number of threads.
@@ -53,19 +52,7 @@ fn measure(mix: Mix, sequences: &[Sequence], options: &Options) {
     // The ladder climbs in powers of two: the last step on which every thread has a core.
     let fits = threads.iter().rposition(|&count| count <= cores());
     let fits = fits.expect("one thread always fits");
-    let row = |(cache, (name, _)): (usize, &Entry<'_>)| {
-        let medians = rates
-            .medians(cache)
-            .map(|rate| format!("{:.0}", rate / 1e3));
-        let speedup = rates.speedup(cache, fits, 0).to_string();
-        let name = [(*name).to_owned()].into_iter();
-        name.chain(medians).chain([speedup]).collect()
-    };
-    let rows: Vec<Vec<String>> = entries.iter().enumerate().map(row).collect();
-    let title = format!("{}: thousand {} a second", mix.title(), mix.operations());
-    let counts: Vec<String> = threads.iter().map(usize::to_string).collect();
-    let speedup = format!("{} over 1 (middle half)", threads[fits]);
-    let mut columns = vec!["threads"];
-    columns.extend(counts.iter().map(String::as_str).chain([speedup.as_str()]));
-    print_table(&title, &columns, &rows);
+    let names: Vec<_> = entries.iter().map(|(name, _)| *name).collect();
+    let title = format!("{}: {}", mix.title(), mix.operations());
+    rates.print(&title, &names, Some(fits));
 }

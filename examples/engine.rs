@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::{mem, thread};
+use std::{iter, mem, thread};
 
 use kvtrie::{BlockId, Namespace, PrefixCache, Sequence};
 
@@ -64,13 +64,8 @@ struct State {
     unfinished: BTreeSet<Ticket>,
     /// Whether the oldest unfinished request was refused blocks.
     oldest_waits: bool,
-    requests: u32,
-    answers: u32,
-    forks: u32,
-    cancellations: u32,
-    preemptions: u32,
-    prompt_tokens: usize,
-    cached_tokens: usize,
+    arrivals: u32,
+    figures: BTreeMap<&'static str, usize>,
 }
 
 struct Engine {
@@ -91,29 +86,31 @@ impl Model {
         let (table, start) = (sequence.block_table(), sequence.computed_tokens());
         // Relaxed: publishing a block releases what was written to it, and a lookup acquires it.
         let before = start.checked_sub(1);
-        let mut state = before.map_or(0, |last| self.place(table, last).load(Ordering::Relaxed));
-        for (position, &token) in (start..).zip(&sequence.uncomputed()[..count]) {
-            state = next_state(state, token);
+        let before = before.map_or(0, |last| self.place(table, last).load(Ordering::Relaxed));
+        let states = states(before, &sequence.uncomputed()[..count]);
+        (start..).zip(states).fold(before, |_, (position, state)| {
             self.place(table, position).store(state, Ordering::Relaxed);
-        }
-        state
+            state
+        })
     }
 
     /// Panics if a cached block does not have the contents of its prefix.
     fn check_hit(&self, sequence: &Sequence) {
-        let mut state = 0;
-        for position in 0..sequence.cached_tokens() {
-            state = next_state(state, sequence.tokens()[position]);
+        let cached = &sequence.tokens()[..sequence.cached_tokens()];
+        for (position, state) in states(0, cached).enumerate() {
             let place = self.place(sequence.block_table(), position);
             assert_eq!(place.load(Ordering::Relaxed), state, "a wrong hit");
         }
     }
 }
 
-/// Returns the state of a token after the state of the token before it.
-fn next_state(state: u64, token: u32) -> u64 {
-    let mixed = (state ^ u64::from(token)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed.rotate_left(29)
+/// Returns the state after each token, from the state before the first.
+fn states(before: u64, tokens: &[u32]) -> impl Iterator<Item = u64> {
+    tokens.iter().scan(before, |state, &token| {
+        let mixed = (*state ^ u64::from(token)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        *state = mixed.rotate_left(29);
+        Some(*state)
+    })
 }
 
 /// Returns the token that follows a state, another one for each sample.
@@ -123,16 +120,16 @@ fn choose(state: u64, sample: u32) -> u32 {
 
 /// Panics if an answer is not what the model says without a cache.
 fn check_answer(request: &Request, tokens: &[u32]) {
-    let mut state = 0;
-    for (position, &token) in tokens.iter().enumerate() {
-        let is_first = position == request.prompt;
-        let sample = if is_first { request.ticket.1 } else { 0 };
-        let is_answer = position >= request.prompt;
-        assert!(
-            !is_answer || token == choose(state, sample),
-            "a wrong answer"
-        );
-        state = next_state(state, token);
+    let samples = iter::once(request.ticket.1).chain(iter::repeat(0));
+    let before = states(0, tokens).skip(request.prompt - 1);
+    for ((&token, state), sample) in tokens[request.prompt..].iter().zip(before).zip(samples) {
+        assert_eq!(token, choose(state, sample), "a wrong answer");
+    }
+}
+
+impl State {
+    fn count(&mut self, what: &'static str, count: usize) {
+        *self.figures.entry(what).or_default() += count;
     }
 }
 
@@ -145,17 +142,16 @@ impl Engine {
     fn submit(&self, mut tokens: Vec<u32>, question: u32, turns_left: u32) {
         tokens.extend((0..30).map(|word| 1000 * question + word));
         let mut state = self.state();
-        let ticket = (state.requests, 0);
-        let prompt = tokens.len();
         let request = Request {
-            ticket,
+            ticket: (state.arrivals, 0),
+            prompt: tokens.len(),
             tokens,
-            prompt,
             turns_left,
         };
-        state.requests += 1;
-        state.unfinished.insert(ticket);
-        state.waiting.insert(ticket, request);
+        state.arrivals += 1;
+        state.count("requests", 1);
+        state.unfinished.insert(request.ticket);
+        state.waiting.insert(request.ticket, request);
     }
 
     /// Runs a worker until every request is finished.
@@ -171,29 +167,28 @@ impl Engine {
     /// Admits waiting requests, the oldest first, as long as there are blocks.
     fn admit(&self, batch: &mut Vec<Running>) {
         while batch.len() < BATCH {
-            let Some((_, mut request)) = self.state().waiting.pop_first() else {
+            let Some((ticket, mut request)) = self.state().waiting.pop_first() else {
                 return thread::yield_now();
             };
             let tokens = mem::take(&mut request.tokens);
             let mut sequence = self.cache.sequence(&self.namespace, tokens);
             self.model.check_hit(&sequence);
-            let admitted = self.allocate(request.ticket, &mut sequence);
-            let running = Running { request, sequence };
-            if !admitted {
-                return self.put_back(running);
+            let (all, cached) = (sequence.tokens().len(), sequence.cached_tokens());
+            if !self.allocate(ticket, &mut sequence) {
+                return self.put_back(Running { request, sequence });
             }
+            batch.push(Running { request, sequence });
             let mut state = self.state();
-            state.prompt_tokens += running.sequence.tokens().len();
-            state.cached_tokens += running.sequence.cached_tokens();
-            batch.push(running);
+            state.count("prompt tokens", all);
+            state.count("prompt tokens, cached", cached);
         }
     }
 
     /// Publishes what a request has computed, lets its blocks go, and queues it with all its tokens.
-    fn put_back(&self, mut running: Running) {
-        running.request.tokens = running.sequence.finish();
-        let ticket = running.request.ticket;
-        self.state().waiting.insert(ticket, running.request);
+    fn put_back(&self, running: Running) {
+        let mut request = running.request;
+        request.tokens = running.sequence.finish();
+        self.state().waiting.insert(request.ticket, request);
     }
 
     /// Allocates the missing blocks of a request, all or none. While the oldest unfinished request waits
@@ -213,12 +208,14 @@ impl Engine {
     /// Allocates a block for each request that has filled its last one. Preempts a request that gets none,
     /// except the oldest.
     fn make_room(&self, batch: &mut Vec<Running>) {
-        for place in (0..batch.len()).rev() {
-            let Running { request, sequence } = &mut batch[place];
-            let is_refused = !self.allocate(request.ticket, sequence);
-            if is_refused && self.state().unfinished.first() != Some(&request.ticket) {
-                self.put_back(batch.swap_remove(place));
-                self.state().preemptions += 1;
+        for mut running in mem::take(batch) {
+            let ticket = running.request.ticket;
+            let is_granted = self.allocate(ticket, &mut running.sequence);
+            if is_granted || self.state().unfinished.first() == Some(&ticket) {
+                batch.push(running);
+            } else {
+                self.put_back(running);
+                self.state().count("preemptions", 1);
             }
         }
     }
@@ -228,14 +225,12 @@ impl Engine {
         batch.sort_by_key(|running| running.sequence.uncomputed().len());
         let mut left = STEP;
         for mut running in mem::take(batch) {
-            let uncomputed = running.sequence.uncomputed().len();
-            let chunk = if running.sequence.needs_block() {
-                0
-            } else {
-                left.min(uncomputed)
-            };
-            let state = self.model.compute(&running.sequence, chunk);
-            running.sequence.advance(chunk);
+            let sequence = &mut running.sequence;
+            let uncomputed = sequence.uncomputed().len();
+            let most = if sequence.needs_block() { 0 } else { left };
+            let chunk = most.min(uncomputed);
+            let state = self.model.compute(sequence, chunk);
+            sequence.advance(chunk);
             left -= chunk;
             if chunk == uncomputed {
                 self.answer(running, state, batch);
@@ -246,62 +241,61 @@ impl Engine {
     }
 
     /// Gives a request its next token. Forks, cancels or finishes the request when that is due.
-    fn answer(&self, running: Running, state: u64, batch: &mut Vec<Running>) {
-        let Running {
-            request,
-            mut sequence,
-        } = running;
+    fn answer(&self, mut running: Running, state: u64, batch: &mut Vec<Running>) {
+        let Running { request, sequence } = &mut running;
         let answered = sequence.tokens().len() + 1 - request.prompt;
         if answered == 1 && request.ticket.0 % 5 == 0 {
-            // The fork shares all complete blocks and computes the rest of the prompt again.
-            let mut fork = Running {
-                request: request.clone(),
-                sequence: sequence.fork(),
-            };
-            fork.request.ticket.1 = 1;
-            fork.request.turns_left = 0;
-            fork.sequence.push(choose(state, 1));
-            let mut state = self.state();
-            state.unfinished.insert(fork.request.ticket);
-            state.forks += 1;
-            batch.push(fork);
+            batch.push(self.fork(request, sequence, state));
         }
         sequence.push(choose(state, 0));
+        let ticket = request.ticket;
         if answered == ANSWER {
-            self.finish(&request, sequence.finish());
-        } else if answered == ANSWER / 2 && request.ticket.0 % 11 == 7 {
+            self.finish(running);
+        } else if answered == ANSWER / 2 && ticket.0 % 11 == 7 {
             // The client hangs up. The sequence lets go without publishing the rest.
-            drop(sequence);
-            let mut state = self.state();
-            state.unfinished.remove(&request.ticket);
-            state.cancellations += 1;
+            drop(running);
+            self.end(ticket, "cancellations");
         } else {
-            batch.push(Running { request, sequence });
+            batch.push(running);
         }
     }
 
+    /// Starts another sample. It shares all complete blocks and computes the rest of the prompt again.
+    fn fork(&self, request: &Request, sequence: &mut Sequence, state: u64) -> Running {
+        let mut request = request.clone();
+        request.ticket.1 = 1;
+        request.turns_left = 0;
+        self.state().unfinished.insert(request.ticket);
+        self.state().count("forks", 1);
+        let mut sequence = sequence.fork();
+        sequence.push(choose(state, 1));
+        Running { request, sequence }
+    }
+
     /// Checks an answer, and submits the user's next turn.
-    fn finish(&self, request: &Request, tokens: Vec<u32>) {
-        check_answer(request, &tokens);
-        if request.turns_left > 0 {
-            self.submit(tokens, request.turns_left, request.turns_left - 1);
+    fn finish(&self, Running { request, sequence }: Running) {
+        let tokens = sequence.finish();
+        check_answer(&request, &tokens);
+        if let Some(turns_left) = request.turns_left.checked_sub(1) {
+            self.submit(tokens, request.turns_left, turns_left);
         }
+        self.end(request.ticket, "answers");
+    }
+
+    fn end(&self, ticket: Ticket, how: &'static str) {
         let mut state = self.state();
-        state.unfinished.remove(&request.ticket);
-        state.answers += 1;
+        state.unfinished.remove(&ticket);
+        state.count(how, 1);
     }
 }
 
 fn main() {
     let builder = PrefixCache::builder().blocks(BLOCKS).block_size(BLOCK_SIZE);
     let cache = builder.build().expect("the sizes are valid");
+    let places = 0..BLOCKS * BLOCK_SIZE;
     let engine = Engine {
         namespace: cache.namespace("fake-model"),
-        model: Model(
-            (0..BLOCKS * BLOCK_SIZE)
-                .map(|_| AtomicU64::new(0))
-                .collect(),
-        ),
+        model: Model(places.map(|_| AtomicU64::new(0)).collect()),
         state: Mutex::default(),
         cache,
     };
@@ -315,29 +309,18 @@ fn main() {
 
 /// Prints the figures, and panics if a request or a block is lost.
 fn print_and_check(engine: &Engine) {
-    let (state, stats) = (engine.state(), engine.cache.stats());
-    let share = 100 * state.cached_tokens / state.prompt_tokens;
-    println!("requests       {}", state.requests);
+    let (figures, stats) = (&engine.state().figures, engine.cache.stats());
+    for (what, count) in figures {
+        println!("{what:<24}{count:>6}");
+    }
     println!(
-        "answers        {}, each as the model gives it without a cache",
-        state.answers
-    );
-    println!("forks          {}", state.forks);
-    println!("cancellations  {}", state.cancellations);
-    println!("preemptions    {}", state.preemptions);
-    println!(
-        "prompt tokens  {}, {share} % of them cached",
-        state.prompt_tokens
-    );
-    println!(
-        "evictions      {} blocks, of {BLOCKS} in the cache",
+        "evictions               {:>6}, of {BLOCKS} blocks",
         stats.evicted
     );
-    assert_eq!(
-        state.answers + state.cancellations,
-        state.requests + state.forks
-    );
-    assert!(state.forks > 0 && state.cancellations > 0 && state.preemptions > 0);
+    println!("Each answer is as the model gives it without a cache.");
+    let ended = figures["answers"] + figures["cancellations"];
+    assert_eq!(ended, figures["requests"] + figures["forks"]);
+    assert!(figures["preemptions"] > 0, "blocks ran out");
     assert_eq!(stats.free + stats.cached, BLOCKS, "no block is lost");
     assert_eq!(engine.cache.reclaimable(), stats.cached, "no block is held");
 }

@@ -15,7 +15,11 @@ thread_local! {
 }
 
 /// Calls `body` with the chained hash of every complete block.
-pub fn with_hashes<R>(state: &RandomState, tokens: &[u32], body: impl FnOnce(&[u64]) -> R) -> R {
+pub(crate) fn with_hashes<R>(
+    state: &RandomState,
+    tokens: &[u32],
+    body: impl FnOnce(&[u64]) -> R,
+) -> R {
     HASHES.with_borrow_mut(|hashes| {
         hashes.clear();
         let mut previous = 0_u64;

@@ -24,7 +24,6 @@ pub mod sharded_map;
 use std::fmt::Debug;
 use std::time::Duration;
 
-pub use hash::with_hashes;
 use kvtrie_harness::percentiles::Percentiles;
 pub use lookups::{BLOCKS, PROMPTS};
 pub use requests::{Sequence, generated, sequences};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kvtrie_harness::report::{counted, print_table};
 use kvtrie_harness::timing::{Spread, order};
 
 use crate::Entry;
@@ -49,6 +50,25 @@ impl Rates {
     pub fn medians(&self, cache: usize) -> impl Iterator<Item = f64> {
         let rates = self.by_cache[cache].iter();
         rates.map(|rates| Spread::of(rates.clone()).median)
+    }
+
+    /// Prints a row for each cache and a column for each number of threads. With `over`, the last column
+    /// compares the number of threads at that place with one thread, formed round by round.
+    pub fn print(&self, title: &str, names: &[&str], over: Option<usize>) {
+        let row = |(cache, name): (usize, &&str)| {
+            let medians = self.medians(cache);
+            let medians = medians.map(|rate| format!("{:.1}", rate / 1e3));
+            let speedup = over.map(|place| self.speedup(cache, place, 0).to_string());
+            let name = [(*name).to_owned()].into_iter();
+            name.chain(medians).chain(speedup).collect()
+        };
+        let rows: Vec<Vec<String>> = names.iter().enumerate().map(row).collect();
+        let counts = self.threads.iter();
+        let mut columns: Vec<String> = counts.map(|&count| counted(count, "thread")).collect();
+        columns.insert(0, "thousand a second".to_owned());
+        columns.extend(over.map(|place| format!("{} over 1 (middle half)", self.threads[place])));
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        print_table(title, &columns, &rows);
     }
 
     /// Returns the rates of a cache at one place over those at another, formed round by round.

@@ -4,12 +4,12 @@
 //! the keys and values before it, never on how many tokens a step computes or which blocks they
 //! lie in.
 
-use std::ops::Deref;
+use std::sync::RwLockReadGuard;
 
-use crate::{Config, pool::Slot};
+use crate::{Config, matrix::dot, pool::Slot};
 
-/// Partial sums that [`dot`] keeps; enough for the compiler to use vector registers.
-const LANES: usize = 8;
+/// The keys and values of a block, while they are read.
+type Held<'p> = RwLockReadGuard<'p, Slot>;
 
 /// The heads of an attention layer.
 #[derive(Debug, Clone, Copy)]
@@ -33,57 +33,25 @@ impl Heads {
     }
 
     /// Attends with one token's `query` to the first `length` tokens in `slots`.
-    pub fn attend<S: Deref<Target = Slot>>(
-        self,
-        query: &[f32],
-        slots: &[S],
-        length: usize,
-        output: &mut [f32],
-    ) {
-        let mut weights = Vec::with_capacity(length);
-        let heads = query
-            .chunks_exact(self.dim)
-            .zip(output.chunks_exact_mut(self.dim));
-        for (head, (query, output)) in heads.enumerate() {
-            let kv_head = head / (self.query / self.kv);
-            weights.clear();
-            self.score(query, slots, length, kv_head, &mut weights);
-            soften(&mut weights);
-            self.gather(&weights, slots, kv_head, output);
-        }
-    }
-
-    /// Scores how well the query matches each key.
-    fn score<S: Deref<Target = Slot>>(
-        self,
-        query: &[f32],
-        slots: &[S],
-        length: usize,
-        kv_head: usize,
-        scores: &mut Vec<f32>,
-    ) {
+    pub fn attend(self, query: &[f32], slots: &[Held<'_>], length: usize, output: &mut [f32]) {
         let scale = (self.dim as f32).sqrt().recip();
-        let keys = slots
-            .iter()
-            .flat_map(|slot| self.of_head(&slot.keys, kv_head));
-        scores.extend(keys.take(length).map(|key| scale * dot(query, key)));
-    }
-
-    /// Sums the values, each by its weight.
-    fn gather<S: Deref<Target = Slot>>(
-        self,
-        weights: &[f32],
-        slots: &[S],
-        kv_head: usize,
-        output: &mut [f32],
-    ) {
-        output.fill(0.0);
-        let values = slots
-            .iter()
-            .flat_map(|slot| self.of_head(&slot.values, kv_head));
-        for (weight, value) in weights.iter().zip(values) {
-            for (sum, number) in output.iter_mut().zip(value) {
-                *sum += weight * number;
+        let queries = query.chunks_exact(self.dim);
+        for (head, (query, output)) in queries.zip(output.chunks_exact_mut(self.dim)).enumerate() {
+            let kv_head = head / (self.query / self.kv);
+            let keys = slots
+                .iter()
+                .flat_map(|slot| self.of_head(&slot.keys, kv_head));
+            let scores = keys.take(length).map(|key| scale * dot(query, key));
+            let mut weights: Vec<f32> = scores.collect();
+            soften(&mut weights);
+            output.fill(0.0);
+            let values = slots
+                .iter()
+                .flat_map(|slot| self.of_head(&slot.values, kv_head));
+            for (weight, value) in weights.iter().zip(values) {
+                for (sum, number) in output.iter_mut().zip(value) {
+                    *sum += weight * number;
+                }
             }
         }
     }
@@ -108,17 +76,4 @@ fn soften(scores: &mut [f32]) {
     for score in scores {
         *score /= sum;
     }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }

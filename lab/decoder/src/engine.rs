@@ -10,28 +10,26 @@ use std::{
     time::Duration,
 };
 
-use kvtrie::{Namespace, PrefixCache};
+use kvtrie::{Namespace, PrefixCache, Sequence};
 
 use crate::{
     Completion, Config, KvPool, Model, Request,
-    job::Job,
     queue::Queue,
-    table::{Sharing, Table},
     worker::{Answer, Worker},
 };
 
 /// Most bytes of keys and values of a pool.
 const LARGEST_POOL: u128 = 64 << 30;
 
-/// The size of a decoder's pool, and how it is shared.
+/// The size of a decoder's pool, and whether it is shared.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Physical blocks.
     pub blocks: usize,
     /// Tokens in a block.
     pub block_size: usize,
-    /// How requests share blocks.
-    pub sharing: Sharing,
+    /// Whether requests share blocks. If not, each has a namespace of its own.
+    pub shares: bool,
 }
 
 /// A decoder for one model.
@@ -41,7 +39,7 @@ pub struct Engine {
     pub(crate) pool: KvPool,
     pub(crate) cache: PrefixCache,
     namespace: Namespace,
-    /// Tables opened in a namespace of their own.
+    /// Sequences opened in a namespace of their own.
     opened: AtomicU64,
     limits: Limits,
 }
@@ -70,7 +68,8 @@ impl Limits {
     /// # Errors
     ///
     /// One of the three is 0, the prompt with an answer is longer than the model or the whole pool
-    /// can hold, or there are fewer tokens to start an answer with than answers.
+    /// can hold, there are fewer tokens to start an answer with than answers, or the pool is larger
+    /// than this decoder allows itself.
     pub fn check(
         &self,
         config: &Config,
@@ -78,65 +77,46 @@ impl Limits {
         answer: usize,
         samples: usize,
     ) -> Result<(), String> {
-        if prompt.min(answer).min(samples) == 0 {
-            return Err(
-                "a prompt has at least one token, and at least one answer of one token".to_owned(),
-            );
-        }
-        let vocab = config.vocab;
-        if samples > vocab {
-            return Err(format!(
-                "{samples} answers start with as many different tokens, but the model knows {vocab}"
-            ));
-        }
-        let positions = config.max_positions;
-        if prompt + answer > positions {
-            return Err(format!(
+        let Self {
+            blocks, block_size, ..
+        } = *self;
+        let bytes = config.kv_bytes() as u128 * blocks as u128 * block_size as u128;
+        let (positions, vocab) = (config.max_positions, config.vocab);
+        // The last token of an answer is never computed.
+        let needed = (prompt + answer).saturating_sub(1).div_ceil(block_size);
+        Err(if prompt.min(answer).min(samples) == 0 {
+            "a prompt has at least one token, and at least one answer of one token".to_owned()
+        } else if samples > vocab {
+            format!("{samples} answers need as many first tokens, but the model knows {vocab}")
+        } else if prompt + answer > positions {
+            format!(
                 "a prompt of {prompt} tokens and an answer of {answer} are longer than the \
                  {positions} tokens that the model can follow"
-            ));
-        }
-        // The last token of an answer is never computed.
-        let needed = (prompt + answer - 1).div_ceil(self.block_size) * self.copies();
-        if needed > self.blocks {
-            return Err(format!(
-                "a prompt of {prompt} tokens and an answer of {answer} need {needed} blocks of {}, \
-                 but the pool has {}",
-                self.block_size, self.blocks
-            ));
-        }
-        Ok(())
-    }
-
-    /// Returns how many blocks one block of tokens may take: a table that keeps its own copy also
-    /// holds the canonical one.
-    fn copies(&self) -> usize {
-        match self.sharing {
-            Sharing::Nothing | Sharing::Canonical => 1,
-            Sharing::AppendOnly => 2,
-        }
+            )
+        } else if needed > blocks {
+            format!(
+                "a prompt of {prompt} tokens and an answer of {answer} need {needed} blocks of \
+                 {block_size}, but the pool has {blocks}"
+            )
+        } else if bytes > LARGEST_POOL {
+            let (gib, most) = (bytes >> 30, LARGEST_POOL >> 30);
+            format!("{blocks} blocks of {block_size} tokens take {gib} GiB, more than {most}")
+        } else {
+            return Ok(());
+        })
     }
 }
 
 impl Engine {
     /// Creates a decoder with an empty cache.
+    ///
+    /// # Errors
+    ///
+    /// The cache cannot have such blocks.
     pub fn new(model: Arc<Model>, limits: Limits) -> Result<Self, String> {
-        let token = model.kv_bytes() as u128;
-        let bytes = token * limits.blocks as u128 * limits.block_size as u128;
-        if bytes > LARGEST_POOL {
-            return Err(format!(
-                "{} blocks of {} tokens are {} GiB of keys and values, more than the {} that this \
-                 decoder allows itself",
-                limits.blocks,
-                limits.block_size,
-                bytes >> 30,
-                LARGEST_POOL >> 30
-            ));
-        }
         let cache = PrefixCache::builder()
             .blocks(limits.blocks)
             .block_size(limits.block_size)
-            .append_only_tables(limits.sharing == Sharing::AppendOnly)
             .build()
             .map_err(|e| e.to_string())?;
         Ok(Self {
@@ -154,12 +134,6 @@ impl Engine {
         &self.cache
     }
 
-    /// Checks that a prompt of `prompt` tokens can be given `samples` answers of `answer`
-    /// tokens. See [`Limits::check`].
-    pub fn check(&self, prompt: usize, answer: usize, samples: usize) -> Result<(), String> {
-        (self.limits).check(self.model.config(), prompt, answer, samples)
-    }
-
     /// Serves with that many decode threads until the client leaves and every request is answered.
     pub fn serve<T>(&self, threads: usize, client: impl FnOnce(&Client<'_>) -> T) -> Served<T> {
         let queue = Queue::default();
@@ -167,7 +141,7 @@ impl Engine {
         thread::scope(|scope| {
             let spawn = |_| {
                 let mut worker = Worker::new(self, &queue, sender.clone());
-                scope.spawn(move || in_a_pool_of_its_own(|| worker.run()))
+                scope.spawn(move || worker.run())
             };
             let workers: Vec<_> = (0..threads).map(spawn).collect();
             drop(sender);
@@ -186,41 +160,44 @@ impl Engine {
         })
     }
 
-    /// Returns whether the answer is complete.
-    pub(crate) fn is_done(&self, job: &Job, tokens: &[u32]) -> bool {
-        job.is_done(tokens, &self.model.config().end_tokens)
-    }
-
-    /// Opens a second table over the tokens of a running request.
-    pub(crate) fn fork(&self, table: &mut Table) -> Table {
-        match self.limits.sharing {
-            Sharing::Nothing => self.open(table.tokens().to_vec()),
-            Sharing::Canonical | Sharing::AppendOnly => table.fork(),
+    /// Looks tokens up and holds what is cached.
+    pub(crate) fn open(&self, tokens: Vec<u32>) -> Sequence {
+        if self.limits.shares {
+            return self.cache.sequence(&self.namespace, tokens);
         }
+        // Relaxed: only the number has to be new.
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let own = self.cache.namespace(format!("request {number}").as_str());
+        self.cache.sequence(&own, tokens)
     }
 
-    /// Opens a table in the way that this engine shares.
-    pub(crate) fn open(&self, tokens: Vec<u32>) -> Table {
-        match self.limits.sharing {
-            Sharing::Nothing => {
-                // Relaxed: only the number has to be new.
-                let number = self.opened.fetch_add(1, Ordering::Relaxed);
-                let own = self.cache.namespace(format!("request {number}").as_str());
-                Table::open(&self.cache, &own, tokens)
-            }
-            Sharing::Canonical | Sharing::AppendOnly => {
-                Table::open(&self.cache, &self.namespace, tokens)
-            }
+    /// Starts a second sequence with the tokens of a running one.
+    pub(crate) fn fork(&self, sequence: &mut Sequence) -> Sequence {
+        if self.limits.shares {
+            sequence.fork()
+        } else {
+            self.open(sequence.tokens().to_vec())
         }
     }
 }
 
 impl Client<'_> {
     /// Submits a request.
+    ///
+    /// # Errors
+    ///
+    /// The decoder can never serve it: see [`Limits::check`].
     pub fn submit(&self, request: Request) -> Result<(), String> {
-        (self.engine).check(request.prompt.len(), request.answer, request.samples)?;
-        let vocab = self.engine.model.config().vocab;
-        if let Some(token) = (request.prompt.iter()).find(|&&token| token as usize >= vocab) {
+        let (limits, config) = (&self.engine.limits, &self.engine.model.config);
+        limits.check(
+            config,
+            request.prompt.len(),
+            request.answer,
+            request.samples,
+        )?;
+        let is_unknown = |&&token: &&u32| token as usize >= config.vocab;
+        if let Some(token) = request.prompt.iter().find(is_unknown) {
+            let vocab = config.vocab;
             return Err(format!(
                 "a prompt has the token {token}, but the model knows {vocab}"
             ));
@@ -247,17 +224,4 @@ impl Drop for Client<'_> {
     fn drop(&mut self) {
         self.queue.close();
     }
-}
-
-/// Makes the calling thread a pool of one, so that candle's matrix products stay on it instead of
-/// spreading over every core under the feet of the other decode threads.
-fn in_a_pool_of_its_own<T>(work: impl FnOnce() -> T) -> T {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .use_current_thread()
-        .build()
-        .expect("a fresh thread is in no pool yet");
-    let result = work();
-    drop(pool);
-    result
 }

@@ -1,8 +1,11 @@
 //! A request on its way through the decoder.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::AddAssign,
+    time::{Duration, Instant},
+};
 
-use crate::{Meter, table::Table};
+use kvtrie::Sequence;
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
@@ -11,7 +14,7 @@ pub struct Request {
     pub id: usize,
     /// The tokens to continue.
     pub prompt: Vec<u32>,
-    /// Tokens of the answer, at most.
+    /// Tokens of the answer.
     pub answer: usize,
     /// Answers wanted: the k-th starts with the k-th best token and goes on greedily.
     pub samples: usize,
@@ -30,8 +33,6 @@ pub struct Completion {
     pub cost: Cost,
     /// From submission to the first token.
     pub to_first_token: Duration,
-    /// From submission to the last token.
-    pub to_last_token: Duration,
 }
 
 /// What an answer took. Work that a preemption undid counts again.
@@ -45,44 +46,60 @@ pub struct Cost {
     pub prefilled: usize,
     /// How often it gave way to an older request.
     pub preemptions: usize,
-    /// Time spent in kvtrie.
-    pub meter: Meter,
+    /// Time inside kvtrie, the clock's own cost included.
+    pub in_cache: Duration,
+    /// Calls into kvtrie.
+    pub calls: usize,
 }
 
-/// Place in the order of arrival. The samples of a request stand next to each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket {
-    /// Number of the request, as the queue counts them.
-    pub arrival: u64,
-    /// Sample of the request.
-    pub sample: usize,
-}
+/// Place in the order of arrival: number and sample of the request.
+pub type Ticket = (usize, usize);
 
 /// One answer in the making, without the blocks that it has only while it runs.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub ticket: Ticket,
     pub id: usize,
-    /// Prompt and answer so far. Empty while it runs: its table has them then.
+    /// Prompt and answer so far. Empty while it runs: its sequence has them then.
     pub tokens: Vec<u32>,
     /// How many of them are the prompt.
     pub prompt: usize,
-    /// Tokens of the answer, at most.
+    /// Tokens of the answer.
     pub limit: usize,
     /// Samples still to be forked off, itself included: more than 1 only before the first token.
     pub samples: usize,
     pub submitted: Instant,
     pub to_first_token: Option<Duration>,
     pub cost: Cost,
-    /// The queue's event count when blocks were last refused to it.
-    pub refused_at: Option<u64>,
+}
+
+impl Cost {
+    /// Makes a call into kvtrie and counts it.
+    pub fn time<T>(&mut self, call: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = call();
+        self.in_cache += start.elapsed();
+        self.calls += 1;
+        result
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.admitted += other.admitted;
+        self.cached += other.cached;
+        self.prefilled += other.prefilled;
+        self.preemptions += other.preemptions;
+        self.in_cache += other.in_cache;
+        self.calls += other.calls;
+    }
 }
 
 impl Job {
     /// Creates the job of a request that arrives now.
-    pub fn new(request: Request, arrival: u64) -> Self {
+    pub fn new(request: Request, arrival: usize) -> Self {
         Self {
-            ticket: Ticket { arrival, sample: 0 },
+            ticket: (arrival, 0),
             id: request.id,
             prompt: request.prompt.len(),
             tokens: request.prompt,
@@ -91,42 +108,21 @@ impl Job {
             submitted: Instant::now(),
             to_first_token: None,
             cost: Cost::default(),
-            refused_at: None,
         }
     }
 
     /// Creates the job of another sample of the same request.
     pub fn fork(&self, sample: usize) -> Self {
         Self {
-            ticket: Ticket {
-                sample,
-                ..self.ticket
-            },
-            samples: 1,
+            ticket: (self.ticket.0, sample),
             cost: Cost::default(),
-            refused_at: None,
             ..self.clone()
         }
     }
 
-    /// Notes that there is a token of the answer.
-    pub fn answered(&mut self) {
-        self.to_first_token
-            .get_or_insert_with(|| self.submitted.elapsed());
-    }
-
-    /// Returns whether the answer that these tokens end with is complete.
-    pub fn is_done(&self, tokens: &[u32], end_tokens: &[u32]) -> bool {
-        let answer = &tokens[self.prompt..];
-        let ended = answer.last().is_some_and(|last| end_tokens.contains(last));
-        ended || answer.len() == self.limit
-    }
-
-    /// Takes the tokens back from a table and lets its blocks go.
-    pub fn take_back(&mut self, table: Table) {
-        let (tokens, meter) = table.finish();
-        self.tokens = tokens;
-        self.cost.meter += meter;
+    /// Publishes the complete blocks of a sequence, lets all of them go and takes the tokens back.
+    pub fn take_back(&mut self, sequence: Sequence) {
+        self.tokens = self.cost.time(|| sequence.finish());
     }
 
     /// Returns the finished answer.
@@ -137,11 +133,10 @@ impl Job {
     pub fn complete(mut self) -> Completion {
         Completion {
             id: self.id,
-            sample: self.ticket.sample,
+            sample: self.ticket.1,
             tokens: self.tokens.split_off(self.prompt),
             cost: self.cost,
             to_first_token: self.to_first_token.expect("an answer has a first token"),
-            to_last_token: self.submitted.elapsed(),
         }
     }
 }

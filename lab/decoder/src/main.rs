@@ -1,27 +1,48 @@
 //! Holds chats with the decoder, with and without the cache, and says what the cache saved.
 
-mod options;
-
 use std::{process::ExitCode, sync::Arc, time::Instant};
 
-use clap::Parser;
-use kvtrie_decoder::{
-    Chats, Completion, Engine, Limits, Loaded, Model, Sharing, Summary, Tokenizer, draw, prepare,
-    table,
-};
-use kvtrie_harness::progress::Progress;
-use options::Options;
+use clap::{Parser, builder::RangedU64ValueParser};
+use kvtrie_decoder::{Chats, Completion, Config, Engine, Limits, Model, Summary, table};
+use kvtrie_harness::{machine::cores, progress::Progress};
 
-/// One run under its name.
-struct Run {
-    name: &'static str,
-    completions: Vec<Completion>,
-    summary: Summary,
+/// Holds chats with a small decoder whose KV cache is shared through kvtrie, and compares that with
+/// no sharing.
+#[derive(Debug, Parser)]
+#[command(name = "kvtrie-decoder")]
+struct Options {
+    /// Decode threads [default: one for each core]
+    #[arg(long, default_value_t = cores(), hide_default_value = true, value_parser = up_to(256))]
+    threads: usize,
+    /// Physical blocks in the KV pool
+    #[arg(long, default_value_t = 2048, value_parser = up_to(1_000_000))]
+    blocks: usize,
+    /// Tokens in a block
+    #[arg(long, default_value_t = 16, value_parser = up_to(1_000_000))]
+    block_size: usize,
+    /// Users, who all chat at the same time
+    #[arg(long, default_value_t = 20, value_parser = up_to(1_000_000))]
+    users: usize,
+    /// Turns in each conversation
+    #[arg(long, default_value_t = 6, value_parser = up_to(1_000_000))]
+    turns: usize,
+    /// Answers to each turn, forked after the prompt
+    #[arg(long, default_value_t = 1, value_parser = up_to(1_000))]
+    samples: usize,
+    /// Tokens in an answer
+    #[arg(long, default_value_t = 32, value_parser = up_to(1_000_000))]
+    answer: usize,
+}
+
+/// Parses a whole number from 1 up to `most`.
+fn up_to(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 fn main() -> ExitCode {
     match serve(&Options::parse()) {
-        Ok(code) => code,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(wrong) => {
             eprintln!("{wrong}");
             ExitCode::from(2)
@@ -29,54 +50,51 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(options: &Options) -> Result<ExitCode, String> {
-    let Loaded { model, tokenizer } = match &options.model {
-        Some(folder) => Loaded::from_folder(folder)?,
-        None => Loaded::random(),
+/// Holds the chats without and with the cache. Returns whether the answers are the same.
+fn serve(options: &Options) -> Result<bool, String> {
+    let Options {
+        answer,
+        samples,
+        blocks,
+        block_size,
+        ..
+    } = *options;
+    let chats = Chats::new((options.users, options.turns), answer, samples);
+    let model = Arc::new(Model::random(Config::small(), 1));
+    let limits = |shares| Limits {
+        blocks,
+        block_size,
+        shares,
     };
-    let size = (options.users, options.turns);
-    let chats = Chats::new(&tokenizer, size, options.answer, options.samples)?;
-    let model = Arc::new(model);
-    let mut engines = vec![("no cache", Sharing::Nothing)];
-    if !options.no_cache {
-        let sharing = if options.append_only {
-            Sharing::AppendOnly
-        } else {
-            Sharing::Canonical
-        };
-        engines.push(("kvtrie", sharing));
+    limits(false).check(&model.config, chats.longest_prompt(), answer, samples)?;
+    let run = |name, shares| {
+        run(
+            options,
+            &chats,
+            name,
+            Engine::new(model.clone(), limits(shares))?,
+        )
+    };
+    let (plain, without) = run("no cache", false)?;
+    let (cached, with) = run("kvtrie", true)?;
+    println!("{}\n", table(&[("no cache", without), ("kvtrie", with)]));
+    let pairs = plain.iter().zip(&cached);
+    let different = pairs.filter(|(plain, cached)| plain.tokens != cached.tokens);
+    let (different, all) = (different.count(), plain.len());
+    match different {
+        0 => println!("answers: the same, token for token, in {all} cases"),
+        _ => println!("answers: {different} of {all} DIFFER"),
     }
-    // All of them, before the first one works for nothing.
-    for &(_, sharing) in &engines {
-        let limits = limits(options, sharing);
-        let prompt = chats.longest_prompt();
-        limits.check(model.config(), prompt, options.answer, options.samples)?;
-    }
-    prepare(&options.svg)?;
-    let runs = engines
-        .into_iter()
-        .map(|(name, sharing)| run(options, &model, &chats, name, sharing))
-        .collect::<Result<Vec<_>, _>>()?;
-    conclude(options, &tokenizer, &runs)
-}
-
-fn limits(options: &Options, sharing: Sharing) -> Limits {
-    Limits {
-        blocks: options.blocks,
-        block_size: options.block_size,
-        sharing,
-    }
+    Ok(different == 0)
 }
 
 /// Holds the chats once, with an empty cache.
 fn run(
     options: &Options,
-    model: &Arc<Model>,
     chats: &Chats,
     name: &'static str,
-    sharing: Sharing,
-) -> Result<Run, String> {
-    let engine = Engine::new(Arc::clone(model), limits(options, sharing))?;
+    engine: Engine,
+) -> Result<(Vec<Completion>, Summary), String> {
     let answers = (chats.requests() * options.samples) as u64;
     let progress = Progress::new(name, answers, "answers");
     let start = Instant::now();
@@ -87,39 +105,5 @@ fn run(
     let completions = served.result?;
     let stats = engine.cache().stats();
     let summary = Summary::of(&completions, start.elapsed(), served.busy, stats);
-    Ok(Run {
-        name,
-        completions,
-        summary,
-    })
-}
-
-/// Prints the table, draws the chart and compares the answers.
-fn conclude(options: &Options, tokenizer: &Tokenizer, runs: &[Run]) -> Result<ExitCode, String> {
-    let named: Vec<_> = runs.iter().map(|run| (run.name, &run.summary)).collect();
-    println!("{}", table(&named));
-    draw(&options.svg, &named)?;
-    println!("\nchart: {}", options.svg.display());
-    if options.model.is_some() {
-        let first = &runs[0].completions[0];
-        println!("first answer: {}", tokenizer.decode(&first.tokens)?.trim());
-    }
-    let [plain, cached] = runs else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    let pairs = plain.completions.iter().zip(&cached.completions);
-    let different = pairs.filter(|(plain, cached)| plain.tokens != cached.tokens);
-    match different.count() {
-        0 => {
-            println!(
-                "answers: the same, token for token, in {} cases",
-                plain.completions.len()
-            );
-            Ok(ExitCode::SUCCESS)
-        }
-        count => {
-            println!("answers: {count} DIFFER");
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    Ok((completions, summary))
 }

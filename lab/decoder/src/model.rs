@@ -1,27 +1,45 @@
-//! The transformer: one step of at most [`ROWS`] tokens, from any mix of sequences.
+//! The transformer: a step of tokens from any mix of sequences.
 //!
 //! # The same token gives the same bits
 //!
 //! A prefix that one request computed and another reads must be what the other would have computed,
 //! or greedy answers drift apart. So nothing in a row may depend on the rows beside it. Norms,
-//! rotations and activations work row by row, attention has its own loops, and every matrix product
-//! has [`ROWS`] rows, padded where a step has fewer: a product of one fixed shape takes the same
-//! path through candle's kernels however many tokens there are. `tests/arithmetic.rs` checks it bit
-//! by bit.
+//! rotations, activations and matrix products work row by row, in plain loops with a fixed order of
+//! additions, and so does attention. `tests/arithmetic.rs` checks it bit by bit.
 
-use candle_core::{Device, Result, Tensor};
-use candle_nn::{ops::rms_norm, rotary_emb::rope_thd};
 use kvtrie::BlockId;
 
-use crate::{Config, KvPool, Weights, attention::Heads};
+use crate::{KvPool, attention::Heads, matrix::Matrix};
 
-/// Rows of every step.
-pub const ROWS: usize = 16;
+/// The sizes and constants of a Llama-style transformer.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Width inside the feed-forward part.
+    pub intermediate: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads, each shared by `heads / kv_heads` query heads.
+    pub kv_heads: usize,
+    /// Width of one head, an even number.
+    pub head_dim: usize,
+    /// Number of tokens the model knows.
+    pub vocab: usize,
+    /// Longest sequence that the model accepts.
+    pub max_positions: usize,
+    /// Added to the mean square before its root is taken.
+    pub norm_eps: f32,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f32,
+}
 
 /// Consecutive tokens of one sequence, to be computed in a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Span<'a> {
-    /// The tokens.
+    /// The tokens, at least one.
     pub tokens: &'a [u32],
     /// Position of the first.
     pub start: usize,
@@ -31,78 +49,83 @@ pub struct Span<'a> {
     pub wants_logits: bool,
 }
 
-/// A Llama-style transformer.
+/// A Llama-style transformer with random weights, the same for the same seed on every machine.
 #[derive(Debug)]
 pub struct Model {
-    config: Config,
-    embedding: Tensor,
-    layers: Vec<Layer>,
-    norm: Tensor,
-    head: Tensor,
-    cos: Tensor,
-    sin: Tensor,
+    /// Its sizes.
+    pub config: Config,
+    /// A row for each token.
+    pub embedding: Matrix,
+    /// The layers, from the first to the last.
+    pub layers: Vec<Layer>,
+    /// From the residual stream to logits.
+    pub head: Matrix,
+    /// Angle by which each pair of a head's numbers turns from one position to the next.
+    frequencies: Vec<f32>,
 }
 
-/// The tensors of a layer; matrices lie transposed, as the products read them.
+/// The matrices of a layer.
 #[derive(Debug)]
-struct Layer {
-    attention_norm: Tensor,
-    /// Query, key and value projections side by side.
-    qkv: Tensor,
-    output: Tensor,
-    feed_norm: Tensor,
-    /// Gate and up projections side by side.
-    gate_up: Tensor,
-    down: Tensor,
+#[expect(missing_docs, reason = "the names are those of every Llama")]
+pub struct Layer {
+    pub query: Matrix,
+    pub key: Matrix,
+    pub value: Matrix,
+    pub output: Matrix,
+    pub gate: Matrix,
+    pub up: Matrix,
+    pub down: Matrix,
 }
 
-impl Model {
-    /// Builds the model from its tensors.
-    ///
-    /// # Panics
-    ///
-    /// The weights were made for another configuration.
-    pub fn new(config: Config, weights: &Weights) -> Self {
-        Self::assemble(config, weights).expect("the weights have the shapes the config asks for")
-    }
-
-    fn assemble(config: Config, weights: &Weights) -> Result<Self> {
-        let embedding = weights.tensor("model.embed_tokens.weight");
-        let head = if config.tied {
-            embedding.clone()
-        } else {
-            weights.tensor("lm_head.weight")
-        };
-        let layers = (0..config.layers).map(|layer| Layer::assemble(layer, weights));
-        let (cos, sin) = rotations(&config)?;
-        Ok(Self {
-            embedding,
-            layers: layers.collect::<Result<_>>()?,
-            norm: weights.tensor("model.norm.weight"),
-            head: transposed(&[head])?,
-            cos,
-            sin,
-            config,
-        })
-    }
-
-    /// Returns the shape of the model.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// Creates a pool that fits this model.
-    pub fn pool(&self, blocks: usize, block_size: usize) -> KvPool {
-        KvPool::new(self.config.layers, blocks, block_size, self.kv_width())
+impl Config {
+    /// Returns a small model: bytes in, bytes out.
+    pub fn small() -> Self {
+        Self {
+            hidden: 128,
+            intermediate: 352,
+            layers: 4,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 32,
+            vocab: 256,
+            max_positions: 8192,
+            norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+        }
     }
 
     /// Returns the bytes of the keys and values of one token.
     pub fn kv_bytes(&self) -> usize {
-        2 * self.config.layers * self.kv_width() * size_of::<f32>()
+        2 * self.layers * self.kv_heads * self.head_dim * size_of::<f32>()
+    }
+}
+
+impl Model {
+    /// Draws a model.
+    pub fn random(config: Config, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (vocab, hidden) = (config.vocab, config.hidden);
+        let of_pair = |pair| {
+            config
+                .rope_theta
+                .powf(-2.0 * pair as f32 / config.head_dim as f32)
+        };
+        Self {
+            // Its numbers have variance 1.
+            embedding: Matrix::random(&mut rng, vocab, hidden, (hidden as f32).sqrt()),
+            layers: (0..config.layers)
+                .map(|_| Layer::random(&config, &mut rng))
+                .collect(),
+            head: Matrix::random(&mut rng, vocab, hidden, 1.0),
+            frequencies: (0..config.head_dim / 2).map(of_pair).collect(),
+            config,
+        }
     }
 
-    fn kv_width(&self) -> usize {
-        self.config.kv_heads * self.config.head_dim
+    /// Creates a pool that fits this model.
+    pub fn pool(&self, blocks: usize, block_size: usize) -> KvPool {
+        let width = self.config.kv_heads * self.config.head_dim;
+        KvPool::new(self.config.layers, blocks, block_size, width)
     }
 
     /// Computes the tokens of the spans and writes their keys and values through the tables.
@@ -111,157 +134,124 @@ impl Model {
     ///
     /// # Panics
     ///
-    /// There are more than [`ROWS`] tokens, one that the model does not know, or a table that is
-    /// too short.
+    /// There is a token that the model does not know, or a table that is too short.
     pub fn step(&self, pool: &KvPool, spans: &[Span<'_>]) -> Vec<Option<Vec<f32>>> {
-        self.forward(pool, spans)
-            .expect("every tensor of a step has the shape that the model gave it")
-    }
-
-    fn forward(&self, pool: &KvPool, spans: &[Span<'_>]) -> Result<Vec<Option<Vec<f32>>>> {
-        let (tokens, positions) = rows(spans)?;
-        let cos = self.cos.index_select(&positions, 0)?;
-        let sin = self.sin.index_select(&positions, 0)?;
-        let mut x = self.embedding.index_select(&tokens, 0)?;
+        let tokens = spans.iter().flat_map(|span| span.tokens);
+        let embedded = tokens.flat_map(|&token| self.embedding.row(token as usize));
+        let mut x: Vec<f32> = embedded.copied().collect();
         for (index, layer) in self.layers.iter().enumerate() {
-            let read = rms_norm(&x, &layer.attention_norm, self.config.norm_eps)?;
-            let qkv = read.matmul(&layer.qkv)?;
-            let attended = self.attend(index, &qkv, (&cos, &sin), pool, spans)?;
-            x = (x + attended.matmul(&layer.output)?)?;
-            let read = rms_norm(&x, &layer.feed_norm, self.config.norm_eps)?;
-            x = (x + layer.feed_forward(&read)?)?;
+            let attended = self.attend(index, &self.norm(&x), pool, spans);
+            add(&mut x, &layer.output.times(&attended));
+            let fed = layer.feed_forward(&self.norm(&x));
+            add(&mut x, &fed);
         }
-        self.logits(&x, spans)
+        let mut after = 0;
+        let logits = |span: &Span<'_>| {
+            after += span.tokens.len() * self.config.hidden;
+            let last = &x[after - self.config.hidden..after];
+            (span.wants_logits).then(|| self.head.times(&self.norm(last)))
+        };
+        spans.iter().map(logits).collect()
     }
 
     /// Stores the keys and values of the step and attends over what each sequence has so far.
-    fn attend(
-        &self,
-        layer: usize,
-        qkv: &Tensor,
-        (cos, sin): (&Tensor, &Tensor),
-        pool: &KvPool,
-        spans: &[Span<'_>],
-    ) -> Result<Tensor> {
-        let heads = Heads::of(&self.config);
-        let (wide, narrow) = (heads.query * heads.dim, heads.kv * heads.dim);
-        let part = |at, width| qkv.narrow(1, at, width)?.contiguous();
-        let rotated =
-            |part: Tensor, count| rope_thd(&part.reshape((1, ROWS, count, heads.dim))?, cos, sin);
-        let queries = numbers(&rotated(part(0, wide)?, heads.query)?)?;
-        let keys = numbers(&rotated(part(wide, narrow)?, heads.kv)?)?;
-        let values = numbers(&part(wide + narrow, narrow)?)?;
-
-        let mut attended = vec![0.0; ROWS * wide];
+    fn attend(&self, index: usize, read: &[f32], pool: &KvPool, spans: &[Span<'_>]) -> Vec<f32> {
+        let (layer, heads) = (&self.layers[index], Heads::of(&self.config));
+        let queries = self.rotate(layer.query.times(read), spans);
+        let keys = self.rotate(layer.key.times(read), spans);
+        let values = layer.value.times(read);
+        let (wide, narrow) = (layer.query.outputs(), layer.key.outputs());
+        let mut attended = vec![0.0; queries.len()];
         let mut row = 0;
         for span in spans {
             let (end, after) = (row + span.tokens.len(), span.start + span.tokens.len());
             let stored = row * narrow..end * narrow;
             let table = &span.table[..after.div_ceil(pool.block_size())];
-            pool.write(
-                layer,
-                table,
-                span.start,
-                &keys[stored.clone()],
-                &values[stored],
-            );
-            let slots = pool.read(layer, table);
+            let (keys, values) = (&keys[stored.clone()], &values[stored]);
+            pool.write(index, table, span.start, keys, values);
+            let slots = pool.read(index, table);
             for (row, length) in (row..end).zip(span.start + 1..) {
                 let at = row * wide..(row + 1) * wide;
                 heads.attend(&queries[at.clone()], &slots, length, &mut attended[at]);
             }
             row = end;
         }
-        Tensor::from_vec(attended, (ROWS, wide), &Device::Cpu)
+        attended
     }
 
-    fn logits(&self, x: &Tensor, spans: &[Span<'_>]) -> Result<Vec<Option<Vec<f32>>>> {
-        if !spans.iter().any(|span| span.wants_logits) {
-            return Ok(vec![None; spans.len()]);
+    /// Turns each pair (i, i + half) of each head by an angle that grows with the position.
+    fn rotate(&self, mut rows: Vec<f32>, spans: &[Span<'_>]) -> Vec<f32> {
+        let half = self.frequencies.len();
+        let positions = spans
+            .iter()
+            .flat_map(|span| (span.start..).take(span.tokens.len()));
+        let width = rows.len() / positions.clone().count();
+        for (row, position) in rows.chunks_exact_mut(width).zip(positions) {
+            for (pair, frequency) in self.frequencies.iter().enumerate() {
+                let (sin, cos) = (position as f32 * frequency).sin_cos();
+                for head in row.chunks_exact_mut(2 * half) {
+                    let (low, high) = (head[pair], head[pair + half]);
+                    head[pair] = low * cos - high * sin;
+                    head[pair + half] = high * cos + low * sin;
+                }
+            }
         }
-        let logits = rms_norm(x, &self.norm, self.config.norm_eps)?.matmul(&self.head)?;
-        let mut row = 0;
-        let of_span = |span: &Span<'_>| {
-            row += span.tokens.len();
-            let wanted = span.wants_logits.then(|| logits.get(row - 1)?.to_vec1());
-            wanted.transpose()
-        };
-        spans.iter().map(of_span).collect()
+        rows
+    }
+
+    /// Scales each row to a mean square of 1.
+    fn norm(&self, rows: &[f32]) -> Vec<f32> {
+        let mut rows = rows.to_vec();
+        for row in rows.chunks_exact_mut(self.config.hidden) {
+            let square: f32 = row.iter().map(|number| number * number).sum();
+            let scale = (square / row.len() as f32 + self.config.norm_eps)
+                .sqrt()
+                .recip();
+            row.iter_mut().for_each(|number| *number *= scale);
+        }
+        rows
     }
 }
 
 impl Layer {
-    fn assemble(layer: usize, weights: &Weights) -> Result<Self> {
-        let tensor = |name: &str| weights.tensor(&format!("model.layers.{layer}.{name}.weight"));
-        Ok(Self {
-            attention_norm: tensor("input_layernorm"),
-            qkv: transposed(&["q", "k", "v"].map(|p| tensor(&format!("self_attn.{p}_proj"))))?,
-            output: transposed(&[tensor("self_attn.o_proj")])?,
-            feed_norm: tensor("post_attention_layernorm"),
-            gate_up: transposed(&["gate", "up"].map(|p| tensor(&format!("mlp.{p}_proj"))))?,
-            down: transposed(&[tensor("mlp.down_proj")])?,
-        })
+    /// Draws a layer. Queries and keys are larger than what they read, so that attention picks some
+    /// tokens instead of averaging over all: then answers depend on what exactly was asked.
+    fn random(config: &Config, rng: &mut fastrand::Rng) -> Self {
+        let (hidden, inner) = (config.hidden, config.intermediate);
+        let wide = config.heads * config.head_dim;
+        let narrow = config.kv_heads * config.head_dim;
+        let mut draw = |outputs, inputs, gain| Matrix::random(rng, outputs, inputs, gain);
+        Self {
+            query: draw(wide, hidden, 2.0),
+            key: draw(narrow, hidden, 2.0),
+            value: draw(narrow, hidden, 1.0),
+            output: draw(hidden, wide, 1.0),
+            gate: draw(inner, hidden, 1.0),
+            up: draw(inner, hidden, 1.0),
+            down: draw(hidden, inner, 1.0),
+        }
     }
 
-    fn feed_forward(&self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::ops::swiglu(&x.matmul(&self.gate_up)?)?.matmul(&self.down)
+    fn feed_forward(&self, rows: &[f32]) -> Vec<f32> {
+        let mut inner = self.gate.times(rows);
+        for (gate, up) in inner.iter_mut().zip(self.up.times(rows)) {
+            *gate *= up / (1.0 + (-*gate).exp());
+        }
+        self.down.times(&inner)
     }
 }
 
 /// Returns the `count` best tokens, best first; of equal ones the lower token first.
 pub fn ranked(logits: &[f32], count: usize) -> Vec<u32> {
     let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
-    let count = count.min(tokens.len());
-    let better = |a: &u32, b: &u32| {
-        let (a_logit, b_logit) = (logits[*a as usize], logits[*b as usize]);
-        b_logit.total_cmp(&a_logit).then(a.cmp(b))
-    };
-    if count < tokens.len() {
-        tokens.select_nth_unstable_by(count, better);
-        tokens.truncate(count);
-    }
-    tokens.sort_unstable_by(better);
+    let logit = |token: u32| logits[token as usize];
+    tokens.sort_by(|&a, &b| logit(b).total_cmp(&logit(a)));
+    tokens.truncate(count);
     tokens
 }
 
-/// Returns the tokens and positions of a step, padded to [`ROWS`].
-fn rows(spans: &[Span<'_>]) -> Result<(Tensor, Tensor)> {
-    let (mut tokens, mut positions) = (Vec::with_capacity(ROWS), Vec::with_capacity(ROWS));
-    for span in spans {
-        tokens.extend_from_slice(span.tokens);
-        positions.extend((span.start as u32..).take(span.tokens.len()));
+fn add(sums: &mut [f32], numbers: &[f32]) {
+    for (sum, number) in sums.iter_mut().zip(numbers) {
+        *sum += number;
     }
-    assert!(
-        tokens.len() <= ROWS,
-        "a step has {ROWS} rows, not {}",
-        tokens.len()
-    );
-    tokens.resize(ROWS, 0);
-    positions.resize(ROWS, 0);
-    let tensor = |numbers| Tensor::from_vec(numbers, ROWS, &Device::Cpu);
-    Ok((tensor(tokens)?, tensor(positions)?))
-}
-
-/// Puts matrices side by side, as `x.matmul` reads them.
-fn transposed(matrices: &[Tensor]) -> Result<Tensor> {
-    Tensor::cat(matrices, 0)?.t()?.contiguous()
-}
-
-fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
-    tensor.flatten_all()?.to_vec1()
-}
-
-/// Returns cosine and sine of each position's angle for each pair of a head's numbers.
-fn rotations(config: &Config) -> Result<(Tensor, Tensor)> {
-    let pairs = config.head_dim / 2;
-    let angle = |position: usize, pair: usize| {
-        let exponent = 2.0 * pair as f32 / config.head_dim as f32;
-        position as f32 * config.rope_theta.powf(exponent).recip()
-    };
-    let table = |of: fn(f32) -> f32| {
-        let row = |position| (0..pairs).map(move |pair| of(angle(position, pair)));
-        let numbers: Vec<f32> = (0..config.max_positions).flat_map(row).collect();
-        Tensor::from_vec(numbers, (config.max_positions, pairs), &Device::Cpu)
-    };
-    Ok((table(f32::cos)?, table(f32::sin)?))
 }

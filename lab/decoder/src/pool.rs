@@ -96,20 +96,4 @@ impl KvPool {
         };
         table.iter().map(slot).collect()
     }
-
-    /// Copies the keys and values of tokens from one table's blocks to another's.
-    pub fn copy(&self, from: &[BlockId], to: &[BlockId], tokens: std::ops::Range<usize>) {
-        for layer in 0..self.layers.len() {
-            for position in tokens.clone() {
-                let block = &from[position / self.block_size..][..1];
-                let at = position % self.block_size * self.width;
-                let slot = &self.read(layer, block)[0];
-                let (key, value) = (
-                    &slot.keys[at..at + self.width],
-                    &slot.values[at..at + self.width],
-                );
-                self.write(layer, to, position, key, value);
-            }
-        }
-    }
 }

@@ -1,28 +1,19 @@
-//! The waiting requests, and their order when blocks run out.
+//! The waiting requests, and who gives way when blocks run out.
 //!
-//! # Nothing is lost, and nothing starves
+//! Requests carry tickets in the order of arrival, and keep them when they are preempted. If the
+//! oldest unfinished request is refused blocks, no other gets any until it has them: one that waits
+//! goes on waiting, one that runs and needs a block gives way (its blocks go, its tokens stay, it
+//! queues again).
 //!
-//! Requests carry tickets in the order of arrival, and keep them when they are preempted. A request
-//! that is refused blocks registers as *starving*, unless an older one is registered already. While
-//! one is registered, younger requests get no block: one that waits goes on waiting, one that runs
-//! and needs a block gives way (its blocks go, its tokens stay, it queues again).
-//!
-//! So the oldest unfinished request is never preempted, and when it starves, every other request
-//! finishes within its limit of tokens or gives way. Then all the blocks that it does not hold
-//! itself can be reclaimed, and a request that would not fit the whole pool was refused before it
-//! got in. It therefore finishes, the next becomes the oldest, and so on: no deadlock, no livelock.
-//!
-//! # No wake-up is missed
-//!
-//! Whatever may change an answer counts as an event: an arrival, blocks let go, another request
-//! starving. A starving request sleeps only if no event came since just before its last attempt.
-//! Two requests that fail because each took a part of what the other needed (allocation is all or
-//! nothing) cannot both fall asleep: the older registers, which is an event, and tries again, and
-//! the younger one's failure is an event too.
+//! So the oldest is never preempted, and while it waits, every other request finishes within its
+//! limit of tokens or gives way. Then all the blocks that it does not hold itself can be reclaimed,
+//! and a request that would not fit the whole pool was refused before it got in. It therefore
+//! finishes, the next becomes the oldest, and so on: no deadlock, and no request starves.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Condvar, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use crate::{
@@ -30,7 +21,11 @@ use crate::{
     job::{Job, Ticket},
 };
 
-/// The waiting requests of all decode threads.
+/// Longest sleep of a thread that has nothing to do. It need not be woken for every change.
+const NAP: Duration = Duration::from_millis(1);
+
+/// The waiting requests of all decode threads. No thread calls into the cache while it has them
+/// locked.
 #[derive(Debug, Default)]
 pub struct Queue {
     state: Mutex<State>,
@@ -40,42 +35,20 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: BTreeMap<Ticket, Job>,
-    starving: Option<Ticket>,
-    arrivals: u64,
-    events: u64,
+    unfinished: BTreeSet<Ticket>,
+    /// Whether the oldest unfinished request was refused blocks.
+    oldest_waits: bool,
+    arrivals: usize,
     is_closed: bool,
 }
 
-/// What a request that needs blocks may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Try to allocate; the event count goes with the attempt.
-    Try(u64),
-    /// Nothing has changed since the last attempt.
-    Wait,
-    /// An older request starves: give way.
-    Yield,
-}
-
 impl State {
-    fn turn(&self, ticket: Ticket, refused_at: Option<u64>) -> Turn {
-        match self.starving {
-            Some(starving) if starving < ticket => Turn::Yield,
-            Some(starving) if starving == ticket && refused_at == Some(self.events) => Turn::Wait,
-            _ => Turn::Try(self.events),
-        }
+    fn is_oldest(&self, ticket: Ticket) -> bool {
+        self.unfinished.first() == Some(&ticket)
     }
 
-    /// Registers a refusal. Returns whether that is an event for others.
-    fn refuse(&mut self, ticket: Ticket) -> bool {
-        match self.starving {
-            Some(starving) if starving == ticket => false,
-            Some(starving) if starving < ticket => true,
-            _ => {
-                self.starving = Some(ticket);
-                true
-            }
-        }
+    fn may_allocate(&self, ticket: Ticket) -> bool {
+        !self.oldest_waits || self.is_oldest(ticket)
     }
 }
 
@@ -85,106 +58,84 @@ impl Queue {
         let mut state = self.lock();
         let job = Job::new(request, state.arrivals);
         state.arrivals += 1;
+        state.unfinished.insert(job.ticket);
         state.waiting.insert(job.ticket, job);
-        self.happened(state);
+        self.changed.notify_one();
+    }
+
+    /// Notes that a running request has another sample.
+    pub fn add(&self, ticket: Ticket) {
+        self.lock().unfinished.insert(ticket);
     }
 
     /// Notes that no request will arrive any more.
     pub fn close(&self) {
-        let mut state = self.lock();
-        state.is_closed = true;
-        self.happened(state);
+        self.lock().is_closed = true;
+        self.changed.notify_all();
     }
 
-    /// Takes the oldest waiting job, if it may try to get its blocks now.
+    /// Gives up every request, because a decode thread panicked.
+    pub fn abandon(&self) {
+        let mut state = self.lock();
+        state.waiting.clear();
+        state.unfinished.clear();
+        state.is_closed = true;
+    }
+
+    /// Takes the oldest waiting job, if it may get blocks now.
     pub fn take(&self) -> Option<Job> {
         let mut state = self.lock();
-        let (&ticket, oldest) = state.waiting.first_key_value()?;
-        let Turn::Try(events) = state.turn(ticket, oldest.refused_at) else {
-            return None;
-        };
-        let mut job = state.waiting.remove(&ticket)?;
-        job.refused_at = Some(events);
-        Some(job)
+        let (&oldest, _) = state.waiting.first_key_value()?;
+        let may_allocate = state.may_allocate(oldest);
+        may_allocate.then(|| state.waiting.remove(&oldest))?
     }
 
-    /// Returns what a running request that needs blocks may do.
-    pub fn turn(&self, job: &Job) -> Turn {
-        self.lock().turn(job.ticket, job.refused_at)
-    }
-
-    /// Notes that a request got its blocks.
-    pub fn granted(&self, job: &mut Job) {
-        job.refused_at = None;
-        let mut state = self.lock();
-        if state.starving == Some(job.ticket) {
-            state.starving = None;
-            self.happened(state);
-        }
-    }
-
-    /// Notes that a running request got no blocks. It keeps those that it has.
-    pub fn refused(&self, job: &Job) {
-        let mut state = self.lock();
-        if state.refuse(job.ticket) {
-            self.happened(state);
-        }
-    }
-
-    /// Puts back a request from the queue that got no blocks.
+    /// Queues a job again that was refused blocks, or has given its own back.
     pub fn put_back(&self, job: Job) {
-        let mut state = self.lock();
-        let is_event = state.refuse(job.ticket);
-        state.waiting.insert(job.ticket, job);
-        if is_event {
-            self.happened(state);
+        self.lock().waiting.insert(job.ticket, job);
+        self.changed.notify_one();
+    }
+
+    /// Calls `grow` unless the oldest request waits for blocks and this is another one. Returns
+    /// whether the blocks were granted.
+    pub fn allocate(&self, ticket: Ticket, grow: impl FnOnce() -> bool) -> bool {
+        if !self.lock().may_allocate(ticket) {
+            return false;
         }
-    }
-
-    /// Queues a running request that gave way and let its blocks go.
-    pub fn preempted(&self, job: Job) {
+        let is_granted = grow();
         let mut state = self.lock();
-        state.waiting.insert(job.ticket, job);
-        self.happened(state);
+        if state.is_oldest(ticket) {
+            state.oldest_waits = !is_granted;
+        }
+        is_granted
     }
 
-    /// Notes that a finished request let its blocks go.
-    pub fn let_go(&self) {
-        self.happened(self.lock());
+    /// Returns whether a request is the oldest, which keeps its blocks while it waits for more.
+    pub fn is_oldest(&self, ticket: Ticket) -> bool {
+        self.lock().is_oldest(ticket)
     }
 
-    /// Returns the number of events so far.
-    pub fn events(&self) -> u64 {
-        self.lock().events
+    /// Notes that a request is finished and has let its blocks go.
+    pub fn finish(&self, ticket: Ticket) {
+        self.lock().unfinished.remove(&ticket);
+        self.changed.notify_one();
     }
 
-    /// Sleeps until there are more events than `seen`.
-    pub fn wait(&self, seen: u64) {
-        let state = self.lock();
-        let no_news = |state: &mut State| state.events == seen;
-        drop(
-            self.changed
-                .wait_while(state, no_news)
-                .expect("no thread panics inside the queue"),
-        );
+    /// Sleeps for a moment, or until something changes.
+    pub fn nap(&self) {
+        let woken = self.changed.wait_timeout(self.lock(), NAP);
+        drop(woken.expect("no thread panics inside the queue"));
     }
 
-    /// Returns whether a decode thread with an empty batch may end.
+    /// Returns whether every request is finished, and none will arrive.
     pub fn is_over(&self) -> bool {
         let state = self.lock();
-        state.is_closed && state.waiting.is_empty()
+        state.is_closed && state.unfinished.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("no thread panics inside the queue")
-    }
-
-    fn happened(&self, mut state: MutexGuard<'_, State>) {
-        state.events += 1;
-        drop(state);
-        self.changed.notify_all();
+        let state = self.state.lock();
+        state.expect("no thread panics inside the queue")
     }
 }
 
@@ -194,31 +145,30 @@ mod tests {
 
     use super::*;
 
-    fn ticket(arrival: u64) -> Ticket {
-        Ticket { arrival, sample: 0 }
-    }
-
     #[test]
-    fn a_starving_request_makes_younger_ones_give_way() {
-        let mut state = State::default();
-        assert!(state.refuse(ticket(2)));
-        assert_eq!(state.turn(ticket(3), None), Turn::Yield);
-        assert_eq!(state.turn(ticket(1), None), Turn::Try(0));
-        assert!(state.refuse(ticket(1)), "an older one takes its place");
-        assert_eq!(state.turn(ticket(2), Some(0)), Turn::Yield);
-    }
-
-    #[test]
-    fn a_starving_request_sleeps_only_while_nothing_happens() {
-        let mut state = State::default();
-        assert!(state.refuse(ticket(2)), "the first refusal is news");
-        assert!(!state.refuse(ticket(2)), "the second is not");
-        assert_eq!(state.turn(ticket(2), Some(0)), Turn::Wait);
+    fn while_the_oldest_waits_for_blocks_no_other_gets_any() {
+        let queue = Queue::default();
+        let request = |id| Request {
+            id,
+            prompt: vec![1],
+            answer: 1,
+            samples: 1,
+        };
+        (0..3).for_each(|id| queue.submit(request(id)));
+        let [oldest, second] = [(); 2].map(|()| queue.take().expect("it may get blocks"));
+        assert!(!queue.allocate(second.ticket, || false));
         assert!(
-            state.refuse(ticket(3)),
-            "a younger one has given blocks back"
+            queue.allocate(second.ticket, || true),
+            "only the oldest counts"
         );
-        state.events += 1;
-        assert_eq!(state.turn(ticket(2), Some(0)), Turn::Try(1));
+        assert!(!queue.allocate(oldest.ticket, || false));
+        assert!(!queue.allocate(second.ticket, || panic!("the oldest waits")));
+        assert!(queue.take().is_none(), "the third may not get blocks");
+        queue.put_back(oldest.clone());
+        assert_eq!(queue.take().expect("the oldest may").ticket, oldest.ticket);
+        assert!(queue.allocate(oldest.ticket, || true));
+        assert!(queue.allocate(second.ticket, || true));
+        queue.finish(oldest.ticket);
+        assert!(queue.is_oldest(second.ticket));
     }
 }

@@ -1,29 +1,22 @@
-//! The figures of one run.
+//! The figures of a run, and the table at the end.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use kvtrie::Stats;
 use kvtrie_harness::percentiles::Percentiles;
 
-use crate::{Completion, Meter};
+use crate::{Completion, job::Cost};
 
 /// The figures of serving a workload.
 #[derive(Debug, Clone)]
 pub struct Summary {
     /// Requests answered.
     pub requests: usize,
-    /// Tokens of the prompts when they were admitted.
-    pub admitted: usize,
-    /// How many of those were found in the cache.
-    pub cached: usize,
-    /// How many of those were computed.
-    pub prefilled: usize,
+    /// What all answers took.
+    pub cost: Cost,
     /// Tokens of the answers.
     pub decoded: usize,
-    /// Times a request gave way to an older one.
-    pub preemptions: usize,
-    /// Time inside kvtrie.
-    pub meter: Meter,
     /// Time inside kvtrie, for each answer.
     pub in_cache: Percentiles,
     /// From submission to first token, for each request.
@@ -39,23 +32,20 @@ pub struct Summary {
 impl Summary {
     /// Adds up a run.
     pub fn of(completions: &[Completion], wall: Duration, busy: Duration, stats: Stats) -> Self {
-        let sum = |of: fn(&Completion) -> usize| completions.iter().map(of).sum();
-        let mut meter = Meter::default();
+        let mut cost = Cost::default();
+        let (mut in_cache, mut to_first_token) = (Percentiles::new(), Percentiles::new());
         for completion in completions {
-            meter += completion.cost.meter;
+            cost += completion.cost;
+            in_cache.record_duration(completion.cost.in_cache);
+            if completion.sample == 0 {
+                to_first_token.record_duration(completion.to_first_token);
+            }
         }
-        let in_cache = completions.iter().map(|answer| answer.cost.meter.spent);
-        let requests = completions.iter().filter(|answer| answer.sample == 0);
-        let to_first_token = percentiles(requests.map(|request| request.to_first_token));
         Self {
             requests: to_first_token.count() as usize,
-            admitted: sum(|completion| completion.cost.admitted),
-            cached: sum(|completion| completion.cost.cached),
-            prefilled: sum(|completion| completion.cost.prefilled),
-            decoded: sum(|completion| completion.tokens.len()),
-            preemptions: sum(|completion| completion.cost.preemptions),
-            meter,
-            in_cache: percentiles(in_cache),
+            cost,
+            decoded: completions.iter().map(|answer| answer.tokens.len()).sum(),
+            in_cache,
             to_first_token,
             wall,
             busy,
@@ -63,34 +53,62 @@ impl Summary {
         }
     }
 
-    /// Returns the share of the prompts' tokens that was found in the cache.
-    pub fn hit_ratio(&self) -> f64 {
-        ratio(self.cached as f64, self.admitted as f64)
-    }
-
-    /// Returns the tokens of answers in a second.
-    pub fn decoded_per_second(&self) -> f64 {
-        ratio(self.decoded as f64, self.wall.as_secs_f64())
-    }
-
-    /// Returns the time inside kvtrie for one request.
-    pub fn cache_time_per_request(&self) -> Duration {
-        Duration::from_secs_f64(ratio(self.meter.spent.as_secs_f64(), self.requests as f64))
-    }
-
-    /// Returns the time inside kvtrie as a share of the decode threads' working time.
-    pub fn cache_share(&self) -> f64 {
-        ratio(self.meter.spent.as_secs_f64(), self.busy.as_secs_f64())
+    /// Returns the lines of the table: what it is, and the figure.
+    fn lines(&self) -> [(&'static str, String); 16] {
+        let Self {
+            cost,
+            to_first_token,
+            in_cache,
+            ..
+        } = self;
+        let requests = self.requests.max(1);
+        let wall = self.wall.as_secs_f64();
+        let spent = cost.in_cache.as_secs_f64();
+        let hit_ratio = 100.0 * cost.cached as f64 / cost.admitted.max(1) as f64;
+        let share = 100.0 * spent / self.busy.as_secs_f64().max(f64::MIN_POSITIVE);
+        let wait = |time| written(time, 1e6, "ms");
+        let [p50, p99] = [0.5, 0.99].map(|share| wait(to_first_token.known(share)));
+        let mean = cost.in_cache.as_nanos() as u64 / requests as u64;
+        let median = in_cache.known(0.5);
+        [
+            ("requests", self.requests.to_string()),
+            ("prompt tokens", cost.admitted.to_string()),
+            ("  found in the cache", cost.cached.to_string()),
+            ("  hit ratio", format!("{hit_ratio:.1} %")),
+            ("  computed (prefill)", cost.prefilled.to_string()),
+            ("answer tokens", self.decoded.to_string()),
+            ("  a second", format!("{:.0}", self.decoded as f64 / wall)),
+            ("time to first token, p50", p50),
+            ("time to first token, p99", p99),
+            ("time to first token, max", wait(Some(to_first_token.max()))),
+            ("preemptions", cost.preemptions.to_string()),
+            ("wall time", format!("{wall:.2} s")),
+            ("kvtrie's time a request", written(Some(mean), 1e3, "µs")),
+            ("  of an answer, p50", written(median, 1e3, "µs")),
+            ("  in calls", (cost.calls / requests).to_string()),
+            ("  share of working time", format!("{share:.4} %")),
+        ]
     }
 }
 
-fn ratio(part: f64, whole: f64) -> f64 {
-    if whole == 0.0 { 0.0 } else { part / whole }
+/// Sets runs side by side, each under its name.
+pub fn table(runs: &[(&str, Summary)]) -> String {
+    let mut text = format!("{:26}", "");
+    for (name, _) in runs {
+        let _ = write!(text, "{name:>16}");
+    }
+    let columns: Vec<_> = runs.iter().map(|(_, run)| run.lines()).collect();
+    for (place, (label, _)) in columns[0].iter().enumerate() {
+        let _ = write!(text, "\n{label:26}");
+        for lines in &columns {
+            let _ = write!(text, "{:>16}", lines[place].1);
+        }
+    }
+    text
 }
 
-/// Collects durations.
-fn percentiles(durations: impl Iterator<Item = Duration>) -> Percentiles {
-    let mut percentiles = Percentiles::new();
-    durations.for_each(|duration| percentiles.record_duration(duration));
-    percentiles
+/// Writes nanoseconds in a unit. A percentile of too few requests is left out.
+fn written(nanoseconds: Option<u64>, unit: f64, name: &str) -> String {
+    let figure = nanoseconds.map(|nanoseconds| nanoseconds as f64 / unit);
+    figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.1} {name}"))
 }

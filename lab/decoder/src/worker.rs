@@ -7,17 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    Completion, Engine, ROWS, Span,
-    job::Job,
-    model::ranked,
-    queue::{Queue, Turn},
-    table::Table,
-};
+use kvtrie::Sequence;
 
-/// Requests that a thread admits at once. Half the rows of a step: when all of them decode, the
-/// other half is left for a prefill.
-const BATCH: usize = ROWS / 2;
+use crate::{Completion, Engine, Span, job::Job, model::ranked, queue::Queue};
+
+/// Tokens that a thread computes in a step.
+const STEP: usize = 16;
+/// Requests that a thread admits at once. When all of them decode, half of a step is left for a
+/// prefill.
+const BATCH: usize = STEP / 2;
+
+/// What a thread sends to the client: `None` if it panicked.
+pub type Answer = Option<Completion>;
 
 /// A decode thread and its batch.
 #[derive(Debug)]
@@ -26,27 +27,16 @@ pub struct Worker<'e> {
     queue: &'e Queue,
     done: Sender<Answer>,
     batch: Vec<Running>,
-    busy: Duration,
 }
 
-/// A job that has a table.
+/// A job that has blocks.
 #[derive(Debug)]
 struct Running {
     job: Job,
-    table: Table,
+    sequence: Sequence,
     /// Tokens that it brought along and that are not computed yet.
     prefill: usize,
 }
-
-/// What a thread sends to the client.
-pub type Answer = Result<Completion, Lost>;
-
-/// A decode thread is gone, and with it the answers that it was working on.
-#[derive(Debug)]
-pub struct Lost;
-
-/// A part of a step: a place in the batch and how many of its tokens are computed.
-type Share = (usize, usize);
 
 impl<'e> Worker<'e> {
     /// Creates a decode thread with an empty batch.
@@ -56,30 +46,23 @@ impl<'e> Worker<'e> {
             queue,
             done,
             batch: Vec::new(),
-            busy: Duration::ZERO,
         }
     }
 
     /// Runs until the queue is over. Returns how long the thread was not asleep.
     pub fn run(&mut self) -> Duration {
-        loop {
-            let events = self.queue.events();
+        let mut busy = Duration::ZERO;
+        while !self.queue.is_over() {
             let start = Instant::now();
             self.admit();
             self.make_room();
-            let step = self.plan();
-            let is_idle = step.is_empty();
-            if !is_idle {
-                self.compute(&step);
-            }
-            self.busy += start.elapsed();
-            if self.batch.is_empty() && self.queue.is_over() {
-                return self.busy;
-            }
+            let is_idle = !self.step();
+            busy += start.elapsed();
             if is_idle {
-                self.queue.wait(events);
+                self.queue.nap();
             }
         }
+        busy
     }
 
     /// Takes waiting jobs, oldest first: looks each up and allocates what it lacks.
@@ -88,181 +71,167 @@ impl<'e> Worker<'e> {
             let Some(mut job) = self.queue.take() else {
                 return;
             };
-            let mut table = self.engine.open(mem::take(&mut job.tokens));
-            if table.grow(&self.engine.cache).is_err() {
-                job.take_back(table);
-                self.queue.put_back(job);
-                continue;
+            let tokens = mem::take(&mut job.tokens);
+            let sequence = job.cost.time(|| self.engine.open(tokens));
+            let mut running = Running::new(job, sequence);
+            if !self.allocate(&mut running) {
+                return self.put_back(running);
             }
-            self.queue.granted(&mut job);
-            job.cost.admitted += table.tokens().len();
-            job.cost.cached += table.cached();
-            let prefill = table.uncomputed().len();
-            self.batch.push(Running {
-                job,
-                table,
-                prefill,
-            });
+            let Running { job, sequence, .. } = &mut running;
+            job.cost.admitted += sequence.tokens().len();
+            job.cost.cached += sequence.cached_tokens();
+            self.batch.push(running);
         }
     }
 
-    /// Gets a block for each sequence that has filled its last one, or gives way.
+    /// Allocates the missing blocks of a request, all or none.
+    fn allocate(&self, running: &mut Running) -> bool {
+        let Running { job, sequence, .. } = running;
+        let cache = &self.engine.cache;
+        let cost = &mut job.cost;
+        self.queue
+            .allocate(job.ticket, || cost.time(|| sequence.grow(cache)).is_ok())
+    }
+
+    /// Lets the blocks of a request go, and queues it again with all its tokens.
+    fn put_back(&self, running: Running) {
+        let Running {
+            mut job, sequence, ..
+        } = running;
+        job.take_back(sequence);
+        self.queue.put_back(job);
+    }
+
+    /// Gets a block for each sequence that has filled its last one. One that gets none gives way,
+    /// except the oldest.
     fn make_room(&mut self) {
-        for at in (0..self.batch.len()).rev() {
-            let running = &mut self.batch[at];
-            if !running.table.needs_block() {
-                continue;
-            }
-            match self.queue.turn(&running.job) {
-                Turn::Wait => {}
-                Turn::Yield => self.preempt(at),
-                Turn::Try(events) => {
-                    running.job.refused_at = Some(events);
-                    match running.table.grow(&self.engine.cache) {
-                        Ok(()) => self.queue.granted(&mut running.job),
-                        Err(_) => self.queue.refused(&running.job),
-                    }
-                }
+        for mut running in mem::take(&mut self.batch) {
+            let is_refused = running.sequence.needs_block() && !self.allocate(&mut running);
+            if is_refused && !self.queue.is_oldest(running.job.ticket) {
+                running.job.cost.preemptions += 1;
+                self.put_back(running);
+            } else {
+                self.batch.push(running);
             }
         }
     }
 
-    /// Fills the rows of a step: a row for each sequence that decodes, the rest for prefills, the
-    /// oldest first.
-    fn plan(&self) -> Vec<Share> {
-        let mut ready: Vec<usize> = (0..self.batch.len())
-            .filter(|&at| !self.batch[at].table.needs_block())
-            .collect();
-        ready.sort_unstable_by_key(|&at| {
-            let running = &self.batch[at];
-            (running.prefill > 0, running.job.ticket)
-        });
-        let mut left = ROWS;
+    /// Computes a step: a token for each sequence that decodes, then chunks of prompts, the oldest
+    /// first. Returns whether there was anything to compute.
+    fn step(&mut self) -> bool {
+        self.batch
+            .sort_unstable_by_key(|running| (running.prefill > 0, running.job.ticket));
+        let mut left = STEP;
         let mut step = Vec::new();
-        for at in ready {
-            let count = left.min(self.batch[at].table.uncomputed().len());
-            if count > 0 {
-                step.push((at, count));
-                left -= count;
+        for running in mem::take(&mut self.batch) {
+            let count = left.min(running.computable());
+            left -= count;
+            match count {
+                0 => self.batch.push(running),
+                _ => step.push((running, count)),
             }
         }
-        step
-    }
-
-    /// Runs the model on a step and settles each sequence in it.
-    fn compute(&mut self, step: &[Share]) {
+        if step.is_empty() {
+            return false;
+        }
         let spans: Vec<_> = step
             .iter()
-            .map(|&(at, count)| self.batch[at].span(count))
+            .map(|(running, count)| running.span(*count))
             .collect();
         let logits = self.engine.model.step(&self.engine.pool, &spans);
-        for (&(at, count), logits) in step.iter().zip(logits) {
-            let running = &mut self.batch[at];
+        for ((mut running, count), logits) in step.into_iter().zip(logits) {
             running.advance(count);
-            if let Some(logits) = logits {
-                self.answer(at, &logits);
+            match logits {
+                Some(logits) => self.answer(running, &logits),
+                None => self.batch.push(running),
             }
         }
-        for at in (0..self.batch.len()).rev() {
-            let Running { job, table, .. } = &self.batch[at];
-            if self.engine.is_done(job, table.tokens()) {
-                self.finish(at);
-            }
-        }
+        true
     }
 
-    /// Gives a sequence its next token, and a fork its own first one.
-    fn answer(&mut self, at: usize, logits: &[f32]) {
-        let samples = mem::replace(&mut self.batch[at].job.samples, 1);
+    /// Gives a request its next token, and starts its other samples. They share the complete blocks
+    /// and compute the rest of the prompt again.
+    fn answer(&mut self, mut running: Running, logits: &[f32]) {
+        let samples = mem::replace(&mut running.job.samples, 1);
         let best = ranked(logits, samples);
         for (sample, &token) in best.iter().enumerate().skip(1) {
-            self.fork(at, sample, token);
+            let mut job = running.job.fork(sample);
+            let sequence = job.cost.time(|| self.engine.fork(&mut running.sequence));
+            self.queue.add(job.ticket);
+            self.push(Running::new(job, sequence), token);
         }
-        let running = &mut self.batch[at];
-        running.job.answered();
-        running.table.push(best[0]);
+        self.push(running, best[0]);
     }
 
-    /// Starts another sample of the same request: it shares the complete blocks and gets a copy of
-    /// the rest. Without a block for that it queues.
-    fn fork(&mut self, at: usize, sample: usize, token: u32) {
-        let parent = &mut self.batch[at];
-        let mut job = parent.job.fork(sample);
-        job.answered();
-        let mut table = self.engine.fork(&mut parent.table);
-        table.push(token);
-        if self.engine.is_done(&job, table.tokens()) {
-            job.take_back(table);
-            self.deliver(job);
-            return;
+    /// Appends a token to an answer, and delivers the answer if it is complete.
+    fn push(&mut self, mut running: Running, token: u32) {
+        let Running { job, sequence, .. } = &mut running;
+        job.cost.time(|| sequence.push(token));
+        job.to_first_token
+            .get_or_insert_with(|| job.submitted.elapsed());
+        if sequence.tokens().len() < job.prompt + job.limit {
+            return self.batch.push(running);
         }
-        if self.queue.turn(&job) == Turn::Yield || table.grow(&self.engine.cache).is_err() {
-            job.take_back(table);
-            self.queue.put_back(job);
-            return;
-        }
-        let copied = table.computed()..parent.table.computed();
-        let (from, to) = (parent.table.blocks(), table.blocks());
-        self.engine.pool.copy(from, to, copied.clone());
-        table.advance(copied.len());
-        self.batch.push(Running {
-            job,
-            table,
-            prefill: 0,
-        });
-    }
-
-    /// Gives way: lets the blocks go and queues again with all tokens.
-    fn preempt(&mut self, at: usize) {
-        let Running { mut job, table, .. } = self.batch.swap_remove(at);
-        job.take_back(table);
-        job.cost.preemptions += 1;
-        self.queue.preempted(job);
-    }
-
-    /// Publishes and lets go, and hands the answer over.
-    fn finish(&mut self, at: usize) {
-        let Running { mut job, table, .. } = self.batch.swap_remove(at);
-        job.take_back(table);
-        self.queue.let_go();
-        self.deliver(job);
-    }
-
-    fn deliver(&self, job: Job) {
+        let Running {
+            mut job, sequence, ..
+        } = running;
+        job.take_back(sequence);
+        self.queue.finish(job.ticket);
         // A client that has left does not want the answer.
-        let _ = self.done.send(Ok(job.complete()));
+        let _ = self.done.send(Some(job.complete()));
     }
 }
 
 impl Running {
+    fn new(job: Job, sequence: Sequence) -> Self {
+        Self {
+            job,
+            prefill: sequence.uncomputed().len(),
+            sequence,
+        }
+    }
+
+    /// Returns how many tokens can be computed now.
+    fn computable(&self) -> usize {
+        match self.sequence.needs_block() {
+            true => 0,
+            false => self.sequence.uncomputed().len(),
+        }
+    }
+
     /// Returns the next `count` tokens to compute.
     fn span(&self, count: usize) -> Span<'_> {
-        let uncomputed = self.table.uncomputed();
+        let uncomputed = self.sequence.uncomputed();
         Span {
             tokens: &uncomputed[..count],
-            start: self.table.computed(),
-            table: self.table.blocks(),
+            start: self.sequence.computed_tokens(),
+            table: self.sequence.block_table(),
             wants_logits: count == uncomputed.len(),
         }
     }
 
-    /// Notes that the next `count` tokens are computed.
+    /// Notes that the next `count` tokens are computed. Publishes a whole prompt, so that the next
+    /// request finds it.
+    ///
+    /// The places of the table that change need no care here: each step reads all of it.
     fn advance(&mut self, count: usize) {
-        self.table.advance(count);
+        let Self { job, sequence, .. } = self;
+        job.cost.time(|| sequence.advance(count));
         let prefilled = count.min(self.prefill);
-        self.job.cost.prefilled += prefilled;
+        job.cost.prefilled += prefilled;
         self.prefill -= prefilled;
         if prefilled > 0 && self.prefill == 0 {
-            self.table.publish();
+            job.cost.time(|| sequence.publish());
         }
     }
 }
 
 impl Drop for Worker<'_> {
-    /// Tells the client if the thread panicked, so that it does not wait for its answers.
+    /// Tells the client and the other threads if this one panicked, so that they do not wait.
     fn drop(&mut self) {
         if thread::panicking() {
-            let _ = self.done.send(Err(Lost));
+            self.queue.abandon();
+            let _ = self.done.send(None);
         }
     }
 }
@@ -277,26 +246,25 @@ mod tests {
     };
 
     use super::*;
-    use crate::{Config, Limits, Model, Sharing, Weights};
+    use crate::{Config, Limits, Model};
 
     #[test]
     fn a_panic_is_told_to_the_client() {
-        let config = Config::small();
-        let weights = Weights::random(&config, 1);
+        let model = Arc::new(Model::random(Config::small(), 1));
         let limits = Limits {
             blocks: 1,
             block_size: 1,
-            sharing: Sharing::Nothing,
+            shares: false,
         };
-        let engine = Engine::new(Arc::new(Model::new(config, &weights)), limits).unwrap();
-        let queue = Queue::default();
+        let engine = Engine::new(model, limits).expect("the sizes are possible");
         let (sender, answers) = channel();
-        let worker = Worker::new(&engine, &queue, sender);
-        let broken = catch_unwind(AssertUnwindSafe(move || {
-            let _worker = worker;
+        let queue = Queue::default();
+        let broken = catch_unwind(AssertUnwindSafe(|| {
+            let _worker = Worker::new(&engine, &queue, sender);
             panic!("as a decode thread might");
         }));
         assert!(broken.is_err());
-        assert!(matches!(answers.recv(), Ok(Err(Lost))));
+        assert!(queue.is_over());
+        assert!(matches!(answers.recv(), Ok(None)));
     }
 }

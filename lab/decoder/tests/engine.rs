@@ -5,13 +5,13 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::model;
-use kvtrie_decoder::{Client, Engine, Limits, Request, Sharing};
+use kvtrie_decoder::{Client, Engine, Limits, Request};
 
-fn engine(blocks: usize, sharing: Sharing) -> Engine {
+fn engine(blocks: usize) -> Engine {
     let limits = Limits {
         blocks,
         block_size: 16,
-        sharing,
+        shares: true,
     };
     Engine::new(model(), limits).expect("the sizes are possible")
 }
@@ -27,7 +27,7 @@ fn request(prompt: usize, answer: usize) -> Request {
 
 #[test]
 fn what_can_never_run_is_refused_when_it_arrives() {
-    let engine = engine(4, Sharing::Canonical);
+    let engine = engine(4);
     let unknown = Request {
         prompt: vec![1, 256],
         ..request(0, 1)
@@ -42,7 +42,7 @@ fn what_can_never_run_is_refused_when_it_arrives() {
         (request(60, 6), "need 5 blocks of 16, but the pool has 4"),
         (request(2040, 9), "2048 tokens that the model can follow"),
         (unknown, "the token 256, but the model knows 256"),
-        (many, "257 answers start with"),
+        (many, "257 answers need"),
     ];
     let refusals = |client: &Client<'_>| never.map(|(never, word)| (client.submit(never), word));
     for (refusal, word) in engine.serve(1, refusals).result {
@@ -53,7 +53,7 @@ fn what_can_never_run_is_refused_when_it_arrives() {
 
 #[test]
 fn what_just_fits_the_pool_runs() {
-    let engine = engine(4, Sharing::Canonical);
+    let engine = engine(4);
     let answer = engine.serve(1, |client| {
         client
             .submit(request(60, 5))
@@ -64,15 +64,8 @@ fn what_just_fits_the_pool_runs() {
 }
 
 #[test]
-fn an_append_only_table_may_need_each_block_twice() {
-    let engine = engine(4, Sharing::AppendOnly);
-    assert!(engine.check(30, 3, 1).is_ok());
-    assert!(engine.check(30, 4, 1).is_err());
-}
-
-#[test]
 fn a_client_that_panics_leaves_no_thread_behind() {
-    let engine = engine(4, Sharing::Canonical);
+    let engine = engine(4);
     let client = |client: &Client<'_>| {
         client.submit(request(8, 8)).expect("it fits");
         panic!("as a client might");

@@ -3,13 +3,111 @@
 
 mod common;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock},
+};
 
-use common::{PLAIN, Served, Setup, model};
+use common::model;
 use kvtrie::PrefixCache;
-use kvtrie_decoder::{Model, Sharing, Span, ranked};
+use kvtrie_decoder::{Chats, Completion, Engine, Limits, Model, Span, Summary, ranked};
 
-const SHARED: [Sharing; 2] = [Sharing::Canonical, Sharing::AppendOnly];
+/// How chats are served.
+#[derive(Debug, Clone, Copy)]
+struct Setup {
+    users: usize,
+    turns: usize,
+    samples: usize,
+    answer: usize,
+    threads: usize,
+    blocks: usize,
+    block_size: usize,
+    shares: bool,
+}
+
+/// Five users with three turns each, one thread, room for all, no sharing: what is compared with.
+const PLAIN: Setup = Setup {
+    users: 5,
+    turns: 3,
+    samples: 1,
+    answer: 12,
+    threads: 1,
+    blocks: 1500,
+    block_size: 16,
+    shares: false,
+};
+
+impl Setup {
+    /// Shares blocks, with that many decode threads.
+    fn shared(self, threads: usize) -> Self {
+        Self {
+            shares: true,
+            threads,
+            ..self
+        }
+    }
+
+    /// Sets the size of the pool.
+    fn blocks(self, blocks: usize) -> Self {
+        Self { blocks, ..self }
+    }
+
+    fn chats(&self) -> Chats {
+        Chats::new((self.users, self.turns), self.answer, self.samples)
+    }
+
+    /// Returns the blocks that the longest request needs: the smallest pool that can serve.
+    fn least_blocks(&self) -> usize {
+        let tokens = self.chats().longest_prompt() + self.answer - 1;
+        tokens.div_ceil(self.block_size)
+    }
+
+    /// Serves the chats, and checks that every block is accounted for afterwards.
+    fn serve(&self) -> Served {
+        let limits = Limits {
+            blocks: self.blocks,
+            block_size: self.block_size,
+            shares: self.shares,
+        };
+        let engine = Engine::new(model(), limits).expect("the sizes are possible");
+        let chats = self.chats();
+        let served = engine.serve(self.threads, |client| chats.hold(client, || ()));
+        let completions = served.result.expect("every prompt fits");
+        assert_eq!(completions.len(), chats.requests() * self.samples);
+        let stats = engine.cache().stats();
+        assert_eq!(
+            (stats.owned, engine.cache().reclaimable()),
+            (0, stats.cached),
+            "everything is let go"
+        );
+        assert_eq!(stats.free + stats.cached, self.blocks, "nothing is lost");
+        let summary = Summary::of(&completions, served.busy, served.busy, stats);
+        Served {
+            completions,
+            summary,
+        }
+    }
+}
+
+/// The outcome of a run.
+struct Served {
+    completions: Vec<Completion>,
+    summary: Summary,
+}
+
+impl Served {
+    /// Returns the answers alone, by request and sample.
+    fn answers(&self) -> Vec<&[u32]> {
+        let completions = self.completions.iter();
+        completions.map(|answer| &answer.tokens[..]).collect()
+    }
+}
+
+/// Returns the outcome without sharing, which is computed once.
+fn plain() -> &'static Served {
+    static PLAIN_RUN: LazyLock<Served> = LazyLock::new(|| PLAIN.serve());
+    &PLAIN_RUN
+}
 
 /// Serves the chats and checks that the answers are those of `plain`.
 fn assert_same(setup: Setup, plain: &Served) -> Served {
@@ -47,12 +145,12 @@ fn decode_alone(model: &Arc<Model>, prompt: &[u32], answer: usize) -> Vec<u32> {
 fn batching_does_not_change_an_answer() {
     let prompt = PLAIN.chats().first_prompt(0);
     let alone = decode_alone(&model(), &prompt, PLAIN.answer);
-    assert_eq!(PLAIN.serve().answers()[0], alone);
+    assert_eq!(plain().answers()[0], alone);
 }
 
 #[test]
 fn the_model_has_something_to_say() {
-    let plain = PLAIN.serve();
+    let plain = plain();
     let answers: HashSet<_> = plain.answers().into_iter().collect();
     assert_eq!(
         answers.len(),
@@ -65,65 +163,42 @@ fn the_model_has_something_to_say() {
 
 #[test]
 fn the_cache_changes_no_answer_on_any_number_of_threads() {
-    let plain = PLAIN.serve();
-    for sharing in SHARED {
-        for threads in [1, 2, 8] {
-            assert_same(PLAIN.with(sharing, threads), &plain);
-        }
+    let plain = plain();
+    for threads in [1, 2, 8] {
+        let served = assert_same(PLAIN.shared(threads), plain);
+        // All users start at once, so some compute the system prompt that another publishes.
+        assert!(threads > 1 || served.summary.stats.duplicates > 0);
     }
 }
 
 #[test]
 fn block_sizes_change_no_answer() {
-    let plain = PLAIN.serve();
+    let plain = plain();
     for block_size in [1, 5, 64] {
         let setup = Setup {
             block_size,
-            ..PLAIN.with(Sharing::Canonical, 2)
+            ..PLAIN.shared(2)
         };
-        assert_same(setup.blocks(PLAIN.blocks * 16 / block_size), &plain);
+        assert_same(setup.blocks(PLAIN.blocks * 16 / block_size), plain);
     }
 }
 
 #[test]
 fn prefill_falls_to_what_the_hit_ratio_promises() {
-    let plain = PLAIN.serve();
-    for sharing in SHARED {
-        let shared = PLAIN.with(sharing, 1).serve().summary;
-        let promised = shared.stats.requested_tokens - shared.stats.hit_tokens;
-        assert_eq!(shared.prefilled as u64, promised);
-        assert_eq!(plain.summary.prefilled, shared.admitted);
-        assert!(shared.prefilled * 2 < plain.summary.prefilled);
-    }
+    let (plain, shared) = (&plain().summary, PLAIN.shared(1).serve().summary);
+    let promised = shared.stats.requested_tokens - shared.stats.hit_tokens;
+    assert_eq!(shared.cost.prefilled as u64, promised);
+    assert_eq!(plain.cost.prefilled, shared.cost.admitted);
+    assert!(shared.cost.prefilled * 2 < plain.cost.prefilled);
 }
-
-#[test]
-fn duplicates_are_adopted_or_kept() {
-    let plain = PLAIN.serve();
-    for sharing in SHARED {
-        // All users start at once, so each computes the system prompt that another publishes.
-        let served = assert_same(PLAIN.with(sharing, 1), &plain);
-        assert!(served.summary.stats.duplicates > 0);
-    }
-}
-
-/// Each way to share, and how many blocks a block of tokens may take.
-const COPIES: [(Sharing, usize); 3] = [
-    (Sharing::Nothing, 1),
-    (Sharing::Canonical, 1),
-    (Sharing::AppendOnly, 2),
-];
 
 #[test]
 fn a_pool_for_one_request_serves_them_all() {
-    let plain = PLAIN.serve();
-    for (sharing, copies) in COPIES {
-        for threads in [1, 2, 8] {
-            let setup = PLAIN.with(sharing, threads);
-            let served = assert_same(setup.blocks(PLAIN.least_blocks() * copies), &plain);
-            if sharing == Sharing::Canonical {
-                assert!(served.summary.stats.evicted > 0);
-            }
+    let plain = plain();
+    for threads in [1, 2, 8] {
+        for setup in [Setup { threads, ..PLAIN }, PLAIN.shared(threads)] {
+            let served = assert_same(setup.blocks(PLAIN.least_blocks()), plain);
+            assert!(served.summary.stats.evicted > 0);
         }
     }
 }
@@ -138,14 +213,12 @@ fn a_pool_for_two_requests_preempts_and_loses_nothing() {
         ..PLAIN
     };
     let answers = plain.serve();
-    for (sharing, copies) in COPIES {
-        for threads in [1, 2, 4] {
-            let setup = plain.with(sharing, threads);
-            let served = assert_same(setup.blocks(copies * (plain.least_blocks() + 4)), &answers);
-            if sharing == Sharing::Canonical {
-                assert!(served.summary.preemptions > 0, "{threads} threads");
-            }
-        }
+    for threads in [1, 2, 4] {
+        let setup = Setup { threads, ..plain };
+        assert_same(setup.blocks(plain.least_blocks() + 4), &answers);
+        let shared = plain.shared(threads).blocks(plain.least_blocks() + 4);
+        let served = assert_same(shared, &answers);
+        assert!(served.summary.cost.preemptions > 0, "{threads} threads");
     }
 }
 
@@ -161,23 +234,12 @@ fn samples_are_the_same_with_and_without_sharing() {
         let first: HashSet<_> = samples.iter().map(|sample| sample[0]).collect();
         assert_eq!(first.len(), 3, "each sample starts with another token");
     }
-    for sharing in SHARED {
-        for threads in [1, 4] {
-            let setup = plain.with(sharing, threads);
-            assert_same(setup, &answers);
-            assert_same(setup.blocks(plain.least_blocks() * 2 + 3), &answers);
-        }
+    for threads in [1, 4] {
+        let setup = plain.shared(threads);
+        assert_same(setup, &answers);
+        assert_same(setup.blocks(plain.least_blocks() * 2 + 3), &answers);
     }
-}
-
-#[test]
-fn the_first_sample_is_the_greedy_answer() {
-    let one = PLAIN.serve();
-    let three = Setup {
-        samples: 3,
-        ..PLAIN
-    }
-    .serve();
-    let firsts: Vec<_> = three.answers().into_iter().step_by(3).collect();
-    assert_eq!(firsts, one.answers());
+    let greedy = Setup { turns: 2, ..PLAIN }.serve();
+    let firsts: Vec<_> = answers.answers().into_iter().step_by(3).collect();
+    assert_eq!(firsts, greedy.answers());
 }

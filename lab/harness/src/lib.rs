@@ -18,7 +18,7 @@
 //! A chart and a histogram, in short:
 //!
 //! ```
-//! use kvtrie_harness::chart::{Axis, Chart, Line, Mark, svg};
+//! use kvtrie_harness::chart::{Axis, Chart, Line, svg};
 //! use kvtrie_harness::machine;
 //! use kvtrie_harness::percentiles::Percentiles;
 //! use std::time::Duration;
@@ -31,7 +31,6 @@
 //!     title: "Hit ratio".to_owned(),
 //!     x: Axis::log("capacity, % of the distinct blocks"),
 //!     y: Axis::linear("share of the prompt tokens found"),
-//!     mark: Mark::Points,
 //!     lines: vec![
 //!         Line::kvtrie("kvtrie", vec![(1.0, 0.05), (10.0, 0.28)]),
 //!         Line::other("exact LRU", vec![(1.0, 0.05), (10.0, 0.28)]),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kvtrie_baselines::BLOCKS;
 use kvtrie_harness::fresh::Fresh;
 use kvtrie_harness::full::Full;
 use kvtrie_harness::options::Options;

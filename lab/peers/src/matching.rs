@@ -1,7 +1,7 @@
 //! Matching alone, from tokens: kvtrie against the indexes for routers.
 
 use kvtrie_harness::caches::{Cached, PREFILL};
-use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
+use kvtrie_harness::chart::{self, Axis, Chart, Line};
 use kvtrie_harness::machine::description;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::{BLOCK, Prompts, flat_compare};
@@ -149,7 +149,6 @@ fn lengths(all: &[Comparison]) -> Chart {
         title: "Matching from tokens, hot".to_owned(),
         x: Axis::names("blocks in the prompt", depths),
         y: Axis::log("ns a block"),
-        mark: Mark::Points,
         lines: (0..all[0].samples.len()).map(line).collect(),
     }
 }

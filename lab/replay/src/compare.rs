@@ -56,10 +56,6 @@ pub struct Row {
     pub refused: usize,
     /// Requests that each baseline refused.
     pub refused_by_baselines: usize,
-    /// Words of the candidate bitmap that the hand read for each evicted block.
-    pub words_per_eviction: f64,
-    /// The same at the 99.9th percentile of the allocations that evicted.
-    pub words_per_eviction_p999: f64,
     /// The checks of the run.
     pub checks: Checks,
     /// The blocks after the run.
@@ -119,7 +115,6 @@ impl Setup<'_> {
             .expect("a share of the trace's blocks is a valid capacity");
         let crew = (1, in_flight);
         let tally = Service::new(&cache, self.trace.requests(), crew, self.progress).run();
-        let stats = cache.stats();
         let recent = lru(&self.demand, blocks, in_flight);
         Row {
             percent,
@@ -129,21 +124,15 @@ impl Setup<'_> {
             next_use: self.ratio(next_use(&self.demand, blocks, in_flight)),
             refused: tally.refused,
             refused_by_baselines: recent.refused,
-            words_per_eviction: stats.hand_words as f64 / stats.evicted.max(1) as f64,
-            words_per_eviction_p999: tally.searches.quantile(0.999) as f64 / 1000.0,
-            checks: Checks::of(&tally),
+            checks: tally.checks,
             at_rest: Blocks::of(&cache),
         }
     }
 
     /// Returns the share of all prompt tokens that was hit.
     fn ratio(&self, outcome: Outcome) -> f64 {
-        self.share(outcome.hit_blocks)
-    }
-
-    /// Returns how large a share of all prompt tokens these blocks are.
-    fn share(&self, blocks: usize) -> f64 {
-        (blocks * self.options.block_size.get()) as f64 / self.prompt_tokens as f64
+        let tokens = outcome.hit_blocks * self.options.block_size.get();
+        tokens as f64 / self.prompt_tokens as f64
     }
 }
 
@@ -176,16 +165,6 @@ impl fmt::Display for Comparison {
             writeln!(f, "  {:>15} {:>6}", row.refused, row.refused_by_baselines)?;
         }
         writeln!(f, "    mean{:>28}{:>+8.4}\n", "", self.mean_over_lru)?;
-        writeln!(
-            f,
-            "Words of the candidate bitmap read for each evicted block; p99.9 over\nthe allocations\n"
-        )?;
-        writeln!(f, "capacity    mean  p99.9")?;
-        for row in &self.rows {
-            let (mean, most) = (row.words_per_eviction, row.words_per_eviction_p999);
-            writeln!(f, "{:>6} %  {mean:>6.2}  {most:>5.1}", row.percent)?;
-        }
-        writeln!(f)?;
         for row in self.rows.iter().filter(|row| !row.is_sound()) {
             writeln!(f, "{} %: {}; {}", row.percent, row.checks, row.at_rest)?;
         }

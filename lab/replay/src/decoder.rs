@@ -11,6 +11,7 @@ use kvtrie_harness::progress::Progress;
 use kvtrie_workload::Request;
 
 use crate::content::{KvMemory, fingerprints};
+use crate::report::Checks;
 
 /// The one model that is served.
 const MODEL: &str = "replayed-model";
@@ -69,19 +70,10 @@ pub struct Tally {
     pub prompt_tokens: usize,
     /// Tokens of them found in the cache.
     pub hit_tokens: usize,
-    /// Found blocks whose content was checked.
-    pub hits_checked: usize,
-    /// Found blocks that had another prefix's content.
-    pub hits_wrong: usize,
-    /// Held blocks whose content was checked once more before they were let go.
-    pub holds_checked: usize,
-    /// Held blocks whose content had changed by then.
-    pub holds_wrong: usize,
+    /// Contents that were compared.
+    pub checks: Checks,
     /// Time of each lookup.
     pub lookups: Percentiles,
-    /// Thousandths of a word of the candidate bitmap read for each evicted block, over the allocations
-    /// that evicted. With several threads, some of both are another thread's.
-    pub searches: Percentiles,
 }
 
 /// A request that holds its blocks, and what they must contain.
@@ -289,8 +281,8 @@ impl<'r> Decoder<'r> {
         self.tally.lookups.record_duration(start.elapsed());
 
         hold.block_table_into(&mut self.table);
-        self.tally.hits_checked += self.table.len();
-        self.tally.hits_wrong += self.service.memory.wrong(&self.table, expected);
+        self.tally.checks.hits += self.table.len();
+        self.tally.checks.wrong_hits += self.service.memory.wrong(&self.table, expected);
         hold
     }
 
@@ -313,15 +305,7 @@ impl<'r> Decoder<'r> {
     fn allocate(&mut self, missing: usize) -> Option<Vec<Block>> {
         loop {
             let cache = self.service.cache;
-            let before = cache.stats();
-            let allocated = cache.allocate(missing);
-            let after = cache.stats();
-            let evicted = after.evicted - before.evicted;
-            let words = 1000 * (after.hand_words - before.hand_words);
-            if let Some(words) = words.checked_div(evicted) {
-                self.tally.searches.record(words);
-            }
-            match allocated {
+            match cache.allocate(missing) {
                 Ok(blocks) => return Some(blocks),
                 Err(_) => self.service.take_oldest().map(|flight| self.land(flight))?,
             }
@@ -332,8 +316,8 @@ impl<'r> Decoder<'r> {
     fn land(&mut self, flight: Flight) {
         flight.hold.block_table_into(&mut self.table);
         let memory = &self.service.memory;
-        self.tally.holds_checked += self.table.len();
-        self.tally.holds_wrong += memory.wrong(&self.table, &flight.fingerprints);
+        self.tally.checks.holds += self.table.len();
+        self.tally.checks.wrong_holds += memory.wrong(&self.table, &flight.fingerprints);
     }
 }
 
@@ -348,12 +332,8 @@ impl Tally {
         self.refused += other.refused;
         self.prompt_tokens += other.prompt_tokens;
         self.hit_tokens += other.hit_tokens;
-        self.hits_checked += other.hits_checked;
-        self.hits_wrong += other.hits_wrong;
-        self.holds_checked += other.holds_checked;
-        self.holds_wrong += other.holds_wrong;
+        self.checks += other.checks;
         self.lookups.merge(&other.lookups);
-        self.searches.merge(&other.searches);
         self
     }
 }

@@ -1,6 +1,6 @@
 //! The comparison as a chart: hit ratio against capacity.
 
-use kvtrie_harness::chart::{Axis, Chart, Line, Mark, svg};
+use kvtrie_harness::chart::{Axis, Chart, Line, svg};
 use kvtrie_harness::machine;
 
 use crate::compare::{Comparison, Row};
@@ -19,7 +19,6 @@ pub fn draw(comparison: &Comparison) -> String {
         ),
         x: Axis::log("capacity, % of the distinct blocks"),
         y: Axis::linear("share of the prompt tokens found cached"),
-        mark: Mark::Points,
         lines: vec![
             Line::kvtrie("kvtrie", points(|row| row.kvtrie)),
             Line::other("exact LRU", points(|row| row.lru)),

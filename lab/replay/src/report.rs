@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
@@ -64,12 +65,25 @@ pub struct Blocks {
 }
 
 /// Contents that were compared with those that the prompt asks for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Checks {
-    hits: usize,
-    wrong_hits: usize,
-    holds: usize,
-    wrong_holds: usize,
+    /// Blocks found by a lookup.
+    pub hits: usize,
+    /// Found blocks that had another prefix's content.
+    pub wrong_hits: usize,
+    /// Held blocks, once more before they were let go.
+    pub holds: usize,
+    /// Held blocks whose content had changed by then.
+    pub wrong_holds: usize,
+}
+
+impl AddAssign for Checks {
+    fn add_assign(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.wrong_hits += other.wrong_hits;
+        self.holds += other.holds;
+        self.wrong_holds += other.wrong_holds;
+    }
 }
 
 impl Report {
@@ -100,7 +114,7 @@ impl Report {
             resident: Resident::read(),
             node_bytes: stats.node_bytes,
             blocks: Blocks::of(cache),
-            checks: Checks::of(tally),
+            checks: tally.checks,
         }
     }
 
@@ -111,15 +125,16 @@ impl Report {
 
     fn memory(&self) -> String {
         let nodes = BinaryBytes(self.node_bytes as u64);
-        let Some(Resident {
-            now_bytes,
-            peak_bytes,
-        }) = self.resident
-        else {
-            return format!("{nodes} of nodes");
-        };
-        let (now, peak) = (BinaryBytes(now_bytes), BinaryBytes(peak_bytes));
-        format!("{now} resident, {peak} at most; {nodes} of it nodes")
+        match self.resident {
+            None => format!("{nodes} of nodes"),
+            Some(Resident {
+                now_bytes,
+                peak_bytes,
+            }) => {
+                let (now, peak) = (BinaryBytes(now_bytes), BinaryBytes(peak_bytes));
+                format!("{now} resident, {peak} at most; {nodes} of it nodes")
+            }
+        }
     }
 }
 
@@ -173,16 +188,6 @@ impl Blocks {
 }
 
 impl Checks {
-    /// Returns what the decode threads compared.
-    pub fn of(tally: &Tally) -> Self {
-        Self {
-            hits: tally.hits_checked,
-            wrong_hits: tally.hits_wrong,
-            holds: tally.holds_checked,
-            wrong_holds: tally.holds_wrong,
-        }
-    }
-
     /// Returns whether every block had the contents of its prefix.
     pub fn all_right(&self) -> bool {
         self.wrong_hits == 0 && self.wrong_holds == 0
@@ -193,28 +198,22 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |n: usize| HumanCount(n as u64).to_string();
         let (capacity, block_size) = (count(self.blocks.capacity), self.block_size);
-        write!(
+        let (threads, in_flight) = (self.threads, self.in_flight);
+        writeln!(
             f,
-            "{}: {capacity} blocks of {block_size} tokens; ",
+            "{}: {capacity} blocks of {block_size} tokens; threads: {threads}; \
+             requests in flight: {in_flight}\n",
             self.workload
         )?;
-        let (threads, in_flight) = (self.threads, self.in_flight);
-        writeln!(f, "threads: {threads}; requests in flight: {in_flight}\n")?;
-        let percent = 100.0 * self.hit_ratio;
-        let hits = count(self.hit_tokens);
+        let (hits, percent) = (count(self.hit_tokens), 100.0 * self.hit_ratio);
+        let saved = format!("{hits} tokens, {percent:.1} % of them");
         let (seconds, rate) = (self.seconds, self.requests_per_second);
         for (name, text) in [
             ("requests", count(self.requests)),
             ("refused", count(self.refused)),
             ("prompt tokens", count(self.prompt_tokens)),
-            (
-                "prefill saved",
-                format!("{hits} tokens, {percent:.1} % of them"),
-            ),
-            (
-                "blocks evicted",
-                HumanCount(self.evicted_blocks).to_string(),
-            ),
+            ("prefill saved", saved),
+            ("blocks evicted", count(self.evicted_blocks as usize)),
             (
                 "time",
                 format!("{seconds:.2} s, {rate:.0} requests a second"),

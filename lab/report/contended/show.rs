@@ -1,7 +1,7 @@
 //! Tables, charts and goals of the contended runs.
 
 use kvtrie_baselines::mix::KVTRIE;
-use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
+use kvtrie_harness::chart::{self, Axis, Chart, Line};
 use kvtrie_harness::machine::description;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::percentiles::Percentiles;
@@ -17,7 +17,10 @@ use crate::measure::Results;
 pub fn everything(machine: &Machine, results: &[Results], cores: usize, options: &Options) {
     print_machine(machine);
     for result in results {
-        print_throughput(result);
+        let (rates, title) = (&result.rates, result.mix.title());
+        // Two threads are compared with one if the first number of threads is one.
+        let two = rates.place(1).filter(|&one| one == 0).and(rates.place(2));
+        rates.print(&format!("Throughput: {title}"), &result.names, two);
         print_latency(result);
     }
     if let Some(folder) = &options.report {
@@ -47,27 +50,6 @@ fn print_machine(machine: &Machine) {
     let rows: Vec<_> = measured.map(row).collect();
     let columns = ["work", "measured (middle half)"];
     print_table("The machine itself", &columns, &rows);
-}
-
-fn print_throughput(result: &Results) {
-    let Results { rates, names, .. } = result;
-    let pair = rates.place(2).zip(rates.place(1));
-    let row = |(cache, name): (usize, &&str)| {
-        let medians = rates
-            .medians(cache)
-            .map(|rate| format!("{:.1}", rate / 1e3));
-        let speedup = pair.map(|(two, one)| rates.speedup(cache, two, one).to_string());
-        let name = [(*name).to_owned()].into_iter();
-        name.chain(medians).chain(speedup).collect()
-    };
-    let rows: Vec<Vec<String>> = names.iter().enumerate().map(row).collect();
-    let counts = rates.threads().iter();
-    let counts: Vec<String> = counts.map(|&count| counted(count, "thread")).collect();
-    let mut columns = vec!["thousand a second"];
-    columns.extend(counts.iter().map(String::as_str));
-    columns.extend(pair.map(|_| "2 over 1 (middle half)"));
-    let title = format!("Throughput: {}", result.mix.title());
-    print_table(&title, &columns, &rows);
 }
 
 fn print_latency(result: &Results) {
@@ -118,7 +100,6 @@ fn scaling(result: &Results) -> Chart {
         title: format!("Throughput: {}", result.mix.title()),
         x: Axis::names("threads", threads),
         y: Axis::linear(format!("{unit} {} a second", result.mix.operations())),
-        mark: Mark::Points,
         lines: lines(result, |cache| {
             rates.medians(cache).map(|rate| rate / per_unit)
         }),
@@ -134,7 +115,6 @@ fn tails(result: &Results, cores: usize) -> Chart {
         title: format!("{} threads: {}", threads[crowd], result.mix.title()),
         x: Axis::names("quantile", quantiles.collect()),
         y: Axis::log("latency, µs"),
-        mark: Mark::Points,
         lines: lines(result, |cache| {
             let latency = &result.latency[cache][crowd];
             QUANTILES

@@ -1,13 +1,12 @@
 //! Cost of a lookup against its depth, beside the flat comparison of the same tokens.
 //!
-//! *Hot*: one prompt over and over, all of it in the first-level cache. *Warm*: 4,096 cached blocks
-//! visited in random order, about as many as the second-level cache holds. *Cold*: a million of
-//! them, so that the cached tokens have left every processor cache; published in full runs as by a
-//! prefill, or in shorter ones as while decoding. Warm and cold prompts are hot themselves, as if a
-//! tokenizer had just written them; both cases read twins that are equally far away.
+//! *Hot*: one prompt over and over, all of it in the first-level cache. *Cold*: a million cached
+//! blocks in random order, so that the cached tokens have left every processor cache; published in
+//! full runs as by a prefill, or in shorter ones as while decoding. Cold prompts are hot themselves,
+//! as if a tokenizer had just written them; both cases read twins that are equally far away.
 
 use kvtrie_harness::caches::{Cached, DECODE, PREFILL};
-use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
+use kvtrie_harness::chart::{self, Axis, Chart, Line};
 use kvtrie_harness::machine;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::{BLOCK, Prompts, flat_compare, prompt};
@@ -19,8 +18,6 @@ use kvtrie_harness::visits::Visits;
 const DEPTHS: [usize; 7] = [1, 4, 16, 64, 256, 512, 2048];
 /// Blocks in the prompts that were decoded.
 const DECODED_DEPTHS: [usize; 2] = [64, 512];
-/// Blocks cached in the warm case: 256 KiB of tokens.
-const FEW: usize = 4096;
 /// Blocks cached in the cold case: 64 MB of tokens alone.
 const MANY: usize = 1_000_000;
 
@@ -33,28 +30,26 @@ struct Pair {
 
 /// Measures every case.
 pub fn measure(options: &Options) -> Vec<Goal> {
-    let hot = DEPTHS.map(|depth| hot(depth, options));
-    let warm = DEPTHS.map(|depth| visited(depth, FEW, PREFILL, options));
-    let cold = DEPTHS.map(|depth| visited(depth, MANY, PREFILL, options));
-    let decoded = DECODED_DEPTHS.map(|depth| visited(depth, MANY, DECODE, options));
-    print("hot", &hot);
-    print("warm, 4,096 blocks cached", &warm);
-    print("cold, a million blocks cached", &cold);
+    let near = DEPTHS.map(|depth| hot(depth, options));
+    let far = DEPTHS.map(|depth| cold(depth, PREFILL, options));
+    let decoded = DECODED_DEPTHS.map(|depth| cold(depth, DECODE, options));
+    print("hot", &near);
+    print("cold, a million blocks cached", &far);
     print(
         "cold, published 16 blocks at a time, as while decoding",
         &decoded,
     );
     if let Some(folder) = &options.report {
-        let charts = [depth_chart("hot", &hot), depth_chart("cold", &cold)];
+        let charts = [depth_chart("hot", &near), depth_chart("cold", &far)];
         chart::write(&folder.join("depth.svg"), &machine::description(), &charts)
             .expect("the chart can be written");
     }
     vec![
-        goal("64 blocks, hot, over flat memcmp", 3.0, &hot, 64),
+        goal("64 blocks, hot, over flat memcmp", 3.0, &near, 64),
         goal(
             "512 blocks, a million cached, cold, over cold flat memcmp",
             4.0,
-            &cold,
+            &far,
             512,
         ),
     ]
@@ -72,9 +67,9 @@ fn hot(depth: usize, options: &Options) -> Pair {
     pair(depth, interleave(vec![flat, lookup], options.time(0.3)))
 }
 
-/// Visits `blocks` blocks in prompts of `depth`, published `step` at a time, in random order.
-fn visited(depth: usize, blocks: usize, step: usize, options: &Options) -> Pair {
-    let count = options.size(blocks.div_ceil(depth), 8);
+/// Visits prompts of `depth` blocks, published `step` at a time, in random order.
+fn cold(depth: usize, step: usize, options: &Options) -> Pair {
+    let count = options.size(MANY.div_ceil(depth), 8);
     let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));
     let (cached, mut table) = (Cached::scattered(&prompts, step), Vec::new());
     (0..count).for_each(|number| check(&cached, prompts.get(number)));
@@ -151,7 +146,6 @@ fn depth_chart(title: &str, pairs: &[Pair]) -> Chart {
         title: format!("Look up, list the blocks, release: {title}"),
         x: Axis::names("blocks in the prompt", depths),
         y: Axis::log("ns a block"),
-        mark: Mark::Points,
         lines: vec![
             Line::kvtrie("kvtrie", points(|pair| &pair.lookup)),
             Line::other("flat memcmp", points(|pair| &pair.flat)),

@@ -204,31 +204,31 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_line_is_named_by_its_number() {
-        let text = sentence(&format!("{GOOD}\n{{\"input_length\": 5}}\n"));
-        assert_eq!(
-            text,
-            "t.jsonl, line 2: missing field `output_length` (column 19)"
-        );
-        assert!(sentence("\nnonsense").starts_with("t.jsonl, line 2: expected"));
-    }
-
-    #[test]
-    fn lengths_that_contradict_each_other_are_refused() {
-        let text = sentence(r#"{"input_length": 513, "output_length": 1, "hash_ids": [1]}"#);
-        assert_eq!(
-            text,
-            "t.jsonl, line 1: input_length 513 asks for 2 hash_ids of 512 tokens, not 1"
-        );
-        let text = sentence(r#"{"input_length": 0, "output_length": 1, "hash_ids": []}"#);
-        assert_eq!(text, "t.jsonl, line 1: input_length is 0");
-        let text = sentence(r#"{"input_length": -4, "output_length": 1, "hash_ids": [1]}"#);
-        assert!(text.contains("invalid value"), "{text}");
-    }
-
-    #[test]
-    fn a_file_without_requests_is_refused() {
-        assert_eq!(sentence("\n \n"), "t.jsonl: not a single request");
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, error) in [
+            ("\n \n", "t.jsonl: not a single request"),
+            ("\nnonsense", "t.jsonl, line 2: expected"),
+            (
+                r#"{"input_length": 5}"#,
+                "t.jsonl, line 1: missing field `output_length` (column 19)",
+            ),
+            (
+                r#"{"input_length": 513, "output_length": 1, "hash_ids": [1]}"#,
+                "t.jsonl, line 1: input_length 513 asks for 2 hash_ids of 512 tokens, not 1",
+            ),
+            (
+                r#"{"input_length": 0, "output_length": 1, "hash_ids": []}"#,
+                "t.jsonl, line 1: input_length is 0",
+            ),
+            (
+                r#"{"input_length": -4, "output_length": 1, "hash_ids": [1]}"#,
+                "t.jsonl, line 1: invalid value",
+            ),
+        ] {
+            let sentence = sentence(text);
+            assert!(sentence.starts_with(error), "{sentence}");
+        }
+        assert!(sentence(&format!("{GOOD}\n{{\n")).starts_with("t.jsonl, line 2: "));
     }
 
     #[test]

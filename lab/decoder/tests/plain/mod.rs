@@ -1,96 +1,98 @@
-//! A plain Llama: the whole prompt at once, without pages, cache or steps.
+//! A plain Llama in double precision: the whole prompt at once, without pages, cache or steps.
 
-use candle_core::{D, DType, Device, Result, Tensor};
-use kvtrie_decoder::{Config, Weights};
+use kvtrie_decoder::{Config, Matrix, Model};
+
+/// The numbers of each token.
+type Rows = Vec<Vec<f64>>;
 
 /// Returns the logits after each token.
-pub fn logits(config: &Config, weights: &Weights, prompt: &[u32]) -> Result<Vec<Vec<f32>>> {
-    let embedding = weights.tensor("model.embed_tokens.weight");
-    let ids = Tensor::from_slice(prompt, prompt.len(), &Device::Cpu)?;
-    let mut x = embedding.index_select(&ids, 0)?;
-    for layer in 0..config.layers {
-        let tensor = |name: &str| weights.tensor(&format!("model.layers.{layer}.{name}.weight"));
-        let linear = |x: &Tensor, name: &str| x.matmul(&tensor(name).t()?);
-        let read = norm(config, &x, &tensor("input_layernorm"))?;
-        let query = rotate(
-            config,
-            &heads(&linear(&read, "self_attn.q_proj")?, config.heads)?,
-        )?;
-        let key = rotate(
-            config,
-            &heads(&linear(&read, "self_attn.k_proj")?, config.kv_heads)?,
-        )?;
-        let value = heads(&linear(&read, "self_attn.v_proj")?, config.kv_heads)?;
-        let attended = attend(config, &query, &key, &value)?;
-        x = (x + linear(&attended, "self_attn.o_proj")?)?;
-        let read = norm(config, &x, &tensor("post_attention_layernorm"))?;
-        let gate = linear(&read, "mlp.gate_proj")?;
-        let open = (&gate / ((gate.neg()?.exp()? + 1.0)?))?;
-        x = (x + linear(&(open * linear(&read, "mlp.up_proj")?)?, "mlp.down_proj")?)?;
+pub fn logits(model: &Model, prompt: &[u32]) -> Rows {
+    let config = &model.config;
+    let embedded = |&token: &u32| model.embedding.row(token as usize);
+    let double = |row: &[f32]| row.iter().copied().map(f64::from).collect();
+    let mut x: Rows = prompt.iter().map(embedded).map(double).collect();
+    for layer in &model.layers {
+        let read = norm(config, &x);
+        let query = rotate(config, times(&layer.query, &read));
+        let key = rotate(config, times(&layer.key, &read));
+        let attended = attend(config, &query, &key, &times(&layer.value, &read));
+        x = combine(&x, &times(&layer.output, &attended), |x, y| x + y);
+        let read = norm(config, &x);
+        let (gate, up) = (times(&layer.gate, &read), times(&layer.up, &read));
+        let inner = combine(&gate, &up, |gate, up| gate / (1.0 + (-gate).exp()) * up);
+        x = combine(&x, &times(&layer.down, &inner), |x, y| x + y);
     }
-    let head = if config.tied {
-        embedding
-    } else {
-        weights.tensor("lm_head.weight")
-    };
-    norm(config, &x, &weights.tensor("model.norm.weight"))?
-        .matmul(&head.t()?)?
-        .to_vec2()
+    times(&model.head, &norm(config, &x))
 }
 
-fn norm(config: &Config, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let mean = x.sqr()?.mean_keepdim(D::Minus1)?;
-    let scaled = x.broadcast_div(&(mean + f64::from(config.norm_eps))?.sqrt()?)?;
-    scaled.broadcast_mul(weight)
+fn times(matrix: &Matrix, rows: &Rows) -> Rows {
+    let product = |row: &Vec<f64>, output: usize| {
+        let terms = row.iter().zip(matrix.row(output));
+        terms.map(|(x, &weight)| x * f64::from(weight)).sum()
+    };
+    let outputs = |row| {
+        (0..matrix.outputs())
+            .map(|output| product(row, output))
+            .collect()
+    };
+    rows.iter().map(outputs).collect()
 }
 
-/// Reshapes tokens by width into heads by tokens by width of a head.
-fn heads(x: &Tensor, count: usize) -> Result<Tensor> {
-    let (tokens, width) = x.dims2()?;
-    x.reshape((tokens, count, width / count))?
-        .transpose(0, 1)?
-        .contiguous()
+fn combine(a: &Rows, b: &Rows, of: fn(f64, f64) -> f64) -> Rows {
+    let row = |(a, b): (&Vec<f64>, &Vec<f64>)| a.iter().zip(b).map(|(&a, &b)| of(a, b)).collect();
+    a.iter().zip(b).map(row).collect()
 }
 
-/// Turns each pair (i, i + half) of a head by an angle that grows with the position.
-fn rotate(config: &Config, x: &Tensor) -> Result<Tensor> {
-    let (_, tokens, width) = x.dims3()?;
-    let half = width / 2;
-    let angle = |at: usize| {
-        let (position, pair) = ((at / half) as f64, (at % half) as f64);
-        position * f64::from(config.rope_theta).powf(-2.0 * pair / width as f64)
+fn norm(config: &Config, rows: &Rows) -> Rows {
+    let scaled = |row: &Vec<f64>| {
+        let mean = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
+        let scale = (mean + f64::from(config.norm_eps)).sqrt();
+        row.iter().map(|x| x / scale).collect()
     };
-    let angles: Vec<f64> = (0..tokens * half).map(angle).collect();
-    let angles = Tensor::from_vec(angles, (tokens, half), &Device::Cpu)?;
-    let (cos, sin) = (
-        angles.cos()?.to_dtype(DType::F32)?,
-        angles.sin()?.to_dtype(DType::F32)?,
-    );
-    let (low, high) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
-    let turned_low = (low.broadcast_mul(&cos)? - high.broadcast_mul(&sin)?)?;
-    let turned_high = (high.broadcast_mul(&cos)? + low.broadcast_mul(&sin)?)?;
-    Tensor::cat(&[turned_low, turned_high], 2)
+    rows.iter().map(scaled).collect()
 }
 
-fn attend(config: &Config, query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
-    let group = config.heads / config.kv_heads;
-    let (_, tokens, width) = query.dims3()?;
-    let spread = |x: &Tensor| -> Result<Tensor> {
-        let x = x.unsqueeze(1)?.repeat((1, group, 1, 1))?;
-        x.reshape((config.heads, tokens, width))
+/// Multiplies each pair (i, i + half) of a head, as a complex number, by a power of a unit number.
+fn rotate(config: &Config, rows: Rows) -> Rows {
+    let (dim, half) = (config.head_dim, config.head_dim / 2);
+    let turned = |(position, row): (usize, Vec<f64>)| {
+        let number = |at: usize| {
+            let (head, pair) = (at - at % dim, at % half);
+            let frequency = f64::from(config.rope_theta).powf(-(pair as f64) / half as f64);
+            let (sin, cos) = (position as f64 * frequency).sin_cos();
+            let (real, imaginary) = (row[head + pair], row[head + half + pair]);
+            match at % dim < half {
+                true => real * cos - imaginary * sin,
+                false => real * sin + imaginary * cos,
+            }
+        };
+        (0..row.len()).map(number).collect()
     };
-    let (key, value) = (spread(key)?, spread(value)?);
-    let hidden = |at: usize| {
-        if at % tokens > at / tokens {
-            f32::NEG_INFINITY
-        } else {
-            0.0
-        }
+    rows.into_iter().enumerate().map(turned).collect()
+}
+
+fn attend(config: &Config, query: &Rows, key: &Rows, value: &Rows) -> Rows {
+    let dim = config.head_dim;
+    let number = |token: usize, at: usize| {
+        let head = at / dim;
+        let own = head / (config.heads / config.kv_heads) * dim;
+        let score = |key: &Vec<f64>| {
+            let terms = (0..dim).map(|i| query[token][head * dim + i] * key[own + i]);
+            (terms.sum::<f64>() / (dim as f64).sqrt()).exp()
+        };
+        let weights: Vec<f64> = key[..=token].iter().map(score).collect();
+        let values = value.iter().map(|value| value[own + at % dim]);
+        let sum: f64 = weights
+            .iter()
+            .zip(values)
+            .map(|(weight, value)| weight * value)
+            .sum();
+        sum / weights.iter().sum::<f64>()
     };
-    let mask: Vec<f32> = (0..tokens * tokens).map(hidden).collect();
-    let mask = Tensor::from_vec(mask, (tokens, tokens), &Device::Cpu)?;
-    let scores = (query.matmul(&key.transpose(1, 2)?.contiguous()?)? / (width as f64).sqrt())?;
-    let weights = candle_nn::ops::softmax(&scores.broadcast_add(&mask)?, D::Minus1)?;
-    let attended = weights.matmul(&value)?.transpose(0, 1)?;
-    attended.reshape((tokens, config.heads * width))
+    let row = |token| {
+        (0..config.heads * dim)
+            .map(|at| number(token, at))
+            .collect()
+    };
+    (0..query.len()).map(row).collect()
 }

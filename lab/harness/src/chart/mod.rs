@@ -2,10 +2,11 @@
 //!
 //! The line of kvtrie itself has the same colour in every chart and lies on top. The other lines
 //! are wider the further below they lie, and their markers larger, so that lines that coincide are
-//! all visible. The legend stands above the plot, and the caption, with machine and date, below it.
+//! all visible.
 
 mod axis;
 
+use std::cmp::Reverse;
 use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
@@ -37,21 +38,8 @@ pub struct Chart {
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// How points are drawn.
-    pub mark: Mark,
     /// The lines, in the order of the legend.
     pub lines: Vec<Line>,
-}
-
-/// How the points of a chart are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
-    /// A line with a marker at each point.
-    Points,
-    /// A line without markers, for many points.
-    Curve,
-    /// A bar from the horizontal axis to each point. The horizontal axis must have names.
-    Bars,
 }
 
 /// A named sequence of points.
@@ -148,31 +136,24 @@ impl Style {
         2.0 + 1.1 * self.level as f64
     }
 
-    /// Draws a marker: a shape of its own for each level.
-    fn marker(&self, out: &mut Svg, (x, y): (f64, f64)) {
-        let Self { colour, level } = self;
-        let r = 3.5 + 0.8 * *level as f64;
-        let fill = if *level == 0 { colour } else { "white" };
-        let look = format!("fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"1.6\"");
-        let corners = match level % 4 {
-            0 => {
-                return out.push(format_args!(
-                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r:.1}\" {look}/>"
-                ));
-            }
-            1 => vec![(-r, -r), (r, -r), (r, r), (-r, r)],
-            2 => vec![
-                (0.0, -r * 1.3),
-                (r * 1.3, 0.0),
-                (0.0, r * 1.3),
-                (-r * 1.3, 0.0),
-            ],
-            _ => vec![(0.0, -r * 1.2), (r * 1.2, r), (-r * 1.2, r)],
-        };
-        let corners = corners
-            .into_iter()
-            .map(|(right, down)| (x + right, y + down));
-        out.push(format_args!("<path d=\"{}Z\" {look}/>", path(corners)));
+    /// Draws a line through some points, with a marker at each.
+    fn draw(&self, out: &mut Svg, points: &[(f64, f64)]) {
+        let (colour, width, radius) = (self.colour, self.width(), 1.0 + self.width());
+        let fill = if self.level == 0 { colour } else { "white" };
+        let path: Vec<_> = points
+            .iter()
+            .map(|(x, y)| format!("{x:.1} {y:.1}"))
+            .collect();
+        let path = path.join("L");
+        out.push(format_args!(
+            "<path d=\"M{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width:.1}\"/>"
+        ));
+        for (x, y) in points {
+            out.push(format_args!(
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"{fill}\" \
+                 stroke=\"{colour}\" stroke-width=\"1.6\"/>"
+            ));
+        }
     }
 }
 
@@ -217,14 +198,12 @@ impl Chart {
             y: self.y.fit(points().map(|point| point.1)),
         };
         self.draw_axes(out, &plot);
-        let mut lines: Vec<_> = self.lines.iter().zip(&styles).enumerate().collect();
-        lines.sort_by_key(|(_, (_, style))| std::cmp::Reverse(style.level));
-        for (place, (line, style)) in lines {
-            if self.mark == Mark::Bars {
-                self.draw_bars(out, &plot, place, line, style);
-            } else {
-                self.draw_line(out, &plot, line, style);
-            }
+        let mut lines: Vec<_> = self.lines.iter().zip(&styles).collect();
+        lines.sort_by_key(|(_, style)| Reverse(style.level));
+        for (line, style) in lines {
+            let place = |&(x, y): &(f64, f64)| (plot.x(x), plot.y(y));
+            let points: Vec<_> = line.points.iter().map(place).collect();
+            style.draw(out, &points);
         }
     }
 
@@ -252,14 +231,8 @@ impl Chart {
             if x + width > SIZE.0 && x > MARGINS.0 {
                 (x, y) = (MARGINS.0, y + ROW);
             }
-            let (colour, thick) = (style.colour, style.width());
-            let (middle, end) = (y - 4.5, x + sample - 6.0);
-            out.push(format_args!(
-                "<path d=\"M{x:.1} {middle:.1}H{end:.1}\" stroke=\"{colour}\" stroke-width=\"{thick:.1}\"/>"
-            ));
-            if self.mark == Mark::Points {
-                style.marker(out, ((x + end) / 2.0, middle));
-            }
+            let (start, end, middle) = (x + 4.0, x + sample - 10.0, y - 4.5);
+            style.draw(out, &[(start, middle), (end, middle)]);
             out.text(x + sample, y, "start", "", &line.name);
             x += width;
         }
@@ -303,44 +276,35 @@ impl Chart {
         let turned = format!("transform=\"rotate(-90 {x} {y:.1})\"");
         out.text(x, y, "middle", &turned, &self.y.label);
     }
-
-    fn draw_line(&self, out: &mut Svg, plot: &Plot, line: &Line, style: &Style) {
-        let place = |&(x, y): &(f64, f64)| (plot.x(x), plot.y(y));
-        let (colour, width) = (style.colour, style.width());
-        out.push(format_args!(
-            "<path d=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width:.1}\" \
-             stroke-linejoin=\"round\"/>",
-            path(line.points.iter().map(place))
-        ));
-        if self.mark == Mark::Points {
-            let markers = line.points.iter().map(place);
-            markers.for_each(|point| style.marker(out, point));
-        }
-    }
-
-    /// Draws the bars of a line beside those of the other lines.
-    fn draw_bars(&self, out: &mut Svg, plot: &Plot, place: usize, line: &Line, style: &Style) {
-        let colour = style.colour;
-        let share = 0.7 / self.lines.len() as f64;
-        for &(x, y) in &line.points {
-            let start = plot.x(x - 0.35 + share * place as f64);
-            let width = plot.x(x + share) - plot.x(x);
-            let (top, bottom) = (plot.y(y), plot.bottom);
-            out.push(format_args!(
-                "<path d=\"M{start:.1} {bottom}V{top:.1}h{width:.1}V{bottom}Z\" fill=\"{colour}\"/>"
-            ));
-        }
-    }
-}
-
-/// Returns the commands of a path through some points.
-fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
-    let command = |(place, (x, y))| {
-        let letter = if place == 0 { 'M' } else { 'L' };
-        format!("{letter}{x:.1} {y:.1}")
-    };
-    points.enumerate().map(command).collect()
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kvtrie_keeps_its_colour_and_lies_on_top() {
+        let other = Line::other("a < b & c", vec![(0.0, 2.0), (1.0, 9.0)]);
+        let own = Line::kvtrie("kvtrie", vec![(0.0, 2.0), (1.0, 2.0)]);
+        for lines in [[own.clone(), other.clone()], [other, own]] {
+            let chart = Chart {
+                title: "Throughput".to_owned(),
+                x: Axis::names("threads", vec!["1".to_owned(), "2".to_owned()]),
+                y: Axis::linear("million lookups a second"),
+                lines: lines.into(),
+            };
+            let svg = svg("a machine, 2026-11-27", &[chart]);
+            let labels = [">0<", ">8<", ">10<", ">1<", ">2<", ">threads<"];
+            let names = [">a machine, 2026-11-27<", ">a &lt; b &amp; c<"];
+            for text in labels.iter().chain(&names) {
+                assert!(svg.contains(text), "{text}");
+            }
+            let plot = &svg[svg.find(">million").expect("the label")..];
+            let own = plot.find(KVTRIE).expect("the line of kvtrie");
+            let other = plot.find(OTHERS[0]).expect("the other line");
+            assert!(own > other, "kvtrie is drawn last");
+            assert!(plot[own..].contains("stroke-width=\"2.0\""));
+            assert!(plot[other..own].contains("stroke-width=\"3.1\""));
+        }
+    }
+}

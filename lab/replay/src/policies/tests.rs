@@ -23,59 +23,50 @@ fn demand(prompts: &[&str]) -> Demand {
     Demand::new(prompts.iter().map(Vec::as_slice), 2)
 }
 
-fn hits(
-    policy: fn(&Demand, usize, usize) -> Outcome,
-    prompts: &[&str],
-    capacity: usize,
-    in_flight: usize,
-) -> usize {
-    let outcome = policy(&demand(prompts), capacity, in_flight);
+/// Runs a policy on prompts, with a capacity and a number of requests in flight.
+fn hits(policy: Policy, prompts: &str, capacity: usize, in_flight: usize) -> usize {
+    let prompts: Vec<_> = prompts.split(' ').collect();
+    let outcome = policy(&demand(&prompts), capacity, in_flight);
     assert_eq!(outcome.refused, 0);
     outcome.hit_blocks
 }
 
+type Policy = fn(&Demand, usize, usize) -> Outcome;
+
 #[test]
-fn lru_evicts_the_tail_before_the_head() {
-    // One block of "abc" has to make room for "x": c, and not a.
-    assert_eq!(hits(lru, &["abc", "x", "abc"], 3, 1), 2);
+fn lru_evicts_tails_first_by_the_time_they_were_let_go() {
+    for (prompts, capacity, in_flight, expected) in [
+        // One block of "abc" has to make room for "x": c, and not a.
+        ("abc x abc", 3, 1, 2),
+        ("a b a c a", 2, 1, 2),
+        ("a b a c b", 2, 1, 1),
+        // With two in flight, a's blocks are let go when c starts, and are older than b's.
+        ("a b c d b", 3, 2, 1),
+        ("a b c d a", 3, 2, 0),
+        // Four in flight would need four blocks: with three, "a" is let go early and evicted.
+        ("a b c d b", 3, 4, 1),
+        ("a b c d a", 3, 4, 0),
+    ] {
+        let case = format!("{prompts}, {capacity} blocks, {in_flight} in flight");
+        assert_eq!(hits(lru, prompts, capacity, in_flight), expected, "{case}");
+    }
 }
 
 #[test]
-fn lru_forgets_what_was_used_longest_ago() {
-    assert_eq!(hits(lru, &["a", "b", "a", "c", "a"], 2, 1), 2);
-    assert_eq!(hits(lru, &["a", "b", "a", "c", "b"], 2, 1), 1);
-}
-
-#[test]
-fn lru_counts_from_the_letting_go() {
-    // With two in flight, a's blocks are let go when c starts, and are older than b's.
-    assert_eq!(hits(lru, &["a", "b", "c", "d", "b"], 3, 2), 1);
-    assert_eq!(hits(lru, &["a", "b", "c", "d", "a"], 3, 2), 0);
-}
-
-#[test]
-fn next_use_keeps_what_comes_back_and_passes_over_what_does_not() {
-    let prompts = ["ab", "x", "y", "ab"];
-    assert_eq!(hits(lru, &prompts, 3, 1), 1);
-    assert_eq!(hits(next_use, &prompts, 3, 1), 2);
-}
-
-#[test]
-fn next_use_keeps_the_nearer_of_two() {
-    // Room for two: of a, b and c the last to come back is given up.
-    let prompts = ["a", "b", "c", "b", "c", "a"];
-    assert_eq!(hits(lru, &prompts, 2, 1), 2);
-    assert_eq!(hits(next_use, &prompts, 2, 1), 2);
-    let prompts = ["a", "b", "c", "a", "b", "c"];
-    assert_eq!(hits(lru, &prompts, 2, 1), 0);
-    assert_eq!(hits(next_use, &prompts, 2, 1), 2);
-}
-
-#[test]
-fn held_blocks_stay_and_the_oldest_goes_when_nothing_fits() {
-    // Four in flight would need four blocks: with three, "a" is let go early and evicted.
-    assert_eq!(hits(lru, &["a", "b", "c", "d", "b"], 3, 4), 1);
-    assert_eq!(hits(lru, &["a", "b", "c", "d", "a"], 3, 4), 0);
+fn next_use_keeps_the_nearest_and_passes_over_what_does_not_come_back() {
+    for (prompts, capacity, by_lru, by_next_use) in [
+        ("ab x y ab", 3, 1, 2),
+        // Room for two: of a, b and c the last to come back is given up.
+        ("a b c b c a", 2, 2, 2),
+        ("a b c a b c", 2, 0, 2),
+    ] {
+        assert_eq!(hits(lru, prompts, capacity, 1), by_lru, "{prompts}");
+        assert_eq!(
+            hits(next_use, prompts, capacity, 1),
+            by_next_use,
+            "{prompts}"
+        );
+    }
 }
 
 #[test]
@@ -88,19 +79,13 @@ fn a_refused_request_has_no_hits() {
 }
 
 #[test]
-fn a_refused_request_leaves_no_stale_next_use() {
-    // Once "abc" is refused, "a" is never used again and must leave room for "x" and "y".
-    let demand = demand(&["a", "abc", "x", "y", "x", "y", "x", "y"]);
-    let outcome = next_use(&demand, 2, 1);
-    assert_eq!((outcome.hit_blocks, outcome.refused), (4, 1));
-}
-
-#[test]
-fn a_refused_request_keeps_the_rest_evictable() {
-    // "a" comes back after "abc" is refused, but later than "x" and "y".
-    let demand = demand(&["a", "abc", "x", "y", "x", "y", "x", "y", "a"]);
-    let outcome = next_use(&demand, 2, 1);
-    assert_eq!((outcome.hit_blocks, outcome.refused), (4, 1));
+fn a_refused_request_leaves_no_stale_next_use_and_the_rest_evictable() {
+    // Once "abc" is refused, "a" comes back never, or later than "x" and "y": it must leave room.
+    for last in [&[][..], &["a"]] {
+        let prompts = [&["a", "abc", "x", "y", "x", "y", "x", "y"], last].concat();
+        let outcome = next_use(&demand(&prompts), 2, 1);
+        assert_eq!((outcome.hit_blocks, outcome.refused), (4, 1), "{prompts:?}");
+    }
 }
 
 #[test]

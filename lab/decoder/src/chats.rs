@@ -3,7 +3,7 @@
 //! All conversations begin with one system prompt. A turn's prompt is the whole conversation so
 //! far, answers included, and a user's next turn comes as soon as the answer to the last is there.
 
-use crate::{Client, Completion, Request, Tokenizer};
+use crate::{Client, Completion, Request};
 
 /// What every conversation begins with.
 const SYSTEM: &str = "System: You help the visitors of a small museum of clocks. Be brief and \
@@ -40,6 +40,11 @@ const SUBJECTS: [&str; 12] = [
     "the astronomer's table clock",
 ];
 
+/// Returns the tokens of a text: one for each byte.
+fn bytes(text: &str) -> Vec<u32> {
+    text.bytes().map(u32::from).collect()
+}
+
 /// Conversations, with everything that the users will say already in tokens.
 #[derive(Debug, Clone)]
 pub struct Chats {
@@ -51,30 +56,22 @@ pub struct Chats {
 }
 
 impl Chats {
-    /// Creates conversations of these users and turns, with at most `answer` tokens an answer and
-    /// `samples` answers a turn. The same for the same numbers.
-    pub fn new(
-        tokenizer: &Tokenizer,
-        (users, turns): (usize, usize),
-        answer: usize,
-        samples: usize,
-    ) -> Result<Self, String> {
+    /// Creates conversations of these users and turns, with `answer` tokens an answer and `samples`
+    /// answers a turn. The same for the same numbers.
+    pub fn new((users, turns): (usize, usize), answer: usize, samples: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut message = |user: usize| {
             let opening = OPENINGS[rng.usize(..OPENINGS.len())];
             let subject = SUBJECTS[rng.usize(..SUBJECTS.len())];
-            let text = format!("\nVisitor {user}: {opening} {subject}?\nYou:");
-            tokenizer.encode(&text, false)
+            bytes(&format!("\nVisitor {user}: {opening} {subject}?\nYou:"))
         };
-        let mut conversation = |user| (0..turns).map(|_| message(user)).collect();
-        Ok(Self {
-            system: tokenizer.encode(SYSTEM, true)?,
-            messages: (1..=users)
-                .map(&mut conversation)
-                .collect::<Result<_, String>>()?,
+        let conversation = |user| (0..turns).map(|_| message(user)).collect();
+        Self {
+            system: bytes(SYSTEM),
+            messages: (1..=users).map(conversation).collect(),
             answer,
             samples,
-        })
+        }
     }
 
     /// Returns the tokens of the longest prompt that can come up.
