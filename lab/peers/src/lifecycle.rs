@@ -12,8 +12,6 @@ use kvtrie_harness::timing::{Case, Samples, interleave};
 
 use crate::manager::{Backend, Manager, release};
 
-/// Blocks in a prompt that is published.
-const BLOCKS: usize = 64;
 /// Blocks in a cache that is evicted from.
 const FULL: usize = 65_536;
 /// Blocks that an allocation asks for.
