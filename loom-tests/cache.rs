@@ -1,11 +1,12 @@
-//! Lookups and publications at the whole cache, through the real collector: nothing that is cached is
-//! missed, nothing is cached twice, and no hold ever loses a block.
+//! Lookups and publications at the whole cache, through the real collector: nothing that is cached
+//! is missed, nothing is cached twice, and no hold ever loses a block.
 #![cfg(loom)]
 
 #[path = "common.rs"]
 mod common;
 
 use common::{Memory, both, cache, explore, explore_beyond, publish};
+use kvtrie::{Evicted, Namespace, PrefixCache};
 use loom::sync::Arc;
 use loom::sync::atomic::{Ordering, fence};
 use loom::thread;
@@ -19,43 +20,80 @@ fn pin_versus_claim() {
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (evicted, hold) = both(
-            move || other.evict_unused().len(),
+            move || other.evict_all().len(),
             || cache.lookup(&namespace, &[1]),
         );
         assert_eq!(hold.len() + evicted, 1, "held or evicted, not both");
         drop(hold);
-        assert_eq!(cache.evict_unused().len() + evicted, 1);
+        assert_eq!(cache.evict_all().len() + evicted, 1);
     });
 }
 
-/// A lookup walks down a chain while another thread evicts it block by block: what the lookup ends at
-/// stays, and what was held throughout is found.
+/// A lookup walks down a chain while another thread evicts it block by block: what the lookup ends
+/// at stays, and what was held throughout is found.
 #[test]
 fn longest_match_versus_cascade() {
     explore("longest_match_versus_cascade", 500, || {
         let (cache, namespace) = cache(3, 2);
-        let chain = publish(&cache, &namespace, &[1, 2, 3]).blocks();
+        let chain = publish(&cache, &namespace, &[1, 2, 3]).block_table();
         let head = cache.lookup(&namespace, &[1]);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (evicted, hold) = both(
-            move || other.evict_unused(),
+            move || other.evict_all(),
             || cache.lookup(&namespace, &[1, 2, 3]),
         );
         assert!(!hold.is_empty(), "the head was cached throughout");
-        assert_eq!(hold.blocks(), chain[..hold.len()]);
+        assert_eq!(hold.block_table(), chain[..hold.len()]);
         assert!(
             evicted
                 .iter()
-                .all(|left| !hold.blocks().contains(&left.block))
+                .all(|left| !hold.block_table().contains(&left.block))
         );
         drop((head, hold));
-        assert_eq!(evicted.len() + cache.evict_unused().len(), 3);
+        assert_eq!(evicted.len() + cache.evict_all().len(), 3);
     });
 }
 
-/// Two threads publish the same two blocks, one by one: one chain comes of it, and the loser's blocks
-/// come back.
+/// Two lookups while another thread evicts the end of a run and publishes a longer one in its
+/// place. The longest match is two blocks, then one, then three: each lookup finds one of these,
+/// the second none that was over when the first was.
+#[test]
+fn longest_match_versus_eviction_and_publication() {
+    explore(
+        "longest_match_versus_eviction_and_publication",
+        1_000,
+        || {
+            let (cache, namespace) = cache(4, 2);
+            drop(publish(&cache, &namespace, &[1, 2]));
+            let mut head = cache.lookup(&namespace, &[1]);
+            let blocks = cache.allocate(2).expect("room for both");
+            let cache = Arc::new(cache);
+            let (other, names) = (Arc::clone(&cache), namespace.clone());
+            let writer = move || {
+                let evicted = other.evict_all().len();
+                drop(head.publish(&[2, 3], blocks));
+                (evicted, other.peek(&names, &[1, 2, 3]))
+            };
+            let ((evicted, last), lengths) = both(writer, || {
+                let first = cache.peek(&namespace, &[1, 2, 3]);
+                [first, cache.lookup(&namespace, &[1, 2, 3]).len()]
+            });
+            assert_eq!(last, 3, "the writer finds what it has published");
+            let history = if evicted == 1 {
+                &[2, 1, 3][..]
+            } else {
+                &[2, 3]
+            };
+            let instants = lengths.map(|found| history.iter().position(|length| *length == found));
+            assert!(instants[0].is_some(), "{lengths:?} of {history:?}");
+            assert!(instants[0] <= instants[1], "{lengths:?} of {history:?}");
+        },
+    );
+}
+
+/// Two threads publish the same two blocks, one by one: one chain comes of it, and the loser's
+/// blocks come back.
 #[test]
 fn twin_publication() {
     explore("twin_publication", 1_000, || {
@@ -65,8 +103,8 @@ fn twin_publication() {
             let mut hold = cache.lookup(&namespace, &[]);
             let blocks = cache.allocate(2).expect("room for both");
             move || {
-                let duplicates = hold.extend(&[1, 2], blocks).expect("complete blocks");
-                (hold.blocks(), duplicates.len())
+                let duplicates = hold.publish(&[1, 2], blocks).expect("complete blocks");
+                (hold.block_table(), duplicates.len())
             }
         };
         let theirs = twin(Arc::clone(&cache), namespace.clone());
@@ -89,18 +127,18 @@ fn publication_versus_claim_of_the_parent() {
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (evicted, ()) = both(
-            move || other.evict_unused().len(),
-            || drop(hold.extend(&[2], block).expect("a complete block")),
+            move || other.evict_all().len(),
+            || drop(hold.publish(&[2], block).expect("a complete block")),
         );
         assert_eq!(evicted, 0);
         assert_eq!(cache.peek(&namespace, &[1, 2]), 2);
         drop(hold);
-        assert_eq!(cache.evict_unused().len(), 2);
+        assert_eq!(cache.evict_all().len(), 2);
     });
 }
 
-/// Each of two threads publishes a block, then looks for the other's in another bucket: at least one
-/// finds it.
+/// Each of two threads publishes a block, then looks for the other's in another bucket: at least
+/// one finds it.
 #[test]
 fn publishers_do_not_miss_each_other() {
     explore("publishers_do_not_miss_each_other", 100, || {
@@ -111,7 +149,7 @@ fn publishers_do_not_miss_each_other() {
             let mut hold = cache.lookup(&namespace, &[]);
             let blocks = cache.allocate(1).expect("room for it");
             move || {
-                hold.extend(&[at], blocks).expect("a complete block");
+                hold.publish(&[at], blocks).expect("a complete block");
                 cache.peek(&namespace, &[look])
             }
         };
@@ -120,8 +158,8 @@ fn publishers_do_not_miss_each_other() {
     });
 }
 
-/// A block is evicted and its id published anew under other tokens, against a reader of the old run:
-/// the reader never gets the id for the old tokens.
+/// A block is evicted and its id published anew under other tokens, against a reader of the old
+/// run: the reader never gets the id for the old tokens.
 #[test]
 fn reuse_versus_lookup() {
     explore("reuse_versus_lookup", 1_000, || {
@@ -130,7 +168,7 @@ fn reuse_versus_lookup() {
         let block = cache.allocate(1).unwrap();
         contents.write(1);
         let mut hold = cache.lookup(&namespace, &[]);
-        hold.extend(&[1], block).unwrap();
+        hold.publish(&[1], block).unwrap();
         drop(hold);
 
         let cache = Arc::new(cache);
@@ -147,7 +185,7 @@ fn reuse_versus_lookup() {
             if let Ok(block) = cache.allocate(1) {
                 contents.write(2);
                 let mut hold = cache.lookup(&namespace, &[]);
-                hold.extend(&[2], block).unwrap();
+                hold.publish(&[2], block).unwrap();
             }
         });
     });
@@ -169,41 +207,52 @@ fn clear_versus_lookup() {
         let ((), hold) = both(clearer, || {
             let mut hold = cache.lookup(&namespace, &[1, 2]);
             let found = hold.len();
-            hold.extend(&[2], block).expect("a complete block");
+            hold.publish(&[2], block).expect("a complete block");
             assert_eq!(hold.len(), found + 1);
             hold
         });
-        assert_eq!(hold.blocks().len(), hold.len());
+        assert_eq!(hold.block_table().len(), hold.len());
         drop(hold);
-        cache.evict_unused();
+        cache.evict_all();
         assert_eq!(cache.stats().free, 2);
     });
 }
 
-/// A namespace is cleared while a prompt is looked for: all of it is found or nothing, never the half
-/// that has yet to leave.
-#[test]
-fn clear_versus_half_a_prefix() {
-    explore_beyond(3, "clear_versus_half_a_prefix", 100, || {
+/// A namespace is cleared while a prompt is looked for: all of it is found or nothing, never the
+/// half that has yet to leave.
+fn half_a_prefix(name: &str, clear: fn(&PrefixCache, &Namespace) -> Vec<Evicted>) {
+    explore_beyond(3, name, 100, move || {
         let (cache, namespace) = cache(2, 1);
         drop(publish(&cache, &namespace, &[1, 2]));
         let cache = Arc::new(cache);
         let (other, names) = (Arc::clone(&cache), namespace.clone());
-        let clearer = thread::spawn(move || other.clear(&names).len());
+        let clearer = thread::spawn(move || clear(&other, &names).len());
         assert_ne!(cache.peek(&namespace, &[1, 2]), 1);
         assert_eq!(clearer.join().unwrap(), 2);
     });
 }
 
-/// A namespace is cleared while another thread looks at its old root: that is let go last. (A root let go
-/// may be freed, and another namespace's lie in its place: a clearing still under way would take the
-/// other's blocks for its own.)
+#[test]
+fn clear_versus_half_a_prefix() {
+    half_a_prefix("clear_versus_half_a_prefix", PrefixCache::clear);
+}
+
+#[test]
+fn clear_all_versus_half_a_prefix() {
+    half_a_prefix("clear_all_versus_half_a_prefix", |cache, _| {
+        cache.clear_all()
+    });
+}
+
+/// A namespace is cleared while another thread looks at its old root: that is let go last. (A root
+/// let go may be freed, and another namespace's lie in its place: a clearing still under way would
+/// take the other's blocks for its own.)
 #[test]
 fn clear_versus_its_old_root() {
     explore("clear_versus_its_old_root", 100, || {
         let (cache, namespace) = cache(1, 1);
         let root = cache.lookup(&namespace, &[]);
-        let block = publish(&cache, &namespace, &[1]).blocks()[0];
+        let block = publish(&cache, &namespace, &[1]).block_table()[0];
         assert_eq!(root.holds(), 2, "the namespace keeps its root");
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);

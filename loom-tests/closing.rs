@@ -1,5 +1,5 @@
-//! The end of a cache: its memory is never freed while a hold or a block is left, and never kept once
-//! none is. (Loom reports nodes and namespaces that are leaked or freed twice.)
+//! The end of a cache: its memory is never freed while a hold or a block is left, and never kept
+//! once none is. (Loom reports nodes and namespaces that are leaked or freed twice.)
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -17,7 +17,7 @@ fn fork_versus_drop_of_the_cache() {
         let forker = move || {
             let fork = hold.clone();
             drop(hold);
-            assert_eq!(fork.blocks().len(), 1);
+            assert_eq!(fork.block_table().len(), 1);
         };
         both(forker, || drop(cache));
     });
@@ -46,16 +46,16 @@ fn publication_versus_drop_of_the_cache() {
         let mut hold = publish(&cache, &namespace, &[1]);
         let block = cache.allocate(1).expect("one is free");
         let publisher = move || {
-            hold.extend(&[2], block).expect("a complete block");
-            assert_eq!(hold.blocks().len(), 2);
+            hold.publish(&[2], block).expect("a complete block");
+            assert_eq!(hold.block_table().len(), 2);
             hold
         };
         let (hold, ()) = both(publisher, || drop(cache));
-        assert_eq!(hold.blocks().len(), 2);
+        assert_eq!(hold.block_table().len(), 2);
     });
 }
 
-/// The cache is dropped while the last block that somebody owns is.
+/// The cache is dropped while the last block that a caller owns is.
 #[test]
 fn last_block_versus_drop_of_the_cache() {
     explore("last_block_versus_drop_of_the_cache", 5, || {
@@ -64,4 +64,27 @@ fn last_block_versus_drop_of_the_cache() {
         let block = cache.allocate(1);
         both(move || drop(block), || drop(cache));
     });
+}
+
+/// The cache is dropped while two holds under a cleared root, one of them empty, are forked and let
+/// go: the census knows of roots that no namespace has any more.
+#[test]
+fn hold_under_an_old_root_versus_drop_of_the_cache() {
+    explore(
+        "hold_under_an_old_root_versus_drop_of_the_cache",
+        50,
+        || {
+            let (cache, namespace) = cache(1, 1);
+            let empty = cache.lookup(&namespace, &[]);
+            let hold = publish(&cache, &namespace, &[1]);
+            assert!(cache.clear(&namespace).is_empty(), "it is held");
+            drop(namespace);
+            let holder = move || {
+                let forks = (empty.clone(), hold.clone());
+                drop((empty, hold));
+                assert_eq!((forks.0.len(), forks.1.block_table().len()), (0, 1));
+            };
+            both(holder, || drop(cache));
+        },
+    );
 }

@@ -8,9 +8,9 @@ use kvtrie::{Hold, Namespace, PrefixCache};
 use loom::cell::UnsafeCell;
 use loom::thread;
 
-/// Runs every interleaving of `model` with at most `LOOM_MAX_PREEMPTIONS` preemptions (2 unless
-/// set to more), says how many there were, and fails if they were fewer than `at_least`: a model that explores
-/// next to nothing proves nothing.
+/// Runs every interleaving of `model` with at most `LOOM_MAX_PREEMPTIONS` preemptions (2 unless set
+/// to more), says how many there were, and fails if they were fewer than `at_least`: a model that
+/// explores next to nothing proves nothing.
 pub fn explore(name: &str, at_least: usize, model: impl Fn() + Sync + Send + 'static) {
     explore_beyond(2, name, at_least, model);
 }
@@ -41,9 +41,10 @@ pub fn explore_beyond(
     );
 }
 
-/// A point that every thread of a model passes first, in any order. Of the accesses to a variable loom
-/// remembers the last one alone, so it does not see that a load followed by an exchange meets an earlier
-/// load of another thread; where threads differ in nothing else, it would try them in one order only.
+/// A point that every thread of a model passes first, in any order. Of the accesses to a variable
+/// loom remembers the last one alone, so it does not see that a load followed by an exchange meets
+/// an earlier load of another thread; where threads differ in nothing else, it would try them in
+/// one order only.
 type Start = loom::sync::Arc<loom::sync::atomic::AtomicUsize>;
 
 fn from<T>(start: Start, run: impl FnOnce() -> T) -> impl FnOnce() -> T {
@@ -128,14 +129,14 @@ pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Ho
     let mut hold = cache.lookup(namespace, prompt);
     let missing = &prompt[hold.len()..];
     let blocks = cache.allocate(missing.len()).expect("room for the prompt");
-    hold.extend(missing, blocks).expect("complete blocks");
+    hold.publish(missing, blocks).expect("complete blocks");
     hold
 }
 
-/// Publishes prompts and lets them go cold: the first eviction after this takes one of them without a turn
-/// of the hand. For an empty cache; leaves one block of it free.
+/// Publishes prompts and lets them go cold: the first eviction after this takes one of them without
+/// a turn of the hand. For an empty cache; leaves one block of it free.
 pub fn publish_cold(cache: &PrefixCache, namespace: &Namespace, prompts: &[&[u32]]) {
-    let sacrifice = publish(cache, namespace, &[u32::MAX]).blocks();
+    let sacrifice = publish(cache, namespace, &[u32::MAX]).block_table();
     for prompt in prompts {
         drop(publish(cache, namespace, prompt));
     }

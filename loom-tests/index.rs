@@ -1,13 +1,13 @@
-//! The index, bare: a published node is never missed, never published twice, and never comes back once
-//! it is unlinked.
+//! The index, bare: a published node is never missed, never published twice, and never comes back
+//! once it is unlinked.
 #![cfg(loom)]
 
 #[path = "common.rs"]
 mod common;
 
 use common::{both, explore, three};
-use kvtrie::BlockId;
 use kvtrie::model::{Blueprint, Hasher, Index, NodeRef, Pool, Position, unprotected};
+use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
 /// One bucket, the root that its nodes hang off, and ids to give them.
@@ -42,7 +42,7 @@ impl Bucket {
             parent: self.root,
             root: self.root,
             key: u64::from(token),
-            warmth: 0,
+            priority: Priority::Normal,
             ids: &self.ids[..1],
             tokens: &[token],
         })
@@ -59,7 +59,7 @@ impl Bucket {
         let guard = unprotected();
         let found = (self.index).find(u64::from(token), self.root, &[token], guard);
         // As a lookup would, it looks at the node that it found.
-        found.is_some_and(|found| found.node.state(0).look().pins() == 1)
+        found.is_some_and(|found| found.node.state(0).load().pins() == 1)
     }
 
     fn unlink(&self, at: Position) {
@@ -80,7 +80,7 @@ impl Bucket {
 
 fn node(at: Position) -> NodeRef<'static> {
     // SAFETY: no model frees a node before its end.
-    unsafe { at.node() }
+    unsafe { NodeRef::at(at) }
 }
 
 /// A node is published while another thread looks for it: it is found as a whole or not at all.
@@ -114,8 +114,8 @@ fn publish_versus_publish() {
     });
 }
 
-/// Each of two threads publishes a block and then looks for the other's, in one bucket: at least one of
-/// them finds it.
+/// Each of two threads publishes a block and then looks for the other's, in one bucket: at least
+/// one of them finds it.
 #[test]
 fn publishers_in_one_bucket() {
     explore("publishers_in_one_bucket", 10, || {
@@ -130,8 +130,8 @@ fn publishers_in_one_bucket() {
     });
 }
 
-/// Two neighbours leave a bucket at once, and a third node comes: neither comes back, and none of the
-/// others goes.
+/// Two neighbours leave a bucket at once, and a third node comes: neither comes back, and none of
+/// the others goes.
 #[test]
 fn unlink_versus_unlink_of_the_neighbour() {
     explore("unlink_versus_unlink_of_the_neighbour", 1_000, || {
@@ -165,8 +165,8 @@ fn unlink_versus_find() {
     });
 }
 
-/// A node leaves while another thread publishes one in front of it: whoever unlinks sees the new one as
-/// a whole on its way.
+/// A node leaves while another thread publishes one in front of it: the unlinking thread sees the
+/// new one as a whole on its way.
 #[test]
 fn unlink_versus_publish() {
     explore("unlink_versus_publish", 10, || {

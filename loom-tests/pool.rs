@@ -46,8 +46,8 @@ impl Blocks {
     }
 }
 
-/// Two owners and one who puts back: each block has one owner at a time, and what an owner did with it
-/// comes before the next one has it.
+/// Two owners and one who puts back: each block has one owner at a time, and what an owner did with
+/// it comes before the next one has it.
 #[test]
 fn take_versus_put() {
     explore("take_versus_put", 500, || {
@@ -70,8 +70,8 @@ fn take_versus_put() {
     });
 }
 
-/// A thread is about to take the top of the stack while another takes it too, and the one below it, and
-/// puts the top back: the head looks as it did, but the stack is another.
+/// A thread is about to take the top of the stack while another takes it too, and the one below it,
+/// and puts the top back: the head looks as it did, but the stack is another.
 #[test]
 fn take_versus_the_same_top_again() {
     explore("take_versus_the_same_top_again", 10, || {

@@ -1,5 +1,5 @@
 //! Reclamation through the real collector: a block never leaves twice, is never lost, and is never
-//! given away while somebody may still read it.
+//! given away while a thread may still read it.
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -16,19 +16,19 @@ fn two_sweepers() {
         publish_cold(&cache, &namespace, &[&[1], &[2]]);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict(1), || cache.evict_unused());
+        let (theirs, ours) = both(move || other.evict(1), || cache.evict_all());
         assert!(
             ours.iter().all(|block| !theirs.contains(block)),
             "an id is freed once"
         );
-        let rest = cache.evict_unused();
+        let rest = cache.evict_all();
         assert_eq!(ours.len() + theirs.len() + rest.len(), 2);
         assert_eq!(cache.stats().free, 3);
     });
 }
 
-/// A child is evicted while the hand looks at its parent: the parent stays within reach of the hand, and
-/// its count falls once.
+/// A child is evicted while the hand looks at its parent: the parent stays within reach of the
+/// hand, and its count falls once.
 #[test]
 fn last_child_versus_parent() {
     explore("last_child_versus_parent", 1_000, || {
@@ -36,8 +36,8 @@ fn last_child_versus_parent() {
         drop(publish(&cache, &namespace, &[1, 2]));
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict_unused(), || cache.evict_unused());
-        let rest = cache.evict_unused();
+        let (theirs, ours) = both(move || other.evict_all(), || cache.evict_all());
+        let rest = cache.evict_all();
         assert_eq!(
             theirs.len() + ours.len() + rest.len(),
             2,
@@ -47,8 +47,8 @@ fn last_child_versus_parent() {
     });
 }
 
-/// The same while the parent is held, so that it can only be listed: by the one who takes the child, or by
-/// the one who unlists it for that child and looks again.
+/// The same while the parent is held, so that it can only be listed: by the one who takes the
+/// child, or by the one who unlists it for that child and looks again.
 #[test]
 fn last_child_versus_unlisting() {
     explore("last_child_versus_unlisting", 1_000, || {
@@ -57,14 +57,15 @@ fn last_child_versus_unlisting() {
         let parent = cache.lookup(&namespace, &[1]);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict_unused(), || cache.evict_unused());
+        let (theirs, ours) = both(move || other.evict_all(), || cache.evict_all());
         assert_eq!(theirs.len() + ours.len(), 1, "the child alone");
         drop(parent);
-        assert_eq!(cache.evict_unused().len(), 1, "the clock loses no block");
+        assert_eq!(cache.evict_all().len(), 1, "the clock loses no block");
     });
 }
 
-/// A block is evicted, and its id published anew by another thread: it stays within reach of the hand.
+/// A block is evicted, and its id published anew by another thread: it stays within reach of the
+/// hand.
 #[test]
 fn eviction_versus_reuse() {
     explore("eviction_versus_reuse", 1_000, || {
@@ -74,44 +75,44 @@ fn eviction_versus_reuse() {
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (_, reused) = both(
-            move || other.evict_unused(),
+            move || other.evict_all(),
             || match cache.allocate(1) {
-                Ok(block) => hold.extend(&[2], block).is_ok(),
+                Ok(block) => hold.publish(&[2], block).is_ok(),
                 Err(_) => false,
             },
         );
         drop(hold);
-        assert_eq!(cache.evict_unused().len(), usize::from(reused));
+        assert_eq!(cache.evict_all().len(), usize::from(reused));
         assert_eq!(cache.stats().free, 1);
     });
 }
 
-/// A reader lets go of a run and evicts its end, another thread evicts the last child of the block before
-/// it and then that block. One of the two goes on with that block; and what the reader did comes before its
-/// next use, though the reader never pinned it.
+/// A reader lets go of a run and evicts its end, another thread evicts the last child of the block
+/// before it and then that block. One of the two goes on with that block; and what the reader did
+/// comes before its next use, though the reader never pinned it.
 #[test]
 fn tail_versus_last_child() {
     explore("tail_versus_last_child", 10_000, || {
         let (cache, namespace) = cache(3, 2);
         let hold = publish(&cache, &namespace, &[1, 2]);
         drop(publish(&cache, &namespace, &[1, 3]));
-        let ids = hold.blocks();
+        let ids = hold.block_table();
         let cache = Arc::new(cache);
         let head = Arc::new(Memory::default());
         let (other, contents) = (Arc::clone(&cache), Arc::clone(&head));
         let reader = move || {
             contents.read();
             drop(hold);
-            other.evict_unused()
+            other.evict_all()
         };
         let (theirs, ours) = both(reader, || {
-            let evicted = cache.evict_unused();
+            let evicted = cache.evict_all();
             if evicted.iter().any(|left| left.block == ids[0]) {
                 head.write(1);
             }
             evicted
         });
-        let rest = cache.evict_unused();
+        let rest = cache.evict_all();
         assert_eq!(
             theirs.len() + ours.len() + rest.len(),
             3,
@@ -133,9 +134,69 @@ fn reader_in_the_bucket_versus_reclamation() {
         let other = Arc::clone(&cache);
         let (found, evicted) = both(
             move || other.lookup(&namespace, &[1]).len(),
-            || cache.evict_unused().len(),
+            || cache.evict_all().len(),
         );
         assert_eq!((found, evicted), (1, 2));
         drop(held);
+    });
+}
+
+/// A reader is anywhere in a walk while the block that it walks to is allocated anew: the
+/// allocation never waits for the reader and never fails, and the memory of the node waits for it.
+#[test]
+fn peek_versus_reuse() {
+    explore("peek_versus_reuse", 2_000, || {
+        let (cache, namespace) = cache(1, 1);
+        drop(publish(&cache, &namespace, &[1]));
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let (found, block) = both(
+            move || other.peek(&namespace, &[1]),
+            || cache.allocate(1).expect("a reader keeps no block"),
+        );
+        assert!(found <= 1);
+        drop(block);
+    });
+}
+
+/// A thread holds a prefix of two blocks, reads both and lets go, while another evicts all that it
+/// can. First that is what hangs off the first block; then the first block is claimed and written
+/// to only if the hold is gone.
+fn hold_versus_claim_of_the_block_before_it(run_length: usize) {
+    let (cache, namespace) = cache(3, run_length);
+    let hold = publish(&cache, &namespace, &[1, 2]);
+    drop(publish(&cache, &namespace, &[1, 3]));
+    let cache = Arc::new(cache);
+    let memory: Arc<[Memory; 3]> = Arc::default();
+    let contents = Arc::clone(&memory);
+    let holder = move || {
+        for id in hold.block_table() {
+            contents[id.index()].read();
+        }
+    };
+    let ((), evicted) = both(holder, || {
+        let evicted = cache.evict_all();
+        for left in &evicted {
+            memory[left.block.index()].write(1);
+        }
+        evicted.len()
+    });
+    assert!(evicted >= 1, "what no thread holds");
+    assert_eq!(evicted + cache.evict_all().len(), 3);
+}
+
+/// The block before the held one lies in the same run.
+#[test]
+fn hold_versus_claim_within_its_run() {
+    explore("hold_versus_claim_within_its_run", 20, || {
+        hold_versus_claim_of_the_block_before_it(2);
+    });
+}
+
+/// The block before the held one is the parent of its node.
+#[test]
+fn hold_versus_claim_of_its_parent() {
+    explore("hold_versus_claim_of_its_parent", 20, || {
+        hold_versus_claim_of_the_block_before_it(1);
     });
 }

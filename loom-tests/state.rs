@@ -1,4 +1,4 @@
-//! The state word, bare: a block that somebody may still use is never claimed, and a claimed one is
+//! The state word, bare: a block that a thread may still use is never claimed, and a claimed one is
 //! never lost or claimed twice.
 #![cfg(loom)]
 
@@ -6,7 +6,8 @@
 mod common;
 
 use common::{Memory, both, explore, three};
-use kvtrie::model::{Cache, Claim, State};
+use kvtrie::Priority;
+use kvtrie::model::{CacheStatus, Claim, Heat, State};
 use loom::sync::Arc;
 
 /// The words of consecutive blocks of one run, and the memory of the first.
@@ -19,17 +20,17 @@ struct Run {
 /// Claims one block of a run, if the block behind it has left.
 fn claim_behind(run: &Run, offset: usize) -> bool {
     let behind = run.states.get(offset + 1);
-    behind.is_none_or(State::has_left) && run.states[offset].claim(true) == Claim::Claimed
+    behind.is_none_or(State::is_evicted_acquire) && run.states[offset].claim(true) == Claim::Claimed
 }
 
-/// Two holders and a claimer: who pins reads, who claims writes, and never both at once.
+/// Two holders and a claimer: a holder reads, the claimer writes, and never both at once.
 #[test]
 fn pin_versus_claim() {
     explore("pin_versus_claim", 300, || {
         let run = Arc::new(Run::default());
         let holder = |run: Arc<Run>| {
             move || {
-                if run.states[0].pin(0) {
+                if run.states[0].pin() {
                     run.head.read();
                     let _ = run.states[0].unpin();
                 }
@@ -51,20 +52,20 @@ fn claim_versus_claim() {
         let claimer = |run: Arc<Run>| move || run.states[0].claim(true) == Claim::Claimed;
         let (first, second, held) =
             three(claimer(Arc::clone(&run)), claimer(Arc::clone(&run)), || {
-                run.states[0].pin(1)
+                run.states[0].pin()
             });
         assert!(usize::from(first) + usize::from(second) + usize::from(held) <= 1);
-        assert_eq!(run.states[0].look().is_gone(), first || second);
+        assert_eq!(run.states[0].load().is_evicted(), first || second);
     });
 }
 
-/// A holder turns its pin into a child while two others want the block: from the pin to the last child
-/// it is in use throughout.
+/// A holder turns its pin into a child while two others want the block: from the pin to the last
+/// child it is in use throughout.
 #[test]
 fn hand_over_versus_claim() {
     explore("hand_over_versus_claim", 100, || {
         let run = Arc::new(Run::default());
-        assert!(run.states[0].pin(1));
+        assert!(run.states[0].pin());
         let claimer = |run: Arc<Run>| move || run.states[0].claim(true) == Claim::Claimed;
         let (first, second, ()) =
             three(claimer(Arc::clone(&run)), claimer(Arc::clone(&run)), || {
@@ -76,13 +77,16 @@ fn hand_over_versus_claim() {
     });
 }
 
-/// A holder of a child, the one who takes the child, and the one who takes the parent: what the holder
-/// read of the parent comes before the parent's next use.
+/// A holder of a child, the one who takes the child, and the one who takes the parent: what the
+/// holder read of the parent comes before the parent's next use.
 #[test]
 fn holder_of_the_child_versus_claim_of_the_parent() {
     explore("holder_of_the_child_versus_claim_of_the_parent", 50, || {
-        let (parent, child) = (Arc::new(Run::default()), Arc::new(State::pinned(0)));
-        assert!(parent.states[0].pin(0));
+        let (parent, child) = (
+            Arc::new(Run::default()),
+            Arc::new(State::pinned(Heat::cold(Priority::Normal))),
+        );
+        assert!(parent.states[0].pin());
         parent.states[0].hand_over();
         let (above, below) = (Arc::clone(&parent), Arc::clone(&child));
         let holder = move || {
@@ -103,13 +107,13 @@ fn holder_of_the_child_versus_claim_of_the_parent() {
     });
 }
 
-/// A run is taken from its end by three threads, one block each. A holder of the last block has read the
-/// first: that comes before the first one's next use.
+/// A run is taken from its end by three threads, one block each. A holder of the last block has
+/// read the first: that comes before the first one's next use.
 #[test]
 fn holder_of_the_tail_versus_claim_of_the_head() {
     explore("holder_of_the_tail_versus_claim_of_the_head", 50, || {
         let run = Arc::new(Run::default());
-        assert!(run.states[2].pin(0));
+        assert!(run.states[2].pin());
         let (theirs, others) = (Arc::clone(&run), Arc::clone(&run));
         let holder = move || {
             theirs.head.read();
@@ -128,20 +132,20 @@ fn holder_of_the_tail_versus_claim_of_the_head() {
     });
 }
 
-/// One thread takes the end of a run, another the last child of the block before it: at least one of the
-/// two sees that this block is bare now.
+/// One thread takes the end of a run, another the last child of the block before it: at least one
+/// of the two sees that this block is bare now.
 #[test]
 fn tail_versus_last_child() {
     explore("tail_versus_last_child", 10, || {
         let run = Arc::new(Run::default());
-        assert!(run.states[1].pin(0));
+        assert!(run.states[1].pin());
         run.states[1].hand_over();
         let theirs = Arc::clone(&run);
         let (seen_by_tail, seen_by_child) = both(
-            move || claim_behind(&theirs, 2) && !theirs.states[1].is_parent(),
+            move || claim_behind(&theirs, 2) && !theirs.states[1].confirm_children(),
             || {
                 run.states[1].drop_child();
-                run.states[2].has_left()
+                run.states[2].is_evicted_acquire()
             },
         );
         assert!(seen_by_tail || seen_by_child, "one of the two lists it");
@@ -154,7 +158,7 @@ fn fork_versus_unpin() {
     explore("fork_versus_unpin", 50, || {
         let run = Arc::new(Run::default());
         for _ in 0..2 {
-            assert!(run.states[0].pin(1));
+            assert!(run.states[0].pin());
         }
         let holder = |run: Arc<Run>| {
             move || {
@@ -166,7 +170,7 @@ fn fork_versus_unpin() {
             run.states[0].cool();
             assert_eq!(run.states[0].claim(true), Claim::Held);
         });
-        assert_eq!(run.states[0].look().pins(), 2);
+        assert_eq!(run.states[0].load().pins(), 2);
     });
 }
 
@@ -175,7 +179,7 @@ fn fork_versus_unpin() {
 fn unpin_versus_claim_of_the_root() {
     explore("unpin_versus_claim_of_the_root", 5, || {
         let root = Arc::new(Run::default());
-        assert!(root.states[0].pin(0));
+        assert!(root.states[0].pin());
         let theirs = Arc::clone(&root);
         let holder = move || {
             theirs.head.read();
@@ -194,7 +198,7 @@ fn unpin_versus_claim_of_the_root() {
 fn last_child_versus_claim_of_the_root() {
     explore("last_child_versus_claim_of_the_root", 5, || {
         let root = Arc::new(Run::default());
-        assert!(root.states[0].pin(0));
+        assert!(root.states[0].pin());
         root.states[0].hand_over();
         let theirs = Arc::clone(&root);
         let evictor = move || {
@@ -209,17 +213,17 @@ fn last_child_versus_claim_of_the_root() {
     });
 }
 
-/// The cache is closed while two holds are let go: each is either in the census or told of it, and what
-/// it did before the census comes before whatever follows that.
+/// The cache is closed while two holds are let go: each is either in the census or told of it, and
+/// what it did before the census comes before whatever follows that.
 #[test]
 fn unpin_versus_census() {
     explore("unpin_versus_census", 50, || {
         let run = Arc::new(Run::default());
         let holder = |run: Arc<Run>| {
-            assert!(run.states[0].pin(0));
+            assert!(run.states[0].pin());
             move || {
                 run.head.read();
-                run.states[0].unpin() == Cache::Closed
+                run.states[0].unpin() == CacheStatus::Closed
             }
         };
         let (first, second, counted) =

@@ -1,16 +1,16 @@
-//! The trie without a cache around it: a lookup leaves nothing behind where it did not end, and nothing
-//! leads to a node that is retired.
+//! The trie without a cache around it: a lookup leaves nothing behind where it did not end, and
+//! nothing leads to a node that is retired.
 #![cfg(loom)]
 
 #[path = "common.rs"]
 mod common;
 
 use common::{both, explore};
-use kvtrie::BlockId;
 use kvtrie::model::{
-    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Pool, Position, Prey, Reached, Trie,
-    unprotected,
+    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Pool, Position, Reached, Scope,
+    Trie, unprotected,
 };
+use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
 /// A trie, its root, and ids for its blocks.
@@ -45,16 +45,16 @@ impl Tree {
             parent,
             root: self.root,
             key: (trie.hasher).child(key, parent.offset(), &tokens[..1]),
-            warmth: 0,
+            priority: Priority::Normal,
             ids,
             tokens,
         });
         assert!(trie.index.publish(run, unprotected()).is_ok(), "no equal");
-        trie.clock.enter(run);
+        trie.clock.insert(run);
         trie.clock.list(ids[ids.len() - 1]);
         let end = run.position(ids.len() - 1);
         let above = node(parent).state(parent.offset());
-        assert!(above.pin(0), "the parent is there");
+        assert!(above.pin(), "the parent is there");
         above.hand_over();
         let _ = node(end).state(end.offset()).unpin();
         end
@@ -63,11 +63,12 @@ impl Tree {
 
 fn node(at: Position) -> NodeRef<'static> {
     // SAFETY: asked only of nodes that are not retired while it is used.
-    unsafe { at.node() }
+    unsafe { NodeRef::at(at) }
 }
 
-/// The end of a run leaves while a thread looks it up, twice: of a lookup that comes too late, at most
-/// one count is left there. (With one for each, a prompt that is asked for often would run it over.)
+/// The end of a run leaves while a thread looks it up, twice: of a lookup that comes too late, at
+/// most one count is left there. (With one for each, a prompt that is asked for often would run it
+/// over.)
 #[test]
 fn lookups_versus_claim_of_the_tail() {
     explore("lookups_versus_claim_of_the_tail", 20, || {
@@ -78,7 +79,7 @@ fn lookups_versus_claim_of_the_tail() {
         let looker = move || {
             for _ in 0..2 {
                 let from = Reached { at: root, depth: 0 };
-                let reached = other.trie.pin(from, &[1, 2], unprotected());
+                let reached = other.trie.find_and_pin(from, &[1, 2], unprotected());
                 let at = reached.expect("the root is there").at;
                 assert_ne!(at, root, "the first block was there throughout");
                 let _ = node(at).state(at.offset()).unpin();
@@ -87,7 +88,7 @@ fn lookups_versus_claim_of_the_tail() {
         let ((), claim) = both(looker, || last.claim(true));
         let most = usize::from(claim == Claim::Claimed);
         assert!(
-            last.look().pins() <= most,
+            last.load().pins() <= most,
             "what has left is looked at first"
         );
         for at in [end, root] {
@@ -97,8 +98,8 @@ fn lookups_versus_claim_of_the_tail() {
     });
 }
 
-/// A thread claims the end of a run and is held up, while another evicts what hangs off the first block and
-/// that block too. Whoever retires the run has seen to it that no slot leads there.
+/// A thread claims the end of a run and is held up, while another evicts what hangs off the first
+/// block and that block too. When one of them retires the run, no slot leads there.
 #[test]
 fn tail_versus_retirement() {
     explore("tail_versus_retirement", 20, || {
@@ -109,7 +110,7 @@ fn tail_versus_retirement() {
         let (last, clock) = (node(end).state(1), &tree.trie.clock);
         let evict = || {
             let mut retired = false;
-            (tree.trie).purge(Prey::Unheld, |left| retired |= left.id == tree.ids[0]);
+            (tree.trie).evict_all(Scope::Unheld, |left| retired |= left.id == tree.ids[0]);
             let slot = clock.position(tree.ids[1], unprotected());
             assert!(
                 !retired || slot != Some(end),
@@ -118,7 +119,7 @@ fn tail_versus_retirement() {
         };
         let (claim, ()) = both(|| last.claim(true), evict);
         if claim == Claim::Claimed {
-            clock.leave(tree.ids[1]);
+            clock.remove(tree.ids[1]);
             clock.list(tree.ids[0]);
         }
         evict();

@@ -1,9 +1,30 @@
-//! How it works, and why that is sound. Documentation only.
+//! How the library works, and why it is sound. Documentation only.
 //!
-//! A claim says how it is known: **M**, from a model of `loom-tests/`, in every interleaving within a bound;
-//! **T**, from a test of `tests/`, with real threads or random operations; **A**, by argument alone.
-//! `ci/weaken.sh` breaks the code on purpose, each edge at both ends and each rule that is easily
-//! forgotten, and prints which model or test then fails.
+//! Each claim names its evidence: **M**, a model of `loom-tests/`, in every interleaving within a
+//! bound; **T**, a test of `tests/`, with real threads or random operations; **A**, an argument
+//! alone. `ci/weaken.sh` breaks the code on purpose, each edge at both ends and each named rule,
+//! and prints which model or test fails.
+//!
+//! # Storeys
+//!
+//! ```text
+//! src/
+//!   api/         the public types: cache, lookup, allocate, builder, hold, block, namespace,
+//!                sequence, pinned, report
+//!     ▼
+//!   shared/      the part that a cache shares with its holds and blocks:
+//!                mod, pool, registry, budget
+//!     ▼
+//!   trie/        the cached blocks:
+//!                mod, node, build, layout, state, index, guard, publish, hashes
+//!     evict/     mod, clock, climb, eviction, forecast, policy, changes
+//!     ▼
+//!   hash  id  key  prefetch  stats  sync
+//! ```
+//!
+//! Imports point down only: api → shared → trie → hash, id, key, prefetch, stats, sync. A storey
+//! may skip one below it. `ci/storeys.py` checks this, and that no files import each other in a
+//! circle, except the builder and the cache that it builds.
 //!
 //! # Shape
 //!
@@ -16,207 +37,310 @@
 //!             │ ids     #7 #3 #9 #4                │
 //!             │ tokens  ................           │
 //!             └──────────▲─────────────▲───────────┘
-//!              (node, 1) │   (node, 3) │ a child names a position: a node and an offset
+//!              (node, 1) │   (node, 3) │ a child's parent is a position: a node and an offset
 //!             ┌──────────┴──┐  ┌───────┴─────┐
 //!             │ another run │  │ another run │
 //!             └─────────────┘  └─────────────┘
 //! ```
 //!
-//! * A **node** is a run of consecutive blocks of one prefix, published together: one allocation,
-//!   immutable but for its state words. A prompt that parts from a run in its middle becomes a child
-//!   that hangs off that offset; nothing is ever split.
-//! * A **position** is a node and an offset in it: one cached block, and at the same time the whole
-//!   prefix up to it. Two positions are equal if and only if the prefixes are, because no two live
-//!   nodes have the same parent position and the same first block (invariant 4). So a child is
-//!   identified by *(parent position, tokens)*, exactly, by induction from the root.
-//! * The **index** finds a child by a hash of *(parent's key, offset, first block)*. Chaining the
-//!   keys of nodes, rather than the hashes of blocks, means that a lookup hashes one block in
-//!   thirty-two and compares the rest at the speed of `memcmp`.
-//! * A walk **looks ahead**: it guesses that the next node matches as many blocks as the last (the first: a full
-//!   run). Then the key of its child follows from the prompt alone, before it has been compared. The bucket is
-//!   asked for two nodes ahead, the node one. A wrong guess costs prefetches: nothing is read through it.
-//! * The **clock** knows for each physical block where it is cached, and which are worth a look.
+//! * A **node** is a run of consecutive blocks of one prefix, published together. It is one
+//!   allocation, immutable except for its state words, its link and a cached hash. A prompt that
+//!   diverges in the middle of a run becomes a child of that offset. Nodes are never split.
+//! * A **position** is a node and an offset in it. It stands for one cached block, and also for the
+//!   whole prefix up to it. Two positions are equal if and only if their prefixes are, because no
+//!   two live nodes have the same parent position and the same first block (invariant 4). So
+//!   *(parent position, tokens)* identifies a child exactly, by induction from the root.
+//! * The **index** finds a child by a hash of *(parent's key, offset, first block)*. It chains the
+//!   keys of nodes, not the hashes of blocks. So a lookup hashes one block in thirty-two, and
+//!   compares the others at the speed of `memcmp`.
+//! * A walk **prefetches**: it guesses that the next node matches as many blocks as the last one
+//!   (for the first node: a full run). Then the key of that node's child follows from the prompt
+//!   alone, before the node is compared. The walk prefetches the bucket two nodes ahead and the
+//!   node one ahead. A wrong guess only costs prefetches: no data is read through it.
+//! * The **clock** stores the position of each cached physical block, and which blocks are
+//!   candidates for eviction.
 //!
-//! A block's chained hash ([`BlockHash`](crate::BlockHash)) is a name for the outside: routers, logs.
-//! Nothing inside depends on it, so it is worked out when somebody asks. A node then notes the hash of the
-//! prefix before it, and who names a whole prefix hashes each of its blocks once.
+//! A block's chained hash ([`BlockHash`](crate::BlockHash)) is an external name, for routers and
+//! logs. The library does not depend on it, so it is computed on request. A node then caches the
+//! hash of the prefix before it, so that naming all blocks of a prefix hashes each block once.
 //!
 //! # Invariants
 //!
 //! 1. Presence is prefix-closed: if a block is cached, so is every block before it. (T: `oracle`)
 //! 2. A held block, and every block before it, is neither claimed nor reused until the last hold
-//!    over it is let go. (M: `pin_versus_claim`, `hand_over_versus_claim`)
+//!    over it is dropped. (M, the block itself: `pin_versus_claim`, `hand_over_versus_claim`; the
+//!    blocks before it: `hold_versus_claim_within_its_run`, `hold_versus_claim_of_its_parent`)
 //! 3. At any instant each id is in exactly one place: free, owned by one [`Block`](crate::Block),
-//!    cached, or on its way between two of these in one thread's hands. (M: `claim_versus_claim`,
-//!    `eviction_versus_reuse`, all of `pool`)
+//!    cached, or in transit in one thread. (M: `claim_versus_claim`, `eviction_versus_reuse`, all
+//!    of `pool`; in `allocate`, including its second attempt and the ids that it puts back:
+//!    `two_allocations_of_what_there_is`, `two_allocations_of_more_than_there_is`,
+//!    `allocation_versus_the_drop_of_a_block`, `allocation_versus_a_passing_hold`)
 //! 4. Two live cached blocks never have the same namespace, parent position and tokens. (M:
 //!    `publish_versus_publish`; T: `linear`)
-//! 5. A node is unlinked from the index before its parent's count falls (A: the other way round does no
-//!    harm either, as every search skips a node that has left), and retired after that (M:
-//!    `reader_in_the_bucket_versus_reclamation`).
-//! 6. Nothing is ever matched by hash alone. (T: all tests, with every hash equal: `ci/collide.sh`)
-//! 7. A failed call changes nothing that a caller can see, unless other threads take meanwhile what an
-//!    `allocate` had counted on: then it may have evicted. (T: `api`, `oracle`)
+//! 5. A node is unlinked from the index before its parent's count decreases (A: the other order
+//!    would do no harm, because every search skips an evicted node), and it is retired after that
+//!    (M: `reader_in_the_bucket_versus_reclamation`).
+//! 6. No block is ever matched by hash alone. (T: all tests, with every hash equal:
+//!    `ci/collide.sh`)
+//! 7. A failed call changes nothing that a caller can see, and meanwhile takes no block from
+//!    another thread. `allocate` first counts, and takes only the blocks that it has counted. If
+//!    other threads then take some of those, it may have taken and evicted a part, which it puts
+//!    back. (M: `refusal_versus_allocation`, `refusal_versus_eviction`; T: `api`, `evict`,
+//!    `oracle`)
+//! 8. An id has one owner at a time. Between the exchange that publishes a run and the end of the
+//!    call nothing can fail. The publisher records in the next instruction that the ids belong to
+//!    the index, and a panic from there on gives back only the other ids. (T: `threads`)
 //!
-//! Counting is hierarchical. A hold counts on its last block alone, and a node counts on the block it
-//! hangs off. Within a run, a block may be claimed only if the one behind it is gone, which is
-//! final. Together these give 1 and 2 without a write to any other block of the prefix.
+//! Counting is hierarchical. A hold counts only on its last block, and a node counts on its parent
+//! block. Within a run, a block may be claimed only if the next one is gone, which is final.
+//! Together these rules give 1 and 2 without a write to any other block of the prefix.
 //!
 //! # The life of a block
 //!
-//! | from   | to     | by                                | the step that decides               |
-//! |--------|--------|-----------------------------------|-------------------------------------|
-//! | free   | owned  | `allocate`                        | the exchange of the pool's head     |
-//! | owned  | cached | `extend`                          | the exchange of a bucket's head     |
-//! | cached | held   | `lookup`                          | the addition of a pin               |
-//! | held   | cached | drop of the last hold over it     | the subtraction of a pin            |
-//! | cached | owned  | `allocate`, through the hand      | the claim: nobody holds it, and it is gone |
-//! | cached | free   | `evict`, `evict_unused`, `clear`  | the same                            |
-//! | owned  | free   | drop of a `Block`                 | the exchange of the pool's head     |
+//! | from   | to     | by                            | the deciding step                      |
+//! |--------|--------|-------------------------------|----------------------------------------|
+//! | free   | owned  | `allocate`                    | the exchange of the pool's head        |
+//! | owned  | cached | `publish`                     | the exchange of a bucket's head        |
+//! | cached | held   | `lookup`                      | the addition of a pin                  |
+//! | held   | cached | drop of the last hold over it | the subtraction of a pin               |
+//! | cached | owned  | `allocate`, by eviction       | the claim: the unheld block is gone    |
+//! | cached | free   | `evict`, `evict_all`, `clear` | the claim                              |
+//! | owned  | free   | drop of a `Block`             | the exchange of the pool's head        |
+//!
+//! # The state word
+//!
+//! One word per block decides everything about the block. Its layout reserves room for planned
+//! features, so that no later change has to move a field:
+//!
+//! ```text
+//!   63 62   61 60     59      58   56  55        28  27      0
+//! ┌───────┬───────┬─────────┬────────┬────────────┬──────────┐
+//! │ free  │ phase │ follow  │  heat  │  children  │   pins   │
+//! └───────┴───────┴─────────┴────────┴────────────┴──────────┘
+//! ```
+//!
+//! * **pins**, **children**: 28 bits each, because a cache has at most 2^28 blocks. A count that
+//!   reaches 2^28 - 2^22 aborts the process, as in `Arc`: the 2^22 threads that Linux allows cannot
+//!   together carry into the next field.
+//! * **heat**: priority and warmth in one prefix code (`trie/evict/policy.rs`). `1ww` is high, with
+//!   a warmth of 0 to 3. `01w` is normal. `001` is reserved for a priority below normal, which is
+//!   never warm. The leading one is constant, and the bits below it change. A hit sets them all,
+//!   the hand clears one level, and a higher priority sets a higher bit. Each change is one
+//!   read-modify-write, and no two of them can lose the priority.
+//! * **phase**: `00` here, `01` gone, `10` reserved, `11` closed. `10` is for a slot without a
+//!   block in a run that grows in place. With a pin, its writer's, the slot is being written. `11`
+//!   is final: for a block, the cache was dropped; for such a slot, it will never hold a block. A
+//!   lookup may pin only `00`, so one comparison refuses all other phases.
+//! * **follow**: reserved for a block behind which a run has grown. Once set, it stays set.
+//! * Two bits are **free**.
 //!
 //! # When each operation takes effect
 //!
-//! * **lookup, peek**: at the last search that found nothing below the block reached. The pin (or,
-//!   for `peek`, the look) comes later and shows that the block had not left by then; what has
-//!   left never comes back under the same position, so it was there at that instant, and nothing
-//!   longer was. If the pin is refused, the walk goes on from the last block that has not left.
-//!   A node that has left is skipped by every search, so no search waits for whoever is unlinking it.
-//!   Last of all the root is read again: if the namespace was cleared meanwhile, what was found is neither
-//!   what there was before nor what there is now, and the walk begins anew. (M:
-//!   `longest_match_versus_cascade`, `reuse_versus_lookup`, `clear_versus_half_a_prefix`; T: `linear`)
-//! * **extend**: run by run, at the exchange of the bucket's head. If the head has changed since the
-//!   bucket was searched, the search is repeated: an equal node could only have come in at the head.
-//!   (M: `publish_versus_publish`, `twin_publication`; T: `linear`)
-//! * **let go**: at the subtraction. (M: `fork_versus_unpin`; T: `linear`)
-//! * **claim**: at the exchange of the state word, which fails if the word is not what it was. (M:
-//!   `claim_versus_claim`, `two_sweepers`; T: `linear`)
-//! * **clear**: when the namespace's root is replaced. What hung off the old root can no longer be
-//!   found; it is evicted at once if unheld, and otherwise once it is let go and the hand passes. The old
-//!   root stays pinned while that goes on, lest another come to lie in its place. (M: `clear_versus_lookup`,
+//! * **lookup, peek**: at the last search that found no block below the one reached. The pin (or,
+//!   for `peek`, the load) comes later and shows that the block was still cached then. A block that
+//!   has left never returns at the same position. So the block was cached at the instant of the
+//!   search, and no longer match existed. If the pin is refused, the walk continues from the last
+//!   block that has not left. Every search skips evicted nodes, so no search waits for the thread
+//!   that unlinks one. At the end the lookup reads the root again: if the namespace was cleared
+//!   meanwhile, the result may be a part of an earlier prefix, and the walk restarts. (M, the
+//!   longest match at one instant: `longest_match_versus_eviction_and_publication`; the rest:
+//!   `longest_match_versus_cascade`, `reuse_versus_lookup`, `clear_versus_half_a_prefix`,
+//!   `clear_all_versus_half_a_prefix`; T: `linear`)
+//! * **publish**: run by run, at the exchange of the bucket's head. If the head has changed since
+//!   the bucket was searched, the search is repeated, because an equal node can only be inserted at
+//!   the head. (M: `publish_versus_publish`, `twin_publication`; T: `linear`)
+//! * **drop of a hold**: at the subtraction. (M: `fork_versus_unpin`; T: `linear`)
+//! * **claim**: at the exchange of the state word, which fails if the word has changed since it was
+//!   loaded. (M: `claim_versus_claim`, `two_sweepers`; T: `linear`)
+//! * **clear**: when the namespace's root is replaced. Lookups no longer find the blocks under the
+//!   old root. Unheld ones are evicted at once. Held ones are evicted after their last hold is
+//!   dropped, when the hand passes. The clearing thread keeps a pin on the old root until it
+//!   returns, so that no other root is allocated at that address. (M: `clear_versus_lookup`,
 //!   `clear_versus_its_old_root`)
+//! * **clear_all**: for each namespace, when its root is replaced. (M: `clear_all_versus_lookup`,
+//!   `clear_all_versus_publication`; T: `namespaces`)
+//! * **namespace**: under the registry's lock. Above a number of namespaces it first sweeps the
+//!   unused ones, which have no handle. The exchange of the root's state word decides: it fails if
+//!   the root has a hold or a child. The roots of cleared namespaces are freed in the same way. (M:
+//!   `a_namespace_made_twice`, `forgetting_versus_the_last_handle`,
+//!   `forgetting_versus_eviction_of_the_last_block`, `forgetting_versus_clear`; T: `namespaces`)
 //!
 //! # Edges
 //!
-//! Every pair of orderings that something depends on has a name. Both ends carry it, so that
-//! `grep '(publish)'` shows the whole edge.
+//! Every pair of orderings that the code depends on has a name. Both ends carry it, so that `grep
+//! '(publish)'` shows the whole edge.
 //!
 //! | edge | releases | acquires | so that | what fails without |
 //! |---|---|---|---|---|
-//! | publish | `Index::publish` | `Index::find`, `publish`, `unlink` | a node that is found is fully written, and so are its block's keys and values | M: `publish_versus_find`, `publish_versus_publish`, `unlink_versus_publish` |
-//! | let-go | `State::unpin` | `State::claim`, `claim_root`, `close` | what a holder read comes before the block is reused | M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`, `unpin_versus_census` |
+//! | publish | `Index::publish` | `Index::find`, `publish`, `unlink` | a node is fully written before it is found, and so are its blocks' keys and values | M: `publish_versus_find`, `publish_versus_publish`, `unlink_versus_publish` |
+//! | let-go | `State::unpin` | `State::claim`, `claim_root`, `close` | a holder's reads come before the block is reused | M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`, `unpin_versus_census` |
 //! | orphan | `State::drop_child` | `State::claim`, `claim_root` | a node is unlinked before its parent is claimed | M: `holder_of_the_child_versus_claim_of_the_parent`, `last_child_versus_claim_of_the_root` |
-//! | tail | `State::claim` | `State::has_left` | what a hold saw of a whole run comes before any of it is reused, whoever claims which block | M: `holder_of_the_tail_versus_claim_of_the_head` |
-//! | bare | `State::is_parent` | `State::drop_child` | of two threads that take away the rest of a run and the last child, the second knows it is | M: `tail_versus_last_child` |
-//! | slot | `Clock::enter` | `Clock::position` | a node that the hand reaches is fully written | M: `enter_versus_visit` |
-//! | list | `Clock::list` | `Clock::unlist` | no candidate is lost (below) | M: `list_versus_unlist` |
-//! | free | `Pool::put` | `Pool::take` | the last owner is done with a block before the next has it | M: `take_versus_put` |
-//! | clear | `Registry::renew` | `Space::root` | a root is fully written | M: `clear_versus_lookup` |
-//! | overtaken | the fence in `guard::pin` | the fence in `Space::still_has` | a lookup that saw a part of what a clearing evicts leave sees the new root too | M: `clear_versus_half_a_prefix` |
-//! | last-reference | `release`, `release_hold`, `close` | the pin in `census`, the load in `free` | everybody is done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (pin); T: `stress` under ThreadSanitizer (the others) |
-//! | stripe | the end of a thread | the start of one | its counts are added to | A: a statistic, which loom does not explore |
-//! | outermost-pin | the fence in `guard::pin` | the same | of two threads that publish and then look, one finds the other's | M: `publishers_do_not_miss_each_other` |
+//! | run-order | `State::claim` | `State::is_evicted_acquire` | a holder's reads of a run come before any block of it is reused, whichever thread claims it | M: `holder_of_the_tail_versus_claim_of_the_head` |
+//! | last-child | `State::confirm_children` | `State::drop_child` | if two threads remove the rest of a run and the last child, the second one knows that it is second | M: `tail_versus_last_child` |
+//! | slot | `Clock::insert` | `Clock::position`, `positions` | a node is fully written before the hand reaches it | M: `enter_versus_visit` |
+//! | list | `Clock::list` | `Clock::unlist` | no candidate is lost (see below) | M: `list_versus_unlist` |
+//! | free | `Pool::put` | `Pool::take` | the last owner's accesses to a block come before the next owner's | M: `take_versus_put` |
+//! | clear | `Registry::renew` | `Space::root` | a root is fully written before it is read | M: `clear_versus_lookup` |
+//! | clear-race | the fence in `guard::enter` | the fence in `Space::still_has` | a lookup that saw a clearing evict a part of a prefix also sees the new root | M: `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix` |
+//! | last-reference | `release`, `release_hold`, `close` | the guard in `count_holds`, the load in `free` | all threads are done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (the guard); T: `blocks_outlive_the_cache`, `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others) |
+//! | stripe | the end of a thread | the start of one | the new thread adds to the old one's counts | M: `stripe_of_one_thread_after_another` |
+//! | outermost-pin | the fence in `guard::enter` | the same | of two threads that publish and then look, one finds the other's node | M: `publishers_do_not_miss_each_other` |
 //!
-//! The last one is the trap in this design. With acquire and release alone, two threads may each
-//! publish a block and then each miss the other's, in two buckets. crossbeam-epoch's `pin` has the
-//! sequentially consistent fence that forbids it, but only for the outermost guard of a thread. So the
-//! crate has a collector of its own, and never calls out while it holds a guard.
+//! The last edge is the trap in this design. With acquire and release alone, two threads may each
+//! publish a block and then each miss the other's, in two buckets. crossbeam-epoch's `pin` contains
+//! the sequentially consistent fence that prevents this, but only for the outermost guard of a
+//! thread. So the crate has its own collector, and never runs foreign code while it holds a guard.
+//!
+//! # Rules
+//!
+//! Each step that is easily forgotten has a name too. The statements that implement it carry it.
+//!
+//! | rule | what goes wrong without | what fails without |
+//! |---|---|---|
+//! | refused-pin | a lookup holds a block that has left | M: `pin_versus_claim` |
+//! | pin-to-child | a parent is claimed between the removal of the pin and the addition of the child | M: `hand_over_versus_claim` |
+//! | claim-by-exchange | two threads claim one block, or one claims a block that was just pinned | M: `claim_versus_claim`; T: `every_history_has_an_explanation` |
+//! | confirm-children | no thread lists a block that has lost the rest of its run and its children | M: `tail_versus_last_child` |
+//! | mark-and-count | a hold is dropped uncounted, and the cache is never freed | M: `unpin_versus_census` |
+//! | search-again | two equal nodes are published | M: `publish_versus_publish`; T: `every_history_has_an_explanation` |
+//! | mark-first | a node is linked behind a leaving one, or an evicted one stays linked | M: `unlink_versus_unlink_of_the_neighbour` |
+//! | walk-again | a node is retired while it is linked | M: `unlink_versus_unlink_of_the_neighbour` |
+//! | skip-gone | an evicted node hides the node that replaced it | M: `pin_versus_claim` |
+//! | look-first | the pin count of an evicted block grows without bound | M: `lookups_versus_claim_of_the_tail` |
+//! | last-first | a block is cached, and the one before it is not | M: `hold_versus_claim_within_its_run`; T: `agrees_with_a_naive_cache` |
+//! | unlink-then-uncount | a parent is claimed while a search can find its child | A: the child's first block is gone before the parent's count decreases, so every search skips the child, and a thread follows its link to the parent only under a guard older than the retirement of the parent |
+//! | unlink-then-retire | a search reads a freed node | M: `reader_in_the_bucket_versus_reclamation` |
+//! | wait-for-epoch | the same | M: `peek_versus_reuse`, `reader_in_the_bucket_versus_reclamation` |
+//! | no-slot-left | the hand reads a freed node | M: `tail_versus_retirement` |
+//! | empty-then-give | the slot of an id's next owner is emptied | M: `eviction_versus_reuse` |
+//! | own-entry | the same | M: `leave_versus_enter_anew` |
+//! | second-look | a candidate is lost | M: `list_versus_unlist`, `last_child_versus_unlisting` |
+//! | list-the-last | the same | M: `list_versus_unlist`; T: `agrees_with_a_naive_cache` |
+//! | list-the-end | the same | T: `agrees_with_a_naive_cache` |
+//! | new-tag | an id is on the stack twice | M: `take_versus_the_same_top_again` |
+//! | link-then-put | the ids below are lost | M: `put_versus_put` |
+//! | new-root | lookups in a cleared namespace find its old blocks | M: `clear_versus_lookup` |
+//! | begin-anew | a lookup finds half a prefix | M: `clear_versus_half_a_prefix` |
+//! | keep-old-root | another root is allocated at the address of the old one, and its blocks are evicted | M: `clear_versus_its_old_root` |
+//! | past-roots | the cache is freed under a hold of a cleared namespace | M: `hold_under_an_old_root_versus_drop_of_the_cache` |
+//! | keep-past | an old root is never freed | M: `clear_all_versus_lookup` |
+//! | let-go-cleared | the same | M: `forgetting_versus_clear` |
+//! | let-go-all | the same | M: `clear_all_versus_publication` |
+//! | past-stays | an old root is freed while it has holds or children | M: `forgetting_versus_clear` |
+//! | handles-count | a namespace with a handle is swept | M: `forgetting_versus_the_last_handle` |
+//! | refuse-first | a call that will be refused takes blocks from one that would succeed | M: `refusal_versus_allocation`, `refusal_versus_eviction` |
+//! | put-back | an id is lost | M: `two_allocations_of_more_than_there_is` |
+//! | stand-in | the cache is freed while `count_holds` runs | M: `fork_versus_drop_of_the_cache` |
+//! | count-forks | the cache is freed under a hold | M: `fork_versus_drop_of_the_cache` |
 //!
 //! # Candidates
 //!
-//! The hand looks only at *candidates*: the last live block of a run, with nothing hanging off it. A bit
-//! for each is kept in a bitmap. Losing one would lose a block for good, so the rule is this: every
-//! change that makes a block a candidate is followed by listing it, and whoever unlists a block looks
-//! at it again afterwards.
+//! The hand visits only *candidates*: the last live block of a run, if it has no child. A bitmap
+//! stores one bit for each. A lost candidate would be lost for good. So the rule is: every change
+//! that makes a block a candidate is followed by listing it, and a thread that unlists a block
+//! looks at it again afterwards.
 //!
-//! * A prefix is published, run by run: the last block of all is listed in the end. Until then the publisher's
-//!   pin keeps the last block of each run. The block that a run hangs off is unlisted: it has a child that the
-//!   publisher holds.
-//! * A block is claimed: the one before it in the run is now the last. The same thread claims or lists it.
-//! * A node is unlinked: if its parent has no other child, the same thread claims or lists the parent.
-//! * A listed block turns out to have children, or to be cached no more: the hand unlists it, and
-//!   looks again.
+//! * A prefix is published, run by run: its last block is listed at the end. Until then the
+//!   publisher's pin keeps the last block of each run. The parent block is unlisted, because it has
+//!   a child that the publisher holds.
+//! * A block is claimed: the previous block is now the last of the run. The same thread claims or
+//!   lists it.
+//! * A node is unlinked: if its parent has no other child, the same thread claims or lists the
+//!   parent.
+//! * A listed block turns out to have children, or to be evicted: the hand unlists it, and looks
+//!   again.
 //!
-//! Listing and unlisting are read-modify-writes of one word. If the listing comes second, the bit stays
-//! set. If it comes first, the unlisting acquires it, and the second look sees what the lister saw.
-//! A bit that is set without reason costs the hand one look. (M: `list_versus_unlist`,
-//! `last_child_versus_unlisting`, `tail_versus_last_child`)
+//! Listing and unlisting are read-modify-writes of one word. If the listing comes second, the bit
+//! stays set. If it comes first, the unlisting thread acquires it, and its second look sees
+//! everything that the listing thread did before. A bit that is set without need costs the hand one
+//! visit. (M: `list_versus_unlist`, `last_child_versus_unlisting`, `tail_versus_last_child`)
 //!
-//! A block that is held stays a candidate, so that a lookup and its end write to nothing but the block's
-//! own word.
+//! A held block stays a candidate, so that a lookup and the drop of its hold write only to the
+//! block's own word.
 //!
 //! # The hand
 //!
-//! It passes held blocks, cools warm ones, and claims cold ones. From a claimed block it **climbs**: to
-//! the one before it, and, when the node is empty, to the parent, as long as they too are cold and
-//! unheld and more blocks are wanted. Without climbing, a turn of the hand would take one block off
-//! every chain, recent ones included; with it, the chain that was used least recently goes first, as
-//! under LRU. A hit warms only its last block, and the first child of a block cools it: from then
-//! on what hangs off it speaks for it.
+//! The hand passes held blocks, cools warm ones, and claims cold ones. From a claimed block it
+//! **climbs**: to the previous block of the run, and from an empty node to the parent, as long as
+//! they are cold and unheld and more blocks are wanted. Without climbing, a turn of the hand would
+//! take one block from every chain, including recent ones. With it, the least recently used chain
+//! is evicted first, as under LRU. A hit warms only its last block. The first child of a block of
+//! normal priority cools the block, which then lasts as long as its children. A block of high
+//! priority stays warm under its children, so it survives three turns after the last of them has
+//! left. (T: `evict`)
 //!
-//! A sweep that has enough in the middle of a chain notes where, and the next one goes on from there: half
-//! a chain is the oldest there is, but its new tail may have an id that the hand has just passed.
-//! Measured on the conversation trace (16-token blocks, 64 requests in flight), against exact LRU: without
-//! that note the hit ratio is 0.33 points lower on average over five capacities (with runs of 16), with it 0.18
-//! higher.
+//! A sweep that has enough blocks in the middle of a chain records the position, and the next sweep
+//! resumes there. The rest of the chain is still the least recently used, but its new tail may have
+//! an id that the hand has just passed. Measured on the conversation trace (16-token blocks, 64
+//! requests in flight) against exact LRU, on average over five capacities: without the record the
+//! hit ratio is 0.33 points lower (with runs of 16), with it 0.18 higher.
 //!
-//! `allocate` must not evict in vain, so before the hand moves, a forecast walks over the same
-//! candidates and imagines the same climb until it has counted enough. If there is not enough,
-//! nothing is touched. That costs as much as the eviction of the blocks counted, and a look at each
-//! candidate in the worst case. A forecast that succeeds moves the hand over the words of candidates in which
-//! it counted nothing: at most the hand would have unlisted a block there, which can wait.
+//! `allocate` must not evict without success. So before the hand moves, a forecast visits the same
+//! candidates and simulates the same climb until it has counted enough blocks. If there are too
+//! few, nothing changes. A forecast costs as much as evicting the blocks counted, plus a visit of
+//! every candidate in the worst case. A successful forecast moves the hand over the words of
+//! candidates in which it counted nothing: at most the hand would have unlisted a block there,
+//! which can wait.
 //!
 //! # Reclamation
 //!
-//! 1. Physical ids are reused at once; only the memory of nodes waits for an epoch. (M:
-//!    `reader_in_the_bucket_versus_reclamation`)
-//! 2. A node is reached through the index, through the slots, through a child's parent, or through
-//!    a hold. (A)
-//! 3. It is retired by the thread that claimed its first block. By then all its blocks are
-//!    gone; so no hold is left on it and no child, and none can come: both need a pin, and a pin is
-//!    refused. It is unlinked, and the same thread empties those of its slots that another claimer
-//!    has not come to yet. (M: `unlink_versus_unlink_of_the_neighbour`, `tail_versus_retirement`)
-//! 4. So a thread that pins an epoch from now on cannot reach it, and one that did before keeps it
-//!    alive by its guard. A child that such a thread still sees was retired earlier, or not yet:
-//!    either way its parent was retired after the guard was taken, and so on up to the root. (A)
-//! 5. A hold keeps no guard: it is the count that keeps the node. (M: as invariant 2)
+//! 1. Physical ids are reused at once, regardless of readers in other threads (M:
+//!    `peek_versus_reuse`). Only the memory of nodes waits for an epoch (M:
+//!    `reader_in_the_bucket_versus_reclamation`, `peek_versus_reuse`).
+//! 2. A node is reached through the index, through the slots, through a child's parent link, or
+//!    through a hold. (A)
+//! 3. The thread that claims a node's first block retires the node. By then all its blocks are
+//!    gone, so it has no hold and no child. None can be added: both need a pin, and a pin is
+//!    refused. The node is unlinked, and the same thread empties those of its slots that other
+//!    claiming threads have not emptied yet. (M: `unlink_versus_unlink_of_the_neighbour`,
+//!    `tail_versus_retirement`)
+//! 4. So a thread that takes a guard from now on cannot reach the node, and an older guard keeps
+//!    it. A child that the older thread still sees was retired earlier or not at all. In both cases
+//!    its parent was retired after the guard was taken, and so on up to the root. (A)
+//! 5. A hold keeps no guard: the pin count keeps the node. (M: as invariant 2)
 //!
-//! An epoch that does not move, because a thread was suspended in the middle of a lookup, holds back node
-//! memory, but never a physical block. Where threads outnumber cores that is usual: of those that wait for a
-//! core, some thread was nearly always stopped within a pin. So `allocate` and `evict` yield the core before they
-//! begin, if their thread has filled a batch of retired nodes since it last did: it then waits outside a pin, and
-//! the thread that was stopped within one runs sooner. (Eight threads on two cores then do 0.99 of what two do;
-//! without it 0.77, since new nodes come from memory that no processor cache knows. T:
-//! `churn_keeps_node_memory_flat`)
+//! A thread that is suspended during a lookup stops the epoch. This delays the release of node
+//! memory, but never of a physical block. It is common where threads outnumber cores: among the
+//! threads that wait for a core, one was nearly always stopped while it held a guard. So `allocate`
+//! and `evict` yield the core before they begin, if their thread has filled a batch of retired
+//! nodes since it last did. The thread then waits without a guard, and the stopped thread runs
+//! sooner. (With the yield, eight threads on two cores reach 0.99 of the rate of two threads;
+//! without it 0.77, because new nodes use memory that is in no processor cache. Measured; no test
+//! fails without the yield. T, batches are freed:
+//! `retired_bytes_are_shown_and_freed_in_bounded_batches`)
 //!
 //! # A hold outlives its cache
 //!
-//! A hold must be cheap, so it has no share in a counter that all holds would write. It need not: the
-//! state words count every hold already. Dropping the cache takes a census of them and marks each
-//! word *closed* in the same step; from then on, whoever lets go of a hold sees the mark and counts
-//! down the sum. Publishing needs a block, which counts as a reference to the cache, so a closed cache
-//! no longer changes shape. (M: `unpin_versus_census`, all of `closing`.) The idea is that of Linux's
-//! percpu-refcount: cheap counts while it lives, one exact sum when it goes.
+//! A hold must be cheap, so it does not count in a shared counter that all holds would write to.
+//! The state words already count every hold. Dropping the cache adds up their pins and marks each
+//! word *closed* in the same step (`count_holds`). From then on, a thread that drops a hold sees
+//! the mark and decrements the sum. The sum includes the roots of cleared namespaces. Publishing
+//! needs a block, which counts as a reference to the cache, so a closed cache no longer changes
+//! shape. (M: `unpin_versus_census`, all of `closing`; under a cleared root:
+//! `hold_under_an_old_root_versus_drop_of_the_cache`.) Linux's percpu-refcount has the same idea:
+//! cheap counts during use, one exact sum at the end.
 //!
 //! # Costs
 //!
-//! * One live block keeps its whole run in memory: at worst `run_length` times the tokens of what is
-//!   cached. On real traces runs leave whole; see `benches/NOTES.md`.
-//! * Holds that end at one block all write one word. A prompt that every thread looks up to the
-//!   very same end is bounded by that.
-//! * Between a claim and the listing of the block above it, that block and what lies before it are
-//!   in one thread's hands. A thread suspended there hides them from `allocate`, which may then
-//!   refuse; it never waits.
-//! * A node leaves up to 56 bytes free, so that its ids start a cache line. Asking for whole nodes makes long
-//!   prompts slower that are in the first caches already, and faster where they are not.
+//! * One live block keeps its whole run in memory: at worst `run_length` times the tokens of the
+//!   cached blocks. On real traces runs are evicted whole. See `benches/NOTES.md`.
+//! * Holds that end at the same block all write to one word. This limits the rate of lookups of one
+//!   prompt that all threads look up to the same end.
+//! * Between a claim and the listing of the block above it, that block and the blocks before it
+//!   belong to one thread. If the thread is suspended there, `allocate` does not see them and may
+//!   refuse. It never waits.
+//! * A node leaves up to 56 bytes unused, so that its ids start a cache line. Prefetching whole
+//!   nodes makes lookups of long prompts slower if the nodes are in the first-level caches, and
+//!   faster otherwise.
 //! * The clock approximates LRU. A scan of one-off prompts passes through it as through LRU.
 //!
-//! # Considered, and not done
+//! # Considered and rejected
 //!
-//! * *A chained hash for each block, as the key*: 8 bytes and a hash a block, and every lookup hashes
-//!   every token. Chaining the keys of nodes gives the same answers.
-//! * *A live length in each node*: derivable from the states, and a second word that could disagree.
-//! * *A count for each block of a held prefix*, as vLLM has: a lookup would write to every block.
-//! * *A queue for free ids*: 16 bytes a block in crossbeam's `ArrayQueue`, and an exchange for
-//!   each id; a linked stack takes 4, and one exchange for any number of ids.
-//! * *`Arc` in each hold*: one counter that every lookup and every drop writes.
-//! * *A lifetime on holds*: an engine could not keep them in its request objects.
+//! * *A chained hash per block as the key*: 8 bytes and a hash per block, and every lookup hashes
+//!   every token. Chaining the keys of nodes gives the same results.
+//! * *A live length in each node*: it follows from the states, and a second word could disagree.
+//! * *A count on each block of a held prefix*, as in vLLM: a lookup would write to every block.
+//! * *A queue of free ids*: 16 bytes per block in crossbeam's `ArrayQueue`, and an exchange per id.
+//!   A linked stack takes 4 bytes, and one exchange for any number of ids.
+//! * *An `Arc` in each hold*: one counter that every lookup and every drop would write to.
+//! * *A lifetime on holds*: an engine could not store them in its request objects.

@@ -1,21 +1,20 @@
-//! Block hashes: chained, so that position matters, and keyed, so that nobody outside can aim.
+//! Block hashes: chained, so that position matters, and keyed, so that clients cannot aim at a
+//! bucket.
 //!
-//! The hash of a block is the hash of its tokens together with the hash of everything before it,
-//! as in vLLM's prefix cache. [ahash] does the mixing, under a key that is random per cache
-//! unless the builder fixes it.
+//! The hash of a block covers its tokens and the hash of the prefix before it, as in vLLM's prefix
+//! cache. [ahash] mixes them, under a key that is random per cache unless the builder fixes it.
 //!
-//! A hash only ever finds a bucket. Whether a block is the one asked for is decided by its
-//! parent and its tokens.
+//! A hash only finds a bucket. The parent and the tokens of a block decide whether it matches.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher as _};
 
-use crate::sync::{TALLY, Tally};
+use crate::sync::{Counter, RELAXED};
 
 /// The chained hash of a prefix that ends at a block boundary.
 ///
-/// Equal prefixes of one namespace have equal hashes for as long as the cache lives; different ones
-/// almost surely differ. The empty prefix of each namespace has a hash of its own.
+/// Equal prefixes of one namespace have equal hashes as long as the cache lives. The hashes of
+/// different prefixes almost surely differ. The empty prefix of each namespace has its own hash.
 ///
 /// # Examples
 ///
@@ -31,7 +30,7 @@ use crate::sync::{TALLY, Tally};
 pub struct BlockHash(u64);
 
 impl BlockHash {
-    /// The hash as a number, to hand to a router or to write into a log.
+    /// Returns the hash as a number, for a router or a log.
     #[must_use]
     pub fn get(self) -> u64 {
         self.0
@@ -44,39 +43,39 @@ impl fmt::Debug for BlockHash {
     }
 }
 
-/// A hash that many threads may work out and note, each the same. A hash of zero counts as unknown, and is
-/// worked out again each time.
+/// A hash that any number of threads may compute and store: all store the same value. Zero means
+/// unknown, so a hash of zero is computed again each time.
 #[derive(Debug, Default)]
-pub struct OnceHash(Tally);
+pub struct OnceHash(Counter);
 
 impl OnceHash {
-    /// One that is known.
+    /// Makes a known hash.
     pub fn of(hash: BlockHash) -> Self {
-        Self(Tally::new(hash.0))
+        Self(Counter::new(hash.0))
     }
 
-    /// The hash, if it is known.
+    /// Returns the hash, if it is known.
     pub fn get(&self) -> Option<BlockHash> {
-        let hash = self.0.load(TALLY);
+        let hash = self.0.load(RELAXED);
         (hash != 0).then_some(BlockHash(hash))
     }
 
-    /// Notes the hash.
+    /// Stores the hash.
     pub fn set(&self, hash: BlockHash) {
-        self.0.store(hash.0, TALLY);
+        self.0.store(hash.0, RELAXED);
     }
 }
 
-/// Hashes with one cache's key.
+/// The hash functions of one cache, under its key.
 #[derive(Debug, Clone)]
 pub struct Hasher(ahash::RandomState);
 
 impl Hasher {
-    /// A hasher with a random key, or with the given one.
+    /// Makes a hasher with a random key, or with one derived from the seed.
     pub fn new(seed: Option<u64>) -> Self {
         Self(match seed {
             None => ahash::RandomState::new(),
-            // Four different constants (digits of pi) spread one seed over ahash's four keys.
+            // Four constants (digits of pi) spread the seed over ahash's four keys.
             Some(seed) => ahash::RandomState::with_seeds(
                 seed ^ 0x243f_6a88_85a3_08d3,
                 seed ^ 0x1319_8a2e_0370_7344,
@@ -86,47 +85,49 @@ impl Hasher {
         })
     }
 
-    /// The same for the tables of the standard library, at no cost: a random key of their own takes longer
+    /// Returns the same key for a table of the standard library. A new random key would take longer
     /// to make than a small table takes to fill.
     pub fn state(&self) -> ahash::RandomState {
         self.0.clone()
     }
 
-    /// The hash of any key.
+    /// Hashes any key.
     pub fn key(&self, key: impl Hash) -> u64 {
         self.0.hash_one(key)
     }
 
-    /// The start of a namespace's chain. Never zero, so that a root always knows its hash.
+    /// Returns the start of a namespace's chain. It is never zero, so a root always knows its hash.
     pub fn start(&self, key: impl Hash) -> BlockHash {
         BlockHash(self.key(key) | 1)
     }
 
-    /// The hash of `tokens` that follow whatever `previous` stands for.
-    pub fn chain(&self, previous: BlockHash, tokens: &[u32]) -> BlockHash {
-        BlockHash(self.tokens(previous.0, tokens))
+    /// Returns the hash of a prefix extended by `tokens`.
+    pub fn chain(&self, prefix_hash: BlockHash, tokens: &[u32]) -> BlockHash {
+        BlockHash(self.tokens(prefix_hash.0, tokens))
     }
 
-    /// The hashes after each block of a run that starts behind `before`.
+    /// Returns the hash after each block of a run that extends a prefix.
     pub fn run<'a>(
         &'a self,
-        before: BlockHash,
+        prefix_hash: BlockHash,
         tokens: &'a [u32],
         block_size: usize,
     ) -> impl Iterator<Item = BlockHash> + 'a {
         let blocks = tokens.chunks_exact(block_size);
-        blocks.scan(before, move |hash, block| {
+        blocks.scan(prefix_hash, move |hash, block| {
             *hash = self.chain(*hash, block);
             Some(*hash)
         })
     }
 
-    /// The key of the node that starts with `block` and hangs off the block at `offset` of the
-    /// node with key `parent`. A chain as well, but of nodes: only their first blocks are hashed.
+    /// Returns the key of the node that starts with `block` and whose parent is the block at
+    /// `offset` of the node with key `parent`. This chain has one link per node: it covers the
+    /// first block of each only.
     pub fn child(&self, parent: u64, offset: usize, block: &[u32]) -> u64 {
         self.tokens(parent.wrapping_add(offset as u64), block)
     }
 
+    /// Hashes tokens together with the previous hash of a chain.
     fn tokens(&self, previous: u64, tokens: &[u32]) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write_u64(previous);

@@ -1,3 +1,4 @@
+//! [guide]: crate::guide
 #![doc = include_str!("../README.md")]
 
 #[cfg(all(loom, not(crossbeam_loom)))]
@@ -6,48 +7,65 @@ compile_error!(
      loom, and every model passes after a single interleaving"
 );
 
-mod builder;
-mod cache;
-mod clock;
 #[cfg(doc)]
 pub mod design;
+#[cfg(doc)]
+pub mod guide;
 mod hash;
-mod hold;
-mod namespace;
-mod pinned;
-mod pool;
+mod id;
+mod key;
 mod prefetch;
-mod report;
-mod sequence;
 mod shared;
 mod stats;
+mod stripes;
 mod sync;
 mod trie;
 
-/// The parts, for the models of `loom-tests`.
+/// The public types, which an engine uses.
+mod api {
+    pub mod allocate;
+    pub mod block;
+    pub mod builder;
+    pub mod cache;
+    pub mod hold;
+    pub mod lookup;
+    pub mod namespace;
+    pub mod pinned;
+    pub mod report;
+    pub mod sequence;
+}
+
+/// The internals that the models of `loom-tests` use.
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model {
-    pub use crate::clock::Clock;
     pub use crate::hash::Hasher;
-    pub use crate::pool::Pool;
+    pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
-    pub use crate::trie::evict::Prey;
+    pub use crate::stripes::{Owners, SHARED};
+    pub use crate::trie::build::Blueprint;
+    pub use crate::trie::evict::clock::Clock;
+    pub use crate::trie::evict::eviction::Scope;
+    pub use crate::trie::evict::policy::{Heat, Priority};
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
-    pub use crate::trie::node::{Blueprint, NodeRef};
-    pub use crate::trie::position::Position;
-    pub use crate::trie::state::{Cache, Claim, State};
+    pub use crate::trie::layout::Position;
+    pub use crate::trie::node::NodeRef;
+    pub use crate::trie::publish::{Offer, Progress};
+    pub use crate::trie::state::{CacheStatus, Claim, State};
     pub use crate::trie::{Reached, Trie};
 }
 
-pub use builder::{BuildError, Builder};
-pub use cache::PrefixCache;
+pub use api::block::Block;
+pub use api::builder::{BuildError, Builder};
+pub use api::cache::PrefixCache;
+pub use api::hold::{Hold, PublishError};
+pub use api::namespace::Namespace;
+pub use api::pinned::{OverBudget, Pinned};
+pub use api::report::{BlockStatus, Evicted, OutOfBlocks};
+pub use api::sequence::Sequence;
 pub use hash::BlockHash;
-pub use hold::{ExtendError, Hold, Priority};
-pub use namespace::{Namespace, NamespaceKey};
-pub use pinned::{OverBudget, Pinned};
-pub use pool::{Block, BlockId};
-pub use report::{Evicted, OutOfBlocks, Usage};
-pub use sequence::Sequence;
+pub use id::BlockId;
+pub use key::NamespaceKey;
 pub use stats::Stats;
+pub use trie::evict::policy::Priority;

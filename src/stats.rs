@@ -1,83 +1,89 @@
-//! Statistics: striped counters, and the plain snapshot that a caller sees.
+//! Statistics: striped counters, and the plain snapshot for the caller.
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::atomic::Ordering;
-use crate::sync::{TALLY, Tally};
+use crate::stripes::{SHARED, STRIPES, mine};
+use crate::sync::{Counter, RELAXED};
 
-/// Stripes of the counters. A thread has one to itself, or shares the last if there are more threads.
-const STRIPES: usize = u64::BITS as usize + 1;
-/// The stripe that any thread may count on.
-const SHARED: usize = STRIPES - 1;
-
-/// What a cache holds and has done.
+/// A snapshot of a cache's counters.
 ///
-/// A snapshot taken while other threads work is approximate; at rest it is exact, and
-/// `free + owned + cached` is the capacity.
+/// A snapshot taken while other threads work is approximate. If no other thread works, it is exact,
+/// and `free + owned + cached` is the capacity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Physical blocks in all.
+    /// Physical blocks in total.
     pub capacity: usize,
-    /// Blocks that nobody owns and that cache nothing.
+    /// Blocks that are neither owned nor cached.
     pub free: usize,
-    /// Blocks that callers own, unpublished.
+    /// Unpublished blocks that callers own.
     pub owned: usize,
-    /// Blocks that are cached, whether or not a hold keeps them.
+    /// Cached blocks, held or not.
     pub cached: usize,
     /// Blocks that count against the pin budget.
     pub pinned: usize,
     /// Lookups so far.
     pub lookups: u64,
-    /// Tokens of all the prompts looked up, those included that a prefill computes in any case.
+    /// Tokens of all prompts looked up, including the one always left to compute.
     pub requested_tokens: u64,
-    /// Tokens of them that were found.
+    /// Tokens that the lookups found.
     pub hit_tokens: u64,
-    /// Blocks published.
+    /// Blocks published so far.
     pub published: u64,
     /// Blocks offered that another thread had published before.
     pub duplicates: u64,
-    /// Blocks evicted, by whichever call.
+    /// Blocks evicted so far, by any call.
     pub evicted: u64,
-    /// Words of the candidates (64 blocks a word) that the clock hand or a forecast has read.
+    /// Words of candidates (64 blocks each) that the clock hand or a forecast read.
     pub hand_words: u64,
-    /// Candidates that the clock hand has looked at.
+    /// Candidates that the clock hand has visited.
     pub hand_steps: u64,
-    /// Bytes of the nodes that are linked.
+    /// Bytes of the linked nodes.
     pub node_bytes: usize,
-    /// Bytes of the tables, whose size the capacity fixes.
+    /// Bytes of unlinked nodes not freed yet, **in all caches of the process**.
+    ///
+    /// All caches share one collector. It frees a node once every operation that ran at the
+    /// unlinking has ended, so this grows without bound while a thread is stopped in an operation.
+    pub retired_bytes: usize,
+    /// Bytes of the tables, which depend on the capacity only.
     pub table_bytes: usize,
+    /// Namespaces in the cache.
+    pub namespaces: usize,
+    /// Bytes of the namespaces, and of the roots of cleared ones still in use.
+    pub namespace_bytes: usize,
 }
 
-/// One thread's share of the counts. (All of it Relaxed: statistics.)
+/// The counts of one thread. (All Relaxed: statistics.)
 #[derive(Debug, Default)]
 struct Stripe {
-    lookups: Tally,
-    requested: Tally,
-    hit: Tally,
-    published: Tally,
-    duplicates: Tally,
-    evicted: Tally,
-    hand_words: Tally,
-    hand_steps: Tally,
-    /// Modulo 2^64: a thread may unlink what another has linked.
-    node_bytes: Tally,
+    lookups: Counter,
+    requested: Counter,
+    hit: Counter,
+    published: Counter,
+    duplicates: Counter,
+    evicted: Counter,
+    hand_words: Counter,
+    hand_steps: Counter,
+    /// Modulo 2^64, like those below: a thread may unlink a node that another has linked.
+    node_bytes: Counter,
+    namespaces: Counter,
+    namespace_bytes: Counter,
 }
 
-/// One of the counts.
-type Field = fn(&Stripe) -> &Tally;
+/// Selects one of the counts.
+type Field = fn(&Stripe) -> &Counter;
 
 /// The counters of one cache.
 #[derive(Debug)]
 pub struct Counters(Box<[CachePadded<Stripe>]>);
 
 impl Counters {
-    /// All zero.
+    /// Makes counters that are all zero.
     pub fn new() -> Self {
         Self((0..STRIPES).map(|_| CachePadded::default()).collect())
     }
 
-    /// A lookup of `requested` tokens that found `hit` of them.
+    /// Counts a lookup of `requested` tokens that found `hit` of them.
     pub fn looked_up(&self, requested: usize, hit: usize) {
         self.add([
             (|stripe| &stripe.lookups, 1),
@@ -86,20 +92,25 @@ impl Counters {
         ]);
     }
 
-    /// A publication.
-    pub fn extended(&self, published: usize, duplicates: usize) {
+    /// Counts the publication of a run of `blocks`, in a node of `bytes`.
+    pub fn published(&self, blocks: usize, bytes: usize) {
         self.add([
-            (|stripe| &stripe.published, published),
-            (|stripe| &stripe.duplicates, duplicates),
+            (|stripe| &stripe.published, blocks),
+            (|stripe| &stripe.node_bytes, bytes),
         ]);
     }
 
-    /// An eviction.
+    /// Counts blocks that were offered although they were cached already.
+    pub fn duplicates(&self, blocks: usize) {
+        self.add([(|stripe| &stripe.duplicates, blocks)]);
+    }
+
+    /// Counts the eviction of `blocks`.
     pub fn evicted(&self, blocks: usize) {
         self.add([(|stripe| &stripe.evicted, blocks)]);
     }
 
-    /// A step of the clock hand.
+    /// Counts the words that the clock hand read, and the candidate if it found one.
     pub fn hand(&self, words: usize, found: bool) {
         self.add([
             (|stripe| &stripe.hand_words, words),
@@ -107,25 +118,46 @@ impl Counters {
         ]);
     }
 
-    /// A node of that size was linked.
-    pub fn linked(&self, bytes: usize) {
-        self.add([(|stripe| &stripe.node_bytes, bytes)]);
-    }
-
-    /// A node of that size was unlinked.
+    /// Counts the unlinking of a node of `bytes`.
     pub fn unlinked(&self, bytes: usize) {
         self.add([(|stripe| &stripe.node_bytes, bytes.wrapping_neg())]);
     }
 
-    /// Blocks published and not evicted.
+    /// Counts a new namespace, which takes `bytes` with its root and key.
+    pub fn namespace_made(&self, bytes: usize) {
+        self.add([
+            (|stripe| &stripe.namespaces, 1),
+            (|stripe| &stripe.namespace_bytes, bytes),
+        ]);
+    }
+
+    /// Counts the removal of a namespace of `bytes`.
+    pub fn namespace_forgotten(&self, bytes: usize) {
+        self.add([
+            (|stripe| &stripe.namespaces, 1_usize.wrapping_neg()),
+            (|stripe| &stripe.namespace_bytes, bytes.wrapping_neg()),
+        ]);
+    }
+
+    /// Counts the root of a cleared namespace, which stays until it is unused.
+    pub fn root_kept(&self, bytes: usize) {
+        self.add([(|stripe| &stripe.namespace_bytes, bytes)]);
+    }
+
+    /// Counts the retirement of the root of a cleared namespace.
+    pub fn root_retired(&self, bytes: usize) {
+        self.add([(|stripe| &stripe.namespace_bytes, bytes.wrapping_neg())]);
+    }
+
+    /// Returns how many blocks are published and not evicted.
     pub fn cached(&self) -> usize {
         let cached =
             self.sum(|stripe| &stripe.published) as i64 - self.sum(|stripe| &stripe.evicted) as i64;
-        // Between the two sums other threads may have evicted more than was published before.
+        // Between the two sums other threads may evict more than the first one counted.
         cached.max(0) as usize
     }
 
-    /// Adds what is counted here to a snapshot.
+    /// Writes all counts into a snapshot.
     pub fn fill(&self, stats: &mut Stats) {
         stats.lookups = self.sum(|stripe| &stripe.lookups);
         stats.requested_tokens = self.sum(|stripe| &stripe.requested);
@@ -136,58 +168,60 @@ impl Counters {
         stats.hand_words = self.sum(|stripe| &stripe.hand_words);
         stats.hand_steps = self.sum(|stripe| &stripe.hand_steps);
         stats.node_bytes = self.sum(|stripe| &stripe.node_bytes) as usize;
+        stats.namespaces = self.sum(|stripe| &stripe.namespaces) as usize;
+        stats.namespace_bytes = self.sum(|stripe| &stripe.namespace_bytes) as usize;
+        stats.retired_bytes = retired_bytes();
         stats.cached = self.cached();
     }
 
+    /// Adds up one count over all stripes.
     fn sum(&self, field: Field) -> u64 {
-        let values = self.0.iter().map(|stripe| field(stripe).load(TALLY));
+        let values = self.0.iter().map(|stripe| field(stripe).load(RELAXED));
         values.fold(0, u64::wrapping_add)
     }
 
-    /// Adds to counts of this thread's stripe.
+    /// Adds to several counts of this thread's stripe.
     #[inline]
     fn add<const N: usize>(&self, counts: [(Field, usize); N]) {
-        // A thread that is tearing its locals down counts with the others.
-        let stripe = MINE.try_with(|mine| mine.0).unwrap_or(SHARED);
+        let stripe = mine();
         for (field, n) in counts {
-            let (tally, n) = (field(&self.0[stripe]), n as u64);
-            if stripe == SHARED {
-                tally.fetch_add(n, TALLY);
-            } else {
-                // This thread alone writes here, so it needs no read-modify-write: that is a
-                // quarter of the time of a short lookup.
-                tally.store(tally.load(TALLY).wrapping_add(n), TALLY);
-            }
+            add_to(field(&self.0[stripe]), stripe, n);
         }
     }
 }
 
-/// The stripe of a thread: its own while it lives, or the shared one.
-struct Mine(usize);
+/// Bytes of nodes retired, minus those freed: one count per stripe, modulo 2^64.
+static RETIRED: [CachePadded<Counter>; STRIPES] =
+    [const { CachePadded::new(Counter::new(0)) }; STRIPES];
 
-/// The stripes that some thread has to itself, one bit each.
-static TAKEN: Tally = Tally::new(0);
-
-std::thread_local! {
-    static MINE: Mine = Mine::take();
+/// Counts the retirement of a node of `bytes`.
+pub fn retired(bytes: usize) {
+    let stripe = mine();
+    add_to(&RETIRED[stripe], stripe, bytes);
 }
 
-impl Mine {
-    fn take() -> Self {
-        let free = |taken: u64| (taken != u64::MAX).then_some(taken | (taken + 1));
-        // Acquire (stripe): what the last owner counted is added to.
-        match TAKEN.fetch_update(Ordering::Acquire, TALLY, free) {
-            Ok(taken) => Self(taken.trailing_ones() as usize),
-            Err(_) => Self(SHARED),
-        }
-    }
+/// Counts the freeing of a retired node of `bytes`.
+pub fn freed(bytes: usize) {
+    let stripe = mine();
+    add_to(&RETIRED[stripe], stripe, bytes.wrapping_neg());
 }
 
-impl Drop for Mine {
-    fn drop(&mut self) {
-        if self.0 != SHARED {
-            // Release (stripe): the next owner adds to what was counted here.
-            TAKEN.fetch_and(!(1 << self.0), Ordering::Release);
-        }
+/// Returns the bytes of nodes that are retired and not freed, in the whole process.
+fn retired_bytes() -> usize {
+    let counts = RETIRED.iter().map(|count| count.load(RELAXED));
+    // Between two loads another thread may free more than was retired before.
+    (counts.fold(0, u64::wrapping_add) as i64).max(0) as usize
+}
+
+/// Adds `n` to a count of the thread's stripe.
+#[inline]
+fn add_to(count: &Counter, stripe: usize, n: usize) {
+    let n = n as u64;
+    if stripe == SHARED {
+        count.fetch_add(n, RELAXED);
+    } else {
+        // This thread alone writes here, so no read-modify-write is needed: that would take a
+        // quarter of the time of a short lookup.
+        count.store(count.load(RELAXED).wrapping_add(n), RELAXED);
     }
 }

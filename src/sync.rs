@@ -1,6 +1,6 @@
-//! The one place that chooses between `std` and [loom].
+//! The only module that chooses between `std` and [loom].
 //!
-//! Everything else in the crate names its atomics through this module, so that a build with
+//! All other modules import their atomics from here, so that a build with
 //! `--cfg loom --cfg crossbeam_loom` runs every interleaving of the same source.
 //!
 //! [loom]: https://docs.rs/loom
@@ -18,12 +18,38 @@ pub use std::{
     thread_local,
 };
 
-/// A number that loom does not explore, since it orders nothing: a statistic, a number that is handed out
-/// once, a hash that everybody works out alike.
-pub type Tally = std::sync::atomic::AtomicU64;
+/// Makes a table of `len` atomics, all zero.
+///
+/// Without loom the operating system supplies the zeros, page by page on first touch, so a large
+/// table costs nothing until it is used. Aborts the process if the allocator fails.
+///
+/// # Safety
+///
+/// * The default of `T` is the value whose bytes are all zero.
+/// * Neither `len` nor the size of `T` is zero.
+pub unsafe fn zeroed<T: Default>(len: usize) -> Box<[T]> {
+    #[cfg(loom)]
+    return std::iter::repeat_with(T::default).take(len).collect();
+    #[cfg(not(loom))]
+    {
+        let layout = alloc::Layout::array::<T>(len).expect("a table fits the address space");
+        // SAFETY: the caller promises that neither the length nor the size of `T` is zero.
+        let base = unsafe { alloc::alloc_zeroed(layout) };
+        if base.is_null() {
+            alloc::handle_alloc_error(layout);
+        }
+        let table = std::ptr::slice_from_raw_parts_mut(base.cast(), len);
+        // SAFETY: the layout is that of a boxed slice, and zero bytes are a valid `T`.
+        unsafe { Box::from_raw(table) }
+    }
+}
 
-/// The ordering of the accesses to a [`Tally`], which order nothing else.
-pub const TALLY: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
+/// A number that loom does not explore, since it orders nothing: a statistic, a unique number, or a
+/// hash for which all threads compute the same value.
+pub type Counter = std::sync::atomic::AtomicU64;
 
-/// A hint to the scheduler, which loom need not explore.
+/// The ordering of the accesses to a [`Counter`], which order nothing else.
+pub const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
+
+/// The hint to the scheduler, which loom need not explore.
 pub use std::thread::yield_now;

@@ -3,8 +3,9 @@
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use kvtrie::{
-    Block, BlockHash, BlockId, BuildError, Builder, Evicted, ExtendError, Hold, Namespace,
-    NamespaceKey, OutOfBlocks, OverBudget, Pinned, PrefixCache, Priority, Sequence, Stats, Usage,
+    Block, BlockHash, BlockId, BlockStatus, BuildError, Builder, Evicted, Hold, Namespace,
+    NamespaceKey, OutOfBlocks, OverBudget, Pinned, PrefixCache, Priority, PublishError, Sequence,
+    Stats,
 };
 
 fn anywhere<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
@@ -21,10 +22,10 @@ fn everything_may_be_shared_and_sent() {
     anywhere::<BlockHash>();
     anywhere::<Builder>();
     anywhere::<Stats>();
-    anywhere::<Usage>();
+    anywhere::<BlockStatus>();
     anywhere::<Evicted>();
     anywhere::<BuildError>();
-    anywhere::<ExtendError>();
+    anywhere::<PublishError>();
     anywhere::<OutOfBlocks>();
     anywhere::<OverBudget>();
     anywhere::<Pinned>();

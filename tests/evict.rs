@@ -13,10 +13,10 @@ fn eviction_takes_unheld_blocks_alone_and_frees_them() {
         let held = publish(&cache, &namespace, &prompt(2));
         drop(publish(&cache, &namespace, &prompt(4)));
         drop(publish(&cache, &namespace, &[9, 9, 8, 8]));
-        let mut left: Vec<_> = cache.evict_unused().iter().map(|gone| gone.block).collect();
+        let mut left: Vec<_> = cache.evict_all().iter().map(|gone| gone.block).collect();
         left.sort();
         assert_eq!(left.len(), 4);
-        assert!(held.blocks().iter().all(|block| !left.contains(block)));
+        assert!(held.block_table().iter().all(|block| !left.contains(block)));
         assert_eq!(cache.peek(&namespace, &prompt(4)), 4);
         assert_eq!(cache.stats().free, cache.capacity() - 2);
         assert!(left.iter().all(|block| cache.inspect(*block).is_none()));
@@ -36,14 +36,14 @@ fn what_leaves_is_named_by_its_chained_hash() {
             blocks.collect::<Vec<_>>()
         };
         let (trunk, branch) = (chain(&prompt(80)), chain(&fork));
-        let whole = publish(&cache, &namespace, &prompt(80)).blocks();
-        let forked = publish(&cache, &namespace, &fork).blocks();
+        let whole = publish(&cache, &namespace, &prompt(80)).block_table();
+        let forked = publish(&cache, &namespace, &fork).block_table();
         let mut expected: Vec<_> = whole.into_iter().zip(trunk).collect();
         expected.extend(forked.into_iter().zip(branch).skip(20));
         // In parts, so that some parts go on in the middle of a run.
         let mut evicted = cache.evict(3);
         evicted.extend(cache.evict(40));
-        evicted.extend(cache.evict_unused());
+        evicted.extend(cache.evict_all());
         let mut named: Vec<_> = evicted.iter().map(|gone| (gone.block, gone.hash)).collect();
         expected.sort();
         named.sort();
@@ -55,7 +55,7 @@ fn what_leaves_is_named_by_its_chained_hash() {
 fn evict_takes_no_more_than_asked_and_tails_first() {
     with_caches(6, 2, |cache| {
         let namespace = cache.namespace("a");
-        let table = publish(&cache, &namespace, &prompt(6)).blocks();
+        let table = publish(&cache, &namespace, &prompt(6)).block_table();
         for left in (0..6).rev() {
             let evicted = cache.evict(1);
             assert_eq!(evicted.len(), 1);
@@ -119,7 +119,7 @@ fn allocation_reports_what_it_evicts() {
     with_caches(3, 2, |cache| {
         let namespace = cache.namespace("a");
         let hold = publish(&cache, &namespace, &prompt(3));
-        let (table, hash) = (hold.blocks(), hold.hash());
+        let (table, hash) = (hold.block_table(), hold.hash());
         drop(hold);
         let mut evicted = Vec::new();
         let n = cache.stats().free + 1;
@@ -141,9 +141,9 @@ fn clear_empties_one_namespace() {
         assert_eq!(cache.peek(&a, &prompt(4)), 0);
         assert_eq!(cache.peek(&cache.namespace("a"), &prompt(4)), 0);
         assert_eq!(cache.peek(&b, &prompt(4)), 4);
-        assert_eq!(held.tokens(), 4, "a hold stays valid");
+        assert_eq!(held.token_count(), 4, "a hold stays valid");
         drop(held);
-        assert_eq!(cache.evict_unused().len(), 4);
+        assert_eq!(cache.evict_all().len(), 4);
         drop(publish(&cache, &a, &prompt(1)));
         assert_eq!(cache.peek(&a, &prompt(1)), 2);
     });
@@ -158,11 +158,11 @@ fn clear_all_empties_every_namespace() {
         assert_eq!(cache.clear_all().len(), 2);
         assert_eq!(cache.peek(&a, &prompt(2)) + cache.peek(&b, &prompt(2)), 0);
         // Whoever still holds a cleared prefix can go on; it is only not found.
-        held.extend(&[5, 5], cache.allocate(1).unwrap()).unwrap();
-        assert_eq!(held.tokens(), 6);
+        held.publish(&[5, 5], cache.allocate(1).unwrap()).unwrap();
+        assert_eq!(held.token_count(), 6);
         assert_eq!(cache.peek(&a, &[0, 0, 1, 1, 5, 5]), 0);
         drop(held);
-        assert_eq!(cache.evict_unused().len(), 3);
+        assert_eq!(cache.evict_all().len(), 3);
     });
 }
 
@@ -172,7 +172,7 @@ fn high_priority_outlives_normal() {
     let namespace = cache.namespace("a");
     let mut system = cache.lookup(&namespace, &[]);
     let block = cache.allocate(1).unwrap();
-    system.extend_with(&[1], block, Priority::High).unwrap();
+    system.publish_with(&[1], block, Priority::High).unwrap();
     drop(system);
     for one_off in 10..12 {
         drop(publish(&cache, &namespace, &[one_off]));
@@ -194,7 +194,7 @@ fn pins_stay_within_their_budget() {
     let namespace = cache.namespace("a");
     let hold = publish(&cache, &namespace, &prompt(3));
     let pinned = cache.pin(&hold).unwrap();
-    assert_eq!(pinned.hold().blocks(), hold.blocks());
+    assert_eq!(pinned.hold().block_table(), hold.block_table());
     let refused = cache.pin(&hold).unwrap_err();
     assert_eq!(
         (refused.requested, refused.pinned, refused.budget),
@@ -205,9 +205,9 @@ fn pins_stay_within_their_budget() {
         "3 blocks cannot be pinned: 3 of at most 4 are"
     );
     drop(hold);
-    assert!(cache.evict_unused().is_empty());
+    assert!(cache.evict_all().is_empty());
     assert_eq!(cache.stats().pinned, 3);
     drop(pinned);
     assert_eq!(cache.stats().pinned, 0);
-    assert_eq!(cache.evict_unused().len(), 3);
+    assert_eq!(cache.evict_all().len(), 3);
 }

@@ -69,7 +69,7 @@ impl Stage {
         let tokens = vec![fresh as u32; blocks.len()];
         self.disown(&blocks);
         let mut hold = self.cache.lookup(&self.namespace, &[]);
-        hold.extend(&tokens, blocks).expect("whole blocks");
+        hold.publish(&tokens, blocks).expect("whole blocks");
     }
 
     /// Allocates about half of the capacity, again and again for a while. Returns how often that succeeded and
@@ -93,7 +93,7 @@ impl Stage {
     /// Checks that every block is there once. No thread is at work.
     fn assert_whole(self) {
         assert_accounted(&self.cache);
-        self.cache.evict_unused();
+        self.cache.evict_all();
         let capacity = self.cache.capacity();
         assert_eq!(self.cache.stats().free, capacity, "everything comes back");
         let all = self.allocate(capacity).expect("all are free");

@@ -14,7 +14,7 @@ fn fill(cache: &PrefixCache, namespace: &Namespace, priority: impl Fn(usize) -> 
         let mut hold = cache.lookup(namespace, &[]);
         let blocks = cache.allocate(1).expect("one is free");
         assert_eq!(blocks[0].id().index(), index, "the lowest id is free next");
-        hold.extend_with(&[index as u32], blocks, priority(index))
+        hold.publish_with(&[index as u32], blocks, priority(index))
             .expect("one block");
     }
 }
@@ -117,7 +117,7 @@ fn a_chain_that_grew_block_by_block_costs_one_candidate_to_look_at() {
     let mut hold = cache.lookup(&cache.namespace("a"), &[]);
     for token in 0..WORD as u32 {
         let block = cache.allocate(1).expect("one is free");
-        hold.extend(&[token], block).expect("one block");
+        hold.publish(&[token], block).expect("one block");
     }
     drop(hold);
     assert_eq!(looks(&cache), (0, 0), "nothing had to leave yet");

@@ -50,9 +50,9 @@ impl Stage {
     /// its tokens were found.
     fn system(&self, priority: Priority) -> (Hold, usize) {
         let mut hold = self.cache.lookup(&self.namespace, &SYSTEM);
-        let found = hold.tokens();
+        let found = hold.token_count();
         let blocks = self.cache.allocate(SYSTEM.len() - found).expect("room");
-        hold.extend_with(&SYSTEM[found..], blocks, priority)
+        hold.publish_with(&SYSTEM[found..], blocks, priority)
             .expect("whole blocks");
         (hold, found)
     }
@@ -116,7 +116,7 @@ fn publishing_again_at_high_priority_raises_what_is_cached() {
         drop(stage.system(Priority::Normal));
         let mut again = stage.cache.lookup(&stage.namespace, &[]);
         let blocks = stage.cache.allocate(SYSTEM.len()).expect("room");
-        let duplicates = again.extend_with(&SYSTEM, blocks, priority);
+        let duplicates = again.publish_with(&SYSTEM, blocks, priority);
         assert_eq!(duplicates.expect("whole blocks").len(), SYSTEM.len());
         drop(again);
         stage.crowd(BLOCKS * 3 / 2 - SYSTEM.len());

@@ -82,6 +82,41 @@ fn sequences_grow_by_all_they_lack_or_not_at_all() {
 }
 
 #[test]
+fn a_refused_start_is_not_counted_as_a_lookup() {
+    let cache = cache(5, 1, 1);
+    let namespace = cache.namespace("a");
+    let owned = cache.allocate(3).unwrap();
+    let before = cache.stats();
+    for _ in 0..3 {
+        let mut refused = cache.sequence(&namespace, [1, 2, 3]);
+        assert!(refused.grow(&cache).is_err());
+    }
+    assert_eq!(cache.stats().lookups, before.lookups);
+    assert_eq!(cache.stats().requested_tokens, before.requested_tokens);
+    drop(owned);
+    let mut request = cache.sequence(&namespace, [1, 2, 3]);
+    request.grow(&cache).unwrap();
+    request.advance(3);
+    request.push(4);
+    request.grow(&cache).unwrap();
+    let mut fork = request.fork();
+    fork.grow(&cache).unwrap();
+    assert_eq!(
+        (cache.stats().lookups, cache.stats().requested_tokens),
+        (1, 3)
+    );
+    drop(fork);
+    // The second turn finds what the first one published.
+    let mut next = cache.sequence(&namespace, request.finish());
+    next.grow(&cache).unwrap();
+    let stats = cache.stats();
+    assert_eq!(
+        (stats.lookups, stats.requested_tokens, stats.hit_tokens),
+        (2, 7, 3)
+    );
+}
+
+#[test]
 #[should_panic(expected = "a sequence can only grow from its own cache")]
 fn growing_from_another_cache_is_a_bug() {
     let (ours, theirs) = (cache(1, 1, 1), cache(1, 1, 1));
@@ -124,7 +159,7 @@ fn sequences_adopt_behind_what_they_hold() {
         let own_table = request.block_table().to_vec();
         let other = publish(&cache, &namespace, &tokens[..5]);
         assert_eq!(request.advance(17), 3..5, "a run is full");
-        assert_eq!(request.block_table()[..5], other.blocks());
+        assert_eq!(request.block_table()[..5], other.block_table());
         assert_eq!(request.block_table()[5..], own_table[5..]);
     });
 }

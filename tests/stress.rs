@@ -59,18 +59,18 @@ fn twins_publish_one_chain() {
                     cell.store(*expected, Ordering::Relaxed);
                 }
                 barrier.wait();
-                let start = hold.tokens();
-                hold.extend(&prompt[start..], owned)
+                let start = hold.token_count();
+                hold.publish(&prompt[start..], owned)
                     .expect("complete blocks");
                 decoder.verify(&hold, &expected);
-                hold.blocks()
+                hold.block_table()
             }
         }));
         assert!(
             tables.iter().all(|table| *table == tables[0]),
             "one canonical chain"
         );
-        decoder.cache.evict_unused();
+        decoder.cache.evict_all();
     }
     decoder.assert_empties();
 }
@@ -86,7 +86,7 @@ fn holds_move_between_threads_and_outlive_the_cache() {
                 for hold in receive {
                     let fork = hold.clone();
                     drop(hold);
-                    assert_eq!(fork.blocks().len(), fork.len());
+                    assert_eq!(fork.block_table().len(), fork.len());
                 }
             });
             for length in 0..8_u32 {

@@ -5,7 +5,7 @@ mod common;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use common::{assert_accounted, cache, together};
@@ -68,8 +68,8 @@ impl Crowd {
         let blocks = prompt.len() / 2;
         let offered = self.cache.allocate(blocks).expect("room for every thread");
         let duplicates = match priority {
-            Priority::Normal => hold.extend(prompt, offered),
-            _ => hold.extend_with(prompt, offered, priority),
+            Priority::Normal => hold.publish(prompt, offered),
+            _ => hold.publish_with(prompt, offered, priority),
         };
         let duplicates = duplicates.expect("whole blocks").len() as u64;
         done.duplicates += duplicates;
@@ -82,19 +82,22 @@ impl Crowd {
         let own = self.cache.namespace(format!("thread {thread}"));
         for (space, tokens) in [(&own, [thread; 6]), (&self.shared, [7; 6])] {
             let hold = self.publish(space, &tokens, Priority::High, done);
-            assert_eq!((hold.len(), hold.tokens(), hold.is_empty()), (3, 6, false));
+            assert_eq!(
+                (hold.len(), hold.token_count(), hold.is_empty()),
+                (3, 6, false)
+            );
             let found = self.lookup(space, &[&tokens[..], &[thread]].concat(), done);
             let mut table = Vec::new();
-            found.blocks_into(&mut table);
-            assert_eq!((table, found.hash()), (hold.blocks(), hold.hash()));
+            found.block_table_into(&mut table);
+            assert_eq!((table, found.hash()), (hold.block_table(), hold.hash()));
             assert!(hold.clone().holds() >= 3);
             done.lookups += 1;
             done.requested += 6;
-            assert_eq!(self.cache.lookup_prefill(space, &tokens).tokens(), 4);
+            assert_eq!(self.cache.lookup_prefill(space, &tokens).token_count(), 4);
             assert_eq!(self.cache.peek(space, &tokens), 6);
             assert!(
                 self.cache
-                    .inspect(hold.blocks()[2])
+                    .inspect(hold.block_table()[2])
                     .is_some_and(|usage| usage.holds >= 2)
             );
             let chain = tokens.chunks(2).fold(space.hash(), |hash, block| {
@@ -102,7 +105,7 @@ impl Crowd {
             });
             assert_eq!(chain, hold.hash());
             let pinned = self.cache.pin(&hold).expect("within the budget");
-            assert_eq!(pinned.hold().blocks(), hold.blocks());
+            assert_eq!(pinned.hold().block_table(), hold.block_table());
         }
         let tail = self.publish(&own, &[thread; 8], Priority::Normal, done);
         drop(tail);
@@ -146,7 +149,7 @@ impl Crowd {
                 .iter()
                 .all(|block| block.id().index() < self.cache.capacity())
         );
-        let evicted = self.cache.evict(2).len() + reported.len() + self.cache.evict_unused().len();
+        let evicted = self.cache.evict(2).len() + reported.len() + self.cache.evict_all().len();
         done.evicted += (evicted + self.cache.clear_all().len()) as u64;
         assert!(self.cache.reclaimable() <= self.cache.capacity());
         assert!(self.cache.allocate(self.cache.capacity() + 1).is_err());
@@ -183,7 +186,7 @@ fn crowds_of_threads_make_every_call_and_all_of_it_is_counted() {
         }));
         let sum = |count: fn(&Done) -> u64| done.iter().map(count).sum::<u64>();
         assert_accounted(&crowd.cache);
-        let late = crowd.cache.evict_unused().len() as u64;
+        let late = crowd.cache.evict_all().len() as u64;
         let stats = crowd.cache.stats();
         assert_eq!(stats.lookups, sum(|done| done.lookups), "{threads} threads");
         assert_eq!(stats.requested_tokens, sum(|done| done.requested));
@@ -323,11 +326,8 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
                 look_up();
                 tell.send(()).expect("the test waits");
                 begun.wait();
-                if place % 2 == 0 {
-                    contests[place / 2]
-                        .iter()
-                        .for_each(|contest| play(contest, 0));
-                }
+                let row = contests[place / 2].iter().filter(|_| place % 2 == 0);
+                row.for_each(|contest| play(contest, 0));
             });
             told.recv().expect("the thread starts");
             if place % 2 == 1 {
@@ -335,9 +335,8 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
             }
         }
         begun.wait();
-        for thread in short_lived {
-            thread.join().expect("no panic");
-        }
+        let ended = short_lived.into_iter().map(ScopedJoinHandle::join);
+        ended.for_each(|result| result.expect("no panic"));
         for late in 0..LIVING {
             let (contests, play) = (&contests, &play);
             scope.spawn(move || {

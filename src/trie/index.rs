@@ -1,74 +1,75 @@
-//! The index: from a hash to the node that it names.
+//! The index: finds a node by its hash.
 //!
-//! A fixed, power-of-two array of buckets, each a linked list of nodes. The lists are Harris's, as
-//! Michael simplified them: a node leaves by first marking its own link, so that nothing can be
-//! linked behind it any more, and only then being skipped. (T. Harris, "A pragmatic implementation
-//! of non-blocking linked lists", 2001; M. Michael, "High performance dynamic lock-free hash
-//! tables and list-based sets", 2002.)
+//! The index is a fixed array of buckets, a power of two of them. Each bucket is a linked list of
+//! nodes. The lists are Harris's, as simplified by Michael: a thread removes a node by first
+//! marking the node's own link, so that no node can be linked behind it any more, and then
+//! unlinking it. (T. Harris, "A pragmatic implementation of non-blocking linked lists", 2001; M.
+//! Michael, "High performance dynamic lock-free hash tables and list-based sets", 2002.)
 //!
-//! One thing differs: **a node is inserted at the head alone.** A publisher reads the head, looks
-//! through the list for an equal, and swings the head; if the head is still what it read, no
-//! node came meanwhile, so nobody can have published an equal.
+//! There is one difference: **nodes are inserted only at the head.** A publisher reads the head,
+//! searches the list for an equal node, and exchanges the head. If the head has not changed, no
+//! node was inserted meanwhile, so no thread can have published an equal one.
 //!
 //! # Orderings
 //!
-//! One edge, *publish*: the swing of a head releases, the load of a head acquires. The links behind
-//! a head need no ordering of their own: whoever linked a node at the head had acquired the head
-//! before it, so every node of a list was published before the ones in front of it.
+//! There is one edge, *publish*: the exchange of a head releases, the load of a head acquires. The
+//! links behind a head need no ordering of their own. The thread that linked a node at the head had
+//! acquired the head before, so every node of a list was published before the nodes in front of it.
 
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use crossbeam_utils::Backoff;
 
 use super::guard::Guard;
-use super::layout::{Header, Stretch};
+use super::layout::{Header, Position, Prefetch};
 use super::node::NodeRef;
-use super::position::Position;
 use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::zeroed;
 
-/// Nodes of a full cache to one bucket, if every node held a single block.
+/// Nodes per bucket in a full cache, if every node held a single block.
 const BLOCKS_PER_BUCKET: usize = 4;
 /// The mark on the link of a node that is leaving.
 const LEAVING: usize = 1;
 
-/// The buckets.
+/// The index: an array of buckets.
 #[derive(Debug)]
 pub struct Index {
-    /// Invariant: a power of two of them. A head is never marked.
+    /// Invariant: the length is a power of two. A head is never marked.
     buckets: Box<[AtomicPtr<Header>]>,
 }
 
-/// A node, and how many blocks of the prompt it matches (at least one).
+/// A node and the number of blocks of the prompt that it matches (at least one).
 #[derive(Debug, Clone, Copy)]
 pub struct Found<'g> {
     /// The node.
     pub node: NodeRef<'g>,
-    /// Blocks that agree, from its first on.
+    /// The number of blocks that agree, starting with its first.
     pub blocks: usize,
 }
 
 impl Index {
-    /// An index for `capacity` blocks.
+    /// Creates an index for `capacity` blocks.
     pub fn new(capacity: usize) -> Self {
         let buckets = capacity.div_ceil(BLOCKS_PER_BUCKET).next_power_of_two();
-        let empty = || AtomicPtr::new(ptr::null_mut());
         Self {
-            buckets: std::iter::repeat_with(empty).take(buckets).collect(),
+            // SAFETY: an atomic pointer is null by default, and a power of two is not zero.
+            buckets: unsafe { zeroed(buckets) },
         }
     }
 
-    /// Bytes that the buckets take.
+    /// Returns the size of the buckets in bytes.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.buckets)
     }
 
+    /// Returns the bucket of a key.
     fn bucket(&self, key: u64) -> &AtomicPtr<Header> {
-        // The mask keeps it in range; ahash's low bits are as good as any.
+        // The mask keeps the index in range. ahash's low bits are as good as any.
         &self.buckets[key as usize & (self.buckets.len() - 1)]
     }
 
-    /// Finds the live node under `parent` that `prompt` starts with.
+    /// Finds the live child of `parent` that `prompt` starts with.
     pub fn find<'g>(
         &self,
         key: u64,
@@ -81,24 +82,24 @@ impl Index {
         search(head, key, parent, prompt, guard)
     }
 
-    /// Asks for a stretch of the first node of a bucket. Waits for the bucket itself, unless that was
-    /// [asked for](Self::prefetch) before.
-    pub fn prefetch_node(&self, key: u64, stretch: Stretch) {
+    /// Prefetches a part of the first node of a bucket. Waits for the bucket itself, unless it was
+    /// [prefetched](Self::prefetch) before.
+    pub fn prefetch_node(&self, key: u64, amount: Prefetch) {
         // Relaxed: nothing is read through it.
         let head = self.bucket(key).load(Ordering::Relaxed);
-        stretch.prefetch(head);
+        amount.prefetch(head);
     }
 
-    /// Asks for a bucket that will be searched soon.
+    /// Prefetches a bucket that will be searched soon.
     pub fn prefetch(&self, key: u64) {
         prefetch(self.bucket(key));
     }
 
-    /// Links a node, unless the index holds a live equal of its first block.
+    /// Links a node, unless the index has a live node with the same parent and first block.
     ///
     /// # Errors
     ///
-    /// The equal one. The node was then never visible to anybody.
+    /// Returns that equal node. The new node was then never visible to another thread.
     pub fn publish<'g>(&self, node: NodeRef<'g>, guard: &'g Guard) -> Result<(), Found<'g>> {
         let header = node.header();
         let parent = node.parent().expect("only roots have no parent");
@@ -108,13 +109,14 @@ impl Index {
             // Acquire (publish): the nodes of this list are fully written.
             let head = bucket.load(Ordering::Acquire);
             let first = &node.tokens()[..node.block_size()];
+            // Rule (search-again): whenever the head has changed, an equal node may be new.
             if let Some(equal) = search(head, header.key, parent, first, guard) {
                 return Err(equal);
             }
-            // Relaxed: made visible by the exchange below.
+            // Relaxed: published by the exchange below.
             header.next.store(head, Ordering::Relaxed);
             // Release (publish): the node is fully written before it can be found.
-            // Relaxed: on failure the head is read anew.
+            // Relaxed: on failure the head is read again.
             if bucket
                 .compare_exchange(head, node.as_ptr(), Ordering::Release, Ordering::Relaxed)
                 .is_ok()
@@ -125,11 +127,13 @@ impl Index {
         }
     }
 
-    /// Unlinks a node whose blocks have all left. Called once a node, by whoever claimed its first
-    /// block; on return no walk that starts from now on can reach it.
+    /// Unlinks a node whose blocks have all left. No walk that starts afterwards can reach it.
+    ///
+    /// Called once per node, by the thread that claimed its first block.
     pub fn unlink(&self, node: NodeRef<'_>, guard: &Guard) {
-        // Relaxed: the mark forbids changes of this link; it publishes nothing.
+        // Relaxed: the mark forbids changes of this link, and publishes nothing.
         let mut seen = node.header().next.load(Ordering::Relaxed);
+        // Rule (mark-first): a node linked behind this one from now on would be lost with it.
         while let Err(now) = node.header().next.compare_exchange_weak(
             seen,
             marked(seen),
@@ -138,11 +142,12 @@ impl Index {
         ) {
             seen = now;
         }
+        // Rule (walk-again): the node is unlinked once a walk has met no change.
         while !self.skip_leaving(node, guard) {}
     }
 
-    /// Walks the bucket of `target`, unlinking every marked node on the way, `target` among them.
-    /// False if the list changed underfoot.
+    /// Walks the bucket of `target` and unlinks every marked node in it, including `target`.
+    /// Returns false if another thread changed the list during the walk.
     fn skip_leaving<'g>(&self, target: NodeRef<'g>, guard: &'g Guard) -> bool {
         let mut link = self.bucket(target.header().key);
         // Acquire (publish): the nodes of this list are fully written.
@@ -151,9 +156,10 @@ impl Index {
         while let Some(node) = resolve(current, guard) {
             // Relaxed: every node of the list was published before its head.
             let next = node.header().next.load(Ordering::Relaxed);
+            // Rule (mark-first): a neighbour that is leaving is unlinked too, never linked to.
             if is_marked(next) {
                 let next = unmarked(next);
-                // Relaxed: as a read-modify-write it carries on the publisher's release.
+                // Relaxed: a read-modify-write continues the publisher's release sequence.
                 if link
                     .compare_exchange(current, next, Ordering::Relaxed, Ordering::Relaxed)
                     .is_err()
@@ -170,7 +176,7 @@ impl Index {
     }
 }
 
-/// Looks through a list for the live node that `prompt` starts with.
+/// Searches a list for the live node that `prompt` starts with.
 fn search<'g>(
     head: *mut Header,
     key: u64,
@@ -181,9 +187,10 @@ fn search<'g>(
     let mut current = head;
     while let Some(node) = resolve(current, guard) {
         let header = node.header();
-        // The key only saves comparisons: the parent and the tokens decide. A node that has left
-        // may still be linked, with its successor in front of it or not yet published.
-        if header.key == key && node.parent() == Some(parent) && !node.is_gone() {
+        // The key only saves comparisons: the parent and the tokens decide. An evicted node may
+        // still be linked, even after an equal one was published in front of it.
+        // Rule (skip-gone): no search may return an evicted node.
+        if header.key == key && node.parent() == Some(parent) && !node.is_evicted() {
             let blocks = node.matching(0, prompt);
             if blocks > 0 {
                 return Some(Found { node, blocks });
@@ -195,21 +202,24 @@ fn search<'g>(
     None
 }
 
-/// The node behind a link that was loaded under `guard`.
+/// Returns the node behind a link that was loaded under `guard`.
 fn resolve(link: *mut Header, _guard: &Guard) -> Option<NodeRef<'_>> {
-    // SAFETY: the link was loaded from this index under the guard. A node is retired only after it
-    // has been unlinked, so the guard was taken before its retirement and keeps it.
+    // SAFETY: the link was loaded from this index under the guard. A node is unlinked before it is
+    // retired, so the guard was taken before its retirement and keeps it.
     NonNull::new(link).map(|node| unsafe { NodeRef::from_ptr(node) })
 }
 
+/// Returns whether a link is marked.
 fn is_marked(link: *mut Header) -> bool {
     link.addr() & LEAVING != 0
 }
 
+/// Returns a link with the mark.
 fn marked(link: *mut Header) -> *mut Header {
     link.map_addr(|addr| addr | LEAVING)
 }
 
+/// Returns a link without the mark.
 fn unmarked(link: *mut Header) -> *mut Header {
     link.map_addr(|addr| addr & !LEAVING)
 }

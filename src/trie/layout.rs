@@ -1,46 +1,49 @@
-//! Where the parts of a node lie, and how much of them to ask for ahead of a walk.
+//! The layout of a node in memory, and how much of it a walk prefetches.
 //!
 //! ```text
 //!                the last  ◄──  the first
-//! ┌─────┬────────┬──────────────────────────────┬────────┬──────────────┬────────────────────────────┐
-//! │ gap │ Origin │ State; len                   │ Header │ BlockId; len │ u32; len * block_size      │
-//! └─────┴────────┴──────────────────────────────┴────────┴──────────────┴────────────────────────────┘
-//!                 one word each, in reverse      ▲        ▲ a cache line starts here
-//!                                                a pointer to the node
+//! ┌─────┬────────┬─────────────────────────────┬────────┬──────────────┬───────────────────────┐
+//! │ gap │ Origin │ State; len                  │ Header │ BlockId; len │ u32; len * block_size │
+//! └─────┴────────┴─────────────────────────────┴────────┴──────────────┴───────────────────────┘
+//!                 one word each, in reverse     ▲        ▲ a cache line starts here
+//!                                               a pointer to the node
 //! ```
 //!
-//! A lookup reads one stretch: the first state, the header, the ids, the tokens. It writes to one state, most
-//! often the last. Of a run of more than four blocks that lies in another line, so the stretch can be asked
-//! for long before, without a line in it that other threads write to.
+//! A lookup reads one contiguous range: the first state, the header, the ids and the tokens. It
+//! writes to one state, usually the last. In a run of more than four blocks the last state lies on
+//! another cache line. So a thread can prefetch the range early, and no line of it is written by
+//! other threads.
 
 use std::alloc::Layout;
+use std::num::NonZero;
+use std::ptr::NonNull;
 
-use super::position::Position;
 use super::state::State;
 use crate::hash::OnceHash;
-use crate::pool::BlockId;
+use crate::id::BlockId;
 use crate::prefetch::{prefetch, prefetch_second_level};
 use crate::sync::atomic::AtomicPtr;
 
-/// Bytes to a cache line. The header ends one, with the first four states in front of it; so the ids start the
-/// next, and the tokens of a full run start one too.
+/// Bytes per cache line. The header ends a line, with the first four states in front of it. So the
+/// ids start the next line, and the tokens of a full run start a line too.
 pub const CACHE_LINE: usize = 64;
-/// The alignment that is asked of the allocator: what it gives by itself. More, it has to search for, and
-/// what such a search leaves over lies idle.
+/// The alignment to request: the allocator's default. For a larger one the allocator searches, and
+/// wastes the memory that it skips.
 const ALIGN: usize = 16;
-/// Bytes from a header to its ids, right behind it.
+/// Bytes from a header to its ids, directly behind it.
 pub const IDS: usize = size_of::<Header>();
-/// The first lines that a lookup reads of a full run: the header's, two of ids, the tokens of five blocks.
+/// The lines of a full run that a lookup reads first: the header's line, two lines of ids, and the
+/// tokens of five blocks.
 const FIRST_LINES: usize = 8;
-/// The most lines that are asked for at once: a full run of 16-token blocks has 35. Of larger ones the processor
-/// sees the pattern by then.
+/// The most lines to prefetch at once. A full run of 16-token blocks has 35. In longer runs the
+/// processor has detected the pattern by then.
 const MOST_LINES: usize = 40;
 
-// All in front of the ids is a whole number of states, and starts where one may start.
+// The part in front of the ids is a whole number of states and is aligned like a state.
 const _: () = assert!(ALIGN >= align_of::<State>());
 const _: () = assert!(size_of::<Header>() % align_of::<State>() == 0);
 const _: () = assert!(size_of::<Origin>() % align_of::<State>() == 0);
-// So the ids, and everything before them, are aligned once the ids start a line.
+// So the ids, and everything in front of them, are aligned once the ids start a line.
 const _: () = assert!(CACHE_LINE % align_of::<Header>() == 0);
 const _: () = assert!(align_of::<Header>() >= align_of::<State>());
 const _: () = assert!(align_of::<State>() >= align_of::<Origin>());
@@ -48,78 +51,126 @@ const _: () = assert!(CACHE_LINE >= align_of::<BlockId>());
 const _: () = assert!(size_of::<BlockId>() % align_of::<u32>() == 0);
 const _: () = assert!(CACHE_LINE <= u8::MAX as usize, "a gap fits its field");
 
-/// What a walk needs to know of a node. Its alignment leaves room in a [`Position`] for an offset.
+/// The fields of a node that a walk reads. Its alignment leaves room in a [`Position`] for an
+/// offset.
 #[repr(C, align(32))]
 #[derive(Debug)]
 pub struct Header {
-    /// The next node of the bucket; the low bit marks this node as leaving. (See `index.rs`.)
+    /// The next node of the bucket. The low bit marks this node as leaving (see `index.rs`).
     pub next: AtomicPtr<Header>,
     /// The hash under which the index finds this node.
     pub key: u64,
-    /// The position this node hangs off; none for a root.
+    /// The parent position; none for a root.
     pub parent: Option<Position>,
-    /// Tokens in a block; 0 for a root.
+    /// Tokens per block; 0 for a root.
     pub block_size: u32,
     /// Blocks in the run. Invariant: 1 to `MAX_RUN`.
     pub len: u8,
-    /// How warm a hit makes this node's blocks.
-    pub warmth: u8,
-    /// Bytes of the allocation in front of the node. Invariant: what [`gap`] says.
+    /// Unused bytes at the start of the allocation. Invariant: the result of [`gap`].
     pub gap: u8,
 }
 
-/// Where a node comes from, which is seldom asked.
+/// The origin of a node, which is rarely read.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Origin {
     /// The root of this node's namespace; none for a root.
     pub root: Option<Position>,
-    /// The chained hash of the prefix before this node, once somebody has asked for it. (Relaxed: whoever
-    /// writes it writes the same number.)
-    pub before: OnceHash,
+    /// The chained hash of the prefix before this node, once it has been computed. (Relaxed: all
+    /// threads write the same number.)
+    pub prefix_hash: OnceHash,
 }
 
-/// Bytes from the origin of a node with `len` blocks to its header.
+/// The most blocks that one node can hold: an offset must fit the tag bits of a [`Position`].
+pub const MAX_RUN: usize = 32;
+/// The bits of a position that store the offset.
+const OFFSET: usize = MAX_RUN - 1;
+
+// Offsets must fit in the pointer's low bits.
+const _: () = assert!(align_of::<Header>() >= MAX_RUN);
+
+/// One cached block: a pointer to a node, tagged with an offset in its run. Positions are equal if
+/// and only if their prefixes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Position(NonNull<Header>);
+
+// SAFETY: a position is only a number. Its node is immutable except for atomics.
+unsafe impl Send for Position {}
+// SAFETY: as above.
+unsafe impl Sync for Position {}
+
+impl Position {
+    /// Creates the position of the block at `offset` of a node.
+    pub fn new(node: NonNull<Header>, offset: usize) -> Self {
+        Self(node.map_addr(|addr| addr | offset))
+    }
+
+    /// Returns the pointer to the node.
+    pub fn header(self) -> NonNull<Header> {
+        self.0
+            .map_addr(|addr| NonZero::new(addr.get() & !OFFSET).expect("a node has an address"))
+    }
+
+    /// Returns the block's offset in its run.
+    pub fn offset(self) -> usize {
+        self.0.addr().get() & OFFSET
+    }
+
+    /// Returns the tagged pointer, for a table.
+    pub fn into_raw(self) -> *mut Header {
+        self.0.as_ptr()
+    }
+
+    /// Converts a tagged pointer from [`into_raw`](Self::into_raw). Null is no position.
+    pub fn from_raw(raw: *mut Header) -> Option<Self> {
+        NonNull::new(raw).map(Self)
+    }
+}
+
+/// Returns the bytes from the origin of a node with `len` blocks to its header.
 pub fn front(len: usize) -> usize {
     size_of::<Origin>() + len * size_of::<State>()
 }
 
-/// Bytes of the ids and tokens of `len` blocks of `block_size` tokens.
+/// Returns the bytes of the ids and tokens of `len` blocks of `block_size` tokens.
 fn tail(len: usize, block_size: usize) -> usize {
     len * (size_of::<BlockId>() + block_size * size_of::<u32>())
 }
 
-/// What to allocate for a node, with room for any gap.
+/// Returns the allocation that a node needs, with room for any gap.
 pub fn layout(len: usize, block_size: usize) -> Layout {
     let most = CACHE_LINE - align_of::<State>();
     let size = most + front(len) + size_of::<Header>() + tail(len, block_size);
     Layout::from_size_align(size, ALIGN).expect("a run of blocks fits the address space")
 }
 
-/// Bytes to leave free at the start of an allocation, so that the ids start a cache line. The allocation and
-/// what lies in front of the ids are aligned as a state is, so they are less than a line by at least that.
+/// Returns the bytes to leave unused at the start of an allocation, so that the ids start a cache
+/// line.
+///
+/// The allocation and the part in front of the ids are aligned like a state. So the gap is shorter
+/// than a line by at least that alignment.
 pub fn gap(allocation: usize, len: usize) -> usize {
     let least = allocation + front(len) + IDS;
     least.next_multiple_of(CACHE_LINE) - least
 }
 
-/// How much of a node to ask for ahead of a walk.
+/// How much of a node a walk prefetches.
 #[derive(Debug, Clone, Copy)]
-pub enum Stretch {
-    /// What the walk reads first. The processor then sees the pattern by itself.
+pub enum Prefetch {
+    /// The lines that the walk reads first. The processor then detects the pattern by itself.
     Start,
-    /// So many lines. They go into the second-level cache, which can wait for more of them at once.
+    /// This many lines, into the second-level cache, which can wait for more lines at once.
     Lines(usize),
 }
 
-impl Stretch {
-    /// All that a lookup reads of so many blocks, up to `MOST_LINES`.
+impl Prefetch {
+    /// Covers everything that a lookup reads of `blocks` blocks, up to `MOST_LINES`.
     pub fn run(blocks: usize, block_size: usize) -> Self {
         let lines = 1 + tail(blocks, block_size).div_ceil(CACHE_LINE);
         Self::Lines(lines.min(MOST_LINES))
     }
 
-    /// Asks for that much of what may be a node.
+    /// Prefetches that much of a possible node. Any address is allowed.
     pub fn prefetch(self, node: *const Header) {
         let line = |number| node.cast::<u8>().wrapping_add(number * CACHE_LINE);
         match self {

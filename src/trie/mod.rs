@@ -1,105 +1,74 @@
 //! The trie: nodes, the index that finds them, and the walks over them.
 //!
-//! This file walks down; [`extend`] adds, [`evict`] prunes from the leaves up, [`forecast`] counts
-//! what could be pruned, [`chain`] names what is there. None of them names an ordering: those are the
-//! business of the state word ([`mod@state`]), the index ([`index`]) and the clock.
+//! This file walks down. [`publish`] adds nodes, [`evict`] removes them from the leaves up, and
+//! [`hashes`] computes the hashes of cached prefixes. None of them uses an atomic ordering: those
+//! are left to the state word ([`mod@state`]), the index ([`index`]), the clock and the guard.
 
-pub mod chain;
+pub mod build;
 pub mod evict;
-pub mod extend;
-pub mod forecast;
 pub mod guard;
+pub mod hashes;
 pub mod index;
 pub mod layout;
 pub mod node;
-pub mod position;
+pub mod publish;
 pub mod state;
 
-use crate::clock::Clock;
 use crate::hash::Hasher;
 use crate::stats::Counters;
+use evict::clock::Clock;
 use guard::Guard;
 use index::{Found, Index};
-use layout::Stretch;
-use node::NodeRef;
-use position::Position;
-use state::State;
+use layout::{Position, Prefetch};
+use node::{node, previous, state};
 
-/// The nodes of one cache, and what finds and reclaims them.
+/// The nodes of one cache, with the tables that find and evict them.
 #[derive(Debug)]
 pub struct Trie {
-    /// Tokens a block. Invariant: at least 1.
+    /// Tokens per block. Invariant: at least 1.
     pub block_size: usize,
-    /// Blocks a node may hold. Invariant: 1 to `MAX_RUN`.
+    /// The most blocks per node. Invariant: 1 to `MAX_RUN`.
     pub run_length: usize,
     /// The hash functions.
     pub hasher: Hasher,
-    /// From a hash to a node.
+    /// Finds a node by its hash.
     pub index: Index,
-    /// From a block to its position, and what to evict next.
+    /// Finds a block's position, and the block to evict next.
     pub clock: Clock,
     /// Statistics.
     pub counters: Counters,
 }
 
-/// How far a walk came: a position, and the blocks from the root up to and including it.
+/// The end of a walk: a position, and its distance from the root.
 #[derive(Debug, Clone, Copy)]
 pub struct Reached {
     /// The last block that matched, or the root.
     pub at: Position,
-    /// How many blocks lie on the way.
+    /// The number of blocks from the root up to and including `at`.
     pub depth: usize,
 }
 
-/// The word of the block at a position.
-pub fn state(at: Position, guard: &Guard) -> &State {
-    node(at, guard).state(at.offset())
-}
-
-/// The node of a position that was found under `guard`.
-///
-/// Positions come from the index, from the slots and from holds. A node is retired only after it
-/// has left the index and the slots, and a hold keeps its own, so one that was found under a guard,
-/// or whose child was, is kept by that guard.
-pub fn node(at: Position, _guard: &Guard) -> NodeRef<'_> {
-    // SAFETY: kept by the guard, as said above.
-    unsafe { at.node() }
-}
-
-/// Whether no later block of the same node is cached. Once true, it stays so.
-pub fn is_tail(at: Position, guard: &Guard) -> bool {
-    let later = node(at, guard).state_behind(at.offset());
-    later.is_none_or(State::has_left)
-}
-
-/// The position just before another, if that is not a root.
-pub fn before(at: Position, guard: &Guard) -> Option<Position> {
-    match at.offset() {
-        0 => node(at, guard).parent(),
-        offset => Some(node(at, guard).position(offset - 1)),
-    }
-}
-
 impl Trie {
-    /// Walks down from a position as far as the index and `prompt`, the tokens behind it, agree.
+    /// Walks down from a position as long as the cached blocks match `prompt`, the tokens that
+    /// follow the position.
     pub fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
         let Reached { mut at, mut depth } = from;
         let mut rest = prompt;
-        let in_run = self.in_run(at, rest, guard);
-        if in_run > 0 {
-            at = node(at, guard).position(at.offset() + in_run);
-            depth += in_run;
-            rest = &rest[in_run * self.block_size..];
+        let matched = self.match_rest_of_run(at, rest, guard);
+        if matched > 0 {
+            at = node(at, guard).position(at.offset() + matched);
+            depth += matched;
+            rest = &rest[matched * self.block_size..];
         }
-        // While one node is compared, the next is on its way from memory, and the bucket of the one after
-        // that. The tokens alone say where, if each matches as many blocks as the one before it, and the
-        // first is a full run.
+        // While the walk compares one node, it prefetches the next node and the bucket of the one
+        // after that. Their keys follow from the tokens alone, if each node matches as many blocks
+        // as the previous one, and the first matches a full run.
         let mut stride = self.run_length;
-        // Many prompts share their first nodes, which are near then. Later ones are far away, and most likely
-        // as long as guessed, so that all of them can be asked for.
-        let mut ahead = Stretch::Start;
-        let mut coming = self.coming(node(at, guard).header().key, at.offset(), rest, stride);
-        while let [Some(this), next] = coming {
+        // Many prompts share their first nodes, so those are in near caches. Later nodes are in far
+        // memory and most likely match the guess, so the walk prefetches all of their lines.
+        let mut ahead = Prefetch::Start;
+        let mut keys = self.child_keys(node(at, guard).header().key, at.offset(), rest, stride);
+        while let [Some(this), next] = keys {
             let behind = rest.get(stride * self.block_size..).unwrap_or_default();
             let after = next.and_then(|next| self.key_after(next, stride, behind));
             next.inspect(|next| self.index.prefetch_node(*next, ahead));
@@ -109,29 +78,33 @@ impl Trie {
             at = node.position(blocks - 1);
             depth += blocks;
             rest = &rest[blocks * self.block_size..];
-            (coming, ahead) = if blocks == stride {
-                ([next, after], Stretch::run(stride, self.block_size))
+            (keys, ahead) = if blocks == stride {
+                ([next, after], Prefetch::run(stride, self.block_size))
             } else {
                 stride = blocks;
-                (self.coming(this, blocks - 1, rest, stride), Stretch::Start)
+                (
+                    self.child_keys(this, blocks - 1, rest, stride),
+                    Prefetch::Start,
+                )
             };
         }
         Reached { at, depth }
     }
 
-    /// How many blocks behind a position, in the same run, `prompt` starts with. Zero if the next
-    /// one has left, since then it will never be back.
-    pub fn in_run(&self, at: Position, prompt: &[u32], guard: &Guard) -> usize {
+    /// Counts the blocks behind a position, in the same run, that `prompt` starts with.
+    ///
+    /// Zero if the next block has left, because it never comes back.
+    pub fn match_rest_of_run(&self, at: Position, prompt: &[u32], guard: &Guard) -> usize {
         let node = node(at, guard);
         match node.state_behind(at.offset()) {
-            Some(state) if !state.look().is_gone() => node.matching(at.offset() + 1, prompt),
+            Some(state) if !state.load().is_evicted() => node.matching(at.offset() + 1, prompt),
             _ => 0,
         }
     }
 
-    /// The keys of the node that comes next and, if that is a run of `stride` blocks that match, of the one
-    /// after. Asks for the one's node and the other's bucket.
-    fn coming(
+    /// Returns the keys of the next node and, if that node matches `stride` blocks, of the one
+    /// after. Prefetches the first node and the second bucket.
+    fn child_keys(
         &self,
         parent: u64,
         offset: usize,
@@ -140,18 +113,18 @@ impl Trie {
     ) -> [Option<u64>; 2] {
         let this = self.child_key(parent, offset, prompt);
         let next = this.and_then(|this| self.key_after(this, stride, prompt));
-        this.inspect(|this| self.index.prefetch_node(*this, Stretch::Start));
+        this.inspect(|this| self.index.prefetch_node(*this, Prefetch::Start));
         [this, next]
     }
 
-    /// The key of the node that hangs off block `stride - 1` of the node of `key`, which `prompt` starts with;
-    /// none if less than a block follows.
+    /// Returns the key of the child of block `stride - 1` of the node with this key, if `prompt`
+    /// starts with `stride` blocks of that node. None if less than a block follows them.
     fn key_after(&self, key: u64, stride: usize, prompt: &[u32]) -> Option<u64> {
         self.child_key(key, stride - 1, prompt.get(stride * self.block_size..)?)
     }
 
-    /// The key of the node that hangs off block `offset` of the node with key `parent` and starts
-    /// like `prompt`; none if that is less than a block. Asks for its bucket.
+    /// Returns the key of the child of block `offset` of the node with key `parent`, if the child
+    /// starts like `prompt`. Prefetches its bucket. None if `prompt` is shorter than a block.
     fn child_key(&self, parent: u64, offset: usize, prompt: &[u32]) -> Option<u64> {
         let block = prompt.get(..self.block_size)?;
         let key = self.hasher.child(parent, offset, block);
@@ -159,28 +132,33 @@ impl Trie {
         Some(key)
     }
 
-    /// Pins the longest cached prefix. None if even the root has gone: its namespace was cleared.
-    pub fn pin(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
-        self.settle(from, prompt, guard, |at| {
-            // A look first: a block that has left is not written to by every lookup that matches it.
+    /// Finds the longest cached prefix and pins it. None if even the root is gone, because its
+    /// namespace was cleared.
+    pub fn find_and_pin(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
+        self.find_live(from, prompt, guard, |at| {
             let state = state(at, guard);
-            !state.look().is_gone() && state.pin(node(at, guard).warmth())
+            // Rule (look-first): lookups that match an evicted block do not all write to it.
+            !state.load().is_evicted() && state.pin()
         })
     }
 
-    /// Finds the longest cached prefix without a write. None as for [`pin`](Self::pin).
+    /// Finds the longest cached prefix without a write. None as for
+    /// [`find_and_pin`](Self::find_and_pin).
     pub fn peek(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
-        self.settle(from, prompt, guard, |at| !state(at, guard).look().is_gone())
+        self.find_live(from, prompt, guard, |at| {
+            !state(at, guard).load().is_evicted()
+        })
     }
 
-    /// Walks down as far as possible and lets `accept` decide on the block reached. If it refuses,
-    /// because the block has just left, goes on from the last one before it that has not.
+    /// Walks down as far as possible and passes the block reached to `accept`. If `accept` refuses,
+    /// because the block has just left, continues from the last earlier block that has not.
     ///
-    /// The answer was the longest cached prefix at the instant when the last search below it
-    /// found nothing: the block reached was cached then, since it still is, and nothing lay below.
+    /// The result was the longest cached prefix at the instant when the last search below it found
+    /// nothing. The block reached was cached at that instant, because it still is, and no longer
+    /// match existed.
     ///
-    /// None if `accept` refuses the root itself, which only the root of a cleared namespace is.
-    fn settle(
+    /// None if `accept` refuses the root, which happens only in a cleared namespace.
+    fn find_live(
         &self,
         from: Reached,
         prompt: &[u32],
@@ -198,11 +176,11 @@ impl Trie {
         }
     }
 
-    /// The last block before a position that has not left. None if even the root has.
+    /// Returns the last block, at or before a position, that has not left. None if the root has.
     fn step_back(&self, from: Reached, guard: &Guard) -> Option<Reached> {
         let Reached { mut at, mut depth } = from;
-        while state(at, guard).look().is_gone() {
-            at = before(at, guard)?;
+        while state(at, guard).load().is_evicted() {
+            at = previous(at, guard)?;
             depth -= 1;
         }
         Some(Reached { at, depth })

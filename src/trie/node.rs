@@ -1,194 +1,66 @@
-//! One node: a run of consecutive blocks of one prefix, in one allocation. ([`layout`](super::layout) says
-//! what lies where in it.)
+//! One node: a run of consecutive blocks of one prefix, in one allocation.
 //!
-//! All of it is written before the node is published and never again, but for the state words, the link
-//! to the next node of its bucket, and a hash that is noted once it is known. Blocks leave a node from its
-//! tail; the states say which have left, so there is no separate length that could disagree with them.
+//! [`layout`](super::layout) draws its parts, and [`build`](super::build) allocates and frees it.
+//! All parts are written before the node is published. Afterwards only the state words, the link to
+//! the next node of the bucket, and a cached hash change. Blocks are evicted from the tail of the
+//! run. The states show which blocks have left, so there is no separate length that could disagree
+//! with them.
 //!
 //! A namespace's root is a node with one state and no block.
 
-use std::alloc::handle_alloc_error;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::slice;
 
-use super::layout::{Header, IDS, Origin, front, gap, layout};
-use super::position::{MAX_RUN, Position};
+use super::guard::Guard;
+use super::layout::{Header, IDS, Origin, Position, front, layout};
 use super::state::State;
-use crate::hash::{BlockHash, OnceHash};
-use crate::pool::BlockId;
+use crate::hash::BlockHash;
+use crate::id::BlockId;
 use crate::prefetch::prefetch;
-use crate::sync::alloc::{alloc, dealloc};
-use crate::sync::atomic::AtomicPtr;
 
-/// What a freed node is filled with where mistakes are looked for.
-const POISON: u8 = 0xd5;
-
-/// What a new node is made of.
-#[derive(Debug, Clone, Copy)]
-pub struct Blueprint<'a> {
-    /// Where it will hang.
-    pub parent: Position,
-    /// The root of the namespace.
-    pub root: Position,
-    /// The hash that finds it.
-    pub key: u64,
-    /// How warm it starts, and how warm a hit makes it.
-    pub warmth: u8,
-    /// The physical blocks. Invariant: 1 to `MAX_RUN` of them.
-    pub ids: &'a [BlockId],
-    /// The tokens of those blocks. Invariant: the same number for each block.
-    pub tokens: &'a [u32],
-}
-
-/// A node that is known to stay allocated for `'g`.
+/// A reference to a node that stays allocated for `'g`.
 #[derive(Clone, Copy)]
 pub struct NodeRef<'g> {
     /// Invariant: made by [`NodeRef::build`] or [`NodeRef::build_root`], and not freed within `'g`.
-    ptr: NonNull<Header>,
-    life: PhantomData<&'g Header>,
+    pub(super) ptr: NonNull<Header>,
+    pub(super) life: PhantomData<&'g Header>,
 }
 
 impl<'g> NodeRef<'g> {
-    /// Makes a node whose last block one hold pins; nobody else knows of it yet.
-    pub fn build(plan: Blueprint<'_>) -> Self {
-        let len = plan.ids.len();
-        assert!(
-            (1..=MAX_RUN).contains(&len),
-            "a run has 1 to MAX_RUN blocks"
-        );
-        let header = Header {
-            next: AtomicPtr::new(std::ptr::null_mut()),
-            key: plan.key,
-            parent: Some(plan.parent),
-            block_size: (plan.tokens.len() / len) as u32,
-            len: len as u8,
-            warmth: plan.warmth,
-            gap: 0,
-        };
-        let origin = Origin {
-            root: Some(plan.root),
-            before: OnceHash::default(),
-        };
-        Self::allocate(header, origin, plan.ids, plan.tokens)
-    }
-
-    /// Makes the root of a namespace, with one pin.
-    pub fn build_root(key: u64, start: BlockHash) -> Self {
-        let header = Header {
-            next: AtomicPtr::new(std::ptr::null_mut()),
-            key,
-            parent: None,
-            block_size: 0,
-            len: 1,
-            warmth: 0,
-            gap: 0,
-        };
-        let origin = Origin {
-            root: None,
-            before: OnceHash::of(start),
-        };
-        Self::allocate(header, origin, &[BlockId::NONE], &[])
-    }
-
-    /// A node with this header, but for the gap, which is worked out here.
-    fn allocate(header: Header, origin: Origin, ids: &[BlockId], tokens: &[u32]) -> Self {
-        let (len, warmth) = (ids.len(), header.warmth);
-        let layout = layout(len, header.block_size as usize);
-        // SAFETY: the layout holds a header, so it is not empty.
-        let base = unsafe { alloc(layout) };
-        let Some(base) = NonNull::new(base) else {
-            handle_alloc_error(layout);
-        };
-        let gap = gap(base.addr().get(), len);
-        // SAFETY: the layout has room for any gap, and for the front.
-        let ptr = unsafe { base.byte_add(gap + front(len)) }.cast::<Header>();
-        let gap = gap as u8;
-        // SAFETY: the gap aligns the header, for which the layout has room behind the front.
-        unsafe { ptr.write(Header { gap, ..header }) };
-        let node = Self {
-            ptr,
-            life: PhantomData,
-        };
-        // SAFETY: the front starts with room for it, aligned (`layout.rs` asserts it), nobody else's.
-        unsafe { node.origin_ptr().write(origin) };
-        for offset in 0..len {
-            let state = if offset + 1 == len {
-                State::pinned(warmth)
-            } else {
-                State::default()
-            };
-            // SAFETY: within the `len` states of the front.
-            let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
-            // SAFETY: reserved, aligned, and nobody else's.
-            unsafe { slot.write(state) };
-        }
-        // SAFETY: the layout reserves `len` ids there, and the source lies elsewhere.
-        unsafe {
-            node.array::<BlockId>(IDS)
-                .copy_from_nonoverlapping(NonNull::from(ids).cast(), len)
-        };
-        let source = NonNull::from(tokens).cast();
-        // SAFETY: the layout reserves as many tokens there, and the source lies elsewhere.
-        unsafe {
-            node.array::<u32>(node.tokens_offset())
-                .copy_from_nonoverlapping(source, tokens.len())
-        };
-        node
-    }
-
-    /// Frees the node.
-    ///
-    /// # Safety
-    ///
-    /// * Nobody uses the node any more, and it is freed once.
-    pub unsafe fn free(self) {
-        let layout = layout(self.len(), self.block_size());
-        let in_front = usize::from(self.header().gap) + front(self.len());
-        // SAFETY: the allocation starts that far in front of the header (invariant of `gap`).
-        let base = unsafe { self.ptr.byte_sub(in_front) }.cast::<u8>();
-        if cfg!(any(loom, debug_assertions)) {
-            // So that a use from now on is seen, whatever the allocator leaves of the node.
-            // SAFETY: the whole of the allocation, unused by the caller's promise.
-            unsafe { base.write_bytes(POISON, layout.size()) };
-        }
-        // SAFETY: allocated with this very layout, as neither length nor block size has changed; unused by
-        // the caller's promise. Nothing in the node owns anything that would need dropping.
-        unsafe { dealloc(base.as_ptr(), layout) };
-    }
-
-    /// The start of one of the arrays behind the header.
-    fn array<T>(self, offset: usize) -> NonNull<T> {
-        // SAFETY: callers name an offset within the node's allocation.
+    /// Returns the start of an array behind the header.
+    pub(super) fn array<T>(self, offset: usize) -> NonNull<T> {
+        // SAFETY: callers pass an offset within the node's allocation.
         unsafe { self.ptr.byte_add(offset) }.cast()
     }
 
-    /// Where the tokens start: right behind the ids.
-    fn tokens_offset(self) -> usize {
+    /// Returns the offset of the tokens, directly behind the ids.
+    pub(super) fn tokens_offset(self) -> usize {
         IDS + self.len() * size_of::<BlockId>()
     }
 
-    /// The start of the front.
-    fn origin_ptr(self) -> NonNull<Origin> {
-        // SAFETY: the allocation reaches that far in front of the header, and farther by the gap.
+    /// Returns the start of the front.
+    pub(super) fn origin_ptr(self) -> NonNull<Origin> {
+        // SAFETY: the allocation reaches at least that far in front of the header.
         unsafe { self.ptr.byte_sub(front(self.len())) }.cast()
     }
 
-    /// The origin.
+    /// Returns the origin.
     fn origin(self) -> &'g Origin {
-        // SAFETY: every node starts with one, initialised and allocated for `'g`; changed through an atomic only.
+        // SAFETY: every node starts with an initialised origin, allocated for `'g`. Only its atomic
+        // changes.
         unsafe { self.origin_ptr().as_ref() }
     }
 
-    /// The header.
+    /// Returns the header.
     pub fn header(self) -> &'g Header {
-        // SAFETY: allocated for `'g` (invariant of `ptr`); changed through atomics only.
+        // SAFETY: allocated for `'g` (invariant of `ptr`). Only atomics in it change.
         unsafe { self.ptr.as_ref() }
     }
 
-    /// The state words, one a block, in reverse.
+    /// Returns the state words, one per block, in reverse order.
     fn states(self) -> &'g [State] {
         let len = self.len();
         // SAFETY: the front ends with `len` states.
@@ -197,78 +69,73 @@ impl<'g> NodeRef<'g> {
         unsafe { slice::from_raw_parts(last.as_ptr(), len) }
     }
 
-    /// The state word of one block.
+    /// Returns the state word of one block.
     pub fn state(self, offset: usize) -> &'g State {
         &self.states()[self.len() - 1 - offset]
     }
 
-    /// The state word of the block behind one in the run, if there is one.
+    /// Returns the state word of the next block of the run, if there is one.
     pub fn state_behind(self, offset: usize) -> Option<&'g State> {
         (offset + 1 < self.len()).then(|| self.state(offset + 1))
     }
 
-    /// The physical blocks of the run.
+    /// Returns the physical blocks of the run.
     pub fn ids(self) -> &'g [BlockId] {
         let ids = self.array(IDS);
         // SAFETY: `len` initialised ids lie there, for `'g`, and are never written again.
         unsafe { slice::from_raw_parts(ids.as_ptr(), self.len()) }
     }
 
-    /// The tokens of the run.
+    /// Returns the tokens of the run.
     pub fn tokens(self) -> &'g [u32] {
         let tokens = self.array(self.tokens_offset());
         // SAFETY: that many initialised tokens lie there, for `'g`, and are never written again.
         unsafe { slice::from_raw_parts(tokens.as_ptr(), self.len() * self.block_size()) }
     }
 
-    /// Blocks in the run, whether they are still cached or have left.
+    /// Returns the number of blocks in the run, cached or evicted.
     pub fn len(self) -> usize {
         usize::from(self.header().len)
     }
 
-    /// Tokens in each block; 0 for a root.
+    /// Returns the number of tokens per block, or 0 for a root.
     pub fn block_size(self) -> usize {
         self.header().block_size as usize
     }
 
-    /// How warm a hit makes this node's blocks.
-    pub fn warmth(self) -> u8 {
-        self.header().warmth
+    /// Returns the chained hash of the prefix before this node, if it is
+    /// [cached](Self::set_prefix_hash). A root always has it.
+    pub fn prefix_hash(self) -> Option<BlockHash> {
+        self.origin().prefix_hash.get()
     }
 
-    /// The chained hash of the prefix before this node, if it was [noted](Self::note_before). A root
-    /// always knows it.
-    pub fn before(self) -> Option<BlockHash> {
-        self.origin().before.get()
+    /// Caches the chained hash of the prefix before this node.
+    pub fn set_prefix_hash(self, hash: BlockHash) {
+        self.origin().prefix_hash.set(hash);
     }
 
-    /// Notes the chained hash of the prefix before this node.
-    pub fn note_before(self, hash: BlockHash) {
-        self.origin().before.set(hash);
-    }
-
-    /// The position this node hangs off; none for a root.
+    /// Returns the parent position, or none for a root.
     pub fn parent(self) -> Option<Position> {
         self.header().parent
     }
 
-    /// The position that stands for the empty prefix of this node's namespace.
+    /// Returns the root of this node's namespace: the position of the empty prefix.
     pub fn root(self) -> Position {
         (self.origin().root).unwrap_or(Position::new(self.ptr, 0))
     }
 
-    /// The position of one block of this node.
+    /// Returns the position of one block of this node.
     pub fn position(self, offset: usize) -> Position {
         debug_assert!(offset < self.len(), "an offset lies within its run");
         Position::new(self.ptr, offset)
     }
 
-    /// Whether the first block, and with it the whole node, has left the cache.
-    pub fn is_gone(self) -> bool {
-        self.state(0).look().is_gone()
+    /// Returns whether the first block, and thus the whole node, has left the cache.
+    pub fn is_evicted(self) -> bool {
+        self.state(0).load().is_evicted()
     }
 
-    /// How many whole blocks of this run, from one of them on, `prompt` starts with.
+    /// Counts the whole blocks of this run, starting with block `from`, that `prompt` starts with.
     pub fn matching(self, from: usize, prompt: &[u32]) -> usize {
         let size = self.block_size();
         let run = &self.tokens()[from * size..];
@@ -276,8 +143,9 @@ impl<'g> NodeRef<'g> {
         let most = (self.len() - from).min(whole);
         let end = most * size;
         if most > 0 && most == whole && run[end - 1] == prompt[end - 1] {
-            // Probably all of it agrees, and the last block is pinned next: its word may lie in the cache of another
-            // core. Where the last tokens differ, the prompts part before, and the word is left to that core.
+            // Most likely all blocks agree, and the caller pins the last one next. Its word may be
+            // in another core's cache. If the last tokens differ, the prompts part earlier, and
+            // that core keeps the word.
             prefetch(self.state(from + most - 1));
         }
         count_agreeing(most, |blocks| {
@@ -286,25 +154,28 @@ impl<'g> NodeRef<'g> {
         })
     }
 
-    /// The bytes of memory that the node takes.
+    /// Returns the size of the node in bytes.
     pub fn bytes(self) -> usize {
         layout(self.len(), self.block_size()).size()
     }
 
-    /// The raw pointer, for a link.
+    /// Returns the raw pointer, for a link.
     pub fn as_ptr(self) -> *mut Header {
         self.ptr.as_ptr()
     }
 
-    /// The same node, with no claim on how long it lives.
-    pub fn forget_lifetime(self) -> NodeRef<'static> {
-        NodeRef {
-            ptr: self.ptr,
-            life: PhantomData,
-        }
+    /// Returns the node of a position.
+    ///
+    /// # Safety
+    ///
+    /// * The node is not freed within `'g`: a guard of that lifetime was taken before the node was
+    ///   retired, or a hold at or below this position lives that long.
+    pub unsafe fn at(position: Position) -> Self {
+        // SAFETY: a position is made from a node's own pointer. The caller promises the rest.
+        unsafe { Self::from_ptr(position.header()) }
     }
 
-    /// Turns a pointer into a reference.
+    /// Converts a pointer from [`NodeRef::as_ptr`] into a reference.
     ///
     /// # Safety
     ///
@@ -317,7 +188,37 @@ impl<'g> NodeRef<'g> {
     }
 }
 
-/// How many of `most` blocks agree before the first that does not, given what says so of a range of them.
+/// Returns the node of a position that was found under `guard`.
+///
+/// Positions come from the index, from the slots and from holds. A node is retired only after it
+/// has left the index and the slots, and a hold keeps its node. So the guard keeps every node that
+/// was found under it, and the parents of such nodes.
+pub fn node(at: Position, _guard: &Guard) -> NodeRef<'_> {
+    // SAFETY: the guard keeps it, as said above.
+    unsafe { NodeRef::at(at) }
+}
+
+/// Returns the state word of the block at a position.
+pub fn state(at: Position, guard: &Guard) -> &State {
+    node(at, guard).state(at.offset())
+}
+
+/// Returns whether all later blocks of the run are evicted. Once true, this stays true.
+pub fn is_last_of_run(at: Position, guard: &Guard) -> bool {
+    let later = node(at, guard).state_behind(at.offset());
+    // Rule (last-first): a block stays at least as long as the later blocks of its run.
+    later.is_none_or(State::is_evicted_acquire)
+}
+
+/// Returns the previous position, or none for a root.
+pub fn previous(at: Position, guard: &Guard) -> Option<Position> {
+    match at.offset() {
+        0 => node(at, guard).parent(),
+        offset => Some(node(at, guard).position(offset - 1)),
+    }
+}
+
+/// Counts the first blocks, of `most`, that agree. `agree` compares a range of blocks.
 fn count_agreeing(most: usize, agree: impl Fn(Range<usize>) -> bool) -> usize {
     if agree(0..most) {
         return most;
@@ -343,47 +244,5 @@ impl fmt::Debug for NodeRef<'_> {
             .field("ids", &self.ids())
             .field("states", &states)
             .finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hash::Hasher;
-    use crate::trie::layout::CACHE_LINE;
-
-    #[test]
-    fn a_node_of_any_shape_holds_what_it_was_made_of() {
-        let start = Hasher::new(Some(7)).start("model");
-        let root = NodeRef::build_root(5, start);
-        assert_eq!(
-            (root.root(), root.before()),
-            (root.position(0), Some(start))
-        );
-        for (len, block_size) in (1..=MAX_RUN).flat_map(|len| [1, 3, 16].map(|size| (len, size))) {
-            let ids: Vec<_> = (10..).take(len).map(BlockId::new).collect();
-            let tokens: Vec<_> = (20..).take(len * block_size).collect();
-            let node = NodeRef::build(Blueprint {
-                parent: root.position(0),
-                root: root.position(0),
-                key: 6,
-                warmth: 1,
-                ids: &ids,
-                tokens: &tokens,
-            });
-            assert_eq!(node.ids(), ids);
-            assert_eq!(node.tokens(), tokens);
-            assert_eq!(node.root(), root.position(0));
-            assert_eq!(node.before(), None);
-            for offset in 0..len {
-                let (seen, is_last) = (node.state(offset).look(), offset + 1 == len);
-                assert_eq!(seen.pins(), usize::from(is_last));
-            }
-            assert_eq!(node.ids().as_ptr().addr() % CACHE_LINE, 0);
-            // SAFETY: nobody else knows of it.
-            unsafe { node.free() };
-        }
-        // SAFETY: nobody else knows of it, and its children are gone.
-        unsafe { root.free() };
     }
 }

@@ -1,244 +1,274 @@
-//! The state word of a cached block: who holds it, what hangs off it, how warm it is.
+//! The state word of a cached block: its pins, its children, its heat and its phase.
 //!
 //! ```text
-//!   63      62    61    60 59          30 29           0
-//! ┌────────┬──────┬────────┬──────────────┬──────────────┐
-//! │ closed │ gone │ warmth │   children   │     pins     │
-//! └────────┴──────┴────────┴──────────────┴──────────────┘
+//!   63 62   61 60   59          58   56  55        28  27      0
+//! ┌───────┬───────┬──────────┬────────┬────────────┬──────────┐
+//! │ free  │ phase │ reserved │  heat  │  children  │   pins   │
+//! └───────┴───────┴──────────┴────────┴────────────┴──────────┘
 //! ```
 //!
-//! A namespace's root has one such word too; its pins are empty holds and the namespace itself.
+//! The phase is *here*, *gone* or *closed*. The heat says how long the block survives unheld (see
+//! [`policy`](super::evict::policy)). [`design`](crate::design) explains the reserved bit and the
+//! fourth phase.
+//!
+//! A namespace's root has a state word too. Its pins are empty holds and the namespace itself.
 //!
 //! # Transitions
 //!
-//! | From              | To                    | By             | When                                   |
-//! |-------------------|-----------------------|----------------|----------------------------------------|
-//! | here              | one pin more, warm    | [`pin`]        | a lookup ends here                     |
-//! | here, held        | one pin more          | [`fork`]       | a hold is cloned                       |
-//! | here, held        | one pin fewer         | [`unpin`]      | a hold is let go                       |
-//! | here, held        | pin becomes a child   | [`hand_over`]  | the holder published a node below      |
-//! | here, a child     | one child fewer       | [`drop_child`] | the child's node was unlinked          |
-//! | unheld, warm      | one level cooler      | [`cool`]       | the clock hand passes                  |
-//! | unheld            | gone                  | [`claim`]      | it is evicted                          |
-//! | a root, unheld    | gone                  | [`claim_root`] | its namespace is cleared or forgotten  |
-//! | any               | closed                | [`close`]      | the cache was dropped before its holds |
+//! | From           | To                    | By             | When                               |
+//! |----------------|-----------------------|----------------|------------------------------------|
+//! | here           | one pin more, warm    | [`pin`]        | a lookup ends here                 |
+//! | here, held     | one pin more          | [`fork`]       | a hold is cloned                   |
+//! | here, held     | one pin fewer         | [`unpin`]      | a hold is dropped                  |
+//! | here, held     | pin becomes a child   | [`hand_over`]  | the holder published a child node  |
+//! | here, a child  | one child fewer       | [`drop_child`] | the child's node was unlinked      |
+//! | here, held     | higher priority, warm | [`raise`]      | published again, at a higher one   |
+//! | unheld, warm   | one level cooler      | [`cool`]       | the clock hand passes              |
+//! | unheld         | gone                  | [`claim`]      | the block is evicted               |
+//! | a root, unheld | gone                  | [`claim_root`] | its namespace is swept or cleared  |
+//! | any            | closed                | [`close`]      | the cache is dropped before a hold |
 //!
-//! `gone` is final. A pin that arrives after it is refused; the count that such a pin leaves
+//! `gone` is final. A pin that arrives after it is refused, and the count that such a pin leaves
 //! behind is never read again.
 //!
 //! # Orderings
 //!
-//! Two edges end in [`claim`]: *let-go* (from [`unpin`]) and *orphan* (from [`drop_child`]).
-//! Whatever a holder read of the block, and whatever an evictor did to its children, happens
-//! before the block's id is given to anybody else.
+//! Two edges end in [`claim`]: *let-go* (from [`unpin`]) and *orphan* (from [`drop_child`]). A
+//! holder's reads of the block, and the eviction of its children, happen before another thread gets
+//! the block's id.
 //!
-//! A hold pins one block, but covers those before it in the run too. So a third edge, *tail*, goes from
-//! [`claim`] to [`has_left`], which whoever wants to claim the block before asks first: what happened
-//! before one block's claim happens before those of all the blocks in front of it.
+//! A hold pins one block but also covers the earlier blocks of the run. The third edge,
+//! *run-order*, accounts for that. It goes from [`claim`] to [`is_evicted_acquire`], which a thread
+//! calls before it claims the previous block. So an event that happens before the claim of one
+//! block happens before the claims of all earlier blocks of the run.
 //!
-//! One goes from [`is_parent`] to [`drop_child`]: *bare*. A block can be evicted once the rest of its
-//! run has left and its last child has. Where two threads take away one each, both then change this
-//! word, and the second to do so knows that it is the second.
+//! The fourth edge, *last-child*, goes from [`confirm_children`] to [`drop_child`]. A block can be
+//! evicted once the rest of its run and its last child are evicted. If two threads evict one each,
+//! both then change this word, and the second one knows that it is second.
 //!
 //! [`pin`]: State::pin
 //! [`fork`]: State::fork
 //! [`unpin`]: State::unpin
 //! [`hand_over`]: State::hand_over
 //! [`drop_child`]: State::drop_child
-//! [`has_left`]: State::has_left
-//! [`is_parent`]: State::is_parent
+//! [`is_evicted_acquire`]: State::is_evicted_acquire
+//! [`confirm_children`]: State::confirm_children
+//! [`raise`]: State::raise
 //! [`cool`]: State::cool
 //! [`claim`]: State::claim
 //! [`claim_root`]: State::claim_root
 //! [`close`]: State::close
 
+use super::evict::policy::{Heat, Priority};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
+/// The bits of either count.
+const COUNT_BITS: u32 = 28;
 /// One pin.
 const PIN: u64 = 1;
-/// Where the children are counted.
-const CHILD_SHIFT: u32 = 30;
 /// One child.
-const CHILD: u64 = 1 << CHILD_SHIFT;
-/// The largest count either field may show; half of what its bits hold, so that the threads that
-/// run past it at once still cannot carry into the next field before they abort.
-const MOST: u64 = (1 << (CHILD_SHIFT - 1)) - 1;
+const CHILD: u64 = 1 << COUNT_BITS;
 /// The bits of either count, once shifted down.
-const COUNT: u64 = (1 << CHILD_SHIFT) - 1;
-/// Where the warmth is kept.
-const WARMTH_SHIFT: u32 = 60;
-/// One level of warmth.
-const WARM: u64 = 1 << WARMTH_SHIFT;
-/// The bits of the warmth.
-const WARMTH: u64 = 3 << WARMTH_SHIFT;
-/// The block has been claimed: it has left the cache.
-const GONE: u64 = 1 << 62;
-/// The cache has been dropped; holds are now counted one by one.
-const CLOSED: u64 = 1 << 63;
+const COUNT: u64 = CHILD - 1;
+/// The largest value that either count may show. It is 2^22 short of the field's range: Linux
+/// allows a process at most 2^22 threads, so they cannot all pass it and carry into the next field
+/// before one of them aborts.
+const MOST: u64 = COUNT - (1 << 22);
+/// The position of the heat's lowest bit.
+const HEAT_SHIFT: u32 = 2 * COUNT_BITS;
+/// The bits of the phase. If none is set, the block is here.
+const PHASE: u64 = 3 << 60;
+/// The phase of a claimed block: it has left the cache.
+const GONE: u64 = 1 << 60;
+/// The phase of a block whose cache was dropped. From then on the cache counts its holds one by
+/// one.
+const CLOSED: u64 = PHASE;
 
-/// What a block's word said at one instant.
+/// The state word of a block as it was at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen(u64);
+pub struct Snapshot(u64);
 
-impl Seen {
-    /// Holds that end at this block.
+impl Snapshot {
+    /// Returns the number of holds that end at this block.
     pub fn pins(self) -> usize {
         (self.0 & COUNT) as usize
     }
 
-    /// Nodes that hang off this block.
+    /// Returns the number of nodes whose parent is this block.
     pub fn children(self) -> usize {
-        (self.0 >> CHILD_SHIFT & COUNT) as usize
+        (self.0 >> COUNT_BITS & COUNT) as usize
     }
 
-    /// Turns of the clock hand that the block still survives unheld.
-    pub fn warmth(self) -> u8 {
-        (self.0 >> WARMTH_SHIFT & 3) as u8
+    /// Returns the heat: how long the block survives unheld.
+    pub fn heat(self) -> Heat {
+        Heat::from_bits(self.0 >> HEAT_SHIFT)
     }
 
-    /// Whether the block has left the cache.
-    pub fn is_gone(self) -> bool {
-        self.0 & GONE != 0
+    /// Returns whether the block has left the cache.
+    pub fn is_evicted(self) -> bool {
+        self.0 & PHASE == GONE
     }
 }
 
 /// Whether the cache behind a hold has been dropped.
-#[must_use = "a hold of a closed cache is counted by the cache"]
+#[must_use = "a closed cache counts its holds one by one"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cache {
+pub enum CacheStatus {
     /// The cache is open: nothing more to do.
     Open,
-    /// The cache is closed: the caller must tell it of this hold's coming or going.
+    /// The cache is closed: the caller must tell it about this added or dropped hold.
     Closed,
 }
 
-impl Cache {
-    /// Reads the flag out of a word.
+impl CacheStatus {
+    /// Reads the phase from a word.
     fn of(word: u64) -> Self {
-        if word & CLOSED == 0 {
-            Self::Open
-        } else {
+        if word & PHASE == CLOSED {
             Self::Closed
+        } else {
+            Self::Open
         }
     }
 }
 
-/// The answer to a [`claim`](State::claim).
-#[must_use = "a claimed block is the caller's to give away"]
+/// The result of [`claim`](State::claim).
+#[must_use = "a claimed block belongs to the caller"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// The block is the caller's.
+    /// The block belongs to the caller.
     Claimed,
-    /// Somebody holds it, or claimed it before.
+    /// The block is held, or another thread has claimed it.
     Held,
-    /// A node hangs off it: whoever unlinks the last one looks at this block next.
+    /// The block has a child. The thread that unlinks the last child visits this block next.
     Parent,
-    /// Unheld, but used since the hand last passed.
+    /// The block is unheld, but it was used since the hand last passed.
     Warm,
 }
 
-/// The state word of one block. By default nobody holds it and it is cold.
+/// The state word of one block. By default it is unheld and cold.
 #[derive(Debug, Default)]
 pub struct State(AtomicU64);
 
 impl State {
-    /// A block that one hold pins from birth.
-    pub fn pinned(warmth: u8) -> Self {
-        Self(AtomicU64::new(PIN | u64::from(warmth) << WARMTH_SHIFT))
+    /// Creates the word of an unheld block.
+    pub fn unpinned(heat: Heat) -> Self {
+        Self(AtomicU64::new(heat.bits() << HEAT_SHIFT))
     }
 
-    /// Takes a pin and warms the block, unless the block is gone.
+    /// Creates the word of a block with one pin.
+    pub fn pinned(heat: Heat) -> Self {
+        Self(AtomicU64::new(PIN | heat.bits() << HEAT_SHIFT))
+    }
+
+    /// Pins and warms the block, unless it is gone.
     #[must_use]
-    pub fn pin(&self, warmth: u8) -> bool {
+    pub fn pin(&self) -> bool {
         // Relaxed: the block was reached through a link loaded with Acquire (publish), and a
         // refused pin reads nothing.
-        let before = self.0.fetch_add(PIN, Ordering::Relaxed);
-        if before & GONE != 0 {
+        let old = self.0.fetch_add(PIN, Ordering::Relaxed);
+        // Rule (refused-pin): `gone` is final, so a later pin has no effect.
+        if old & PHASE != 0 {
             return false;
         }
-        check(before & COUNT);
-        let warmth = u64::from(warmth) << WARMTH_SHIFT;
-        if before & warmth != warmth {
-            // Relaxed: warmth is a hint to the clock.
-            self.0.fetch_or(warmth, Ordering::Relaxed);
-        }
+        check(old & COUNT);
+        self.set_heat(Snapshot(old).heat(), Heat::after_hit);
         true
     }
 
-    /// Takes one more pin on a block that the caller holds.
-    pub fn fork(&self) -> Cache {
-        // Relaxed: the caller's own pin keeps the block.
-        let before = self.0.fetch_add(PIN, Ordering::Relaxed);
-        check(before & COUNT);
-        Cache::of(before)
-    }
-
-    /// Gives back a pin.
-    pub fn unpin(&self) -> Cache {
-        // Release (let-go): what the holder read of the block happens before its claim.
-        let before = self.0.fetch_sub(PIN, Ordering::Release);
-        debug_assert_ne!(before & COUNT, 0, "a pin is given back once");
-        Cache::of(before)
-    }
-
-    /// Turns the caller's pin into a child: the node it has just published below this block.
-    pub fn hand_over(&self) {
-        // Relaxed: the caller's later reads of this block are ordered by its pin on the child.
-        let before = self.0.fetch_add(CHILD - PIN, Ordering::Relaxed);
-        check(before >> CHILD_SHIFT & COUNT);
-        if before >> CHILD_SHIFT & COUNT == 0 && before & WARMTH != 0 {
-            // Relaxed: a hint. From its first child on, a block is as warm as what follows it.
-            self.0.fetch_and(!WARMTH, Ordering::Relaxed);
+    /// Sets the bits that `change` adds to the heat `seen`.
+    fn set_heat(&self, seen: Heat, change: impl Fn(Heat) -> Heat) {
+        let added = change(seen).bits() & !seen.bits();
+        if added != 0 {
+            // Relaxed: the heat is a hint to the clock.
+            self.0.fetch_or(added << HEAT_SHIFT, Ordering::Relaxed);
         }
     }
 
-    /// Uncounts a child whose node has been unlinked.
+    /// Raises a lower priority of a block that the caller holds, and then warms the block.
+    pub fn raise(&self, priority: Priority) {
+        let seen = self.load().heat();
+        if seen.priority() < priority {
+            self.set_heat(seen, |_| Heat::warm(priority));
+        }
+    }
+
+    /// Adds a pin to a block that the caller holds.
+    pub fn fork(&self) -> CacheStatus {
+        // Relaxed: the caller's own pin keeps the block.
+        let old = self.0.fetch_add(PIN, Ordering::Relaxed);
+        check(old & COUNT);
+        CacheStatus::of(old)
+    }
+
+    /// Removes a pin.
+    pub fn unpin(&self) -> CacheStatus {
+        // Release (let-go): the holder's reads of the block happen before its claim.
+        let old = self.0.fetch_sub(PIN, Ordering::Release);
+        debug_assert_ne!(old & COUNT, 0, "a pin is removed once");
+        CacheStatus::of(old)
+    }
+
+    /// Turns the caller's pin into a child: the node that it has just published below this block.
+    pub fn hand_over(&self) {
+        // Relaxed: the caller's pin on the child orders its later reads of this block.
+        // Rule (pin-to-child): one step, because the block would look unheld between two.
+        let old = self.0.fetch_add(CHILD - PIN, Ordering::Relaxed);
+        let old = Snapshot(old);
+        check(old.children() as u64);
+        let cleared = old.heat().bits() & !old.heat().after_first_child().bits();
+        if old.children() == 0 && cleared != 0 {
+            // Relaxed: the heat is a hint to the clock.
+            self.0
+                .fetch_and(!(cleared << HEAT_SHIFT), Ordering::Relaxed);
+        }
+    }
+
+    /// Removes a child whose node has been unlinked.
     pub fn drop_child(&self) {
-        // Release (orphan): the unlinking happens before this block is claimed in its turn.
-        // Acquire (bare): if that was the last child, the caller sees whether the block has become
-        // the last of its run.
-        let before = self.0.fetch_sub(CHILD, Ordering::AcqRel);
-        debug_assert_ne!(
-            before >> CHILD_SHIFT & COUNT,
-            0,
-            "a child is uncounted once"
-        );
+        // Release (orphan): the unlinking happens before this block is claimed.
+        // Acquire (last-child): after the last child, the caller sees whether the block is now the
+        // last of its run.
+        let old = self.0.fetch_sub(CHILD, Ordering::AcqRel);
+        debug_assert_ne!(Snapshot(old).children(), 0, "a child is removed once");
     }
 
-    /// Whether a node hangs off this block, to a caller that has claimed the block behind it. If so,
-    /// whoever uncounts the last child knows of that claim.
+    /// Returns whether the block has a child. The caller has claimed the next block of the run.
+    ///
+    /// If true, the thread that removes the last child knows of that claim.
     #[must_use]
-    pub fn is_parent(&self) -> bool {
-        // Release (bare): a read-modify-write, so that it comes either after the last `drop_child`,
+    pub fn confirm_children(&self) -> bool {
+        // Release (last-child): this read-modify-write comes either after the last `drop_child`,
         // which it then sees, or before it, which then sees the caller's claim.
-        self.look().children() > 0 && Seen(self.0.fetch_or(0, Ordering::Release)).children() > 0
+        // Rule (confirm-children): a plain load could show a child that has just been removed.
+        self.load().children() > 0 && Snapshot(self.0.fetch_or(0, Ordering::Release)).children() > 0
     }
 
-    /// Claims an unheld block: a cold one, or any if `warm_too`. At most one caller ever wins.
+    /// Claims an unheld block if it is cold or `warm_too` is set. At most one caller succeeds.
     pub fn claim(&self, warm_too: bool) -> Claim {
-        let seen = self.look();
-        if seen.is_gone() || seen.pins() > 0 {
+        let seen = self.load();
+        if seen.is_evicted() || seen.pins() > 0 {
             return Claim::Held;
         }
         if seen.children() > 0 {
             return Claim::Parent;
         }
-        if seen.warmth() > 0 && !warm_too {
+        if seen.heat().warmth() > 0 && !warm_too {
             return Claim::Warm;
         }
-        // Acquire (let-go, orphan): the id may be given away, the node retired.
-        // Release (tail): so may those of the blocks before it, by whoever sees this one gone.
-        // Relaxed: on failure somebody has just pinned or claimed the block.
+        // Acquire (let-go, orphan): the id may be given away, and the node retired.
+        // Release (run-order): a thread that sees this block gone may do the same to earlier ones.
+        // Relaxed: on failure another thread has just pinned or claimed the block.
+        // Rule (claim-by-exchange): a pin or a claim after the load makes this fail.
         match (self.0).compare_exchange(seen.0, GONE, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => Claim::Claimed,
             Err(_) => Claim::Held,
         }
     }
 
-    /// Claims a root that has so many pins and no child.
+    /// Claims a root that has exactly `pins` pins and no child.
     #[must_use]
     pub fn claim_root(&self, pins: usize) -> bool {
-        let expected = self.look().0 & !(COUNT | COUNT << CHILD_SHIFT | GONE) | pins as u64;
+        let expected = self.load().0 & !(COUNT | COUNT << COUNT_BITS | PHASE) | pins as u64;
         // Acquire (let-go, orphan): the root may be retired.
         // Relaxed: on failure the root stays as it is.
         (self.0)
@@ -248,43 +278,94 @@ impl State {
 
     /// Cools an unheld block by one level.
     pub fn cool(&self) {
-        let seen = self.look();
-        if seen.warmth() > 0 {
-            // Relaxed: a hint; if the word has changed, the block was just used and may stay warm.
-            let _ = self.0.compare_exchange(
-                seen.0,
-                seen.0 - WARM,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
+        let seen = self.load();
+        let cooled = seen.heat().after_pass();
+        if cooled != seen.heat() {
+            let word = seen.0 & !(Heat::from_bits(u64::MAX).bits() << HEAT_SHIFT)
+                | cooled.bits() << HEAT_SHIFT;
+            // Relaxed: a hint. If the word has changed, the block was just used and may stay warm.
+            let _ = (self.0).compare_exchange(seen.0, word, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
-    /// Whether the block has left, to a caller that wants to claim the one before it.
+    /// Returns whether the block has left. For a caller that wants to claim the previous block.
     #[must_use]
-    pub fn has_left(&self) -> bool {
-        // Acquire (tail): who held this block held the one before it, and is done with it.
-        Seen(self.0.load(Ordering::Acquire)).is_gone()
+    pub fn is_evicted_acquire(&self) -> bool {
+        // Acquire (run-order): the holders of this block held the previous one too, and are done.
+        Snapshot(self.0.load(Ordering::Acquire)).is_evicted()
     }
 
-    /// Reads the word.
-    pub fn look(&self) -> Seen {
-        // Relaxed: decides nothing by itself, but for `gone`, which is final and guards no data.
-        Seen(self.0.load(Ordering::Relaxed))
+    /// Loads the word.
+    pub fn load(&self) -> Snapshot {
+        // Relaxed: decides nothing by itself, except `gone`, which is final and guards no data.
+        Snapshot(self.0.load(Ordering::Relaxed))
     }
 
-    /// Marks the word closed, and says what it counted until then.
-    pub fn close(&self) -> Seen {
-        // Acquire (let-go): what the holds that are gone did happens before the cache is freed. The
-        // word's own order of changes decides which holds those are.
-        Seen(self.0.fetch_or(CLOSED, Ordering::Acquire))
+    /// Marks the word closed, and returns its earlier counts.
+    pub fn close(&self) -> Snapshot {
+        // Acquire (let-go): the last accesses of dropped holds happen before the cache is freed.
+        // The modification order of the word decides which holds those are.
+        // Rule (mark-and-count): one step, so that each hold is either counted or sees the mark.
+        Snapshot(self.0.fetch_or(CLOSED, Ordering::Acquire))
     }
 }
 
-/// Ends the process before a count that has just been `count` can run over, as `Arc` does: beyond it
-/// nothing is sound.
+/// Aborts the process before a count that has reached `count` can overflow, as `Arc` does: nothing
+/// is sound beyond that.
 fn check(count: u64) {
     if count >= MOST {
         std::process::abort();
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Creates a word with `pins` pins and `children` children.
+    fn counting(pins: u64, children: u64) -> State {
+        State(AtomicU64::new(children << COUNT_BITS | pins))
+    }
+
+    /// Runs one of the three operations that add to a count, on a full word, in its own process.
+    #[test]
+    #[ignore = "ends the process: `a_full_count_ends_the_process` runs it"]
+    fn overflow() {
+        match std::env::var("OVERFLOW").as_deref() {
+            Ok("pin") => drop(counting(MOST, 0).pin()),
+            Ok("fork") => drop(counting(MOST, 0).fork()),
+            Ok("hand_over") => counting(1, MOST).hand_over(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_full_count_ends_the_process() {
+        let this_binary = std::env::current_exe().expect("a test has a path");
+        for operation in ["pin", "fork", "hand_over"] {
+            let mut child = Command::new(&this_binary);
+            let child = child.args(["--exact", "trie::state::tests::overflow", "--ignored"]);
+            let ended = child
+                .env("OVERFLOW", operation)
+                .output()
+                .expect("a test runs");
+            assert_eq!(ended.status.code(), None, "{operation} ends by a signal");
+        }
+        assert!(counting(MOST - 1, 0).pin());
+        counting(1, MOST - 1).hand_over();
+    }
+
+    #[test]
+    fn the_fields_of_the_word_do_not_overlap() {
+        let heat = Heat::from_bits(u64::MAX).bits() << HEAT_SHIFT;
+        let fields = [COUNT, COUNT << COUNT_BITS, heat, PHASE];
+        assert_eq!(
+            fields.iter().fold(0, |all, field| all ^ field),
+            fields.iter().sum::<u64>()
+        );
+        let free = !fields.iter().fold(0, |all, field| all | field);
+        assert!(free.count_ones() >= 2, "two bits stay free");
     }
 }

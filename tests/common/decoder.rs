@@ -47,7 +47,7 @@ impl Decoder {
     }
 
     pub fn verify(&self, hold: &Hold, fingerprints: &[u64]) {
-        for (id, expected) in hold.blocks().iter().zip(fingerprints) {
+        for (id, expected) in hold.block_table().iter().zip(fingerprints) {
             let found = self.contents[id.index()].load(Ordering::Relaxed);
             assert_eq!(found, *expected, "a held block keeps its contents");
         }
@@ -71,9 +71,9 @@ impl Decoder {
             for (block, expected) in owned.iter().zip(&expected[hold.len()..]) {
                 self.contents[block.id().index()].store(*expected, Ordering::Relaxed);
             }
-            let start = hold.tokens();
+            let start = hold.token_count();
             let tokens = &prompt[start..start + piece * SIZE];
-            let duplicates = hold.extend(tokens, owned).expect("complete blocks");
+            let duplicates = hold.publish(tokens, owned).expect("complete blocks");
             for duplicate in &duplicates {
                 // Still ours, so we may scribble on it.
                 self.contents[duplicate.id().index()].store(0, Ordering::Relaxed);
@@ -97,7 +97,7 @@ impl Decoder {
     pub fn disturb(&self, rng: &mut fastrand::Rng) {
         match rng.u8(0..64) {
             0 => drop(self.cache.evict(rng.usize(0..4))),
-            1 => drop(self.cache.evict_unused()),
+            1 => drop(self.cache.evict_all()),
             2 => drop(self.cache.clear(&self.namespaces[rng.usize(0..2)])),
             3 => {
                 let _ = self.cache.stats();
@@ -113,7 +113,7 @@ impl Decoder {
         assert_accounted(&self.cache);
         let cached = self.cache.stats().cached;
         assert_eq!(self.cache.reclaimable(), cached, "every hold was let go");
-        self.cache.evict_unused();
+        self.cache.evict_all();
         let stats = self.cache.stats();
         assert_eq!(stats.free, stats.capacity, "everything comes back");
         assert_eq!(stats.node_bytes, 0);

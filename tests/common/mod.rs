@@ -35,6 +35,27 @@ pub fn together<T: Send>(jobs: impl IntoIterator<Item = impl FnOnce() -> T + Sen
     })
 }
 
+/// Where a panic was raised, and what it said.
+pub fn panic_of(mistake: &dyn Fn()) -> (String, String) {
+    use std::cell::RefCell;
+    use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+    thread_local! {
+        static FILE: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+    let default = take_hook();
+    set_hook(Box::new(|info| {
+        let file = info.location().map_or("", |place| place.file());
+        FILE.with(|last| last.replace(file.to_owned()));
+    }));
+    let caught = catch_unwind(AssertUnwindSafe(mistake));
+    set_hook(default);
+    let payload = caught.expect_err("a mistake panics");
+    let text = payload
+        .downcast::<String>()
+        .expect("a message with numbers");
+    (FILE.with(RefCell::take), *text)
+}
+
 /// `blocks` blocks of two tokens: 0 0 1 1 2 2 ...
 pub fn prompt(blocks: u32) -> Vec<u32> {
     (0..2 * blocks).map(|at| at / 2).collect()
@@ -45,11 +66,11 @@ pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Ho
     let mut hold = cache.lookup(namespace, prompt);
     let size = cache.block_size();
     let complete = prompt.len() / size * size;
-    let missing = &prompt[hold.tokens()..complete];
+    let missing = &prompt[hold.token_count()..complete];
     let blocks = cache
         .allocate(missing.len() / size)
         .expect("room for the prompt");
-    let duplicates = hold.extend(missing, blocks).expect("complete blocks");
+    let duplicates = hold.publish(missing, blocks).expect("complete blocks");
     assert!(duplicates.is_empty(), "nobody else publishes");
     hold
 }

@@ -43,12 +43,12 @@ impl Rest {
         match self {
             Self::Hold(hold) => {
                 let fork = hold.clone();
-                assert_eq!((fork.len(), fork.tokens()), (4, 4));
+                assert_eq!((fork.len(), fork.token_count()), (4, 4));
                 drop(fork);
-                assert_eq!(hold.blocks().len(), 4);
+                assert_eq!(hold.block_table().len(), 4);
             }
-            Self::Empty(hold) => assert!(hold.clone().blocks().is_empty()),
-            Self::Pinned(pinned) => assert_eq!(pinned.hold().blocks().len(), 4),
+            Self::Empty(hold) => assert!(hold.clone().block_table().is_empty()),
+            Self::Pinned(pinned) => assert_eq!(pinned.hold().block_table().len(), 4),
             Self::Block(block) => assert!(block.id().index() < peculiar(4)),
             Self::Sequence(sequence) => {
                 sequence.publish();
@@ -103,7 +103,7 @@ fn a_cache_ends_while_threads_use_what_it_gave() {
             for hold in holds {
                 scope.spawn(move || {
                     let forks: Vec<_> = (0..50).map(|_| hold.clone()).collect();
-                    assert!(forks.iter().all(|fork| fork.blocks().len() == 4));
+                    assert!(forks.iter().all(|fork| fork.block_table().len() == 4));
                 });
             }
         });
@@ -133,7 +133,7 @@ impl Drop for Keepsake {
         for round in 0..100 {
             drop(publish(&self.cache, &namespace, &[1, 2, round]));
         }
-        drop(self.cache.evict_unused());
+        drop(self.cache.evict_all());
         drop(publish(&self.cache, &namespace, &prompt));
         let after = self.cache.peek(&namespace, &prompt);
         assert_eq!(self.cache.reclaimable(), self.cache.stats().cached);
@@ -169,7 +169,7 @@ fn thread_locals_use_the_cache_when_its_own_are_gone() {
         });
         thread.join().expect("no panic");
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [10 * 4 + 6]);
-        cache.evict_unused();
+        cache.evict_all();
         let stats = cache.stats();
         assert_eq!((stats.free, stats.node_bytes), (8, 0));
         assert_eq!(Arc::strong_count(&cache), 1, "the thread has ended");

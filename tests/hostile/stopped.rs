@@ -229,7 +229,7 @@ fn publish(decoder: &Decoder, prompt: &[u32]) -> Hold {
     for (block, print) in blocks.iter().zip(fingerprints(0, prompt)) {
         decoder.contents[block.id().index()].store(print, Ordering::Relaxed);
     }
-    hold.extend(prompt, blocks).expect("complete blocks");
+    hold.publish(prompt, blocks).expect("complete blocks");
     hold
 }
 

@@ -68,7 +68,7 @@ pub fn record(seeds: &[u64], threads: usize) -> Vec<History> {
             .collect()
     });
     let finish = |mut main: Actor<'_>| {
-        main.evict(PrefixCache::evict_unused);
+        main.evict(PrefixCache::evict_all);
         let threads = played.iter_mut().filter_map(Iterator::next);
         threads.chain([main.calls]).collect()
     };
@@ -138,7 +138,7 @@ impl<'s> Actor<'s> {
                     let n = self.rng.usize(1..4);
                     self.evict(|cache| cache.evict(n));
                 }
-                14 => self.evict(PrefixCache::evict_unused),
+                14 => self.evict(PrefixCache::evict_all),
                 _ => self.clear(),
             }
         }
@@ -200,7 +200,7 @@ impl<'s> Actor<'s> {
                 vec![Step::Lookup {
                     hold: name,
                     prompt: prompt.clone(),
-                    table: hold.blocks(),
+                    table: hold.block_table(),
                 }]
             },
         );
@@ -254,10 +254,18 @@ impl<'s> Actor<'s> {
         // The duplicates are handed back, so that no other thread gets them before the call is over.
         let (hold, _duplicates) = self.call(
             |_| {
-                let duplicates = hold.extend(&tokens, offered).expect("whole blocks");
+                let duplicates = hold.publish(&tokens, offered).expect("whole blocks");
                 (hold, duplicates)
             },
-            |(hold, _)| extension(name, run_length, &tokens, &ids, &hold.blocks()[start..]),
+            |(hold, _)| {
+                extension(
+                    name,
+                    run_length,
+                    &tokens,
+                    &ids,
+                    &hold.block_table()[start..],
+                )
+            },
         );
         self.holds.push((name, hold));
     }

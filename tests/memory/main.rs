@@ -31,7 +31,7 @@ thread_local! {
 
 /// Stands in for the system's: every yield of the process comes here.
 #[cfg(target_os = "linux")]
-// SAFETY: has the signature and the meaning of the system's function, which may return at once.
+// It has the signature and the meaning of the system's function, which may return at once.
 #[unsafe(no_mangle)]
 extern "C" fn sched_yield() -> std::ffi::c_int {
     YIELDS.with(|yields| yields.set(yields.get() + 1));
@@ -63,7 +63,7 @@ fn a_large_eviction_frees_nodes_while_it_goes_on() {
         let cache = cache(BLOCKS, chain, 1);
         let namespace = cache.namespace("a");
         count_nodes(&cache, &namespace);
-        cache.evict_unused();
+        cache.evict_all();
         fill(&cache, &namespace, chain);
         let before = live();
         drop(cache.evict(BLOCKS));
@@ -96,12 +96,12 @@ fn a_long_publication_lets_the_nodes_of_others_be_freed() {
             for _ in 0..TURNS {
                 other.take_turn(|| {
                     fill(&churned, &churned_space, 1);
-                    churned.evict_unused();
+                    churned.evict_all();
                 });
             }
             live()
         });
-        in_turns(PERIOD, || hold.extend(&tokens, blocks)).expect("whole blocks");
+        in_turns(PERIOD, || hold.publish(&tokens, blocks)).expect("whole blocks");
         churning.join().expect("no panic")
     });
     println!("{left} of {} nodes left", TURNS * RETIRED);

@@ -142,8 +142,8 @@ impl Case<'_> {
         self.forget(&evicted);
     }
 
-    pub fn evict_unused(&mut self) {
-        let evicted = self.cache.evict_unused();
+    pub fn evict_all(&mut self) {
+        let evicted = self.cache.evict_all();
         self.forget(&evicted);
         assert_eq!(self.unheld(), 0);
     }

@@ -98,7 +98,7 @@ impl<'b> Case<'b> {
             45..47 => self.pin(),
             47..55 => self.go_on(),
             55..57 => self.evict(),
-            57 => self.evict_unused(),
+            57 => self.evict_all(),
             58 => self.clear(),
             59 => self.clear_all(),
             60 => self.peek(),
@@ -186,7 +186,7 @@ impl<'b> Case<'b> {
         }
         let (hold, cover) = &mut self.holds[index];
         let priority = self.choices.of(&[Priority::Normal, Priority::High]);
-        let extended = hold.extend_with(&tokens, blocks, priority);
+        let extended = hold.publish_with(&tokens, blocks, priority);
         let duplicates = extended.expect("complete blocks");
         let expected = self.model.extend(cover, &letters, &ids);
         assert!(duplicates.iter().map(Block::id).eq(expected));
@@ -197,7 +197,7 @@ impl<'b> Case<'b> {
     fn extend_wrongly(&mut self, index: usize, tokens: &[u32], blocks: Vec<Block>) {
         let fits = tokens.len() == blocks.len() * self.cache.block_size();
         let before = self.sight();
-        match self.holds[index].0.extend(tokens, blocks) {
+        match self.holds[index].0.publish(tokens, blocks) {
             Ok(nothing) => assert!(fits && nothing.is_empty()),
             Err(wrong) => {
                 assert!(wrong.is_partial_block() != wrong.is_wrong_block_count());

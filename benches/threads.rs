@@ -1,0 +1,71 @@
+//! Many threads on one cache: kvtrie, the same cache in a mutex, a hash map in a mutex and a
+//! sharded map, with 1, 2, 4 and more threads. Every hit is checked, and every cache before and after.
+//!
+//! ```console
+//! $ cargo bench --bench threads             # everything, in about a minute
+//! $ cargo bench --bench threads -- private  # the work that has this word in its name
+//! ```
+//!
+//! The last column compares a thread for each core with one thread, within each round, so that a
+//! busy machine does not distort it. `lab/report.sh` measures latency tails too.
+#![forbid(unsafe_code)]
+
+use kvtrie_baselines::mix::Mix;
+use kvtrie_baselines::rates::Rates;
+use kvtrie_baselines::{Entry, Sequence, generated};
+use kvtrie_harness::machine::{cores, description};
+use kvtrie_harness::options::Options;
+use kvtrie_harness::report::print_table;
+use kvtrie_harness::threads::ladder;
+
+/// Turns of every cache with every number of threads.
+const ROUNDS: usize = 7;
+/// Seconds of one turn.
+const TURN: f64 = 0.06;
+/// Conversations in the generated trace.
+const CONVERSATIONS: usize = 1500;
+
+fn main() {
+    let options = Options::from_command_line();
+    let sequences = generated(options.size(CONVERSATIONS, 100));
+    println!("{}", description());
+    let wanted = Mix::ALL
+        .into_iter()
+        .filter(|mix| options.wants(mix.title()));
+    wanted.for_each(|mix| measure(mix, &sequences, &options));
+}
+
+/// Measures one mix of work and prints a row for each cache.
+fn measure(mix: Mix, sequences: &[Sequence], options: &Options) {
+    let threads = ladder(cores());
+    let most = *threads.last().expect("the ladder has a top");
+    let entries = mix.entries(most, sequences);
+    for (_, work) in &entries {
+        // Brings the cache into its usual state.
+        work.throughput(1, options.time(2.0 * TURN));
+        work.check();
+    }
+    let mut rates = Rates::new(entries.len(), &threads);
+    for round in 0..options.size(ROUNDS, 1) {
+        rates.round(round, &entries, options.time(TURN));
+    }
+    entries.iter().for_each(|(_, work)| work.check());
+    // The ladder climbs in powers of two: the last step on which every thread has a core.
+    let fits = threads.iter().rposition(|&count| count <= cores());
+    let fits = fits.expect("one thread always fits");
+    let row = |(cache, (name, _)): (usize, &Entry<'_>)| {
+        let medians = rates
+            .medians(cache)
+            .map(|rate| format!("{:.0}", rate / 1e3));
+        let speedup = rates.speedup(cache, fits, 0).to_string();
+        let name = [(*name).to_owned()].into_iter();
+        name.chain(medians).chain([speedup]).collect()
+    };
+    let rows: Vec<Vec<String>> = entries.iter().enumerate().map(row).collect();
+    let title = format!("{}: thousand {} a second", mix.title(), mix.operations());
+    let counts: Vec<String> = threads.iter().map(usize::to_string).collect();
+    let speedup = format!("{} over 1 (middle half)", threads[fits]);
+    let mut columns = vec!["threads"];
+    columns.extend(counts.iter().map(String::as_str).chain([speedup.as_str()]));
+    print_table(&title, &columns, &rows);
+}

@@ -1,0 +1,101 @@
+//! kvtrie itself, and kvtrie behind one mutex: what lock-freedom adds, and nothing else.
+
+use std::sync::Mutex;
+
+use kvtrie::{BlockId, Hold, Namespace, PrefixCache};
+use kvtrie_harness::caches;
+use kvtrie_harness::prompts::BLOCK;
+
+use crate::Cache;
+
+/// The library itself.
+#[derive(Debug)]
+pub struct Kvtrie {
+    cache: PrefixCache,
+    namespace: Namespace,
+}
+
+impl Cache for Kvtrie {
+    type Hold = Hold;
+    type Id = BlockId;
+    const NAME: &str = "kvtrie";
+
+    fn new(blocks: usize) -> Self {
+        let cache = caches::cache(blocks);
+        let namespace = cache.namespace("model");
+        Self { cache, namespace }
+    }
+
+    fn lookup(&self, prompt: &[u32], table: &mut Vec<BlockId>) -> Hold {
+        let hold = self.cache.lookup(&self.namespace, prompt);
+        hold.block_table_into(table);
+        hold
+    }
+
+    fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
+        let rest = &tokens[hold.token_count()..];
+        let Ok(blocks) = self.cache.allocate(rest.len() / BLOCK) else {
+            return false;
+        };
+        for (block, tokens) in blocks.iter().zip(rest.chunks(BLOCK)) {
+            fill(block.id().index(), tokens);
+        }
+        hold.publish(rest, blocks)
+            .expect("a block for each block of tokens");
+        true
+    }
+
+    fn release(&self, hold: Hold) {
+        drop(hold);
+    }
+
+    fn index(id: BlockId) -> usize {
+        id.index()
+    }
+
+    fn at_rest(&self) -> usize {
+        let stats = self.cache.stats();
+        stats.free + stats.cached
+    }
+}
+
+/// One mutex around kvtrie.
+#[derive(Debug)]
+pub struct Locked(Mutex<Kvtrie>);
+
+impl Locked {
+    /// Calls `body` under the mutex.
+    fn locked<R>(&self, body: impl FnOnce(&Kvtrie) -> R) -> R {
+        body(&self.0.lock().expect("no thread panicked"))
+    }
+}
+
+impl Cache for Locked {
+    type Hold = Hold;
+    type Id = BlockId;
+    const NAME: &str = "kvtrie in a mutex";
+
+    fn new(blocks: usize) -> Self {
+        Self(Mutex::new(Kvtrie::new(blocks)))
+    }
+
+    fn lookup(&self, prompt: &[u32], table: &mut Vec<BlockId>) -> Hold {
+        self.locked(|cache| cache.lookup(prompt, table))
+    }
+
+    fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
+        self.locked(|cache| cache.publish(hold, tokens, fill))
+    }
+
+    fn release(&self, hold: Hold) {
+        self.locked(|cache| cache.release(hold));
+    }
+
+    fn index(id: BlockId) -> usize {
+        Kvtrie::index(id)
+    }
+
+    fn at_rest(&self) -> usize {
+        self.locked(Kvtrie::at_rest)
+    }
+}

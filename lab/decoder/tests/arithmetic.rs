@@ -1,0 +1,186 @@
+//! A token's keys, values and logits are the same bits, whatever is computed beside it and
+//! wherever its blocks lie; and they are those of a Llama.
+
+mod common;
+mod plain;
+
+use common::{SEED, model, tiny};
+use kvtrie::{Block, BlockId, PrefixCache};
+use kvtrie_decoder::{Config, KvPool, Model, ROWS, Span, Weights};
+
+/// Returns a prompt to compute.
+fn prompt() -> Vec<u32> {
+    b"What a token computes may not depend on its company."
+        .map(u32::from)
+        .to_vec()
+}
+
+/// Returns another sequence.
+fn company() -> Vec<u32> {
+    b"Fifteen tokens!".map(u32::from).to_vec()
+}
+
+/// Returns block ids of a cache.
+fn ids(count: usize) -> Vec<BlockId> {
+    let cache = PrefixCache::builder().blocks(count).build().unwrap();
+    cache
+        .allocate(count)
+        .unwrap()
+        .iter()
+        .map(Block::id)
+        .collect()
+}
+
+/// Returns the bits of the logits after each token, computed in chunks of the given sizes.
+fn bits(
+    model: &Model,
+    pool: &KvPool,
+    table: &[BlockId],
+    chunks: impl Iterator<Item = usize>,
+) -> Vec<Vec<u32>> {
+    let prompt = prompt();
+    let mut start = 0;
+    let mut all = Vec::new();
+    for chunk in chunks {
+        let end = prompt.len().min(start + chunk);
+        if start == end {
+            break;
+        }
+        let logits = model.step(pool, &[span(&prompt[start..end], start, table)]);
+        all.push(of(&logits[0]));
+        start = end;
+    }
+    all
+}
+
+fn span<'a>(tokens: &'a [u32], start: usize, table: &'a [BlockId]) -> Span<'a> {
+    Span {
+        tokens,
+        start,
+        table,
+        wants_logits: true,
+    }
+}
+
+fn of(logits: &Option<Vec<f32>>) -> Vec<u32> {
+    let logits = logits.as_ref().expect("logits were wanted");
+    logits.iter().map(|logit| logit.to_bits()).collect()
+}
+
+/// Returns a model whose widths fill vector registers, and one whose widths do not.
+fn models() -> [Model; 2] {
+    let odd = Config {
+        hidden: 37,
+        intermediate: 71,
+        heads: 3,
+        kv_heads: 1,
+        head_dim: 10,
+        vocab: 131,
+        ..tiny()
+    };
+    [tiny(), odd].map(|config| {
+        let weights = Weights::random(&config, SEED);
+        Model::new(config, &weights)
+    })
+}
+
+#[test]
+fn chunks_do_not_matter() {
+    for model in models() {
+        let pool = model.pool(8, 16);
+        let single = bits(&model, &pool, &ids(8), std::iter::repeat(1));
+        for chunk in [2, 3, 7, 15, ROWS] {
+            let pool = model.pool(8, 16);
+            let chunked = bits(&model, &pool, &ids(8), std::iter::repeat(chunk));
+            let ends = (0..prompt().len())
+                .map(|at| at + 1)
+                .filter(|end| end % chunk == 0 || *end == prompt().len());
+            for (end, logits) in ends.zip(chunked) {
+                assert!(logits == single[end - 1], "chunks of {chunk}, token {end}");
+            }
+        }
+    }
+}
+
+#[test]
+fn company_and_the_place_in_a_step_do_not_matter() {
+    for model in models() {
+        let (pool, table) = (model.pool(8, 16), ids(8));
+        let (mine, theirs) = table.split_at(4);
+        let alone = bits(&model, &pool, mine, std::iter::repeat(1));
+        let (prompt, company) = (prompt(), company());
+        for before in 0..ROWS {
+            let after = ROWS - 1 - before;
+            for (at, token) in prompt.iter().enumerate() {
+                let spans = [
+                    span(&company[..before], 0, &theirs[..1]),
+                    span(std::slice::from_ref(token), at, mine),
+                    span(&company[..after], 0, &theirs[1..2]),
+                ];
+                let spans: Vec<_> = spans
+                    .into_iter()
+                    .filter(|span| !span.tokens.is_empty())
+                    .collect();
+                let logits = model.step(&pool, &spans);
+                let own = usize::from(before > 0);
+                assert!(of(&logits[own]) == alone[at], "row {before}, token {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_may_lie_anywhere_and_have_any_size() {
+    let model = model();
+    let straight = bits(&model, &model.pool(8, 16), &ids(8), std::iter::repeat(ROWS));
+    for block_size in [1, 3, 16, 64] {
+        let mut table = ids(64);
+        table.reverse();
+        let scattered = bits(
+            &model,
+            &model.pool(64, block_size),
+            &table,
+            std::iter::repeat(ROWS),
+        );
+        assert!(scattered == straight, "blocks of {block_size}");
+    }
+}
+
+#[test]
+fn threads_under_the_matrix_products_do_not_matter() {
+    let model = model();
+    let run = || bits(&model, &model.pool(8, 16), &ids(8), std::iter::repeat(ROWS));
+    let spread = run();
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        assert!(pool.install(run) == spread, "{threads} threads");
+    }
+}
+
+#[test]
+fn the_paged_model_is_a_llama() {
+    for config in [
+        tiny(),
+        Config {
+            tied: true,
+            ..tiny()
+        },
+    ] {
+        let weights = Weights::random(&config, SEED);
+        let model = Model::new(config.clone(), &weights);
+        let expected = plain::logits(&config, &weights, &prompt()).unwrap();
+        let paged = bits(&model, &model.pool(8, 16), &ids(8), std::iter::repeat(1));
+        for (at, (paged, plain)) in paged.iter().zip(&expected).enumerate() {
+            for (bits, expected) in paged.iter().zip(plain) {
+                let logit = f32::from_bits(*bits);
+                assert!(
+                    (logit - expected).abs() < 1e-3,
+                    "token {at}: {logit} for {expected}"
+                );
+            }
+        }
+    }
+}

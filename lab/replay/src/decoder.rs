@@ -1,0 +1,359 @@
+//! A decode thread: looks up, checks, computes the missing blocks, publishes, holds, lets go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
+use kvtrie_harness::percentiles::Percentiles;
+use kvtrie_harness::progress::Progress;
+use kvtrie_workload::Request;
+
+use crate::content::{KvMemory, fingerprints};
+
+/// The one model that is served.
+const MODEL: &str = "replayed-model";
+
+/// Why a lock is never poisoned.
+const NO_PANIC: &str = "no thread panics under the lock";
+
+/// What the decode threads share.
+#[derive(Debug)]
+pub struct Service<'r> {
+    cache: &'r PrefixCache,
+    namespace: Namespace,
+    memory: KvMemory,
+    requests: &'r [Request],
+    schedule: Mutex<Schedule>,
+    /// Notified of every change of the schedule.
+    changed: Condvar,
+    /// The most requests that have begun and not ended.
+    in_flight: usize,
+    threads: usize,
+    progress: &'r Progress,
+}
+
+/// The requests that have begun and not ended, by their places in the trace.
+#[derive(Debug, Default)]
+struct Schedule {
+    /// The request that begins next.
+    next: usize,
+    /// Requests that a thread is putting in flight.
+    in_hand: BTreeSet<usize>,
+    /// Requests in hand that wait for blocks.
+    waiting: BTreeSet<usize>,
+    /// Threads that begin or end a request, without those that wait for blocks.
+    busy: usize,
+    /// Requests that hold their blocks.
+    flying: BTreeMap<usize, Flight>,
+}
+
+/// The next task of a decode thread.
+#[derive(Debug)]
+enum Turn<'r> {
+    /// Begins the request at that place of the trace.
+    Serve(usize, &'r Request),
+    /// Ends a request.
+    Land(Flight),
+}
+
+/// The figures of the decode threads.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Requests served or refused.
+    pub requests: usize,
+    /// Requests that found no room even with nothing else in flight.
+    pub refused: usize,
+    /// Tokens of all prompts.
+    pub prompt_tokens: usize,
+    /// Tokens of them found in the cache.
+    pub hit_tokens: usize,
+    /// Found blocks whose content was checked.
+    pub hits_checked: usize,
+    /// Found blocks that had another prefix's content.
+    pub hits_wrong: usize,
+    /// Held blocks whose content was checked once more before they were let go.
+    pub holds_checked: usize,
+    /// Held blocks whose content had changed by then.
+    pub holds_wrong: usize,
+    /// Time of each lookup.
+    pub lookups: Percentiles,
+    /// Thousandths of a word of the candidate bitmap read for each evicted block, over the allocations
+    /// that evicted. With several threads, some of both are another thread's.
+    pub searches: Percentiles,
+}
+
+/// A request that holds its blocks, and what they must contain.
+#[derive(Debug)]
+struct Flight {
+    hold: Hold,
+    fingerprints: Vec<u64>,
+}
+
+/// One thread's part of the work.
+#[derive(Debug)]
+struct Decoder<'r> {
+    service: &'r Service<'r>,
+    prompt: Vec<u32>,
+    table: Vec<BlockId>,
+    tally: Tally,
+}
+
+impl<'r> Service<'r> {
+    /// Creates a service of these requests in order, by `threads` threads that together keep
+    /// `in_flight` of them in flight.
+    pub fn new(
+        cache: &'r PrefixCache,
+        requests: &'r [Request],
+        (threads, in_flight): (usize, usize),
+        progress: &'r Progress,
+    ) -> Self {
+        Self {
+            cache,
+            namespace: cache.namespace(MODEL),
+            memory: KvMemory::new(cache.capacity()),
+            requests,
+            schedule: Mutex::default(),
+            changed: Condvar::new(),
+            in_flight,
+            threads,
+            progress,
+        }
+    }
+
+    /// Serves every request, and lets all of them go at the end.
+    pub fn run(&self) -> Tally {
+        thread::scope(|scope| {
+            let decoders: Vec<_> = (0..self.threads)
+                .map(|_| scope.spawn(|| Decoder::new(self).run()))
+                .collect();
+            let tallies = decoders.into_iter().map(|decoder| decoder.join());
+            tallies
+                .map(|tally| tally.expect("a decode thread does not panic"))
+                .fold(Tally::default(), Tally::plus)
+        })
+    }
+
+    /// Returns what there is to do, or `None` once every request has begun and other threads have all
+    /// that is left in hand.
+    ///
+    /// Requests begin in the order of the trace: each once the one `threads` places before it is in
+    /// flight and the one `in_flight` places before it has ended, and none while an older one waits for
+    /// blocks. So the order in which the cache is used hardly depends on the number of threads.
+    fn turn(&self) -> Option<Turn<'r>> {
+        let mut schedule = self.schedule.lock().expect(NO_PANIC);
+        let turn = loop {
+            let next = schedule.next;
+            let all_begun = next == self.requests.len();
+            let full = next >= schedule.oldest() + self.in_flight;
+            let may_begin = !full && next < schedule.oldest_in_hand() + self.threads;
+            if !schedule.waiting.is_empty() {
+            } else if all_begun || full && schedule.oldest_flies() {
+                let (_, flight) = schedule.flying.pop_first()?;
+                break Turn::Land(flight);
+            } else if may_begin {
+                schedule.next += 1;
+                schedule.in_hand.insert(next);
+                break Turn::Serve(next, &self.requests[next]);
+            }
+            schedule = self.changed.wait(schedule).expect(NO_PANIC);
+        };
+        schedule.busy += 1;
+        Some(turn)
+    }
+
+    /// Waits until no thread but those that wait for blocks has a request in hand, and this request is the
+    /// oldest of them. From then on it has all blocks to itself until it [settles](Self::settle).
+    ///
+    /// A younger request does not overtake it, as the simulated baselines serve one after the other.
+    fn wait_for_blocks(&self, place: usize) {
+        let mut schedule = self.schedule.lock().expect(NO_PANIC);
+        schedule.waiting.insert(place);
+        schedule.busy -= 1;
+        self.changed.notify_all();
+        let others_first =
+            |schedule: &mut Schedule| schedule.busy > 0 || schedule.waiting.first() != Some(&place);
+        let schedule = self.changed.wait_while(schedule, others_first);
+        schedule.expect(NO_PANIC).busy += 1;
+    }
+
+    /// Takes a request out of its thread's hands, and puts it in flight unless it was refused.
+    fn settle(&self, place: usize, flight: Option<Flight>) {
+        let mut schedule = self.schedule.lock().expect(NO_PANIC);
+        schedule.in_hand.remove(&place);
+        schedule.waiting.remove(&place);
+        schedule.busy -= 1;
+        schedule.flying.extend(flight.map(|flight| (place, flight)));
+        self.changed.notify_all();
+    }
+
+    /// Notes that a thread has ended a request.
+    fn landed(&self) {
+        self.schedule.lock().expect(NO_PANIC).busy -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Takes the oldest request in flight, to make room before its time.
+    fn take_oldest(&self) -> Option<Flight> {
+        let mut schedule = self.schedule.lock().expect(NO_PANIC);
+        schedule.flying.pop_first().map(|(_, flight)| flight)
+    }
+}
+
+impl Schedule {
+    /// Returns the first request that has not ended.
+    fn oldest(&self) -> usize {
+        let flying = self.flying.keys().next().copied();
+        flying.unwrap_or(self.next).min(self.oldest_in_hand())
+    }
+
+    /// Returns the first request that is not in flight yet.
+    fn oldest_in_hand(&self) -> usize {
+        self.in_hand.first().copied().unwrap_or(self.next)
+    }
+
+    fn oldest_flies(&self) -> bool {
+        self.flying.contains_key(&self.oldest())
+    }
+}
+
+impl<'r> Decoder<'r> {
+    fn new(service: &'r Service<'r>) -> Self {
+        Self {
+            service,
+            prompt: Vec::new(),
+            table: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    fn run(mut self) -> Tally {
+        while let Some(turn) = self.service.turn() {
+            match turn {
+                Turn::Serve(place, request) => {
+                    let flight = self.serve(place, request);
+                    self.service.settle(place, flight);
+                    self.service.progress.step();
+                }
+                Turn::Land(flight) => {
+                    self.land(flight);
+                    self.service.landed();
+                }
+            }
+        }
+        self.tally
+    }
+
+    /// Serves a request: looks it up, and computes and publishes the missing blocks. Returns `None` if it
+    /// is refused.
+    fn serve(&mut self, place: usize, request: &Request) -> Option<Flight> {
+        let cache = self.service.cache;
+        request.write_prompt(&mut self.prompt);
+        let mut expected = Vec::new();
+        fingerprints(MODEL, &self.prompt, cache.block_size(), &mut expected);
+        self.tally.requests += 1;
+        self.tally.prompt_tokens += self.prompt.len();
+
+        let mut served = self.attempt(&expected);
+        if served.is_none() && expected.len() <= cache.capacity() {
+            self.service.wait_for_blocks(place);
+            served = self.attempt(&expected);
+        }
+        let Some((hold, found)) = served else {
+            self.tally.refused += 1;
+            return None;
+        };
+        self.tally.hit_tokens += found;
+        Some(Flight {
+            hold,
+            fingerprints: expected,
+        })
+    }
+
+    /// Looks the prompt up and completes it. Returns the hold and the tokens found, or `None` if there is
+    /// no room.
+    fn attempt(&mut self, expected: &[u64]) -> Option<(Hold, usize)> {
+        let hold = self.look_up(expected);
+        let found = hold.token_count();
+        Some((self.complete(hold, expected)?, found))
+    }
+
+    /// Looks the prompt up, and checks that every block found is its own.
+    fn look_up(&mut self, expected: &[u64]) -> Hold {
+        let Service {
+            cache, namespace, ..
+        } = self.service;
+        let start = Instant::now();
+        let hold = cache.lookup_prefill(namespace, &self.prompt);
+        self.tally.lookups.record_duration(start.elapsed());
+
+        hold.block_table_into(&mut self.table);
+        self.tally.hits_checked += self.table.len();
+        self.tally.hits_wrong += self.service.memory.wrong(&self.table, expected);
+        hold
+    }
+
+    /// Computes and publishes what a hold lacks of the prompt. Returns `None` if there is no room for it.
+    fn complete(&mut self, mut hold: Hold, expected: &[u64]) -> Option<Hold> {
+        let block_size = self.service.cache.block_size();
+        let found = hold.token_count() / block_size;
+        let blocks = self.allocate(expected.len() - found)?;
+        for (block, &fingerprint) in blocks.iter().zip(&expected[found..]) {
+            self.service.memory.write(block.id(), fingerprint);
+        }
+        let missing = &self.prompt[found * block_size..expected.len() * block_size];
+        // Blocks that another thread has published meanwhile come back, and are free once dropped.
+        hold.publish(missing, blocks)
+            .expect("as many tokens as the blocks hold");
+        Some(hold)
+    }
+
+    /// Allocates the missing blocks, and ends the oldest requests if there are too few.
+    fn allocate(&mut self, missing: usize) -> Option<Vec<Block>> {
+        loop {
+            let cache = self.service.cache;
+            let before = cache.stats();
+            let allocated = cache.allocate(missing);
+            let after = cache.stats();
+            let evicted = after.evicted - before.evicted;
+            let words = 1000 * (after.hand_words - before.hand_words);
+            if let Some(words) = words.checked_div(evicted) {
+                self.tally.searches.record(words);
+            }
+            match allocated {
+                Ok(blocks) => return Some(blocks),
+                Err(_) => self.service.take_oldest().map(|flight| self.land(flight))?,
+            }
+        }
+    }
+
+    /// Ends a request: checks that its blocks still have their contents, and lets go.
+    fn land(&mut self, flight: Flight) {
+        flight.hold.block_table_into(&mut self.table);
+        let memory = &self.service.memory;
+        self.tally.holds_checked += self.table.len();
+        self.tally.holds_wrong += memory.wrong(&self.table, &flight.fingerprints);
+    }
+}
+
+impl Tally {
+    /// Returns the share of the prompt tokens that was found in the cache.
+    pub fn hit_ratio(&self) -> f64 {
+        self.hit_tokens as f64 / self.prompt_tokens.max(1) as f64
+    }
+
+    fn plus(mut self, other: Self) -> Self {
+        self.requests += other.requests;
+        self.refused += other.refused;
+        self.prompt_tokens += other.prompt_tokens;
+        self.hit_tokens += other.hit_tokens;
+        self.hits_checked += other.hits_checked;
+        self.hits_wrong += other.hits_wrong;
+        self.holds_checked += other.holds_checked;
+        self.holds_wrong += other.holds_wrong;
+        self.lookups.merge(&other.lookups);
+        self.searches.merge(&other.searches);
+        self
+    }
+}

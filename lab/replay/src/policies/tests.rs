@@ -1,0 +1,249 @@
+//! The policies on traces small enough to follow by hand, and against a naive twin that moves single
+//! blocks and finds them by their tokens.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
+
+use kvtrie_workload::{Piece, Trace};
+
+use super::*;
+
+/// Returns prompts of one letter a block, and a last token that fills none.
+fn demand(prompts: &[&str]) -> Demand {
+    let letter = |letter: char| Piece {
+        id: letter.into(),
+        tokens: 2,
+    };
+    let rest = Piece { id: 0, tokens: 1 };
+    let prompts: Vec<Vec<_>> = prompts
+        .iter()
+        .map(|prompt| prompt.chars().map(letter).chain([rest]).collect())
+        .collect();
+    Demand::new(prompts.iter().map(Vec::as_slice), 2)
+}
+
+fn hits(
+    policy: fn(&Demand, usize, usize) -> Outcome,
+    prompts: &[&str],
+    capacity: usize,
+    in_flight: usize,
+) -> usize {
+    let outcome = policy(&demand(prompts), capacity, in_flight);
+    assert_eq!(outcome.refused, 0);
+    outcome.hit_blocks
+}
+
+#[test]
+fn lru_evicts_the_tail_before_the_head() {
+    // One block of "abc" has to make room for "x": c, and not a.
+    assert_eq!(hits(lru, &["abc", "x", "abc"], 3, 1), 2);
+}
+
+#[test]
+fn lru_forgets_what_was_used_longest_ago() {
+    assert_eq!(hits(lru, &["a", "b", "a", "c", "a"], 2, 1), 2);
+    assert_eq!(hits(lru, &["a", "b", "a", "c", "b"], 2, 1), 1);
+}
+
+#[test]
+fn lru_counts_from_the_letting_go() {
+    // With two in flight, a's blocks are let go when c starts, and are older than b's.
+    assert_eq!(hits(lru, &["a", "b", "c", "d", "b"], 3, 2), 1);
+    assert_eq!(hits(lru, &["a", "b", "c", "d", "a"], 3, 2), 0);
+}
+
+#[test]
+fn next_use_keeps_what_comes_back_and_passes_over_what_does_not() {
+    let prompts = ["ab", "x", "y", "ab"];
+    assert_eq!(hits(lru, &prompts, 3, 1), 1);
+    assert_eq!(hits(next_use, &prompts, 3, 1), 2);
+}
+
+#[test]
+fn next_use_keeps_the_nearer_of_two() {
+    // Room for two: of a, b and c the last to come back is given up.
+    let prompts = ["a", "b", "c", "b", "c", "a"];
+    assert_eq!(hits(lru, &prompts, 2, 1), 2);
+    assert_eq!(hits(next_use, &prompts, 2, 1), 2);
+    let prompts = ["a", "b", "c", "a", "b", "c"];
+    assert_eq!(hits(lru, &prompts, 2, 1), 0);
+    assert_eq!(hits(next_use, &prompts, 2, 1), 2);
+}
+
+#[test]
+fn held_blocks_stay_and_the_oldest_goes_when_nothing_fits() {
+    // Four in flight would need four blocks: with three, "a" is let go early and evicted.
+    assert_eq!(hits(lru, &["a", "b", "c", "d", "b"], 3, 4), 1);
+    assert_eq!(hits(lru, &["a", "b", "c", "d", "a"], 3, 4), 0);
+}
+
+#[test]
+fn a_refused_request_has_no_hits() {
+    // "abcd" does not fit, and its three cached blocks do not count.
+    for policy in [lru, next_use] {
+        let outcome = policy(&demand(&["abc", "abcd", "abc"]), 3, 1);
+        assert_eq!((outcome.hit_blocks, outcome.refused), (3, 1));
+    }
+}
+
+#[test]
+fn a_refused_request_leaves_no_stale_next_use() {
+    // Once "abc" is refused, "a" is never used again and must leave room for "x" and "y".
+    let demand = demand(&["a", "abc", "x", "y", "x", "y", "x", "y"]);
+    let outcome = next_use(&demand, 2, 1);
+    assert_eq!((outcome.hit_blocks, outcome.refused), (4, 1));
+}
+
+#[test]
+fn a_refused_request_keeps_the_rest_evictable() {
+    // "a" comes back after "abc" is refused, but later than "x" and "y".
+    let demand = demand(&["a", "abc", "x", "y", "x", "y", "x", "y", "a"]);
+    let outcome = next_use(&demand, 2, 1);
+    assert_eq!((outcome.hit_blocks, outcome.refused), (4, 1));
+}
+
+#[test]
+fn a_wholly_cached_prompt_still_computes_a_token() {
+    let piece = [Piece { id: 1, tokens: 8 }];
+    let demand = Demand::new([&piece[..], &piece[..]], 2);
+    assert_eq!(lru(&demand, 4, 1).hit_blocks, 3);
+}
+
+/// A cache of single blocks, each known by the hash of all tokens up to its end.
+struct Naive {
+    prompts: Vec<Vec<u64>>,
+    /// The requests that use each block.
+    uses: BTreeMap<u64, Vec<usize>>,
+    /// The depth of each cached block, and the last request that used it.
+    cached: BTreeMap<u64, (usize, usize)>,
+    flying: VecDeque<usize>,
+    capacity: usize,
+}
+
+impl Naive {
+    fn new(trace: &Trace, block_size: usize, capacity: usize) -> Self {
+        let mut tokens = Vec::new();
+        let mut prompts = Vec::new();
+        let mut uses: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (number, request) in trace.requests().iter().enumerate() {
+            request.write_prompt(&mut tokens);
+            let ends = (block_size..=tokens.len()).step_by(block_size);
+            let prompt: Vec<u64> = ends.map(|end| hash(&tokens[..end])).collect();
+            for &block in &prompt {
+                uses.entry(block).or_default().push(number);
+            }
+            prompts.push(prompt);
+        }
+        Self {
+            prompts,
+            uses,
+            cached: BTreeMap::new(),
+            flying: VecDeque::new(),
+            capacity,
+        }
+    }
+
+    /// Serves every request by exact LRU or by next use.
+    fn run(mut self, in_flight: usize, by_next_use: bool) -> Outcome {
+        let mut outcome = Outcome::default();
+        for now in 0..self.prompts.len() {
+            let prompt = self.prompts[now].clone();
+            let is_cached = |block: &&u64| self.cached.contains_key(*block);
+            let hits = prompt.iter().take_while(is_cached).count();
+            self.flying.push_back(now);
+            while self.flying.len() > in_flight || self.held().len() > self.capacity {
+                self.flying.pop_front();
+            }
+            let (fits, held) = (!self.flying.is_empty(), self.held());
+            outcome.refused += usize::from(!fits);
+            outcome.hit_blocks += if fits { hits } else { 0 };
+            for (depth, block) in prompt.into_iter().enumerate() {
+                let is_cached = self.cached.contains_key(&block);
+                if !(is_cached || fits && self.make_room(block, now, &held, by_next_use)) {
+                    break;
+                }
+                self.cached.insert(block, (depth, now));
+            }
+        }
+        outcome
+    }
+
+    fn held(&self) -> BTreeSet<u64> {
+        let prompts = self.flying.iter().map(|&request| &self.prompts[request]);
+        prompts.flatten().copied().collect()
+    }
+
+    fn next_use(&self, block: u64, now: usize) -> usize {
+        let uses = &self.uses[&block];
+        let next = uses.partition_point(|&request| request <= now);
+        uses.get(next).copied().unwrap_or(NEVER)
+    }
+
+    /// Evicts a block if need be. Returns false if the incoming block is not to be cached.
+    fn make_room(
+        &mut self,
+        incoming: u64,
+        now: usize,
+        held: &BTreeSet<u64>,
+        by_next_use: bool,
+    ) -> bool {
+        let wanted = self.next_use(incoming, now);
+        if by_next_use && wanted == NEVER {
+            return false;
+        }
+        if self.cached.len() < self.capacity {
+            return true;
+        }
+        let unheld = self
+            .cached
+            .iter()
+            .filter(|(block, _)| !held.contains(block));
+        // The oldest use or the farthest, and of equals the deepest.
+        let ranked = unheld.map(|(&block, &(depth, used))| {
+            let next = self.next_use(block, now);
+            (if by_next_use { next } else { NEVER - used }, depth, block)
+        });
+        match ranked.max() {
+            Some((next, _, _)) if by_next_use && next <= wanted => false,
+            Some((_, _, victim)) => self.cached.remove(&victim).is_some(),
+            None => false,
+        }
+    }
+}
+
+fn hash(tokens: &[u32]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    tokens.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[test]
+fn stretches_fare_as_their_blocks_do() {
+    // No piece is a multiple of these block sizes. In the smaller caches not every prompt fits.
+    let mut refused = 0;
+    for (seed, block_size, capacity) in [
+        (1, 97, 120),
+        (2, 133, 100),
+        (3, 150, 200),
+        (4, 128, 400),
+        (5, 97, 60),
+        (6, 133, 30),
+    ] {
+        let trace = Trace::generated(30, seed);
+        let prompts = trace.requests().iter().map(|request| request.pieces());
+        let demand = Demand::new(prompts, block_size);
+        for in_flight in [1, 7, 64] {
+            let naive =
+                |next_use| Naive::new(&trace, block_size, capacity).run(in_flight, next_use);
+            let case = format!("seed {seed}, {block_size} tokens, {capacity} blocks, {in_flight}");
+            let recent = lru(&demand, capacity, in_flight);
+            assert_eq!(recent, naive(false), "LRU, {case}");
+            let farthest = next_use(&demand, capacity, in_flight);
+            assert_eq!(farthest, naive(true), "next use, {case}");
+            assert!(recent.hit_blocks <= farthest.hit_blocks, "{case}");
+            refused += recent.refused;
+        }
+    }
+    assert!(refused > 0, "some prompts fit in no cache");
+}

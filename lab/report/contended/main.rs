@@ -1,0 +1,68 @@
+//! Many threads on one cache: throughput and latency tails of kvtrie and of the baselines, over the
+//! mixes that decoders make, also with more threads than cores. Prints tables and goals; with
+//! `--report DIR` also draws both.
+#![forbid(unsafe_code)]
+
+mod goals;
+mod machine;
+mod measure;
+mod show;
+
+use std::path::PathBuf;
+use std::process::exit;
+
+use clap::Parser;
+use kvtrie_baselines::mix::Mix;
+use kvtrie_baselines::{Sequence, generated, sequences};
+use kvtrie_harness::machine::cores;
+use kvtrie_harness::options::Options;
+use kvtrie_harness::threads::ladder;
+use kvtrie_workload::Trace;
+
+/// Conversations in the generated trace.
+const CONVERSATIONS: usize = 1500;
+
+/// Measure throughput and latency tails of many threads on one cache
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    /// Recorded trace for the mix with publication and eviction; one is generated without it
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Numbers of threads, instead of 1, 2, 4 and so on up to 16 or four times the cores
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Vec<u16>,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let (options, cores) = (&arguments.options, cores());
+    let threads = if arguments.threads.is_empty() {
+        ladder(cores)
+    } else {
+        arguments.threads.iter().copied().map(usize::from).collect()
+    };
+    let sequences = requests(&arguments);
+    let most = *threads.iter().max().expect("at least one count");
+    let wanted = Mix::ALL
+        .into_iter()
+        .filter(|mix| options.wants(mix.title()));
+    let mixes: Vec<_> = wanted
+        .map(|mix| (mix, mix.entries(most, &sequences)))
+        .collect();
+    let (machine, results) = measure::measure(&mixes, &threads, options);
+    show::everything(&machine, &results, cores, options);
+}
+
+/// Returns the requests asked for, or generated ones. Exits if the file cannot be used.
+fn requests(arguments: &Arguments) -> Vec<Sequence> {
+    let Some(path) = &arguments.trace else {
+        return generated(arguments.options.size(CONVERSATIONS, 100));
+    };
+    let trace = Trace::open(path).unwrap_or_else(|error| {
+        eprintln!("{error}");
+        exit(2);
+    });
+    sequences(&trace)
+}

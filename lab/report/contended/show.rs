@@ -1,0 +1,145 @@
+//! Tables, charts and goals of the contended runs.
+
+use kvtrie_baselines::mix::KVTRIE;
+use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
+use kvtrie_harness::machine::description;
+use kvtrie_harness::options::Options;
+use kvtrie_harness::percentiles::Percentiles;
+use kvtrie_harness::report::{counted, print_goals, print_table};
+use kvtrie_harness::threads::QUANTILES;
+use kvtrie_harness::timing::Spread;
+
+use crate::goals;
+use crate::machine::Machine;
+use crate::measure::Results;
+
+/// Prints everything, draws it and compares it with the goals.
+pub fn everything(machine: &Machine, results: &[Results], cores: usize, options: &Options) {
+    print_machine(machine);
+    for result in results {
+        print_throughput(result);
+        print_latency(result);
+    }
+    if let Some(folder) = &options.report {
+        let draw = |name: &str, charts: Vec<Chart>| {
+            chart::write(&folder.join(name), &description(), &charts)
+                .expect("the chart can be written");
+        };
+        draw("scaling.svg", results.iter().map(scaling).collect());
+        let tails = results.iter().map(|result| tails(result, cores));
+        draw("tails.svg", tails.collect());
+    }
+    print_goals(&goals::all(results, cores), options.report.as_deref());
+}
+
+fn print_machine(machine: &Machine) {
+    let rows = [
+        ("flat comparison, 2 threads over 1", &machine.speedup),
+        (
+            "a cache line to the other core and back, ns",
+            &machine.round_trip,
+        ),
+    ];
+    let measured = rows.into_iter().filter(|(_, values)| !values.is_empty());
+    let row = |(name, values): (&str, &Vec<f64>)| {
+        vec![name.to_owned(), Spread::of(values.clone()).to_string()]
+    };
+    let rows: Vec<_> = measured.map(row).collect();
+    let columns = ["work", "measured (middle half)"];
+    print_table("The machine itself", &columns, &rows);
+}
+
+fn print_throughput(result: &Results) {
+    let Results { rates, names, .. } = result;
+    let pair = rates.place(2).zip(rates.place(1));
+    let row = |(cache, name): (usize, &&str)| {
+        let medians = rates
+            .medians(cache)
+            .map(|rate| format!("{:.1}", rate / 1e3));
+        let speedup = pair.map(|(two, one)| rates.speedup(cache, two, one).to_string());
+        let name = [(*name).to_owned()].into_iter();
+        name.chain(medians).chain(speedup).collect()
+    };
+    let rows: Vec<Vec<String>> = names.iter().enumerate().map(row).collect();
+    let counts = rates.threads().iter();
+    let counts: Vec<String> = counts.map(|&count| counted(count, "thread")).collect();
+    let mut columns = vec!["thousand a second"];
+    columns.extend(counts.iter().map(String::as_str));
+    columns.extend(pair.map(|_| "2 over 1 (middle half)"));
+    let title = format!("Throughput: {}", result.mix.title());
+    print_table(&title, &columns, &rows);
+}
+
+fn print_latency(result: &Results) {
+    let mut rows = Vec::new();
+    for (place, &count) in result.rates.threads().iter().enumerate() {
+        for (name, latency) in result.names.iter().zip(&result.latency) {
+            let cell = |&(_, share): &(&str, f64)| {
+                let tail = microseconds(&latency[place], share);
+                tail.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+            };
+            let name = [format!("{name}, {}", counted(count, "thread"))].into_iter();
+            rows.push(name.chain(QUANTILES.iter().map(cell)).collect());
+        }
+    }
+    let mut columns = vec!["µs"];
+    columns.extend(QUANTILES.iter().map(|&(name, _)| name));
+    let title = format!("Latency: {}", result.mix.title());
+    print_table(&title, &columns, &rows);
+}
+
+/// Returns a quantile in microseconds, if enough operations lie above it.
+pub fn microseconds(latency: &Percentiles, share: f64) -> Option<f64> {
+    latency
+        .known(share)
+        .map(|nanoseconds| nanoseconds as f64 / 1e3)
+}
+
+/// Creates a line for each cache, over named places.
+fn lines<V: Iterator<Item = f64>>(result: &Results, values: impl Fn(usize) -> V) -> Vec<Line> {
+    let line = |(cache, name): (usize, &&str)| match (cache, chart::places(values(cache))) {
+        (KVTRIE, points) => Line::kvtrie(*name, points),
+        (_, points) => Line::other(*name, points),
+    };
+    result.names.iter().enumerate().map(line).collect()
+}
+
+/// Draws throughput against threads.
+fn scaling(result: &Results) -> Chart {
+    let rates = &result.rates;
+    let all = (0..result.names.len()).flat_map(|cache| rates.medians(cache));
+    let (unit, per_unit) = if all.fold(0.0, f64::max) < 1e6 {
+        ("thousand", 1e3)
+    } else {
+        ("million", 1e6)
+    };
+    let threads = rates.threads().iter().map(usize::to_string).collect();
+    Chart {
+        title: format!("Throughput: {}", result.mix.title()),
+        x: Axis::names("threads", threads),
+        y: Axis::linear(format!("{unit} {} a second", result.mix.operations())),
+        mark: Mark::Points,
+        lines: lines(result, |cache| {
+            rates.medians(cache).map(|rate| rate / per_unit)
+        }),
+    }
+}
+
+/// Draws latency against quantile, with more threads than cores.
+fn tails(result: &Results, cores: usize) -> Chart {
+    let threads = result.rates.threads();
+    let crowd = goals::crowd(threads, cores);
+    let quantiles = QUANTILES.iter().map(|&(name, _)| name.to_owned());
+    Chart {
+        title: format!("{} threads: {}", threads[crowd], result.mix.title()),
+        x: Axis::names("quantile", quantiles.collect()),
+        y: Axis::log("latency, µs"),
+        mark: Mark::Points,
+        lines: lines(result, |cache| {
+            let latency = &result.latency[cache][crowd];
+            QUANTILES
+                .iter()
+                .map_while(|&(_, share)| microseconds(latency, share))
+        }),
+    }
+}

@@ -1,0 +1,169 @@
+//! Cost of a lookup against its depth, beside the flat comparison of the same tokens.
+//!
+//! *Hot*: one prompt over and over, all of it in the first-level cache. *Warm*: 4,096 cached blocks
+//! visited in random order, about as many as the second-level cache holds. *Cold*: a million of
+//! them, so that the cached tokens have left every processor cache; published in full runs as by a
+//! prefill, or in shorter ones as while decoding. Warm and cold prompts are hot themselves, as if a
+//! tokenizer had just written them; both cases read twins that are equally far away.
+
+use kvtrie_harness::caches::{Cached, DECODE, PREFILL};
+use kvtrie_harness::chart::{self, Axis, Chart, Line, Mark};
+use kvtrie_harness::machine;
+use kvtrie_harness::options::Options;
+use kvtrie_harness::prompts::{BLOCK, Prompts, flat_compare, prompt};
+use kvtrie_harness::report::{Goal, print_table};
+use kvtrie_harness::timing::{Case, Samples, interleave};
+use kvtrie_harness::visits::Visits;
+
+/// Blocks in the prompts.
+const DEPTHS: [usize; 7] = [1, 4, 16, 64, 256, 512, 2048];
+/// Blocks in the prompts that were decoded.
+const DECODED_DEPTHS: [usize; 2] = [64, 512];
+/// Blocks cached in the warm case: 256 KiB of tokens.
+const FEW: usize = 4096;
+/// Blocks cached in the cold case: 64 MB of tokens alone.
+const MANY: usize = 1_000_000;
+
+/// Flat comparison and lookup, measured in turns.
+struct Pair {
+    depth: usize,
+    flat: Samples,
+    lookup: Samples,
+}
+
+/// Measures every case.
+pub fn measure(options: &Options) -> Vec<Goal> {
+    let hot = DEPTHS.map(|depth| hot(depth, options));
+    let warm = DEPTHS.map(|depth| visited(depth, FEW, PREFILL, options));
+    let cold = DEPTHS.map(|depth| visited(depth, MANY, PREFILL, options));
+    let decoded = DECODED_DEPTHS.map(|depth| visited(depth, MANY, DECODE, options));
+    print("hot", &hot);
+    print("warm, 4,096 blocks cached", &warm);
+    print("cold, a million blocks cached", &cold);
+    print(
+        "cold, published 16 blocks at a time, as while decoding",
+        &decoded,
+    );
+    if let Some(folder) = &options.report {
+        let charts = [depth_chart("hot", &hot), depth_chart("cold", &cold)];
+        chart::write(&folder.join("depth.svg"), &machine::description(), &charts)
+            .expect("the chart can be written");
+    }
+    vec![
+        goal("64 blocks, hot, over flat memcmp", 3.0, &hot, 64),
+        goal(
+            "512 blocks, a million cached, cold, over cold flat memcmp",
+            4.0,
+            &cold,
+            512,
+        ),
+    ]
+}
+
+/// Looks up one prompt over and over.
+fn hot(depth: usize, options: &Options) -> Pair {
+    let (tokens, twin) = (prompt(1, depth), prompt(1, depth));
+    let (cached, mut table) = (Cached::one(&tokens), Vec::new());
+    check(&cached, &tokens);
+    let flat = Case::new("flat", || {
+        assert!(flat_compare(&tokens, &twin), "the twin is equal");
+    });
+    let lookup = Case::new("lookup", || cached.look_up(&tokens, depth, &mut table));
+    pair(depth, interleave(vec![flat, lookup], options.time(0.3)))
+}
+
+/// Visits `blocks` blocks in prompts of `depth`, published `step` at a time, in random order.
+fn visited(depth: usize, blocks: usize, step: usize, options: &Options) -> Pair {
+    let count = options.size(blocks.div_ceil(depth), 8);
+    let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));
+    let (cached, mut table) = (Cached::scattered(&prompts, step), Vec::new());
+    (0..count).for_each(|number| check(&cached, prompts.get(number)));
+    let (mut flat_visits, mut lookup_visits) = (Visits::new(&prompts, 3), Visits::new(&prompts, 4));
+    let flat = Case::timed("flat", |times| {
+        flat_visits.run(times, |number, tokens| {
+            assert!(flat_compare(tokens, twins.get(number)), "the twin is equal");
+        })
+    });
+    let lookup = Case::timed("lookup", |times| {
+        lookup_visits.run(times, |_, tokens| cached.look_up(tokens, depth, &mut table))
+    });
+    pair(depth, interleave(vec![flat, lookup], options.time(0.6)))
+}
+
+/// Checks that a prompt is cached from beginning to end, in blocks that differ from one another.
+fn check(cached: &Cached, tokens: &[u32]) {
+    let mut table = Vec::new();
+    cached.look_up(tokens, tokens.len() / BLOCK, &mut table);
+    table.sort_unstable();
+    table.dedup();
+    assert_eq!(
+        table.len() * BLOCK,
+        tokens.len(),
+        "no block twice in a block table"
+    );
+}
+
+/// Names the two samples.
+fn pair(depth: usize, samples: Vec<Samples>) -> Pair {
+    let [flat, lookup] = samples.try_into().expect("two cases");
+    Pair {
+        depth,
+        flat,
+        lookup,
+    }
+}
+
+impl Pair {
+    /// Returns nanoseconds a block.
+    fn per_block(&self, samples: &Samples) -> f64 {
+        samples.median() / self.depth as f64
+    }
+}
+
+/// Prints nanoseconds a block.
+fn print(title: &str, pairs: &[Pair]) {
+    let row = |pair: &Pair| {
+        vec![
+            pair.depth.to_string(),
+            format!("{:.2}", pair.per_block(&pair.flat)),
+            format!("{:.2}", pair.per_block(&pair.lookup)),
+            pair.lookup.over(&pair.flat).to_string(),
+        ]
+    };
+    let rows: Vec<_> = pairs.iter().map(row).collect();
+    let columns = [
+        "blocks",
+        "flat, ns a block",
+        "lookup, ns a block",
+        "ratio (middle half)",
+    ];
+    let title = format!("Look up, list the blocks, release: {title}");
+    print_table(&title, &columns, &rows);
+}
+
+/// Draws nanoseconds a block against depth.
+fn depth_chart(title: &str, pairs: &[Pair]) -> Chart {
+    let points = |of: fn(&Pair) -> &Samples| {
+        chart::places(pairs.iter().map(|pair| pair.per_block(of(pair))))
+    };
+    let depths = pairs.iter().map(|pair| pair.depth.to_string()).collect();
+    Chart {
+        title: format!("Look up, list the blocks, release: {title}"),
+        x: Axis::names("blocks in the prompt", depths),
+        y: Axis::log("ns a block"),
+        mark: Mark::Points,
+        lines: vec![
+            Line::kvtrie("kvtrie", points(|pair| &pair.lookup)),
+            Line::other("flat memcmp", points(|pair| &pair.flat)),
+        ],
+    }
+}
+
+/// Returns the ratio at one depth as a goal.
+fn goal(work: &str, limit: f64, pairs: &[Pair], depth: usize) -> Goal {
+    let pair = pairs.iter().find(|pair| pair.depth == depth);
+    let pair = pair.expect("the depth is measured");
+    let ratio = pair.lookup.over(&pair.flat);
+    let work = format!("lookup and release, {work}");
+    Goal::at_most(work, limit, " times", ratio.median, ratio)
+}

@@ -1,0 +1,20 @@
+//! Costs of one thread: lookups beside the flat comparison of the same tokens, publication,
+//! eviction, and the floors that no design gets below. Prints tables and goals; with `--report DIR`
+//! also draws cost against depth.
+#![forbid(unsafe_code)]
+
+mod depth;
+mod evict;
+mod floors;
+mod publish;
+
+use kvtrie_harness::report::run;
+
+fn main() {
+    run(&[
+        ("depth", depth::measure),
+        ("publish", publish::measure),
+        ("evict", evict::measure),
+        ("floors", floors::measure),
+    ]);
+}

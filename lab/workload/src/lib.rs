@@ -1,0 +1,27 @@
+//! Prompts to drive a prefix cache with.
+//!
+//! A [`Trace`] is a list of [`Request`]s in order of arrival, read from a recorded trace
+//! ([`Trace::open`]) or generated ([`Trace::generated`]). It is small whatever the length of its
+//! prompts: a request keeps only which [`Piece`]s its prompt is made of, and spells them out into
+//! the caller's buffer when asked.
+//!
+//! ```
+//! use kvtrie_workload::Trace;
+//!
+//! let trace = Trace::generated(10, 42);
+//! let mut prompt = Vec::new();
+//! for request in trace.requests() {
+//!     request.write_prompt(&mut prompt);
+//!     assert_eq!(prompt.len(), request.prompt_len());
+//! }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod generate;
+mod request;
+mod trace;
+mod tree;
+
+pub use request::{Piece, Request};
+pub use trace::{TOKENS_PER_ID, Trace, TraceError};

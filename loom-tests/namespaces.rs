@@ -1,0 +1,153 @@
+//! Namespaces that are made, cleared and forgotten beside other threads: a root is never freed
+//! while a handle, a hold or a node leads to it, and never kept once none does. (Loom reports a
+//! root that is leaked or freed twice.)
+#![cfg(loom)]
+
+#[path = "common.rs"]
+mod common;
+
+use common::{both, cache, explore, publish};
+use kvtrie::PrefixCache;
+use loom::sync::Arc;
+
+/// Makes namespaces, one after the other, and keeps none. Each time the unused ones are forgotten,
+/// and what was retired some turns ago is freed.
+fn forget_unused(cache: &PrefixCache) {
+    for key in ["b", "c", "d"] {
+        drop(cache.namespace(key));
+    }
+}
+
+/// Unused namespaces are forgotten while another thread takes a hold, drops the last handle and
+/// publishes: what it published is found under the same key.
+#[test]
+fn forgetting_versus_the_last_handle() {
+    explore("forgetting_versus_the_last_handle", 100, || {
+        let (cache, namespace) = cache(1, 1);
+        let block = cache.allocate(1).expect("one is free");
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let ((), hold) = both(
+            move || forget_unused(&other),
+            || {
+                let mut hold = cache.lookup(&namespace, &[]);
+                drop(namespace);
+                hold.publish(&[1], block).expect("a complete block");
+                hold
+            },
+        );
+        assert_eq!(cache.peek(&cache.namespace("a"), &[1]), 1);
+        drop(hold);
+    });
+}
+
+/// Unused namespaces are forgotten while another thread evicts the last block of one: its root is
+/// freed after that or kept, and its key is good in either case.
+#[test]
+fn forgetting_versus_eviction_of_the_last_block() {
+    explore("forgetting_versus_eviction_of_the_last_block", 300, || {
+        let (cache, namespace) = cache(1, 1);
+        drop(publish(&cache, &namespace, &[1]));
+        drop(namespace);
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let ((), evicted) = both(move || forget_unused(&other), || cache.evict_all().len());
+        assert_eq!(evicted, 1);
+        let again = cache.namespace("a");
+        assert_eq!(cache.peek(&again, &[1]), 0);
+        drop(publish(&cache, &again, &[1]));
+        assert_eq!(cache.peek(&again, &[1]), 1);
+    });
+}
+
+/// Unused namespaces and old roots are forgotten while another thread clears one and drops its
+/// handle: the clearing evicts what was there, and its old root is freed once.
+#[test]
+fn forgetting_versus_clear() {
+    explore("forgetting_versus_clear", 300, || {
+        let (cache, namespace) = cache(1, 1);
+        drop(publish(&cache, &namespace, &[1]));
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let ((), evicted) = both(
+            move || forget_unused(&other),
+            || {
+                let evicted = cache.clear(&namespace).len();
+                drop(namespace);
+                evicted
+            },
+        );
+        assert_eq!(evicted, 1);
+        assert_eq!(cache.peek(&cache.namespace("a"), &[1]), 0);
+    });
+}
+
+/// Two threads make the same namespace: what one publishes, the other finds.
+#[test]
+fn a_namespace_made_twice() {
+    explore("a_namespace_made_twice", 20, || {
+        let (cache, _first) = cache(1, 1);
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let publisher = move || {
+            let namespace = other.namespace("b");
+            drop(publish(&other, &namespace, &[1]));
+        };
+        let ((), namespace) = both(publisher, || cache.namespace("b"));
+        assert_eq!(cache.peek(&namespace, &[1]), 1);
+    });
+}
+
+/// All namespaces are cleared during a lookup: the hold stays good, the old prefix is not found
+/// later, and of the old root nothing but that hold is left.
+#[test]
+fn clear_all_versus_lookup() {
+    explore("clear_all_versus_lookup", 300, || {
+        let (cache, namespace) = cache(1, 1);
+        let empty = cache.lookup(&namespace, &[]);
+        drop(publish(&cache, &namespace, &[1]));
+        let cache = Arc::new(cache);
+        let (other, names) = (Arc::clone(&cache), namespace.clone());
+        let clearer = move || {
+            let evicted = other.clear_all().len();
+            assert_eq!(other.peek(&names, &[1]), 0, "not found once cleared");
+            evicted
+        };
+        let (evicted, hold) = both(clearer, || cache.lookup(&namespace, &[1]));
+        assert_eq!(hold.block_table().len(), hold.len());
+        assert!(evicted + hold.len() <= 1, "held or evicted, not both");
+        assert_eq!(empty.holds(), 1, "the namespace lets go of its old root");
+        drop(hold);
+        cache.evict_all();
+        assert_eq!(cache.stats().free, 1);
+    });
+}
+
+/// All namespaces are cleared during a publication: what is published below the old root is held
+/// and never found, what is published below the new one is found.
+#[test]
+fn clear_all_versus_publication() {
+    explore("clear_all_versus_publication", 500, || {
+        let (cache, namespace) = cache(1, 1);
+        let old = cache.lookup(&namespace, &[]);
+        let block = cache.allocate(1).expect("one is free");
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let (evicted, (start, hold)) = both(
+            move || other.clear_all().len(),
+            || {
+                let start = cache.lookup(&namespace, &[]);
+                let mut hold = start.clone();
+                hold.publish(&[1], block).expect("a complete block");
+                (start, hold)
+            },
+        );
+        assert_eq!(evicted, 0, "it was held throughout");
+        assert!(old.holds() <= 2, "the namespace lets go of its old root");
+        let is_found = old.holds() == 1; // so `start` is on the new root
+        assert_eq!(cache.peek(&namespace, &[1]), usize::from(is_found));
+        drop((old, start, hold));
+        assert_eq!(cache.evict_all().len(), 1);
+        assert_eq!(cache.stats().free, 1);
+    });
+}

@@ -1,0 +1,50 @@
+//! The stripes: no two threads that live at once own the same one, and none loses a count of the last owner.
+#![cfg(loom)]
+
+#[path = "common.rs"]
+mod common;
+
+use common::{explore, three};
+use kvtrie::model::{Owners, SHARED};
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+
+/// The owners of the stripes, and a count on each of the first three.
+#[derive(Default)]
+struct Counts {
+    owners: Owners,
+    stripes: [UnsafeCell<u32>; 3],
+}
+
+impl Counts {
+    /// Lives as a thread that counts once: takes a stripe, adds one, and gives the stripe back.
+    fn count(&self) {
+        let stripe = self.owners.take();
+        assert_ne!(stripe, SHARED, "a stripe is free");
+        // SAFETY: the thread owns the stripe; loom fails the model if another one does too.
+        self.stripes[stripe].with_mut(|count| unsafe { *count += 1 });
+        self.owners.give_back(stripe);
+    }
+}
+
+/// Three threads count once each, at the same time or one after another on one stripe.
+#[test]
+fn stripe_of_one_thread_after_another() {
+    explore("stripe_of_one_thread_after_another", 100, || {
+        let counts = Arc::new(Counts::default());
+        let [one, two, three_] = [(); 3].map(|()| Arc::clone(&counts));
+        three(
+            move || one.count(),
+            move || two.count(),
+            move || three_.count(),
+        );
+        // Whoever comes now owns the first stripe, after all who had it.
+        let first = counts.owners.take();
+        assert_eq!(first, 0, "every stripe was given back");
+        // SAFETY: all three threads have ended.
+        let sum: u32 = (counts.stripes.iter())
+            .map(|count| count.with(|count| unsafe { *count }))
+            .sum();
+        assert_eq!(sum, 3, "no count is lost");
+    });
+}

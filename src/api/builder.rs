@@ -1,0 +1,173 @@
+//! The settings of a cache, and their check.
+
+use std::fmt;
+
+use super::cache::PrefixCache;
+use crate::id::MAX_BLOCKS;
+use crate::trie::layout::MAX_RUN;
+
+/// Maximum number of tokens of one block.
+const MAX_BLOCK_SIZE: usize = 1 << 24;
+
+/// The settings from which [`build`](Self::build) makes a [`PrefixCache`].
+///
+/// # Examples
+///
+/// ```
+/// use kvtrie::{BuildError, PrefixCache};
+///
+/// let cache = PrefixCache::builder().blocks(1_000).block_size(32).build()?;
+/// assert_eq!((cache.capacity(), cache.block_size()), (1_000, 32));
+///
+/// let refused = PrefixCache::builder().blocks(0).build();
+/// assert!(matches!(refused, Err(BuildError::Blocks(0))));
+/// # Ok::<_, BuildError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    pub(crate) blocks: usize,
+    pub(crate) block_size: usize,
+    pub(crate) run_length: usize,
+    pub(crate) seed: Option<u64>,
+    /// Blocks that may be pinned; half of the capacity if `None`.
+    pub(crate) pin_budget: Option<usize>,
+    pub(crate) append_only_tables: bool,
+}
+
+/// The setting for which [`Builder::build`] refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The number of blocks is not from 1 to 2^28.
+    Blocks(usize),
+    /// The block size is not from 1 to 2^24 tokens.
+    BlockSize(usize),
+    /// The run length is not from 1 to 32 blocks.
+    RunLength(usize),
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            blocks: 0,
+            block_size: 16,
+            run_length: MAX_RUN,
+            seed: None,
+            pin_budget: None,
+            append_only_tables: false,
+        }
+    }
+}
+
+impl Builder {
+    /// Sets the number of physical blocks in the decoder's KV pool, 1 to 2^28.
+    ///
+    /// There is no default.
+    pub fn blocks(self, blocks: usize) -> Self {
+        Self { blocks, ..self }
+    }
+
+    /// Sets the number of tokens per block, 1 to 2^24. The default is 16.
+    pub fn block_size(self, block_size: usize) -> Self {
+        Self { block_size, ..self }
+    }
+
+    /// Sets the maximum number of blocks per trie node, 1 to 32. The default is 32.
+    ///
+    /// Longer runs make lookups faster. One cached block keeps the tokens of its whole run in
+    /// memory, so shorter runs save memory where prompts diverge every few blocks.
+    pub fn run_length(self, run_length: usize) -> Self {
+        Self { run_length, ..self }
+    }
+
+    /// Sets the seed of the hash function. The default is random.
+    ///
+    /// With the same seed, block hashes agree between processes that run the same build on the same
+    /// kind of CPU; ahash promises no more. A client that knows the seed can choose prompts that
+    /// collide in one bucket.
+    pub fn seed(self, seed: u64) -> Self {
+        Self {
+            seed: Some(seed),
+            ..self
+        }
+    }
+
+    /// Sets how many blocks [`PrefixCache::pin`] may pin in total.
+    ///
+    /// The default is half of the capacity.
+    pub fn pin_budget(self, blocks: usize) -> Self {
+        Self {
+            pin_budget: Some(blocks),
+            ..self
+        }
+    }
+
+    /// Sets whether block tables of [`Sequence`]s only grow. The default is `false`.
+    ///
+    /// By default, if another request published the same tokens first, the table changes to the
+    /// cache's copy, and the sequence's own copy is freed at once. Set this if a table must not
+    /// change while a step runs: the sequence then keeps its own copy, and both copies of those
+    /// tokens take up blocks as long as it lives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use kvtrie::PrefixCache;
+    /// let builder = PrefixCache::builder().blocks(4).block_size(1);
+    /// let cache = builder.append_only_tables(true).build()?;
+    /// let model = cache.namespace("model");
+    /// let [mut first, mut second] = [(); 2].map(|()| cache.sequence(&model, [1]));
+    /// for request in [&mut first, &mut second] {
+    ///     request.grow(&cache).unwrap();
+    ///     request.advance(1);
+    ///     request.publish();
+    /// }
+    /// assert_ne!(first.block_table(), second.block_table());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    ///
+    /// [`Sequence`]: crate::Sequence
+    pub fn append_only_tables(self, append_only_tables: bool) -> Self {
+        Self {
+            append_only_tables,
+            ..self
+        }
+    }
+
+    /// Builds the cache, and allocates all its tables: about 16 bytes per block.
+    ///
+    /// # Aborts
+    ///
+    /// If the memory allocator fails.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names the setting that is out of range.
+    pub fn build(self) -> Result<PrefixCache, BuildError> {
+        if !(1..=MAX_BLOCKS).contains(&self.blocks) {
+            return Err(BuildError::Blocks(self.blocks));
+        }
+        if !(1..=MAX_BLOCK_SIZE).contains(&self.block_size) {
+            return Err(BuildError::BlockSize(self.block_size));
+        }
+        if !(1..=MAX_RUN).contains(&self.run_length) {
+            return Err(BuildError::RunLength(self.run_length));
+        }
+        Ok(PrefixCache::new(&self))
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocks(n) => write!(f, "a cache has 1 to {MAX_BLOCKS} blocks, not {n}"),
+            Self::BlockSize(n) => {
+                write!(f, "a block has 1 to {MAX_BLOCK_SIZE} tokens, not {n}")
+            }
+            Self::RunLength(n) => write!(f, "a run has 1 to {MAX_RUN} blocks, not {n}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -1,0 +1,220 @@
+//! The cache itself: creation, statistics and hashes.
+
+use std::fmt;
+
+use super::builder::Builder;
+use super::report::BlockStatus;
+use crate::hash::{BlockHash, Hasher};
+use crate::id::BlockId;
+use crate::shared::budget::Budget;
+use crate::shared::{Shared, SharedPtr};
+use crate::stats::{Counters, Stats};
+use crate::sync::{Counter, RELAXED};
+use crate::trie::Trie;
+use crate::trie::evict::clock::Clock;
+use crate::trie::guard::enter;
+use crate::trie::index::Index;
+use crate::trie::node::state;
+
+/// A prefix cache: maps token prefixes to blocks of a decoder's KV pool.
+///
+/// Build one with [`PrefixCache::builder`], and share it by reference or in an `Arc`. Any number of
+/// threads may call any method at the same time.
+///
+/// Dropping the cache takes time proportional to its capacity. Holds and blocks may outlive it.
+/// Then dropping the last one frees the memory, which takes time proportional to the capacity too.
+///
+/// # Examples
+///
+/// ```
+/// use kvtrie::PrefixCache;
+///
+/// let cache = PrefixCache::builder().blocks(1_024).block_size(4).build()?;
+/// let model = cache.namespace("llama-3-8b");
+/// let prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+///
+/// // The first request finds nothing, computes two whole blocks and publishes them.
+/// let mut hold = cache.lookup(&model, &prompt);
+/// let blocks = cache.allocate(2).unwrap();
+/// hold.publish(&prompt[..8], blocks).unwrap();
+///
+/// // The second request finds both.
+/// assert_eq!(cache.lookup(&model, &prompt).token_count(), 8);
+/// # Ok::<_, kvtrie::BuildError>(())
+/// ```
+pub struct PrefixCache {
+    /// Invariant: this cache owns one reference.
+    shared: SharedPtr,
+    /// Whether the block tables of the cache's sequences only grow.
+    append_only_tables: bool,
+}
+
+/// The number of the next cache. It is unique: a namespace of one cache is refused by another.
+static CACHES: Counter = Counter::new(0);
+
+impl PrefixCache {
+    /// Returns the default settings of a cache; [`Builder::blocks`] must be set.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Builds a cache from checked settings.
+    pub(crate) fn new(settings: &Builder) -> Self {
+        // The first pin of a process makes the collector: here, so that no lookup waits for it.
+        drop(enter());
+        let number = CACHES.fetch_add(1, RELAXED);
+        let trie = Trie {
+            block_size: settings.block_size,
+            run_length: settings.run_length,
+            hasher: Hasher::new(settings.seed),
+            index: Index::new(settings.blocks),
+            clock: Clock::new(settings.blocks),
+            counters: Counters::new(),
+        };
+        let budget = Budget::new(settings.pin_budget.unwrap_or(settings.blocks / 2));
+        Self {
+            shared: SharedPtr::new(trie, budget, number),
+            append_only_tables: settings.append_only_tables,
+        }
+    }
+
+    /// Returns the total number of physical blocks.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.trie().clock.capacity()
+    }
+
+    /// Returns the number of tokens per block.
+    #[must_use]
+    pub fn block_size(&self) -> usize {
+        self.trie().block_size
+    }
+
+    /// Returns a snapshot of the statistics.
+    ///
+    /// Adds up the counters of all threads, which takes about a microsecond.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let stats = cache.stats();
+    /// assert_eq!((stats.free, stats.owned, stats.cached), (2, 0, 2));
+    /// assert_eq!((stats.lookups, stats.hit_tokens), (1, 0));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (trie, pool) = (self.trie(), &self.shared().pool);
+        let mut stats = Stats {
+            capacity: self.capacity(),
+            free: pool.free(),
+            owned: self.shared().refs() - 1,
+            pinned: self.shared().budget.pinned(),
+            table_bytes: trie.index.bytes() + trie.clock.bytes() + pool.bytes(),
+            ..Stats::default()
+        };
+        trie.counters.fill(&mut stats);
+        stats
+    }
+
+    /// Returns the status of a cached block; `None` if the block is free or owned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let usage = cache.inspect(hold.block_table()[1]).unwrap();
+    /// assert_eq!((usage.holds, usage.children), (1, 0));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn inspect(&self, block: BlockId) -> Option<BlockStatus> {
+        let guard = enter();
+        let at = self.trie().clock.position(block, &guard)?;
+        let seen = state(at, &guard).load();
+        (!seen.is_evicted()).then(|| BlockStatus {
+            holds: seen.pins(),
+            children: seen.children(),
+            priority: seen.heat().priority(),
+            warmth: seen.heat().warmth(),
+        })
+    }
+
+    /// Returns the chained hash of the prefix `previous` extended by `tokens`.
+    ///
+    /// It equals the hash that [`Hold::hash`](crate::Hold::hash) and
+    /// [`Evicted::hash`](crate::Evicted::hash) report for the extended prefix. `previous` must be a
+    /// hash of this cache: [`Namespace::hash`](crate::Namespace::hash), the hash of a hold, or an
+    /// earlier result of this function. The cache does not detect a hash of another cache; the
+    /// result then names no prefix. Takes time proportional to the number of tokens.
+    ///
+    /// # Panics
+    ///
+    /// If `tokens` are not a whole number of blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(2).build()?;
+    /// # let model = cache.namespace("model");
+    /// let empty = cache.lookup(&model, &[]).hash();
+    /// let first = cache.compute_block_hash(empty, &[1, 2]);
+    /// let mut hold = cache.lookup(&model, &[]);
+    /// hold.publish(&[1, 2], cache.allocate(1).unwrap()).unwrap();
+    /// assert_eq!(hold.hash(), first);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn compute_block_hash(&self, previous: BlockHash, tokens: &[u32]) -> BlockHash {
+        let block_size = self.block_size();
+        assert!(
+            tokens.len() % block_size == 0,
+            "compute_block_hash: {} tokens are not a whole number of blocks of {block_size}",
+            tokens.len()
+        );
+        let hashes = self.trie().hasher.run(previous, tokens, block_size);
+        hashes.last().unwrap_or(previous)
+    }
+
+    /// Returns the part that the cache shares with its holds and blocks.
+    pub(crate) fn shared(&self) -> &Shared {
+        // SAFETY: this cache owns a reference.
+        unsafe { self.shared.get() }
+    }
+
+    /// Returns the pointer to that part.
+    pub(crate) fn shared_ptr(&self) -> SharedPtr {
+        self.shared
+    }
+
+    /// Returns the trie of the cached blocks.
+    pub(super) fn trie(&self) -> &Trie {
+        &self.shared().trie
+    }
+
+    /// Returns whether the block tables of the cache's sequences only grow.
+    pub(super) fn append_only_tables(&self) -> bool {
+        self.append_only_tables
+    }
+}
+
+impl Drop for PrefixCache {
+    fn drop(&mut self) {
+        // SAFETY: this gives up the cache's own reference, which is not used again.
+        unsafe { self.shared.release(1) };
+    }
+}
+
+impl fmt::Debug for PrefixCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PrefixCache").field(&self.stats()).finish()
+    }
+}

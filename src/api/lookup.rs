@@ -1,0 +1,138 @@
+//! Lookups: the longest cached prefix of a prompt.
+
+use super::cache::PrefixCache;
+use super::hold::Hold;
+use super::namespace::Namespace;
+use crate::trie::Reached;
+use crate::trie::guard::{Guard, enter};
+
+impl PrefixCache {
+    /// Finds and pins the longest cached prefix of complete blocks.
+    ///
+    /// The result was the longest match at one instant of the call. A block that is cached during
+    /// the whole call is always found. Lock-free; takes time proportional to the number of tokens
+    /// found. The pin is one atomic step, and the only write to a shared word.
+    ///
+    /// About once in 128 calls, a thread also frees nodes that other threads retired: at most 512,
+    /// eight bags of crossbeam-epoch.
+    ///
+    /// # Aborts
+    ///
+    /// If 2^28 - 2^22 holds would end at one block.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let again = cache.lookup(&model, &[1, 2, 3]);
+    /// assert_eq!((again.token_count(), again.block_table()), (2, hold.block_table()));
+    /// assert!(cache.lookup(&model, &[7]).is_empty());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use = "a hold that is dropped lets go at once"]
+    #[track_caller]
+    pub fn lookup(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+        self.find_and_count(namespace, prompt, prompt.len())
+    }
+
+    /// Pins the longest cached prefix of at most `most` tokens, and counts the whole prompt as
+    /// requested.
+    #[track_caller]
+    fn find_and_count(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
+        let hold = self.find(namespace, &prompt[..most]);
+        (self.trie().counters).looked_up(prompt.len(), hold.token_count());
+        hold
+    }
+
+    /// Pins the longest cached prefix, and counts it in no statistic.
+    #[track_caller]
+    pub(super) fn find(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+        self.walk(namespace, |root, guard| {
+            let end = self.trie().find_and_pin(root, prompt, guard);
+            end.map(|end| Hold::new(self.shared_ptr(), end))
+        })
+    }
+
+    /// Looks up a prompt, but leaves at least one of its tokens to compute.
+    ///
+    /// An engine samples the next token from the logits of the last one, so it must run the model
+    /// on that one even if the keys and values of all tokens are cached. Otherwise the same as
+    /// [`lookup`](Self::lookup).
+    ///
+    /// # Aborts
+    ///
+    /// As [`lookup`](Self::lookup).
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2]).token_count(), 1);
+    /// assert_eq!(cache.lookup_prefill(&model, &[1, 2, 3]).token_count(), 2);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use = "a hold that is dropped lets go at once"]
+    #[track_caller]
+    pub fn lookup_prefill(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+        self.find_and_count(namespace, prompt, prompt.len().saturating_sub(1))
+    }
+
+    /// Returns how many tokens [`lookup`](Self::lookup) would find.
+    ///
+    /// Use it for admission and routing: it pins and warms nothing, and writes to no shared word of
+    /// the cache. Like a lookup, it sometimes frees up to 512 nodes that other threads retired.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!(cache.peek(&model, &[1, 2, 3]), 2);
+    /// assert_eq!(cache.stats().lookups, 1, "the hold's own");
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn peek(&self, namespace: &Namespace, prompt: &[u32]) -> usize {
+        let end = self.walk(namespace, |root, guard| {
+            self.trie().peek(root, prompt, guard)
+        });
+        end.depth * self.block_size()
+    }
+
+    /// Calls `find` with the root of a namespace. Starts again if the namespace was cleared
+    /// meanwhile: the result may then be a part of the longest match.
+    #[track_caller]
+    fn walk<T>(&self, namespace: &Namespace, find: impl Fn(Reached, &Guard) -> Option<T>) -> T {
+        self.check(namespace);
+        let guard = enter();
+        loop {
+            let root = namespace.space.root(&guard);
+            let found = find(root, &guard);
+            // Rule (begin-anew): a prefix that a clearing cut short was never the longest match.
+            if let Some(found) = found.filter(|_| namespace.space.still_has(root, &guard)) {
+                return found;
+            }
+        }
+    }
+}

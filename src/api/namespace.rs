@@ -1,0 +1,136 @@
+//! Namespaces: a root for each model, adapter and tenant.
+
+use std::fmt;
+
+use super::cache::PrefixCache;
+use super::report::Evicted;
+use crate::hash::BlockHash;
+use crate::key::NamespaceKey;
+use crate::shared::registry::Space;
+use crate::sync::Arc;
+use crate::trie::evict::eviction::Scope;
+
+/// A handle to a namespace: two namespaces never share a block.
+///
+/// [`PrefixCache::namespace`](crate::PrefixCache::namespace) returns it. It is cheap to clone. Keep
+/// it, since every call of that function takes a lock.
+#[derive(Clone)]
+pub struct Namespace {
+    pub(crate) space: Arc<Space>,
+}
+
+impl Namespace {
+    /// Returns the hash of the empty prefix.
+    ///
+    /// A chain of [`compute_block_hash`](crate::PrefixCache::compute_block_hash) starts with it.
+    #[must_use]
+    pub fn hash(&self) -> BlockHash {
+        self.space.start
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Namespace").field(&self.space.key).finish()
+    }
+}
+
+impl PrefixCache {
+    /// Returns the namespace of a key: always the same for the same key.
+    ///
+    /// Takes a lock, so keep the handle. Later calls remove namespaces that have no handle, no hold
+    /// and no cached block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// use kvtrie::NamespaceKey;
+    ///
+    /// let shared = cache.namespace("llama-3-8b");
+    /// let acme = cache.namespace(NamespaceKey::model("llama-3-8b").tenant("acme"));
+    /// cache.lookup(&shared, &[7]).publish(&[7], cache.allocate(1).unwrap()).unwrap();
+    /// assert_eq!(cache.peek(&shared, &[7]), 1);
+    /// assert_eq!(cache.peek(&acme, &[7]), 0);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn namespace(&self, key: impl Into<NamespaceKey>) -> Namespace {
+        // Converted first: the conversion is the caller's, and may use the cache.
+        let key = key.into();
+        let space = (self.shared().registry()).get(key, self.trie());
+        Namespace { space }
+    }
+
+    /// Empties a namespace, and returns the evicted blocks.
+    ///
+    /// All its unheld blocks are evicted, and free at once, as with [`evict`](Self::evict). Holds
+    /// stay valid, and so does the handle. A lookup that starts later finds neither the blocks of
+    /// those holds nor any that they publish; they can be evicted once unheld. Takes a lock.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// drop(hold);
+    /// assert_eq!(cache.clear(&model).len(), 2);
+    /// assert_eq!(cache.peek(&model, &[1, 2]), 0);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn clear(&self, namespace: &Namespace) -> Vec<Evicted> {
+        self.check(namespace);
+        // Release, by the guard in `evict_all` (clear-race): its fence orders the new root before
+        // every eviction.
+        let old = (self.shared().registry()).renew(&namespace.space, self.trie());
+        // Rule (keep-old-root): the eviction compares addresses of roots, so no other root may be
+        // allocated at the address of the old one.
+        let evicted = self.collect(|on_evict| self.trie().evict_all(Scope::Under(old), on_evict));
+        // Rule (keep-old-root, let-go-cleared): the old root may be freed from now on.
+        self.shared().registry().let_go(old);
+        evicted
+    }
+
+    /// Empties all namespaces, each as [`clear`](Self::clear) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let [one, two] = ["one", "two"].map(|model| cache.namespace(model));
+    /// for model in [&one, &two] {
+    ///     let mut hold = cache.lookup(model, &[1]);
+    ///     hold.publish(&[1], cache.allocate(1).unwrap()).unwrap();
+    /// }
+    /// assert_eq!(cache.clear_all().len(), 2);
+    /// assert_eq!((cache.peek(&one, &[1]), cache.peek(&two, &[1])), (0, 0));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    pub fn clear_all(&self) -> Vec<Evicted> {
+        let mut registry = self.shared().registry();
+        // Release, by the guard in `evict_all` (clear-race): as in `clear`.
+        for space in registry.spaces() {
+            let old = registry.renew(&space, self.trie());
+            // Rule (let-go-all): the old root may be freed from now on.
+            registry.let_go(old);
+        }
+        drop(registry);
+        self.collect(|on_evict| self.trie().evict_all(Scope::Unheld, on_evict))
+    }
+
+    /// Panics if the namespace belongs to another cache.
+    #[track_caller]
+    pub(super) fn check(&self, namespace: &Namespace) {
+        assert!(
+            namespace.space.cache == self.shared().number,
+            "a namespace can only be used with its own cache: {namespace:?}"
+        );
+    }
+}

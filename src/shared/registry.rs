@@ -1,0 +1,182 @@
+//! The registry of namespaces: a root for each model, adapter and tenant.
+
+use std::collections::HashMap;
+
+use crate::hash::{BlockHash, Hasher};
+use crate::key::NamespaceKey;
+use crate::stats::Counters;
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicPtr, Ordering, fence};
+use crate::trie::guard::{Guard, enter};
+use crate::trie::layout::{Header, Position};
+use crate::trie::node::{NodeRef, node, state};
+use crate::trie::{Reached, Trie};
+
+/// Unused namespaces are swept from this count on. Loom models afford no more than two namespaces.
+const FEW: usize = if cfg!(loom) { 1 } else { 64 };
+
+/// One namespace, shared by its handles.
+#[derive(Debug)]
+pub struct Space {
+    /// The caller's name for it.
+    pub key: NamespaceKey,
+    /// The number of its cache.
+    pub cache: u64,
+    /// The hash of the empty prefix.
+    pub start: BlockHash,
+    /// The current root. Invariant: pinned once by this space.
+    root: AtomicPtr<Header>,
+}
+
+impl Space {
+    /// Returns about how many bytes the namespace takes beside its root. The map has the key too.
+    fn bytes(&self) -> usize {
+        2 * self.key.bytes() + size_of::<Self>() + size_of::<(NamespaceKey, Arc<Self>)>()
+    }
+
+    /// Returns the current root, which stands for the empty prefix.
+    pub fn root(&self, _guard: &Guard) -> Reached {
+        // Acquire (clear): the root is fully written.
+        let root = self.root.load(Ordering::Acquire);
+        let at = Position::from_raw(root).expect("a namespace has a root");
+        Reached { at, depth: 0 }
+    }
+
+    /// Returns whether `root`, read earlier under the same guard, is still the current root.
+    pub fn still_has(&self, root: Reached, guard: &Guard) -> bool {
+        // Acquire (clear-race): if the walk saw an eviction by a clearing, this reads the new root.
+        fence(Ordering::Acquire);
+        self.root(guard).at == root.at
+    }
+}
+
+/// The namespaces of one cache. A lock guards them: it is taken to make or clear a namespace, and
+/// when the cache is dropped.
+#[derive(Debug)]
+pub struct Registry {
+    /// The number of the cache.
+    cache: u64,
+    spaces: HashMap<NamespaceKey, Arc<Space>, ahash::RandomState>,
+    /// Roots of cleared namespaces that still had a pin or a child when last checked.
+    past: Vec<Position>,
+    /// Number of roots made so far. Each root has its own key.
+    roots: u64,
+    /// Unused namespaces are swept from this count on.
+    enough: usize,
+}
+
+impl Registry {
+    /// Makes an empty registry for the cache with that number. The hasher's seed fixes the order of
+    /// sweeps.
+    pub fn new(cache: u64, hasher: &Hasher) -> Self {
+        Self {
+            cache,
+            spaces: HashMap::with_hasher(hasher.state()),
+            past: Vec::new(),
+            roots: 0,
+            enough: FEW,
+        }
+    }
+
+    /// Returns the namespace of a key, and makes it if there is none.
+    pub fn get(&mut self, key: NamespaceKey, trie: &Trie) -> Arc<Space> {
+        if let Some(space) = self.spaces.get(&key) {
+            return Arc::clone(space);
+        }
+        if self.spaces.len() >= self.enough {
+            self.forget_unused(&trie.counters);
+            self.enough = FEW.max(2 * self.spaces.len());
+        }
+        let start = trie.hasher.start(&key);
+        let guard = enter();
+        let root = self.new_root(start, &trie.hasher);
+        let space = Arc::new(Space {
+            key: key.clone(),
+            cache: self.cache,
+            start,
+            root: AtomicPtr::new(root.into_raw()),
+        });
+        let bytes = space.bytes() + node(root, &guard).bytes();
+        trie.counters.namespace_made(bytes);
+        self.spaces.insert(key, Arc::clone(&space));
+        space
+    }
+
+    /// Gives a namespace a new, empty root, and returns the old one. Lookups that start later do
+    /// not find the old root. It stays pinned until the caller [unpins](Self::let_go) it.
+    pub fn renew(&mut self, space: &Space, trie: &Trie) -> Position {
+        let guard = enter();
+        self.free_past(&guard, &trie.counters);
+        let fresh = self.new_root(space.start, &trie.hasher);
+        let old = space.root(&guard).at;
+        trie.counters.root_kept(node(old, &guard).bytes());
+        // Release (clear): the new root is fully written.
+        // Rule (new-root): lookups that start later must not find the old root.
+        space.root.store(fresh.into_raw(), Ordering::Release);
+        // Rule (keep-past): the old root is freed once nothing hangs off it.
+        self.past.push(old);
+        old
+    }
+
+    /// Unpins an old root.
+    pub fn let_go(&self, old: Position) {
+        // The caller has the cache, so the cache is open.
+        let _ = state(old, &enter()).unpin();
+    }
+
+    /// Returns all namespaces.
+    pub fn spaces(&self) -> Vec<Arc<Space>> {
+        self.spaces.values().cloned().collect()
+    }
+
+    /// Returns all roots, including those of cleared namespaces.
+    pub fn roots(&self, guard: &Guard) -> Vec<Position> {
+        let current = self.spaces.values().map(|space| space.root(guard).at);
+        // Rule (past-roots): holds under an old root count too, and its nodes are freed too.
+        current.chain(self.past.iter().copied()).collect()
+    }
+
+    /// Returns the number of namespaces. Each pins one root.
+    pub fn len(&self) -> usize {
+        self.spaces.len()
+    }
+
+    /// Makes a root with a key of its own.
+    fn new_root(&mut self, start: BlockHash, hasher: &Hasher) -> Position {
+        self.roots += 1;
+        NodeRef::build_root(hasher.key(self.roots), start).position(0)
+    }
+
+    /// Removes the namespaces that have no handle, no hold and no cached block.
+    fn forget_unused(&mut self, counters: &Counters) {
+        let guard = enter();
+        self.spaces.retain(|_, space| {
+            let root = space.root(&guard).at;
+            // Rule (handles-count): a namespace stays as long as a handle leads to it.
+            let unused = Arc::get_mut(space).is_some() && state(root, &guard).claim_root(1);
+            if unused {
+                counters.namespace_forgotten(space.bytes() + node(root, &guard).bytes());
+                // SAFETY: only the registry could reach this root, and removes it now. It is
+                // claimed, so neither a hold nor a node points to it.
+                unsafe { node(root, &guard).retire(&guard) };
+            }
+            !unused
+        });
+        self.free_past(&guard, counters);
+    }
+
+    /// Retires the roots of cleared namespaces that have no hold and no child left.
+    fn free_past(&mut self, guard: &Guard, counters: &Counters) {
+        self.past.retain(|&root| {
+            // Rule (past-stays): an old root stays as long as something hangs off it.
+            let unused = state(root, guard).claim_root(0);
+            if unused {
+                counters.root_retired(node(root, guard).bytes());
+                // SAFETY: no namespace points to this root any more, and it is removed here. It is
+                // claimed, so neither a hold nor a node points to it.
+                unsafe { node(root, guard).retire(guard) };
+            }
+            !unused
+        });
+    }
+}

@@ -1,0 +1,214 @@
+//! Creation of nodes: the only code that allocates a node, writes its parts and frees it.
+
+use std::alloc::handle_alloc_error;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use super::evict::policy::{Heat, Priority};
+use super::guard::Guard;
+use super::layout::{Header, IDS, MAX_RUN, Origin, Position, front, gap, layout};
+use super::node::NodeRef;
+use super::state::State;
+use crate::hash::{BlockHash, OnceHash};
+use crate::id::BlockId;
+use crate::sync::alloc::{alloc, dealloc};
+use crate::sync::atomic::AtomicPtr;
+
+/// The byte that fills a freed node in builds that look for errors.
+const POISON: u8 = 0xd5;
+
+/// The parts of a new node.
+#[derive(Debug, Clone, Copy)]
+pub struct Blueprint<'a> {
+    /// The parent position.
+    pub parent: Position,
+    /// The root of the namespace.
+    pub root: Position,
+    /// The key under which the index finds it.
+    pub key: u64,
+    /// How long its blocks stay cached once they are unheld.
+    pub priority: Priority,
+    /// The physical blocks. Invariant: 1 to `MAX_RUN`.
+    pub ids: &'a [BlockId],
+    /// The tokens of those blocks. Invariant: the same number for each block.
+    pub tokens: &'a [u32],
+}
+
+impl NodeRef<'_> {
+    /// Creates an unpublished node with one pin on its last block.
+    pub fn build(plan: Blueprint<'_>) -> Self {
+        let len = plan.ids.len();
+        assert!(
+            (1..=MAX_RUN).contains(&len),
+            "a run has 1 to MAX_RUN blocks"
+        );
+        let header = Header {
+            next: AtomicPtr::new(std::ptr::null_mut()),
+            key: plan.key,
+            parent: Some(plan.parent),
+            block_size: (plan.tokens.len() / len) as u32,
+            len: len as u8,
+            gap: 0,
+        };
+        let origin = Origin {
+            root: Some(plan.root),
+            prefix_hash: OnceHash::default(),
+        };
+        let heat = (Heat::cold(plan.priority), Heat::warm(plan.priority));
+        Self::allocate(header, origin, heat, plan.ids, plan.tokens)
+    }
+
+    /// Creates the root of a namespace, with one pin.
+    pub fn build_root(key: u64, start: BlockHash) -> Self {
+        let header = Header {
+            next: AtomicPtr::new(std::ptr::null_mut()),
+            key,
+            parent: None,
+            block_size: 0,
+            len: 1,
+            gap: 0,
+        };
+        let origin = Origin {
+            root: None,
+            prefix_hash: OnceHash::of(start),
+        };
+        Self::allocate(header, origin, Default::default(), &[BlockId::NONE], &[])
+    }
+
+    /// Allocates a node with this header and computes the header's gap. The last block gets the
+    /// second heat, and all earlier blocks get the first.
+    fn allocate(
+        header: Header,
+        origin: Origin,
+        (inner, last): (Heat, Heat),
+        ids: &[BlockId],
+        tokens: &[u32],
+    ) -> Self {
+        let len = ids.len();
+        let layout = layout(len, header.block_size as usize);
+        // SAFETY: the layout includes a header, so it is not empty.
+        let base = unsafe { alloc(layout) };
+        let Some(base) = NonNull::new(base) else {
+            handle_alloc_error(layout);
+        };
+        let gap = gap(base.addr().get(), len);
+        // SAFETY: the layout has room for any gap and for the front.
+        let ptr = unsafe { base.byte_add(gap + front(len)) }.cast::<Header>();
+        let gap = gap as u8;
+        // SAFETY: the gap aligns the header, and the layout has room for it behind the front.
+        unsafe { ptr.write(Header { gap, ..header }) };
+        let node = Self {
+            ptr,
+            life: PhantomData,
+        };
+        // SAFETY: the front starts with aligned room for it (asserted in `layout.rs`), not yet
+        // shared.
+        unsafe { node.origin_ptr().write(origin) };
+        for offset in 0..len {
+            let state = if offset + 1 == len {
+                State::pinned(last)
+            } else {
+                State::unpinned(inner)
+            };
+            // SAFETY: within the `len` states of the front.
+            let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
+            // SAFETY: reserved, aligned, and not yet shared.
+            unsafe { slot.write(state) };
+        }
+        // SAFETY: the layout reserves `len` ids there, and the source does not overlap them.
+        unsafe {
+            node.array::<BlockId>(IDS)
+                .copy_from_nonoverlapping(NonNull::from(ids).cast(), len)
+        };
+        let source = NonNull::from(tokens).cast();
+        // SAFETY: the layout reserves as many tokens there, and the source does not overlap them.
+        unsafe {
+            node.array::<u32>(node.tokens_offset())
+                .copy_from_nonoverlapping(source, tokens.len())
+        };
+        node
+    }
+
+    /// Frees the node.
+    ///
+    /// # Safety
+    ///
+    /// * No thread uses the node any more, and it is freed once.
+    pub unsafe fn free(self) {
+        let layout = layout(self.len(), self.block_size());
+        let in_front = usize::from(self.header().gap) + front(self.len());
+        // SAFETY: the allocation starts that far in front of the header (invariant of `gap`).
+        let base = unsafe { self.ptr.byte_sub(in_front) }.cast::<u8>();
+        if cfg!(any(loom, debug_assertions)) {
+            // Makes a use after free visible, whatever the allocator does with the memory.
+            // SAFETY: the whole allocation, unused by the caller's promise.
+            unsafe { base.write_bytes(POISON, layout.size()) };
+        }
+        // SAFETY: allocated with this same layout, since length and block size never change, and
+        // unused by the caller's promise. No part of the node needs dropping.
+        unsafe { dealloc(base.as_ptr(), layout) };
+    }
+
+    /// Frees the node once every guard that exists now is dropped.
+    ///
+    /// # Safety
+    ///
+    /// * No thread that takes a guard from now on can reach the node.
+    /// * It is retired once.
+    pub unsafe fn retire(self, guard: &Guard) {
+        // Without the lifetime: the closure may outlive `'g`.
+        let node = NodeRef {
+            ptr: self.ptr,
+            life: PhantomData,
+        };
+        let free = move || {
+            // SAFETY: retired once, by the caller's promise, and every guard under which a thread
+            // could have reached the node is dropped.
+            unsafe { node.free() }
+        };
+        // SAFETY: out of reach, by the caller's promise. Any thread may free a node.
+        unsafe { guard.retire(self.bytes(), free) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Hasher;
+    use crate::trie::layout::CACHE_LINE;
+
+    #[test]
+    fn a_node_of_any_shape_keeps_its_contents() {
+        let start = Hasher::new(Some(7)).start("model");
+        let root = NodeRef::build_root(5, start);
+        assert_eq!(
+            (root.root(), root.prefix_hash()),
+            (root.position(0), Some(start))
+        );
+        for (len, block_size) in (1..=MAX_RUN).flat_map(|len| [1, 3, 16].map(|size| (len, size))) {
+            let ids: Vec<_> = (10..).take(len).map(BlockId::new).collect();
+            let tokens: Vec<_> = (20..).take(len * block_size).collect();
+            let node = NodeRef::build(Blueprint {
+                parent: root.position(0),
+                root: root.position(0),
+                key: 6,
+                priority: Priority::Normal,
+                ids: &ids,
+                tokens: &tokens,
+            });
+            assert_eq!(node.ids(), ids);
+            assert_eq!(node.tokens(), tokens);
+            assert_eq!(node.root(), root.position(0));
+            assert_eq!(node.prefix_hash(), None);
+            for offset in 0..len {
+                let (seen, is_last) = (node.state(offset).load(), offset + 1 == len);
+                assert_eq!(seen.pins(), usize::from(is_last));
+            }
+            assert_eq!(node.ids().as_ptr().addr() % CACHE_LINE, 0);
+            // SAFETY: not shared.
+            unsafe { node.free() };
+        }
+        // SAFETY: not shared, and its children are gone.
+        unsafe { root.free() };
+    }
+}

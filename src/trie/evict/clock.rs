@@ -1,0 +1,283 @@
+//! The clock: the candidates for eviction, and the hand that sweeps over them.
+//!
+//! This is a clock sweep (F. J. Corbató, "A paging experiment with the Multics system", 1968) over
+//! the physical block ids. It has two tables and two numbers:
+//!
+//! * The **slots** store the position in the trie at which each block is cached.
+//! * The **candidates** are a bitmap of the blocks that may be evicted: the last cached block of
+//!   each run, if it has no child.
+//! * The **hand** is the id to visit next.
+//! * **`resume_at`** is the id at which the last sweep stopped in the middle of a chain.
+//!
+//! A held candidate stays listed, so that dropping a hold writes nothing here. A candidate that
+//! gets a child is unlisted. The thread that unlinks the last child lists it again.
+//!
+//! # Orderings
+//!
+//! * *slot*: storing a slot releases and loading it acquires, so the node behind it is fully
+//!   written.
+//! * *list*: listing releases and unlisting acquires. Both are read-modify-writes of one word, so
+//!   they are ordered. If the listing comes second, the block stays listed. If it comes first, the
+//!   unlisting thread's second look sees everything that the listing thread did before.
+
+use crossbeam_utils::CachePadded;
+
+use crate::id::BlockId;
+use crate::stats::Counters;
+use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::zeroed;
+use crate::trie::guard::Guard;
+use crate::trie::layout::{Header, Position};
+use crate::trie::node::NodeRef;
+
+/// Candidates per word of the bitmap.
+const WORD: usize = u64::BITS as usize;
+
+/// The slots, the candidates and the hand.
+#[derive(Debug)]
+pub struct Clock {
+    slots: Box<[AtomicPtr<Header>]>,
+    candidates: Box<[AtomicU64]>,
+    hand: CachePadded<AtomicUsize>,
+    /// The block at which the last sweep stopped within a chain, or the capacity if there is none.
+    /// (Relaxed: a hint.)
+    resume_at: AtomicUsize,
+}
+
+/// A bounded sweep of the hand.
+#[derive(Debug)]
+pub struct Sweep<'a> {
+    clock: &'a Clock,
+    counters: &'a Counters,
+    /// The number of blocks that this sweep may still pass.
+    blocks: usize,
+}
+
+impl Clock {
+    /// Creates a clock for `capacity` blocks, none of them cached.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            // SAFETY: an atomic pointer is null by default, and a cache has at least one block.
+            slots: unsafe { zeroed(capacity) },
+            // SAFETY: an atomic number is zero by default, and a cache has at least one block.
+            candidates: unsafe { zeroed(capacity.div_ceil(WORD)) },
+            hand: CachePadded::new(AtomicUsize::new(0)),
+            resume_at: AtomicUsize::new(capacity),
+        }
+    }
+
+    /// Returns the number of blocks on the clock.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Returns the size of the tables in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.slots) + size_of_val(&*self.candidates)
+    }
+
+    /// Records the positions of a node's blocks. The caller still holds the node.
+    pub fn insert(&self, node: NodeRef<'_>) {
+        for (offset, id) in node.ids().iter().enumerate() {
+            // Release (slot): the node is fully written.
+            self.slots[id.index()].store(node.position(offset).into_raw(), Ordering::Release);
+        }
+    }
+
+    /// Removes a block that the caller has claimed but not yet given away.
+    pub fn remove(&self, id: BlockId) {
+        // Relaxed: no thread may conclude anything from an empty slot alone.
+        self.slots[id.index()].store(std::ptr::null_mut(), Ordering::Relaxed);
+        let (word, bit) = place(id);
+        // Relaxed: the bit goes with the slot.
+        if word_has(&self.candidates[word], bit) {
+            self.candidates[word].fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Empties the slots that still point to a fully evicted node, before it is retired.
+    ///
+    /// Another thread that claimed one of its blocks may not have called [`remove`](Self::remove)
+    /// yet.
+    pub fn remove_if_stale(&self, node: NodeRef<'_>) {
+        for (offset, id) in node.ids().iter().enumerate() {
+            let (slot, here) = (&self.slots[id.index()], node.position(offset).into_raw());
+            // Relaxed: the caller knows of every block's claim, and thus of its entry, so it reads
+            // that entry or a later one.
+            // Rule (own-entry): a later entry belongs to the id's next owner.
+            if slot.load(Ordering::Relaxed) == here {
+                let (nowhere, relaxed) = (std::ptr::null_mut(), Ordering::Relaxed);
+                // Relaxed: as in `remove`. If it fails, `remove` came first.
+                let _ = slot.compare_exchange(here, nowhere, relaxed, relaxed);
+            }
+        }
+    }
+
+    /// Returns the position of a block, if it is cached.
+    pub fn position(&self, id: BlockId, _guard: &Guard) -> Option<Position> {
+        self.slots.get(id.index()).and_then(cached_at)
+    }
+
+    /// Returns the positions of all cached blocks.
+    pub fn positions(&self, _guard: &Guard) -> impl Iterator<Item = Position> {
+        self.slots.iter().filter_map(cached_at)
+    }
+
+    /// Lists a block as a candidate.
+    pub fn list(&self, id: BlockId) {
+        let (word, bit) = place(id);
+        // Release (list): the changes that made the block a candidate come first.
+        self.candidates[word].fetch_or(bit, Ordering::Release);
+    }
+
+    /// Unlists a block. The caller must look at the block again, and list it if it is a candidate
+    /// after all.
+    pub fn unlist(&self, id: BlockId) {
+        let (word, bit) = place(id);
+        // Acquire (list): the second look sees the changes that made the block a candidate.
+        self.candidates[word].fetch_and(!bit, Ordering::Acquire);
+    }
+
+    /// Unlists a block that just got a child held by the caller. The thread that removes the last
+    /// child lists the block again.
+    pub fn unlist_parent(&self, id: BlockId) {
+        let (word, bit) = place(id);
+        // Relaxed: a bit that another thread sets just now costs the hand one visit.
+        if word_has(&self.candidates[word], bit) {
+            // Relaxed: the caller holds the child until after this, so its claim and the listing
+            // come later.
+            self.candidates[word].fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Records the next block of a chain in whose middle a sweep has stopped.
+    pub fn set_resume_at(&self, id: BlockId) {
+        // Relaxed: a hint. The block that it names is checked like any candidate.
+        self.resume_at.store(id.index(), Ordering::Relaxed);
+    }
+
+    /// Returns the block that the last sweep would have taken next.
+    pub fn resume_at(&self) -> Option<BlockId> {
+        // Relaxed: as above.
+        let id = self.resume_at.load(Ordering::Relaxed);
+        (id < self.capacity()).then(|| BlockId::new(id))
+    }
+
+    /// Removes and returns that block, for a sweep that resumes there.
+    pub fn take_resume_at(&self) -> Option<BlockId> {
+        // Relaxed: as above.
+        let id = (self.resume_at).swap(self.capacity(), Ordering::Relaxed);
+        (id < self.capacity()).then(|| BlockId::new(id))
+    }
+
+    /// Starts a sweep of the hand over `turns` turns.
+    pub fn sweep<'a>(&'a self, turns: usize, counters: &'a Counters) -> Sweep<'a> {
+        Sweep {
+            clock: self,
+            counters,
+            blocks: turns * self.capacity(),
+        }
+    }
+
+    /// Returns the position of the hand: the index of the block to visit next.
+    pub fn hand(&self) -> usize {
+        // Relaxed: the starting point decides nothing.
+        self.hand.load(Ordering::Relaxed)
+    }
+
+    /// Moves the hand from `seen` over `words` words in which nothing can be evicted. If another
+    /// sweep has moved it meanwhile, it stays.
+    pub fn pass_over(&self, seen: usize, words: usize) {
+        if words > 0 {
+            let next = (seen / WORD + words) % self.candidates.len() * WORD;
+            // Relaxed: as in a sweep.
+            let relaxed = Ordering::Relaxed;
+            let _ = self.hand.compare_exchange(seen, next, relaxed, relaxed);
+        }
+    }
+
+    /// Returns all candidates, word by word, from a position of the hand on, without moving it.
+    pub fn words(&self, hand: usize) -> impl Iterator<Item = impl Iterator<Item = BlockId>> {
+        let (start, words) = (hand / WORD, self.candidates.len());
+        (start..start + words).map(move |at| {
+            let word = at % words;
+            // Relaxed: each slot is loaded with Acquire, and a bit is only a hint.
+            Bits(self.candidates[word].load(Ordering::Relaxed))
+                .map(move |bit| BlockId::new(word * WORD + bit))
+        })
+    }
+
+    /// Counts the blocks from `start` up to and including the next candidate, if it lies within
+    /// `limit`. Adds the number of words read to `words`.
+    fn distance(&self, start: usize, limit: usize, words: &mut usize) -> Option<usize> {
+        let (mut at, mut passed) = (start, 0);
+        while passed < limit {
+            *words += 1;
+            // Relaxed: as for `words`.
+            let word = self.candidates[at / WORD].load(Ordering::Relaxed);
+            let listed = word >> (at % WORD);
+            if listed != 0 {
+                passed += listed.trailing_zeros() as usize + 1;
+                return (passed <= limit).then_some(passed);
+            }
+            let next = (at / WORD + 1) * WORD;
+            passed += next.min(self.capacity()) - at;
+            at = if next < self.capacity() { next } else { 0 };
+        }
+        None
+    }
+}
+
+impl Sweep<'_> {
+    /// Moves the hand past the next candidate and returns it. None when the sweep is over.
+    pub fn next_candidate(&mut self) -> Option<BlockId> {
+        let hand = &self.clock.hand;
+        let mut words = 0;
+        let found = loop {
+            // Relaxed: the hand is one number, and nothing depends on its order.
+            let start = hand.load(Ordering::Relaxed);
+            let Some(passed) = self.clock.distance(start, self.blocks, &mut words) else {
+                break None;
+            };
+            let next = (start + passed) % self.clock.capacity();
+            // Relaxed: only one sweep passes each candidate, whatever else it has seen.
+            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+            if hand.compare_exchange(start, next, success, failure).is_ok() {
+                self.blocks -= passed;
+                break Some(BlockId::new((start + passed - 1) % self.clock.capacity()));
+            }
+        };
+        self.counters.hand(words, found.is_some());
+        found
+    }
+}
+
+/// Reads the position in a slot.
+fn cached_at(slot: &AtomicPtr<Header>) -> Option<Position> {
+    // Acquire (slot): the node is fully written.
+    Position::from_raw(slot.load(Ordering::Acquire))
+}
+
+/// The positions of the bits set in a word.
+struct Bits(u64);
+
+impl Iterator for Bits {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let lowest = (self.0 != 0).then(|| self.0.trailing_zeros() as usize);
+        self.0 &= self.0.wrapping_sub(1);
+        lowest
+    }
+}
+
+/// Returns the word and the bit of a block.
+fn place(id: BlockId) -> (usize, u64) {
+    (id.index() / WORD, 1 << (id.index() % WORD))
+}
+
+/// Returns whether a bit is set in a word.
+fn word_has(word: &AtomicU64, bit: u64) -> bool {
+    // Relaxed: see `remove`.
+    word.load(Ordering::Relaxed) & bit != 0
+}

@@ -1,0 +1,238 @@
+//! The taker that evicts, and the sweeps that use it.
+
+use std::ops::Range;
+
+use super::climb::{Taker, climb};
+use super::policy::MOST_TURNS;
+use crate::hash::BlockHash;
+use crate::id::BlockId;
+use crate::prefetch::prefetch;
+use crate::trie::Trie;
+use crate::trie::evict::changes::Change;
+use crate::trie::guard::{Guard, enter};
+use crate::trie::layout::Position;
+use crate::trie::node::{NodeRef, is_last_of_run, node, state};
+use crate::trie::state::Claim;
+
+/// The blocks that an eviction may take.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope {
+    /// Blocks that are unheld and cold.
+    Cold,
+    /// All unheld blocks.
+    Unheld,
+    /// All unheld blocks below this root.
+    Under(Position),
+}
+
+impl Scope {
+    /// Returns whether warm blocks may be evicted too.
+    fn takes_warm(self) -> bool {
+        !matches!(self, Self::Cold)
+    }
+
+    /// Returns whether the scope includes the blocks of a node.
+    fn covers(self, node: NodeRef<'_>) -> bool {
+        match self {
+            Self::Cold | Self::Unheld => true,
+            Self::Under(root) => node.root() == root,
+        }
+    }
+}
+
+/// A block that has left the cache and now belongs to the callee.
+#[derive(Debug)]
+pub struct EvictedBlock<'t, 'g> {
+    trie: &'t Trie,
+    guard: &'g Guard,
+    at: Position,
+    /// The hashes of the block's run, once computed.
+    hashes: &'t mut Vec<BlockHash>,
+    /// The block.
+    pub id: BlockId,
+}
+
+impl EvictedBlock<'_, '_> {
+    /// Returns the chained hash of the prefix that ended at the block.
+    pub fn hash(&mut self) -> BlockHash {
+        let offset = self.at.offset();
+        if self.hashes.len() <= offset {
+            *self.hashes = self.trie.hashes_of_run(self.at, self.guard);
+        }
+        self.hashes[offset]
+    }
+}
+
+/// An eviction in progress: its scope, the number of blocks still wanted, and the callback.
+struct Eviction<'a> {
+    trie: &'a Trie,
+    scope: Scope,
+    wanted: usize,
+    on_evict: &'a mut dyn FnMut(EvictedBlock<'_, '_>),
+}
+
+/// An eviction under one guard.
+struct Guarded<'e, 'a, 'g> {
+    eviction: &'e mut Eviction<'a>,
+    guard: &'g Guard,
+}
+
+impl Trie {
+    /// Evicts up to `wanted` unheld blocks.
+    ///
+    /// The hand makes enough turns to cool the warmest block, and then one more in which it evicts
+    /// warm blocks too. Without that last turn, a chain with several warm blocks would cost one
+    /// turn for each.
+    pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
+        if wanted == 0 {
+            return;
+        }
+        let mut guard = enter();
+        let mut eviction = Eviction {
+            trie: self,
+            scope: Scope::Cold,
+            wanted,
+            on_evict: &mut on_evict,
+        };
+        if let Some(id) = self.clock.take_resume_at() {
+            guard = eviction.visit(id, guard);
+        }
+        for (turns, scope) in [(MOST_TURNS, Scope::Cold), (1, Scope::Unheld)] {
+            let mut sweep = self.clock.sweep(turns, &self.counters);
+            eviction.scope = scope;
+            while eviction.wanted > 0 {
+                let Some(id) = sweep.next_candidate() else {
+                    break;
+                };
+                guard = eviction.visit(id, guard);
+            }
+        }
+    }
+
+    /// Evicts all blocks in a scope, in one turn.
+    pub fn evict_all(&self, scope: Scope, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
+        let mut guard = enter();
+        let mut eviction = Eviction {
+            trie: self,
+            scope,
+            wanted: usize::MAX,
+            on_evict: &mut on_evict,
+        };
+        for id in self.clock.words(self.clock.hand()).flatten() {
+            guard = eviction.visit(id, guard);
+        }
+    }
+}
+
+impl Eviction<'_> {
+    /// Visits one candidate: evicts it and climbs, cools it, or unlists it. Returns the guard, or a
+    /// newer one if a block was evicted.
+    fn visit(&mut self, id: BlockId, guard: Guard) -> Guard {
+        let trie = self.trie;
+        let Some(at) = trie.candidate(id, &guard) else {
+            trie.clock.unlist(id);
+            // Rule (second-look): the block may have become a candidate since the first look.
+            if trie.candidate(id, &guard).is_some() {
+                trie.clock.list(id);
+            }
+            return guard;
+        };
+        if !self.scope.covers(node(at, &guard)) {
+            return guard;
+        }
+        match self.claim(at, &guard) {
+            Claim::Claimed => {
+                self.climb(at, &guard);
+                // Retired nodes are freed once no older guard exists, including this one.
+                return guard.reenter();
+            }
+            Claim::Warm => state(at, &guard).cool(),
+            // It was a candidate a moment ago. If it is a parent now, the next turn unlists it.
+            Claim::Held | Claim::Parent => {}
+        }
+        guard
+    }
+
+    /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.
+    fn climb(&mut self, claimed: Position, guard: &Guard) {
+        let eviction = self;
+        climb(claimed, &mut Guarded { eviction, guard }, guard);
+    }
+
+    /// Claims a block if the scope allows it, and counts it.
+    fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
+        let claim = state(at, guard).claim(self.scope.takes_warm());
+        self.wanted -= usize::from(claim == Claim::Claimed);
+        claim
+    }
+}
+
+impl Guarded<'_, '_, '_> {
+    /// Unlinks and retires a node whose blocks have all left.
+    fn unlink_and_retire(&self, run: NodeRef<'_>) {
+        let (trie, guard) = (self.eviction.trie, self.guard);
+        trie.counters.unlinked(run.bytes());
+        // The order matters: a parent must not be claimed or freed while a search can find a child
+        // that points to it.
+        // Rule (unlink-then-uncount, unlink-then-retire): no search finds the node from now on.
+        trie.index.unlink(run, guard);
+        // Rule (no-slot-left): the hand does not find it either.
+        trie.clock.remove_if_stale(run);
+        let parent = run.parent().expect("a root is not a candidate");
+        // Rule (unlink-then-uncount): the parent may be claimed from now on.
+        state(parent, guard).drop_child();
+        // Rule (unlink-then-retire): the node may be freed from now on.
+        // SAFETY: the node is out of the index and the slots, so no thread that takes a guard from
+        // now on can reach it. Only the thread that claimed the first block retires the node.
+        unsafe { run.retire(guard) };
+    }
+}
+
+impl Taker for Guarded<'_, '_, '_> {
+    /// Prefetches the bucket and the parent, which unlinking the node needs.
+    fn enter(&mut self, run: NodeRef<'_>) {
+        self.eviction.trie.index.prefetch(run.header().key);
+        run.parent().inspect(|parent| prefetch(parent.into_raw()));
+    }
+
+    /// Claims a block if more are wanted and it may be taken. Otherwise makes it a candidate.
+    fn take(&mut self, at: Position) -> bool {
+        let clock = &self.eviction.trie.clock;
+        let id = node(at, self.guard).ids()[at.offset()];
+        if self.eviction.wanted == 0 {
+            clock.set_resume_at(id);
+        } else if self.eviction.claim(at, self.guard) == Claim::Claimed {
+            return true;
+        }
+        // Rule (list-the-last): the block is now the last of its run: a candidate, unless a parent.
+        if !state(at, self.guard).confirm_children() {
+            clock.list(id);
+        }
+        false
+    }
+
+    fn is_last_of_run(&self, at: Position) -> bool {
+        is_last_of_run(at, self.guard)
+    }
+
+    fn remove(&mut self, run: NodeRef<'_>, taken: &Range<usize>) {
+        self.eviction.trie.note(Change::Evicted(run, taken.clone()));
+        if taken.start == 0 {
+            self.unlink_and_retire(run);
+        }
+    }
+
+    /// Reports the blocks, the last one first. `on_evict` may be slow.
+    fn report(&mut self, run: NodeRef<'_>, taken: &Range<usize>) {
+        let mut hashes = Vec::new();
+        for offset in taken.clone().rev() {
+            (self.eviction.on_evict)(EvictedBlock {
+                trie: self.eviction.trie,
+                guard: self.guard,
+                at: run.position(offset),
+                hashes: &mut hashes,
+                id: run.ids()[offset],
+            });
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The taker that only counts the blocks that could be evicted.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use super::climb::{Taker, climb};
+use crate::id::BlockId;
+use crate::trie::Trie;
+use crate::trie::guard::{Guard, enter};
+use crate::trie::layout::Position;
+use crate::trie::node::{NodeRef, is_last_of_run, node, state};
+
+/// The result of a forecast, and the position of the hand when it started.
+#[derive(Debug, Clone, Copy)]
+pub struct Forecast {
+    /// The number of unheld blocks, up to the number requested.
+    pub evictable: usize,
+    /// The position of the hand.
+    hand: usize,
+    /// The number of candidate words from there on in which nothing can be evicted.
+    fruitless: usize,
+}
+
+/// The effects that evicting the blocks counted so far would have.
+struct Imagined<'g> {
+    trie: &'g Trie,
+    guard: &'g Guard,
+    /// The number of blocks still to count.
+    wanted: usize,
+    /// The number of children that each position would have lost.
+    orphaned: HashMap<Position, usize, ahash::RandomState>,
+    /// Parents at which a climb stopped. All later blocks of their runs would be gone.
+    stopped: HashSet<Position, ahash::RandomState>,
+}
+
+impl Trie {
+    /// Counts the unheld blocks, up to `enough`. Writes nothing.
+    ///
+    /// The count is exact if no other thread is active. It costs no more than evicting the same
+    /// blocks. If it falls short of `enough`, it has visited every candidate.
+    pub fn forecast(&self, enough: usize) -> Forecast {
+        let mut forecast = Forecast {
+            evictable: 0,
+            hand: self.clock.hand(),
+            fruitless: 0,
+        };
+        if enough > 0 {
+            let guard = enter();
+            let mut imagined = Imagined::new(self, enough, &guard);
+            forecast.fruitless = imagined.visit_all(forecast.hand);
+            forecast.evictable = enough - imagined.wanted;
+        }
+        forecast
+    }
+
+    /// Moves the hand over the words in which a forecast found nothing, before the eviction.
+    pub fn skip_held(&self, forecast: Forecast) {
+        self.clock.pass_over(forecast.hand, forecast.fruitless);
+    }
+}
+
+impl<'g> Imagined<'g> {
+    /// Starts with nothing counted.
+    fn new(trie: &'g Trie, wanted: usize, guard: &'g Guard) -> Self {
+        Self {
+            trie,
+            guard,
+            wanted,
+            orphaned: HashMap::with_hasher(trie.hasher.state()),
+            stopped: HashSet::with_hasher(trie.hasher.state()),
+        }
+    }
+
+    /// Visits candidates in the order of an eviction, from a position of the hand on, until enough
+    /// blocks are counted. Returns the number of words that the hand may skip, because nothing in
+    /// them can be evicted.
+    fn visit_all(&mut self, hand: usize) -> usize {
+        // An eviction resumes where the last one stopped.
+        let first = self.trie.clock.resume_at();
+        first.inspect(|id| self.visit(*id));
+        let wanted_before = self.wanted;
+        let (mut words, mut fruitless) = (0, 0);
+        for candidates in self.trie.clock.words(hand) {
+            if self.wanted == 0 {
+                break;
+            }
+            if self.wanted == wanted_before {
+                fruitless = words;
+            }
+            words += 1;
+            for id in candidates.filter(|id| Some(*id) != first) {
+                if self.wanted == 0 {
+                    break;
+                }
+                self.visit(id);
+            }
+        }
+        self.trie.counters.hand(words, false);
+        fruitless
+    }
+
+    /// Visits one candidate, and counts the blocks that its eviction would take.
+    fn visit(&mut self, id: BlockId) {
+        let at = self.trie.candidate(id, self.guard);
+        if let Some(at) = at.filter(|at| self.take(*at)) {
+            climb(at, self, self.guard);
+        }
+    }
+}
+
+impl Taker for Imagined<'_> {
+    fn take(&mut self, at: Position) -> bool {
+        if self.wanted == 0 {
+            return false;
+        }
+        let seen = state(at, self.guard).load();
+        if seen.is_evicted() || seen.pins() > 0 {
+            return false;
+        }
+        if seen.children() > self.orphaned.get(&at).copied().unwrap_or(0) {
+            self.stopped.insert(at);
+            return false;
+        }
+        self.wanted -= 1;
+        true
+    }
+
+    fn is_last_of_run(&self, at: Position) -> bool {
+        is_last_of_run(at, self.guard) || self.stopped.contains(&at)
+    }
+
+    fn remove(&mut self, run: NodeRef<'_>, taken: &Range<usize>) {
+        let parent = run.parent().filter(|_| taken.start == 0);
+        let is_block = |at: &Position| node(*at, self.guard).parent().is_some();
+        if let Some(parent) = parent.filter(is_block) {
+            *self.orphaned.entry(parent).or_default() += 1;
+        }
+    }
+}
