@@ -9,11 +9,11 @@ use std::thread;
 pub struct Yielding;
 
 thread_local! {
-    /// Chooses where the thread yields; 0 while it makes no call.
+    /// Chooses where the thread yields; 0 if it does not.
     static CHOICES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Makes a call in which the thread yields at about a third of its allocations, chosen by `seed`.
+/// Makes a call in which the thread yields at one of the first allocations, chosen by `seed`, or at none.
 pub fn yielding<T>(seed: u64, call: impl FnOnce() -> T) -> T {
     CHOICES.set(seed | 1);
     let answer = call();
@@ -23,12 +23,14 @@ pub fn yielding<T>(seed: u64, call: impl FnOnce() -> T) -> T {
 
 fn choose() {
     let choices = CHOICES.get();
-    if choices != 0 {
-        // An odd number times an odd one stays odd. The upper half is as good as random.
-        CHOICES.set(choices.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        if (choices >> 32) % 3 == 0 {
-            thread::yield_now();
-        }
+    if choices == 0 {
+        return;
+    }
+    // An odd number times an odd one stays odd. The upper half is as good as random.
+    CHOICES.set(choices.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    if (choices >> 32) % 3 == 0 {
+        CHOICES.set(0);
+        thread::yield_now();
     }
 }
 

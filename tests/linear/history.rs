@@ -32,6 +32,8 @@ pub struct Stage {
 /// One thread, and what it has done so far.
 struct Actor<'s> {
     stage: &'s Stage,
+    /// Whether other threads are at work too.
+    meets_others: bool,
     rng: fastrand::Rng,
     /// The name of its next hold.
     next: HoldName,
@@ -107,6 +109,7 @@ impl<'s> Actor<'s> {
     fn new(stage: &'s Stage, thread: usize) -> Self {
         Self {
             stage,
+            meets_others: thread > 0,
             rng: fastrand::Rng::with_seed(stage.seed << 8 | thread as u64),
             next: thread * 1_000,
             holds: Vec::new(),
@@ -162,7 +165,11 @@ impl<'s> Actor<'s> {
     ) -> T {
         // Sequentially consistent: the call must not move out from between its two ticks.
         let invoked = self.stage.clock.fetch_add(1, Ordering::SeqCst);
-        let answer = yielding(self.rng.u64(..), || act(self.stage));
+        let answer = if self.meets_others {
+            yielding(self.rng.u64(..), || act(self.stage))
+        } else {
+            act(self.stage)
+        };
         let returned = self.stage.clock.fetch_add(1, Ordering::SeqCst);
         self.calls.push(Call {
             invoked,
