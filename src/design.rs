@@ -210,7 +210,7 @@
 //! | last-first | a block is cached, and the one before it is not | M: `hold_versus_claim_within_its_run`; T: `agrees_with_a_naive_cache` |
 //! | unlink-then-uncount | a parent is claimed while a search can find its child | A: the child's first block is gone before the parent's count decreases, so every search skips the child, and a thread follows its link to the parent only under a guard older than the retirement of the parent |
 //! | unlink-then-retire | a search reads a freed node | M: `reader_in_the_bucket_versus_reclamation` |
-//! | wait-for-epoch | the same | M: `peek_versus_reuse`, `reader_in_the_bucket_versus_reclamation` |
+//! | wait-for-epoch | the same | M: `reader_in_the_bucket_versus_reclamation` |
 //! | no-slot-left | the hand reads a freed node | M: `tail_versus_retirement` |
 //! | empty-then-give | the slot of an id's next owner is emptied | M: `eviction_versus_reuse` |
 //! | own-entry | the same | M: `leave_versus_enter_anew` |
