@@ -294,7 +294,7 @@ fn threads_that_share_a_stripe_lose_no_count() {
             }
         });
         let stats = cache.stats();
-        let expected = (threads + contested.into_inner()) as u64;
+        let expected = (threads + contested.load(Ordering::SeqCst)) as u64;
         assert_eq!(
             (stats.lookups, stats.requested_tokens),
             (expected, 3 * expected)
@@ -344,6 +344,6 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
             });
         }
     });
-    let expected = 2 * LIVING + contested.into_inner();
+    let expected = 2 * LIVING + contested.load(Ordering::SeqCst);
     assert_eq!(cache.stats().lookups, expected as u64);
 }
