@@ -22,9 +22,9 @@ export ASAN_OPTIONS="detect_leaks=1"
 # * 2^29 holds take minutes, and their end is no error of memory.
 skipped=(churn_keeps_node_memory_flat stopped:: one_hold_too_many)
 declare -A tests=(
-    # Left out: what has one thread, api, evict, hand, oracle, priority and sequence.
-    [thread]="exhaustion hostile linear memory stress threads"
-    [address]="api evict exhaustion hand hostile linear memory oracle priority sequence stress threads"
+    # Left out: what has one thread, and what the others do with more.
+    [thread]="exhaustion hostile linear memory namespaces stress threads"
+    [address]="api evict exhaustion hand hostile linear memory mistakes namespaces oracle priority retired sequence stress threads"
 )
 
 # Whether a program built like the tests, with these flags, runs.
