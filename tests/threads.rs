@@ -265,11 +265,6 @@ impl Contest {
     }
 }
 
-/// What a thread returns at its end. (The end of a scope is an edge that ThreadSanitizer does not see.)
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().expect("no panic")
-}
-
 #[test]
 fn threads_that_share_a_stripe_lose_no_count() {
     let _alone = alone();
@@ -278,29 +273,28 @@ fn threads_that_share_a_stripe_lose_no_count() {
         let namespace = cache.namespace("a");
         let look_up = || drop(cache.lookup(&namespace, &[1, 2, 3]));
         let [begun, over] = [(); 2].map(|()| Barrier::new(threads));
-        let contest = Contest::new();
-        let contested: usize = thread::scope(|scope| {
+        let (contest, contested) = (Contest::new(), AtomicUsize::new(0));
+        thread::scope(|scope| {
             let (tell, told) = mpsc::channel();
-            let start = |place: usize| {
-                let (tell, begun, over, contest) = (tell.clone(), &begun, &over, &contest);
-                let thread = scope.spawn(move || {
+            for place in 0..threads {
+                let tell = tell.clone();
+                let (begun, over, contest, contested) = (&begun, &over, &contest, &contested);
+                scope.spawn(move || {
                     look_up();
                     tell.send(()).expect("the test waits");
                     begun.wait();
                     // The last two of a crowd have no stripe to themselves.
-                    let contends = place >= threads - 2;
-                    let lookups = contends.then(|| contest.play(place % 2, look_up));
+                    if place >= threads - 2 {
+                        let lookups = contest.play(place % 2, look_up);
+                        contested.fetch_add(lookups, Ordering::SeqCst);
+                    }
                     over.wait();
-                    lookups.unwrap_or(0)
                 });
                 told.recv().expect("the thread starts");
-                thread
-            };
-            let threads: Vec<_> = (0..threads).map(start).collect();
-            threads.into_iter().map(joined).sum()
+            }
         });
         let stats = cache.stats();
-        let expected = (threads + contested) as u64;
+        let expected = (threads + contested.load(Ordering::SeqCst)) as u64;
         assert_eq!(
             (stats.lookups, stats.requested_tokens),
             (expected, 3 * expected)
@@ -318,47 +312,38 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
     let begun = Barrier::new(2 * LIVING + 1);
     // Each thread that lives on against each that starts later.
     let contests = [(); LIVING].map(|()| [(); LIVING].map(|()| Contest::new()));
-    let contested: usize = thread::scope(|scope| {
+    let contested = AtomicUsize::new(0);
+    let play = |contest: &Contest, side| {
+        contested.fetch_add(contest.play(side, look_up), Ordering::SeqCst);
+    };
+    thread::scope(|scope| {
         let (tell, told) = mpsc::channel();
+        let mut short_lived = Vec::new();
         // They take their stripes in this order, and every second one gives its stripe back.
-        let start = |place: usize| {
-            let (tell, begun, contests) = (tell.clone(), &begun, &contests);
+        for place in 0..2 * LIVING {
+            let (tell, begun, contests, play) = (tell.clone(), &begun, &contests, &play);
             let thread = scope.spawn(move || {
                 look_up();
                 tell.send(()).expect("the test waits");
                 begun.wait();
-                let lives_on = (place % 2 == 0).then_some(&contests[place / 2]);
-                let contests = lives_on.into_iter().flatten();
-                contests
-                    .map(|contest| contest.play(0, look_up))
-                    .sum::<usize>()
+                let row = contests[place / 2].iter().filter(|_| place % 2 == 0);
+                row.for_each(|contest| play(contest, 0));
             });
             told.recv().expect("the thread starts");
-            thread
-        };
-        let (mut living, mut short_lived) = (Vec::new(), Vec::new());
-        for place in 0..2 * LIVING {
-            let list = if place % 2 == 0 {
-                &mut living
-            } else {
-                &mut short_lived
-            };
-            list.push(start(place));
+            if place % 2 == 1 {
+                short_lived.push(thread);
+            }
         }
         begun.wait();
-        short_lived
-            .into_iter()
-            .for_each(|thread| drop(joined(thread)));
-        let contests = &contests;
-        living.extend((0..LIVING).map(|late| {
+        let ended = short_lived.into_iter().map(ScopedJoinHandle::join);
+        ended.for_each(|result| result.expect("no panic"));
+        for late in 0..LIVING {
+            let (contests, play) = (&contests, &play);
             scope.spawn(move || {
-                let against = contests.iter().map(|against| &against[late]);
-                against
-                    .map(|contest| contest.play(1, look_up))
-                    .sum::<usize>()
-            })
-        }));
-        living.into_iter().map(joined).sum()
+                contests.iter().for_each(|against| play(&against[late], 1));
+            });
+        }
     });
-    assert_eq!(cache.stats().lookups, (2 * LIVING + contested) as u64);
+    let expected = 2 * LIVING + contested.load(Ordering::SeqCst);
+    assert_eq!(cache.stats().lookups, expected as u64);
 }
