@@ -6,12 +6,15 @@ import re
 import signal
 import subprocess
 import tomllib
+from pathlib import Path
 
 from source import Problem
 
 TEST = r"#\[test\]\s*(?:#\[[^\n]*\]\s*)*fn {}\("
 # A test that runs for as long as that has caught nothing.
 SECONDS = 600
+# How often a running test is looked at, and what a test that stands still has for output.
+STEP, STILL = 10, "stands still"
 
 
 class Tests:
@@ -98,25 +101,44 @@ class Copy:
     def run(self, kind, executables, name):
         """Runs a test in each target that has it. Returns how it failed, if so, and its output."""
         for target, path in self.tests.find(kind, name):
-            try:
-                done = subprocess.run(
-                    [executables[target], "--exact", path],
-                    cwd=self.work / "tree",
-                    env=self.environment(kind),
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    encoding="utf-8",
-                    errors="replace",
-                    timeout=SECONDS,
-                )
-            except subprocess.TimeoutExpired:
+            process = subprocess.Popen(
+                [executables[target], "--exact", path],
+                cwd=self.work / "tree",
+                env=self.environment(kind),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+            )
+            output = finish(process)
+            if output is None:
                 continue
+            if output == STILL:
+                return "crashed, and stands still in the handler of that", output
+            done = subprocess.CompletedProcess(path, process.returncode, output)
             if done.returncode == 0 and "1 passed" not in done.stdout:
                 raise Problem(f"{target} runs no test named {path}")
             # A model that explores less than it should shows nothing.
             if done.returncode != 0 and "too few to mean anything" not in done.stdout:
                 return how(done), done.stdout
         return None, ""
+
+
+def finish(process):
+    """Returns the output of a test once it ends; STILL if it uses no processor time, as one does
+    that crashed while loom ran it; None if it takes too long."""
+    used = None
+    for _ in range(SECONDS // STEP):
+        try:
+            return process.communicate(timeout=STEP)[0]
+        except subprocess.TimeoutExpired:
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            before, used = used, fields[11:13]
+            if before == used:
+                break
+    process.kill()
+    process.communicate()
+    return STILL if before == used else None
 
 
 def how(done):
