@@ -1,5 +1,5 @@
-//! Threads that together ask for more blocks than there are: each block keeps one owner, a refusal takes
-//! nothing, and all comes back.
+//! Threads that together ask for more blocks than there are: each block keeps one owner, a refusal
+//! takes nothing, and all comes back.
 
 mod common;
 
@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 use common::{assert_accounted, cache, publish, together};
 use kvtrie::{Block, Namespace, PrefixCache};
 
-/// How long threads contend.
+/// How long threads contend, at least.
 const A_WHILE: Duration = Duration::from_secs(1);
+/// How long they contend at most, until they have been refused often enough.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Refusals that show that allocations met.
+const REFUSALS: usize = 100;
 
 /// A cache, and which of its blocks are owned.
 struct Stage {
@@ -72,22 +76,31 @@ impl Stage {
         hold.publish(&tokens, blocks).expect("whole blocks");
     }
 
-    /// Allocates about half of the capacity, again and again for a while. Returns how often that succeeded and
-    /// how often it was refused.
-    fn contend(&self, seed: u64) -> [usize; 2] {
+    /// Allocates about half of the capacity, again and again: for a while, and until all threads
+    /// together have been refused often enough.
+    fn contend(&self, seed: u64, refused: &AtomicUsize) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let tenth = self.cache.capacity() / 10;
-        let (start, mut counts) = (Instant::now(), [0, 0]);
-        while start.elapsed() < A_WHILE {
-            let blocks = self.allocate(rng.usize(2 * tenth..8 * tenth));
-            counts[usize::from(blocks.is_none())] += 1;
-            match blocks {
-                None => thread::yield_now(),
-                Some(blocks) if rng.u8(0..16) == 0 => self.free(blocks),
+        let start = Instant::now();
+        let is_over = || match start.elapsed() {
+            time if time < A_WHILE => false,
+            time if time < PATIENCE => refused.load(Ordering::Relaxed) >= REFUSALS,
+            _ => true,
+        };
+        while !is_over() {
+            match self.allocate(rng.usize(2 * tenth..8 * tenth)) {
+                None => {
+                    refused.fetch_add(1, Ordering::Relaxed);
+                    thread::yield_now();
+                }
+                Some(blocks) if rng.u8(0..16) == 0 => {
+                    // On one core, the others meet these blocks only here.
+                    thread::yield_now();
+                    self.free(blocks);
+                }
                 Some(blocks) => self.cache_unheld(blocks),
             }
         }
-        counts
     }
 
     /// Checks that every block is there once. No thread is at work.
@@ -104,21 +117,19 @@ impl Stage {
 
 #[test]
 fn allocations_of_half_the_cache_meet_and_no_block_is_lost_or_doubled() {
-    // Small ones, in which an allocation often finds less than it had counted on; and one in which each step
-    // takes long.
-    let mut refusals = 0;
+    // Small ones, in which an allocation often finds less than it had counted on; and one in which
+    // each step takes long.
     for (blocks, run_length) in [(30, 32), (60, 32), (20, 1), (16_384, 32)] {
-        let stage = Stage::new(blocks, run_length);
-        let counts = together((0..8).map(|seed| {
-            let stage = &stage;
-            move || stage.contend(seed)
+        let (stage, refused) = (Stage::new(blocks, run_length), AtomicUsize::new(0));
+        together((0..8).map(|seed| {
+            let (stage, refused) = (&stage, &refused);
+            move || stage.contend(seed, refused)
         }));
-        let refused: usize = counts.iter().map(|[_, refused]| refused).sum();
-        println!("{blocks} blocks: {counts:?} successes and refusals");
+        let refused = refused.into_inner();
+        println!("{blocks} blocks: {refused} refusals");
+        assert!(refused >= REFUSALS, "{refused} refusals are too few");
         stage.assert_whole();
-        refusals += refused;
     }
-    assert!(refusals > 1_000, "{refusals} refusals are too few to meet");
 }
 
 /// Takes a few blocks at a time and puts the first of them back on top, above others than before.
