@@ -26,7 +26,7 @@ use crate::decoder::{Decoder, SIZE, fingerprints};
 const STOPS: usize = 500;
 /// Times that it is stopped at most, until it has been stopped at enough places.
 const MOST_STOPS: usize = 5_000;
-/// Different instructions at which it is stopped. Single steps find more than 250 in 500 stops,
+/// Different instructions at which it is stopped. Single steps find more than 200 in 500 stops,
 /// without them it was as few as 17.
 const PLACES: usize = 150;
 /// Single steps from a signal to a stop, at most.
