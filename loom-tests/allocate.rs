@@ -47,35 +47,35 @@ impl Two {
     }
 }
 
-/// One block is owned and one is free. A call for two is refused, and beside it a call for one
+/// One of two blocks is owned throughout. A call for two is refused, and beside it a call for one
 /// succeeds.
+fn refusal(two: &Arc<Two>) {
+    let owned = two.allocate(1);
+    let (other, same) = (Arc::clone(two), Arc::clone(two));
+    let (refused, ours) = both(
+        move || other.allocate(2).is_none(),
+        move || same.allocate(1),
+    );
+    assert!(refused, "one of the two is owned throughout");
+    assert!(ours.is_some(), "a refused call takes nothing");
+    drop((owned, ours));
+    two.assert_whole();
+}
+
+/// The block for the second call is free.
 #[test]
 fn refusal_versus_allocation() {
     explore("refusal_versus_allocation", 10, || {
-        let two = Two::new(cache(2, 1).0);
-        let owned = two.allocate(1);
-        let other = Arc::clone(&two);
-        let (refused, ours) = both(move || other.allocate(2).is_none(), || two.allocate(1));
-        assert!(refused, "one of the two is owned throughout");
-        assert!(ours.is_some(), "a refused call takes nothing");
-        drop((owned, ours));
-        two.assert_whole();
+        refusal(&Two::new(cache(2, 1).0));
     });
 }
 
-/// One block is owned and one is cached. A call for two is refused, and beside it a call for one
-/// evicts.
+/// The block for the second call is cached, so that call evicts.
 #[test]
 fn refusal_versus_eviction() {
     explore("refusal_versus_eviction", 3_000, || {
         let (two, _namespace) = Two::half_cached();
-        let owned = two.allocate(1);
-        let other = Arc::clone(&two);
-        let (refused, ours) = both(move || other.allocate(2).is_none(), || two.allocate(1));
-        assert!(refused, "one of the two is owned throughout");
-        assert!(ours.is_some(), "a refused call takes nothing");
-        drop((owned, ours));
-        two.assert_whole();
+        refusal(&two);
     });
 }
 

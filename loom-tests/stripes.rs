@@ -1,4 +1,5 @@
-//! The stripes: no two threads that live at once own the same one, and none loses a count of the last owner.
+//! The stripes: no two threads own one at the same time, and a new owner loses no count of the
+//! last one.
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -38,7 +39,7 @@ fn stripe_of_one_thread_after_another() {
             move || two.count(),
             move || three_.count(),
         );
-        // Whoever comes now owns the first stripe, after all who had it.
+        // The first stripe is taken once more, after every thread that owned it.
         let first = counts.owners.take();
         assert_eq!(first, 0, "every stripe was given back");
         // SAFETY: all three threads have ended.

@@ -123,30 +123,13 @@ impl Counters {
         self.add([(|stripe| &stripe.node_bytes, bytes.wrapping_neg())]);
     }
 
-    /// Counts a new namespace, which takes `bytes` with its root and key.
-    pub fn namespace_made(&self, bytes: usize) {
+    /// Counts a change of the number of namespaces, and of the bytes that they and the roots of
+    /// cleared ones take.
+    pub fn namespaces(&self, change: isize, bytes: isize) {
         self.add([
-            (|stripe| &stripe.namespaces, 1),
-            (|stripe| &stripe.namespace_bytes, bytes),
+            (|stripe| &stripe.namespaces, change as usize),
+            (|stripe| &stripe.namespace_bytes, bytes as usize),
         ]);
-    }
-
-    /// Counts the removal of a namespace of `bytes`.
-    pub fn namespace_forgotten(&self, bytes: usize) {
-        self.add([
-            (|stripe| &stripe.namespaces, 1_usize.wrapping_neg()),
-            (|stripe| &stripe.namespace_bytes, bytes.wrapping_neg()),
-        ]);
-    }
-
-    /// Counts the root of a cleared namespace, which stays until it is unused.
-    pub fn root_kept(&self, bytes: usize) {
-        self.add([(|stripe| &stripe.namespace_bytes, bytes)]);
-    }
-
-    /// Counts the retirement of the root of a cleared namespace.
-    pub fn root_retired(&self, bytes: usize) {
-        self.add([(|stripe| &stripe.namespace_bytes, bytes.wrapping_neg())]);
     }
 
     /// Returns how many blocks are published and not evicted.

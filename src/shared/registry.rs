@@ -97,7 +97,7 @@ impl Registry {
             root: AtomicPtr::new(root.into_raw()),
         });
         let bytes = space.bytes() + node(root, &guard).bytes();
-        trie.counters.namespace_made(bytes);
+        trie.counters.namespaces(1, bytes as isize);
         self.spaces.insert(key, Arc::clone(&space));
         space
     }
@@ -109,7 +109,8 @@ impl Registry {
         self.free_past(&guard, &trie.counters);
         let fresh = self.new_root(space.start, &trie.hasher);
         let old = space.root(&guard).at;
-        trie.counters.root_kept(node(old, &guard).bytes());
+        let bytes = node(old, &guard).bytes();
+        trie.counters.namespaces(0, bytes as isize);
         // Release (clear): the new root is fully written.
         // Rule (new-root): lookups that start later must not find the old root.
         space.root.store(fresh.into_raw(), Ordering::Release);
@@ -155,7 +156,8 @@ impl Registry {
             // Rule (handles-count): a namespace stays as long as a handle leads to it.
             let unused = Arc::get_mut(space).is_some() && state(root, &guard).claim_root(1);
             if unused {
-                counters.namespace_forgotten(space.bytes() + node(root, &guard).bytes());
+                let bytes = space.bytes() + node(root, &guard).bytes();
+                counters.namespaces(-1, -(bytes as isize));
                 // SAFETY: only the registry could reach this root, and removes it now. It is
                 // claimed, so neither a hold nor a node points to it.
                 unsafe { node(root, &guard).retire(&guard) };
@@ -171,7 +173,7 @@ impl Registry {
             // Rule (past-stays): an old root stays as long as something hangs off it.
             let unused = state(root, guard).claim_root(0);
             if unused {
-                counters.root_retired(node(root, guard).bytes());
+                counters.namespaces(0, -(node(root, guard).bytes() as isize));
                 // SAFETY: no namespace points to this root any more, and it is removed here. It is
                 // claimed, so neither a hold nor a node points to it.
                 unsafe { node(root, guard).retire(guard) };

@@ -76,6 +76,8 @@ const COUNT: u64 = CHILD - 1;
 const MOST: u64 = COUNT - (1 << 22);
 /// The position of the heat's lowest bit.
 const HEAT_SHIFT: u32 = 2 * COUNT_BITS;
+/// The bits of the heat.
+const HEAT: u64 = ((1 << Heat::BITS) - 1) << HEAT_SHIFT;
 /// The bits of the phase. If none is set, the block is here.
 const PHASE: u64 = 3 << 60;
 /// The phase of a claimed block: it has left the cache.
@@ -171,13 +173,14 @@ impl State {
             return false;
         }
         check(old & COUNT);
-        self.set_heat(Snapshot(old).heat(), Heat::after_hit);
+        let heat = Snapshot(old).heat();
+        self.add_heat(heat, heat.after_hit());
         true
     }
 
-    /// Sets the bits that `change` adds to the heat `seen`.
-    fn set_heat(&self, seen: Heat, change: impl Fn(Heat) -> Heat) {
-        let added = change(seen).bits() & !seen.bits();
+    /// Sets the bits that `wanted` has beyond the heat `seen`.
+    fn add_heat(&self, seen: Heat, wanted: Heat) {
+        let added = wanted.bits() & !seen.bits();
         if added != 0 {
             // Relaxed: the heat is a hint to the clock.
             self.0.fetch_or(added << HEAT_SHIFT, Ordering::Relaxed);
@@ -188,7 +191,7 @@ impl State {
     pub fn raise(&self, priority: Priority) {
         let seen = self.load().heat();
         if seen.priority() < priority {
-            self.set_heat(seen, |_| Heat::warm(priority));
+            self.add_heat(seen, Heat::warm(priority));
         }
     }
 
@@ -281,8 +284,7 @@ impl State {
         let seen = self.load();
         let cooled = seen.heat().after_pass();
         if cooled != seen.heat() {
-            let word = seen.0 & !(Heat::from_bits(u64::MAX).bits() << HEAT_SHIFT)
-                | cooled.bits() << HEAT_SHIFT;
+            let word = seen.0 & !HEAT | cooled.bits() << HEAT_SHIFT;
             // Relaxed: a hint. If the word has changed, the block was just used and may stay warm.
             let _ = (self.0).compare_exchange(seen.0, word, Ordering::Relaxed, Ordering::Relaxed);
         }
@@ -359,8 +361,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_the_word_do_not_overlap() {
-        let heat = Heat::from_bits(u64::MAX).bits() << HEAT_SHIFT;
-        let fields = [COUNT, COUNT << COUNT_BITS, heat, PHASE];
+        let fields = [COUNT, COUNT << COUNT_BITS, HEAT, PHASE];
         assert_eq!(
             fields.iter().fold(0, |all, field| all ^ field),
             fields.iter().sum::<u64>()
