@@ -1,5 +1,6 @@
 //! Many threads on one cache: kvtrie, the same cache in a mutex, a hash map in a mutex and a
-//! sharded map, with 1, 2, 4 and more threads. Every hit is checked, and every cache before and after.
+//! sharded map, with 1, 2, 4 and more threads. Every hit is checked, and every cache before and
+//! after.
 //!
 //! ```console
 //! $ cargo bench --bench threads             # everything, in about a minute

@@ -4,16 +4,16 @@
 //! cargo run --release --example engine
 //! ```
 //!
-//! Each worker thread runs a continuous batch. It takes the oldest waiting request, looks its tokens
-//! up, and allocates the missing blocks, all or none. A step computes a token for each request that
-//! decodes, and chunks of the prompts that are still being prefilled. If blocks run out, a request
-//! gives way: it publishes what it has computed, keeps its tokens and queues again. Only the oldest
-//! unfinished request waits for blocks instead, and no other gets any until it has them. So the oldest
-//! always finishes, and no request starves.
+//! Each worker thread runs a continuous batch. It takes the oldest waiting request, looks its
+//! tokens up, and allocates the missing blocks, all or none. A step computes a token for each
+//! request that decodes, and chunks of the prompts that are still being prefilled. If blocks run
+//! out, a request gives way: it publishes what it has computed, keeps its tokens and queues again.
+//! Only the oldest unfinished request waits for blocks instead, and no other gets any until it has
+//! them. So the oldest always finishes, and no request starves.
 //!
-//! The model is fake, but it depends on the cache: the state of a token follows from the state of the
-//! token before it, which the model reads through the block table. A block with wrong contents gives a
-//! wrong answer. Every hit and every answer is checked.
+//! The model is fake, but it depends on the cache: the state of a token follows from the state of
+//! the token before it, which the model reads through the block table. A block with wrong contents
+//! gives a wrong answer. Every hit and every answer is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -184,15 +184,16 @@ impl Engine {
         }
     }
 
-    /// Publishes what a request has computed, lets its blocks go, and queues it with all its tokens.
+    /// Publishes what a request has computed, lets its blocks go, and queues it with all its
+    /// tokens.
     fn put_back(&self, running: Running) {
         let mut request = running.request;
         request.tokens = running.sequence.finish();
         self.state().waiting.insert(request.ticket, request);
     }
 
-    /// Allocates the missing blocks of a request, all or none. While the oldest unfinished request waits
-    /// for blocks, the others get none.
+    /// Allocates the missing blocks of a request, all or none. While the oldest unfinished request
+    /// waits for blocks, the others get none.
     fn allocate(&self, ticket: Ticket, sequence: &mut Sequence) -> bool {
         let is_oldest = self.state().unfinished.first() == Some(&ticket);
         if sequence.needs_block() && self.state().oldest_waits && !is_oldest {
@@ -205,8 +206,8 @@ impl Engine {
         is_granted
     }
 
-    /// Allocates a block for each request that has filled its last one. Preempts a request that gets none,
-    /// except the oldest.
+    /// Allocates a block for each request that has filled its last one. Preempts a request that
+    /// gets none, except the oldest.
     fn make_room(&self, batch: &mut Vec<Running>) {
         for mut running in mem::take(batch) {
             let ticket = running.request.ticket;
@@ -260,7 +261,8 @@ impl Engine {
         }
     }
 
-    /// Starts another sample. It shares all complete blocks and computes the rest of the prompt again.
+    /// Starts another sample. It shares all complete blocks and computes the rest of the prompt
+    /// again.
     fn fork(&self, request: &Request, sequence: &mut Sequence, state: u64) -> Running {
         let mut request = request.clone();
         request.ticket.1 = 1;

@@ -1,8 +1,8 @@
 //! How to embed the cache, question by question. Documentation only.
 //!
 //! Each page answers one question on a screen or two, with code that is compiled and tested.
-//! `cargo run --release --example engine` shows most of it at once: a scheduler that admits, preempts,
-//! forks and cancels. [`design`](crate::design) describes how the cache works inside.
+//! `cargo run --release --example engine` shows most of it at once: a scheduler that admits,
+//! preempts, forks and cancels. [`design`](crate::design) describes how the cache works inside.
 //!
 //! # Setting up
 //!

@@ -259,8 +259,8 @@ fn stats_show_what_namespaces_take() {
     assert!(one.namespace_bytes > 100, "a root, a key and a handle");
     drop(cache.namespace(NamespaceKey::model("m").tenant("acme")));
     assert_eq!(cache.stats().namespaces, 1);
-    // The root of a cleared namespace is kept as long as something hangs off it, and is then freed by
-    // the next clearing.
+    // The root of a cleared namespace is kept as long as something hangs off it, and is then freed
+    // by the next clearing.
     let hold = publish(&cache, &acme, &[1]);
     cache.clear(&acme);
     let two_roots = cache.stats().namespace_bytes;

@@ -1,5 +1,5 @@
-//! What leaves and what stays: eviction, allocation, clearing, priority and pins, on one thread. Every test
-//! runs over caches of several shapes.
+//! What leaves and what stays: eviction, allocation, clearing, priority and pins, on one thread.
+//! Every test runs over caches of several shapes.
 
 mod common;
 
@@ -157,7 +157,7 @@ fn clear_all_empties_every_namespace() {
         drop(publish(&cache, &b, &prompt(2)));
         assert_eq!(cache.clear_all().len(), 2);
         assert_eq!(cache.peek(&a, &prompt(2)) + cache.peek(&b, &prompt(2)), 0);
-        // Whoever still holds a cleared prefix can go on; it is only not found.
+        // A holder of a cleared prefix can go on; lookups just do not find it.
         held.publish(&[5, 5], cache.allocate(1).unwrap()).unwrap();
         assert_eq!(held.token_count(), 6);
         assert_eq!(cache.peek(&a, &[0, 0, 1, 1, 5, 5]), 0);

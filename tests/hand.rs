@@ -83,7 +83,8 @@ fn a_hit_keeps_a_high_block_for_more_turns_than_a_normal_one() {
         assert_eq!(evict(&cache, 1), [0], "all four are cold now");
         drop(cache.lookup(&namespace, &[1]));
         drop(publish(&cache, &namespace, &[9]));
-        // One turn takes 2 and 3 and cools the new block; the next one meets the block that was hit.
+        // One turn takes 2 and 3 and cools the new block; the next one meets the block that was
+        // hit.
         assert_eq!(evict(&cache, 2), [2, 3]);
         evict(&cache, 1);
         assert_eq!(cache.peek(&namespace, &[1]) == 1, survives, "{priority:?}");
@@ -137,8 +138,8 @@ fn every_look_of_the_hand_is_counted() {
         "a count reads words, and moves no hand"
     );
     assert_eq!(evict(&cache, 1), [1]);
-    // One look at each block in the first turn, then at the held one and the one that leaves. Each of these
-    // candidates was the next bit of its word.
+    // One look at each block in the first turn, then at the held one and the one that leaves. Each
+    // of these candidates was the next bit of its word.
     let steps = 2 * WORD as u64 + 2;
     assert_eq!(looks(&cache), (2 + steps, steps));
     drop(held);

@@ -14,7 +14,7 @@ const ONE_OFF: usize = 4;
 /// Times that the system prompt is used.
 const USES: u32 = 50;
 
-/// A cache, and prompts that nobody uses twice.
+/// A cache, and prompts that are used once.
 struct Stage {
     cache: PrefixCache,
     namespace: Namespace,
@@ -46,8 +46,8 @@ impl Stage {
         }
     }
 
-    /// Looks the system prompt up and publishes what is missing of it. Returns the hold, and how many of
-    /// its tokens were found.
+    /// Looks the system prompt up and publishes what is missing of it. Returns the hold, and how
+    /// many of its tokens were found.
     fn system(&self, priority: Priority) -> (Hold, usize) {
         let mut hold = self.cache.lookup(&self.namespace, &SYSTEM);
         let found = hold.token_count();
@@ -63,7 +63,8 @@ impl Stage {
     }
 }
 
-/// The share of the system prompt that is found, if it is used once while `crowd` blocks of others pass.
+/// The share of the system prompt that is found, if it is used once while `crowd` blocks of others
+/// pass.
 fn hit_ratio(priority: Priority, crowd: usize, with_children: bool) -> f64 {
     let mut stage = Stage::new();
     drop(stage.system(priority));

@@ -1,4 +1,5 @@
-//! What a cache takes beside its tables, and when it gives it back. One test, since the collector is the process's.
+//! What a cache takes beside its tables, and when it gives it back. One test, since the collector
+//! is the process's.
 
 use kvtrie::PrefixCache;
 

@@ -18,7 +18,7 @@ fn sequence_lives_a_request() {
             request.push(token);
             request.grow(&cache).unwrap();
             assert_eq!(request.uncomputed(), [token]);
-            assert!(request.advance(1).is_empty(), "nobody else publishes");
+            assert!(request.advance(1).is_empty(), "no other thread publishes");
         }
         assert_eq!(request.block_table().len(), 32);
         assert_eq!(

@@ -164,8 +164,8 @@ fn churn_keeps_node_memory_flat() {
         after_a_tenth = after_a_tenth.or_else(resident);
     }
     if let (Some(before), Some(after)) = (after_a_tenth, resident()) {
-        // Where 4 threads share 2 cores it is 0.2 MB at most, and would be 20 if none yielded its core to one
-        // that holds the epoch back. All that is retired would be 200.
+        // Where 4 threads share 2 cores it is 0.2 MB at most, and would be 20 if none yielded its
+        // core to one that holds the epoch back. All that is retired would be 200.
         assert!(after < before + (8 << 20), "{before} bytes grew to {after}");
     }
 }

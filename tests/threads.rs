@@ -77,7 +77,8 @@ impl Crowd {
         hold
     }
 
-    /// Every call that names a prefix, in a namespace of the thread's own and in the one that all share.
+    /// Every call that names a prefix, in a namespace of the thread's own and in the one that all
+    /// share.
     fn use_prefixes(&self, thread: u32, done: &mut Done) {
         let own = self.cache.namespace(format!("thread {thread}"));
         for (space, tokens) in [(&own, [thread; 6]), (&self.shared, [7; 6])] {

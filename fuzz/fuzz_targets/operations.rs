@@ -1,5 +1,5 @@
-//! Operations chosen by a fuzzer, played by the driver of `tests/oracle`, which checks every invariant
-//! after each.
+//! Operations chosen by a fuzzer, played by the driver of `tests/oracle`, which checks every
+//! invariant after each.
 
 #![no_main]
 

@@ -1,7 +1,8 @@
 //! A decoder whose physical blocks have contents that can be checked.
 //!
 //! Each physical block has a cell that stands for its keys and values. An owner writes to it the
-//! fingerprint of the whole prefix that the block ends; whoever holds the block must read the same.
+//! fingerprint of the whole prefix that the block ends; every holder of the block must read the
+//! same.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;

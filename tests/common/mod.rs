@@ -25,8 +25,8 @@ pub fn with_caches(blocks: usize, block_size: usize, test: impl Fn(PrefixCache))
     }
 }
 
-/// Runs every job on a thread of its own, and waits for all. (Each is joined by itself: the end of a
-/// scope is an edge that ThreadSanitizer does not see.)
+/// Runs every job on a thread of its own, and waits for all. (Each is joined by itself: the end of
+/// a scope is an edge that ThreadSanitizer does not see.)
 pub fn together<T: Send>(jobs: impl IntoIterator<Item = impl FnOnce() -> T + Send>) -> Vec<T> {
     thread::scope(|scope| {
         let threads: Vec<_> = jobs.into_iter().map(|job| scope.spawn(job)).collect();
@@ -71,11 +71,12 @@ pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Ho
         .allocate(missing.len() / size)
         .expect("room for the prompt");
     let duplicates = hold.publish(missing, blocks).expect("complete blocks");
-    assert!(duplicates.is_empty(), "nobody else publishes");
+    assert!(duplicates.is_empty(), "no other thread publishes");
     hold
 }
 
-/// Checks that every block is in exactly one place. The caller sees to it that no thread is at work.
+/// Checks that every block is in exactly one place. The caller sees to it that no thread is at
+/// work.
 pub fn assert_accounted(cache: &PrefixCache) {
     let stats = cache.stats();
     assert_eq!(

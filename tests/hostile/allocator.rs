@@ -1,5 +1,5 @@
-//! The system's allocator, which also tells whether this thread is inside it, and how many caches of a
-//! peculiar capacity have not been freed.
+//! The system's allocator, which also tells whether this thread is inside it, and how many caches
+//! of a peculiar capacity have not been freed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};

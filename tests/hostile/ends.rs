@@ -139,7 +139,7 @@ impl Drop for Keepsake {
         assert_eq!(self.cache.reclaimable(), self.cache.stats().cached);
         self.tell
             .send(10 * before + after)
-            .expect("somebody listens");
+            .expect("the test listens");
     }
 }
 

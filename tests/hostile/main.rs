@@ -1,5 +1,5 @@
-//! What a cache must survive: counts that would run over, panics in the middle of its calls, threads that
-//! stop for good, and ends in any order.
+//! What a cache must survive: counts that would run over, panics in the middle of its calls,
+//! threads that stop for good, and ends in any order.
 
 #[path = "../common/mod.rs"]
 mod common;

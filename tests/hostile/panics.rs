@@ -1,5 +1,5 @@
-//! Panics wherever one can be raised: by the crate itself at a caller's bug, in what a caller hands in,
-//! and in a thread that has something of the cache in its hands.
+//! Panics wherever one can be raised: by the crate itself at a caller's bug, in what a caller hands
+//! in, and in a thread that has something of the cache in its hands.
 
 use std::fmt::{self, Debug, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

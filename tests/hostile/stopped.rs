@@ -1,12 +1,14 @@
-//! A thread that stops at an arbitrary point of the crate, for as long as it likes, stops nobody else.
+//! A thread that stops at an arbitrary point of the crate, for as long as it likes, stops no other
+//! thread.
 //!
-//! A signal stops it: the handler waits on a pipe. Wherever the thread was just then, in the middle of a
-//! lookup with an epoch pinned or of a publication half done, there it stays. (Not inside the allocator, though,
-//! whose lock the others may need; then it is let run on, and stopped elsewhere.)
+//! A signal stops it: the handler waits on a pipe. Wherever the thread was just then, in the middle
+//! of a lookup with an epoch pinned or of a publication half done, there it stays. (Not inside the
+//! allocator, though, whose lock the others may need; then it is let run on, and stopped
+//! elsewhere.)
 //!
-//! Where a signal comes is up to the scheduler: on a busy machine, again and again where the thread was
-//! preempted. So from there the thread goes on by single steps, and the test chooses how many. A machine that
-//! cannot step from within a handler stops the thread more often instead.
+//! Where a signal comes is up to the scheduler: on a busy machine, again and again where the thread
+//! was preempted. So from there the thread goes on by single steps, and the test chooses how many.
+//! A machine that cannot step from within a handler stops the thread more often instead.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -70,7 +72,7 @@ fn place(context: &libc::ucontext_t) -> usize {
 
 /// Stops a thread until a byte comes, after the single steps that are left.
 extern "C" fn stop(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: what a handler with `SA_SIGINFO` is given, and nobody else uses meanwhile.
+    // SAFETY: a handler with `SA_SIGINFO` gets this pointer, and no other code uses it meanwhile.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     #[cfg(target_arch = "x86_64")]
     {
@@ -149,9 +151,9 @@ impl<'s> Stopper<'s> {
         ANSWER.load(Ordering::SeqCst) == STOPPED
     }
 
-    /// Lets the thread live on for a while: it does not get far before it would be stopped anew, if not
-    /// waited for. Then sleeps: on one core, both yielding it to each other, the thread would always be
-    /// found where it yields.
+    /// Lets the thread live on for a while: it does not get far before it would be stopped anew, if
+    /// not waited for. Then sleeps: on one core, both yielding it to each other, the thread would
+    /// always be found where it yields.
     fn let_live(&self, rng: &mut fastrand::Rng) {
         let before = self.life.requests.load(Ordering::SeqCst);
         let some = rng.usize(1..5);
@@ -165,7 +167,8 @@ impl<'s> Stopper<'s> {
 }
 
 impl Drop for Stopper<'_> {
-    /// In a panic too, or the test would wait for the thread for ever. A byte too many does no harm.
+    /// In a panic too, or the test would wait for the thread for ever. A byte too many does no
+    /// harm.
     fn drop(&mut self) {
         self.life.over.store(true, Ordering::SeqCst);
         self.resume();
@@ -208,7 +211,8 @@ fn be_stopped(decoder: &Decoder, life: &Life) {
     }
 }
 
-/// Has each worker complete its requests. Answers how many succeeded; none if they were not completed.
+/// Has each worker complete its requests. Answers how many succeeded; none if they were not
+/// completed.
 fn complete(workers: &[Worker]) -> Option<usize> {
     for worker in workers {
         worker.ask.send(()).expect("the worker waits");
@@ -233,8 +237,8 @@ fn publish(decoder: &Decoder, prompt: &[u32]) -> Hold {
     hold
 }
 
-/// Stops the thread again and again, and checks each time that the workers complete their requests. Answers how
-/// often it stopped the thread, and at how many instructions.
+/// Stops the thread again and again, and checks each time that the workers complete their requests.
+/// Answers how often it stopped the thread, and at how many instructions.
 fn stop_often(mut stopper: Stopper<'_>, workers: &[Worker], verify: impl Fn()) -> (usize, usize) {
     let mut rng = fastrand::Rng::with_seed(4);
     let (mut stops, mut places) = (0, HashSet::new());
@@ -266,7 +270,7 @@ fn a_stopped_thread_stops_nobody_else() {
         scope.spawn(move || {
             // SAFETY: always allowed.
             let this = unsafe { libc::pthread_self() };
-            tell.send(this).expect("somebody listens");
+            tell.send(this).expect("the test listens");
             be_stopped(decoder, life);
         });
         let stopper = Stopper::new(told.recv().expect("the thread starts"), life);

@@ -1,5 +1,5 @@
-//! The system's allocator, in which a thread yields its core now and then in the middle of a call: so calls
-//! overlap, and meet half done, on one core too.
+//! The system's allocator, in which a thread yields its core now and then in the middle of a call:
+//! so calls overlap, and meet half done, on one core too.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -13,7 +13,8 @@ thread_local! {
     static CHOICES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Makes a call in which the thread yields at one of the first allocations, chosen by `seed`, or at none.
+/// Makes a call in which the thread yields at one of the first allocations, chosen by `seed`, or at
+/// none.
 pub fn yielding<T>(seed: u64, call: impl FnOnce() -> T) -> T {
     CHOICES.set(seed | 1);
     let answer = call();

@@ -44,10 +44,12 @@ struct Actor<'s> {
 /// What each thread did, in its own order.
 pub type History = Vec<Vec<Call>>;
 
-/// Plays a short random history for each seed, with so many threads at once, and records it: first a
-/// prologue that caches something, then the threads, then an epilogue that evicts whatever is left.
+/// Plays a short random history for each seed, with so many threads at once, and records it: first
+/// a prologue that caches something, then the threads, then an epilogue that evicts whatever is
+/// left.
 ///
-/// The threads go from one history straight to the next: a new thread starts too late to meet anybody.
+/// The threads go from one history straight to the next: a new thread starts too late to meet
+/// anybody.
 pub fn record(seeds: &[u64], threads: usize) -> Vec<History> {
     let stages: Vec<Stage> = seeds
         .iter()
@@ -157,7 +159,8 @@ impl<'s> Actor<'s> {
         }
     }
 
-    /// Runs one call between two ticks of the clock, and records what `observe` makes of its answer.
+    /// Runs one call between two ticks of the clock, and records what `observe` makes of its
+    /// answer.
     fn call<T>(
         &mut self,
         act: impl FnOnce(&Stage) -> T,
@@ -251,7 +254,8 @@ impl<'s> Actor<'s> {
         let tokens = self.tokens(blocks);
         let ids: Vec<BlockId> = offered.iter().map(Block::id).collect();
         let (start, run_length) = (hold.len(), self.stage.run_length);
-        // The duplicates are handed back, so that no other thread gets them before the call is over.
+        // The duplicates are handed back, so that no other thread gets them before the call is
+        // over.
         let (hold, _duplicates) = self.call(
             |_| {
                 let duplicates = hold.publish(&tokens, offered).expect("whole blocks");

@@ -223,8 +223,8 @@ fn lies_are_noticed() {
     }
 }
 
-/// Whether a peek at one instant may find so many blocks, while another thread publishes a block from 2
-/// to 4 and evicts it from 8 to 10.
+/// Whether a peek at one instant may find so many blocks, while another thread publishes a block
+/// from 2 to 4 and evicts it from 8 to 10.
 fn may_find(at: u64, blocks: usize) -> bool {
     let call = |invoked, returned, step| Call {
         invoked,

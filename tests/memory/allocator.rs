@@ -1,5 +1,5 @@
-//! The system's allocator, which counts the nodes that live, and gives another thread a turn whenever one
-//! allocates.
+//! The system's allocator, which counts the nodes that live, and gives another thread a turn
+//! whenever one allocates.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -65,7 +65,8 @@ thread_local! {
     static LEFT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs something on this thread, and has the other thread take a turn after each `period` allocations.
+/// Runs something on this thread, and has the other thread take a turn after each `period`
+/// allocations.
 pub fn in_turns<T>(period: usize, act: impl FnOnce() -> T) -> T {
     LEFT.set(period);
     PERIOD.set(period);

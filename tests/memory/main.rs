@@ -16,8 +16,8 @@ use kvtrie::{Namespace, PrefixCache};
 #[global_allocator]
 static ALLOCATOR: allocator::Watched = allocator::Watched;
 
-/// Keeps the other tests out: the collector belongs to the process, and any thread that pins an epoch holds it
-/// back.
+/// Keeps the other tests out: the collector belongs to the process, and any thread that pins an
+/// epoch holds it back.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -30,8 +30,8 @@ pub struct Case<'b> {
     pub ids: Vec<BlockId>,
 }
 
-/// Plays the operations that some bytes stand for, checks after each, and that everything comes back
-/// in the end.
+/// Plays the operations that some bytes stand for, checks after each, and that everything comes
+/// back in the end.
 pub fn play(bytes: &[u8]) {
     let mut case = Case::new(Choices::new(bytes));
     for _ in 0..STEPS {

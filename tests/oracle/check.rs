@@ -1,5 +1,5 @@
-//! What must hold after every operation: the invariants that `src/design.rs` numbers, as far as they can
-//! be seen from outside.
+//! What must hold after every operation: the invariants that `src/design.rs` numbers, as far as
+//! they can be seen from outside.
 
 use std::collections::{HashMap, HashSet};
 
@@ -54,7 +54,8 @@ impl Case<'_> {
         }
     }
 
-    /// Each block is in one place (invariant 3), and as many holds end at a cached one as there are.
+    /// Each block is in one place (invariant 3), and as many holds end at a cached one as there
+    /// are.
     fn check_places(&self) {
         let mut holds: HashMap<BlockId, usize> = HashMap::new();
         for last in self.covers().filter_map(|cover| cover.table.last()) {

@@ -1,5 +1,5 @@
-//! Choices, decoded from bytes: random ones, or those of a fuzzer. What a byte decides is the smaller,
-//! the smaller the byte, so that a fuzzer that shrinks its bytes shrinks the case.
+//! Choices, decoded from bytes: random ones, or those of a fuzzer. What a byte decides is the
+//! smaller, the smaller the byte, so that a fuzzer that shrinks its bytes shrinks the case.
 
 use arbitrary::Unstructured;
 

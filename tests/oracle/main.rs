@@ -1,5 +1,5 @@
-//! Operations checked one by one against a naive single-threaded cache: random ones, and those of the
-//! corpus that the fuzz target in `fuzz/` has found worth keeping.
+//! Operations checked one by one against a naive single-threaded cache: random ones, and those of
+//! the corpus that the fuzz target in `fuzz/` has found worth keeping.
 
 mod blocks;
 mod case;

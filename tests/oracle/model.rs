@@ -1,8 +1,8 @@
 //! A cache in its simplest form: a table of prefixes.
 //!
-//! A prefix is written as letters, one a block. The model does not predict what the clock evicts, only
-//! what it may: blocks that are reported to have left are taken out after checking that they were there,
-//! unheld, and that nothing cached followed them.
+//! A prefix is written as letters, one a block. The model does not predict what the clock evicts,
+//! only what it may: blocks that are reported to have left are taken out after checking that they
+//! were there, unheld, and that nothing cached followed them.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -15,7 +15,8 @@ pub type Root = usize;
 /// What should be cached.
 #[derive(Default)]
 pub struct Model {
-    /// From a root and a prefix to the block that ends it. What begins like a prefix comes right behind it.
+    /// From a root and a prefix to the block that ends it. What begins like a prefix comes right
+    /// behind it.
     cached: BTreeMap<(Root, Vec<u8>), BlockId>,
     /// The namespace of each root so far.
     roots: Vec<usize>,
@@ -89,7 +90,8 @@ impl Model {
         next.is_some_and(|((of, next), _)| *of == root && next.starts_with(letters))
     }
 
-    /// Publishes blocks behind a hold, whose cover grows. Answers which of them were cached already.
+    /// Publishes blocks behind a hold, whose cover grows. Answers which of them were cached
+    /// already.
     pub fn extend(&mut self, cover: &mut Cover, letters: &[u8], ids: &[BlockId]) -> Vec<BlockId> {
         let mut duplicates = Vec::new();
         for (letter, id) in letters.iter().zip(ids) {

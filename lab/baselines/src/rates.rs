@@ -52,8 +52,8 @@ impl Rates {
         rates.map(|rates| Spread::of(rates.clone()).median)
     }
 
-    /// Prints a row for each cache and a column for each number of threads. With `over`, the last column
-    /// compares the number of threads at that place with one thread, formed round by round.
+    /// Prints a row for each cache and a column for each number of threads. With `over`, the last
+    /// column compares the number of threads at that place with one thread, formed round by round.
     pub fn print(&self, title: &str, names: &[&str], over: Option<usize>) {
         let row = |(cache, name): (usize, &&str)| {
             let medians = self.medians(cache);

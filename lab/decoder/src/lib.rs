@@ -1,10 +1,10 @@
 //! A small decoder that shares its KV cache through [kvtrie].
 //!
-//! A Llama-style transformer with random weights runs on the CPU. Its keys and values lie in a paged
-//! pool ([`KvPool`]); which physical block belongs to which request is decided by kvtrie. Several
-//! decode threads each run a continuous batch ([`Engine::serve`]): a request's prefix is looked up,
-//! the rest is allocated and prefilled, blocks are published as they fill, forks share what they
-//! have in common, and when blocks run out a younger request gives way to an older one.
+//! A Llama-style transformer with random weights runs on the CPU. Its keys and values lie in a
+//! paged pool ([`KvPool`]); which physical block belongs to which request is decided by kvtrie.
+//! Several decode threads each run a continuous batch ([`Engine::serve`]): a request's prefix is
+//! looked up, the rest is allocated and prefilled, blocks are published as they fill, forks share
+//! what they have in common, and when blocks run out a younger request gives way to an older one.
 //!
 //! | file | job |
 //! | --- | --- |

@@ -1,5 +1,5 @@
-//! Lookup, block ids and release, with one thread and with two on one cache, each with prompts of its
-//! own: kvtrie against kvbm-logical.
+//! Lookup, block ids and release, with one thread and with two on one cache, each with prompts of
+//! its own: kvtrie against kvbm-logical.
 
 use std::cell::RefCell;
 use std::sync::Mutex;

@@ -1,7 +1,7 @@
 //! Compares the cache with exact LRU, an offline schedule by next use and a cache without limit.
 //!
-//! All of them serve the requests one by one, so the cache has a single decode thread: several would
-//! look up ahead of their turn, and find blocks that are evicted by then.
+//! All of them serve the requests one by one, so the cache has a single decode thread: several
+//! would look up ahead of their turn, and find blocks that are evicted by then.
 
 use std::fmt;
 

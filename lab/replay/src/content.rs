@@ -7,15 +7,16 @@ use kvtrie::BlockId;
 
 /// The decoder's memory, indexed by block.
 ///
-/// A block's keys and values depend on all tokens up to its end, so its word is a fingerprint of all
-/// of them: a block found for another prompt, or for the same tokens after another prefix, shows.
+/// A block's keys and values depend on all tokens up to its end, so its word is a fingerprint of
+/// all of them: a block found for another prompt, or for the same tokens after another prefix,
+/// shows.
 #[derive(Debug)]
 pub struct KvMemory {
     words: Box<[AtomicU64]>,
 }
 
-// Every access is Relaxed: the cache promises that a thread that finds a block sees what was written
-// to it before it was published, and the replay tests that.
+// Every access is Relaxed: the cache promises that a thread that finds a block sees what was
+// written to it before it was published, and the replay tests that.
 impl KvMemory {
     /// Creates memory for this many blocks.
     pub fn new(blocks: usize) -> Self {

@@ -127,12 +127,12 @@ impl<'r> Service<'r> {
         })
     }
 
-    /// Returns what there is to do, or `None` once every request has begun and other threads have all
-    /// that is left in hand.
+    /// Returns what there is to do, or `None` once every request has begun and other threads have
+    /// all that is left in hand.
     ///
     /// Requests begin in the order of the trace: each once the one `threads` places before it is in
-    /// flight and the one `in_flight` places before it has ended, and none while an older one waits for
-    /// blocks. So the order in which the cache is used hardly depends on the number of threads.
+    /// flight and the one `in_flight` places before it has ended, and none while an older one waits
+    /// for blocks. So the order in which the cache is used hardly depends on the number of threads.
     fn turn(&self) -> Option<Turn<'r>> {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         let turn = loop {
@@ -155,10 +155,12 @@ impl<'r> Service<'r> {
         Some(turn)
     }
 
-    /// Waits until no thread but those that wait for blocks has a request in hand, and this request is the
-    /// oldest of them. From then on it has all blocks to itself until it [settles](Self::settle).
+    /// Waits until no thread but those that wait for blocks has a request in hand, and this request
+    /// is the oldest of them. From then on it has all blocks to itself until it
+    /// [settles](Self::settle).
     ///
-    /// A younger request does not overtake it, as the simulated baselines serve one after the other.
+    /// A younger request does not overtake it, as the simulated baselines serve one after the
+    /// other.
     fn wait_for_blocks(&self, place: usize) {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         schedule.waiting.insert(place);
@@ -237,8 +239,8 @@ impl<'r> Decoder<'r> {
         self.tally
     }
 
-    /// Serves a request: looks it up, and computes and publishes the missing blocks. Returns `None` if it
-    /// is refused.
+    /// Serves a request: looks it up, and computes and publishes the missing blocks. Returns `None`
+    /// if it is refused.
     fn serve(&mut self, place: usize, request: &Request) -> Option<Flight> {
         let cache = self.service.cache;
         request.write_prompt(&mut self.prompt);
@@ -263,8 +265,8 @@ impl<'r> Decoder<'r> {
         })
     }
 
-    /// Looks the prompt up and completes it. Returns the hold and the tokens found, or `None` if there is
-    /// no room.
+    /// Looks the prompt up and completes it. Returns the hold and the tokens found, or `None` if
+    /// there is no room.
     fn attempt(&mut self, expected: &[u64]) -> Option<(Hold, usize)> {
         let hold = self.look_up(expected);
         let found = hold.token_count();
@@ -286,7 +288,8 @@ impl<'r> Decoder<'r> {
         hold
     }
 
-    /// Computes and publishes what a hold lacks of the prompt. Returns `None` if there is no room for it.
+    /// Computes and publishes what a hold lacks of the prompt. Returns `None` if there is no room
+    /// for it.
     fn complete(&mut self, mut hold: Hold, expected: &[u64]) -> Option<Hold> {
         let block_size = self.service.cache.block_size();
         let found = hold.token_count() / block_size;

@@ -1,8 +1,8 @@
 //! The blocks that a trace asks for, in order.
 //!
-//! The policies need no tokens, only which prompts share which blocks. Blocks that every prompt uses
-//! either together or not at all are one *stretch*. A policy that evicts tails treats them alike, so
-//! the results are exact, and a real trace has far fewer stretches than blocks.
+//! The policies need no tokens, only which prompts share which blocks. Blocks that every prompt
+//! uses either together or not at all are one *stretch*. A policy that evicts tails treats them
+//! alike, so the results are exact, and a real trace has far fewer stretches than blocks.
 
 use std::collections::HashMap;
 
@@ -94,8 +94,9 @@ impl Demand {
 }
 
 impl Pieces {
-    /// Returns the nodes of a prompt, and how many blocks end in each. A block that begins in one piece and
-    /// ends in another is counted where it ends, since that place stands for all before it.
+    /// Returns the nodes of a prompt, and how many blocks end in each. A block that begins in one
+    /// piece and ends in another is counted where it ends, since that place stands for all before
+    /// it.
     fn walk(&mut self, prompt: &[Piece], block_size: usize) -> Vec<(usize, usize)> {
         let mut path = Vec::with_capacity(prompt.len());
         // No node has this number; it stands for the root.

@@ -10,7 +10,8 @@
 //! their content, publishes them, and holds them until a number of later requests have started.
 //! Contents are checked at every hit, and once more before a request lets go. A block counts as
 //! cached only if it is complete, one token of every prompt is left to compute, and hit ratios are
-//! shares of all prompt tokens. Answers are not published, since a recorded trace does not have them.
+//! shares of all prompt tokens. Answers are not published, since a recorded trace does not have
+//! them.
 
 #![forbid(unsafe_code)]
 
@@ -47,8 +48,8 @@ fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os(), &mut stdout(), &mut stderr()))
 }
 
-/// Runs the program. The exit code is 0 if every check passed, 1 if one failed, and 2 with a message on
-/// `err` if the input is invalid.
+/// Runs the program. The exit code is 0 if every check passed, 1 if one failed, and 2 with a
+/// message on `err` if the input is invalid.
 fn run(
     arguments: impl IntoIterator<Item = OsString>,
     out: &mut impl Write,

@@ -1,10 +1,11 @@
 //! Two baselines to measure the cache against: exact LRU, and an offline schedule by next use.
 //!
 //! Both evict unheld tails only, so the cached blocks stay prefix-closed. Both see the requests one
-//! after the other. A request holds the blocks of its whole prompt until `in_flight` later ones have
-//! started. If the prompts in flight do not fit, the oldest is let go early, as a decoder does that
-//! runs out of blocks. A prompt that does not fit alone is refused: its lookup counts as a use, and
-//! its hits do not count, as in kvtrie. Which requests are refused depends on the trace alone.
+//! after the other. A request holds the blocks of its whole prompt until `in_flight` later ones
+//! have started. If the prompts in flight do not fit, the oldest is let go early, as a decoder does
+//! that runs out of blocks. A prompt that does not fit alone is refused: its lookup counts as a
+//! use, and its hits do not count, as in kvtrie. Which requests are refused depends on the trace
+//! alone.
 
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -22,14 +23,14 @@ pub struct Outcome {
     pub refused: usize,
 }
 
-/// Simulates exact LRU in vLLM's order: a block counts as used until it is let go, and of the blocks
-/// let go together the tails leave before the heads.
+/// Simulates exact LRU in vLLM's order: a block counts as used until it is let go, and of the
+/// blocks let go together the tails leave before the heads.
 pub fn lru(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
     Simulation::new(demand, capacity, LeastRecent::new(demand)).run(in_flight)
 }
 
-/// Simulates an offline schedule: evicts the unheld tail whose next use is farthest away, and does not cache a
-/// stretch that is used later than everything it would displace.
+/// Simulates an offline schedule: evicts the unheld tail whose next use is farthest away, and does
+/// not cache a stretch that is used later than everything it would displace.
 ///
 /// It knows the future, but it is no upper bound: it never gives up a held block, not even for one
 /// that is used sooner, and a request that is refused finds nothing.

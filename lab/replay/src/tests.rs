@@ -128,8 +128,8 @@ fn a_comparison_has_its_baselines_and_a_plot() {
     assert!(svg.starts_with("<svg") && svg.contains("exact LRU"));
 }
 
-/// If a thread loses its core, other requests overtake the one in its hands. On the generated workload
-/// single runs stay within 0.45 points, and the mean of three varies less.
+/// If a thread loses its core, other requests overtake the one in its hands. On the generated
+/// workload single runs stay within 0.45 points, and the mean of three varies less.
 #[test]
 fn eight_threads_find_what_one_finds() {
     let hit_ratio = |threads| {

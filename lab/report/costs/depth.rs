@@ -2,8 +2,9 @@
 //!
 //! *Hot*: one prompt over and over, all of it in the first-level cache. *Cold*: a million cached
 //! blocks in random order, so that the cached tokens have left every processor cache; published in
-//! full runs as by a prefill, or in shorter ones as while decoding. Cold prompts are hot themselves,
-//! as if a tokenizer had just written them; both cases read twins that are equally far away.
+//! full runs as by a prefill, or in shorter ones as while decoding. Cold prompts are hot
+//! themselves, as if a tokenizer had just written them; both cases read twins that are equally far
+//! away.
 
 use kvtrie_harness::caches::{Cached, DECODE, PREFILL};
 use kvtrie_harness::chart::{self, Axis, Chart, Line};

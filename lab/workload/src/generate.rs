@@ -86,7 +86,8 @@ impl Traffic {
         Conversation { said, turns_left }
     }
 
-    /// Draws a system prompt by its popularity: a rank is drawn, and kept with a chance of one in rank.
+    /// Draws a system prompt by its popularity: a rank is drawn, and kept with a chance of one in
+    /// rank.
     fn system(&mut self) -> Piece {
         loop {
             let rank = self.rng.usize(..SYSTEM_PROMPTS);

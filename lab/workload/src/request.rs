@@ -20,8 +20,8 @@ impl Piece {
     }
 }
 
-/// Maps `u32` to itself, one to one, and spreads neighbours apart: the "lowbias32" constants of Chris Wellons'
-/// search for integer hashes, in the public domain.
+/// Maps `u32` to itself, one to one, and spreads neighbours apart: the "lowbias32" constants of
+/// Chris Wellons' search for integer hashes, in the public domain.
 fn scramble(mut x: u32) -> u32 {
     x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
     x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);

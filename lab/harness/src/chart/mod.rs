@@ -26,7 +26,8 @@ const ROW: f64 = 19.0;
 const LEGEND: (f64, f64) = (7.6, 34.0);
 /// The colour of kvtrie.
 const KVTRIE: &str = "#0072b2";
-/// Colours of the other lines, from the Okabe-Ito palette: colour-blind readers can tell them apart.
+/// Colours of the other lines, from the Okabe-Ito palette: colour-blind readers can tell them
+/// apart.
 const OTHERS: [&str; 5] = ["#d55e00", "#009e73", "#cc79a7", "#e69f00", "#6e6e6e"];
 
 /// One chart.

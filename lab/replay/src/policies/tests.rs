@@ -1,5 +1,5 @@
-//! The policies on traces small enough to follow by hand, and against a naive twin that moves single
-//! blocks and finds them by their tokens.
+//! The policies on traces small enough to follow by hand, and against a naive twin that moves
+//! single blocks and finds them by their tokens.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
