@@ -71,7 +71,7 @@ impl Heat {
 
     /// Returns the heat after a use: every bit below the leading one is set.
     pub fn after_hit(self) -> Self {
-        Self(self.0 | self.leading_one().saturating_sub(1))
+        Self(self.0 | self.0 >> 1 | self.0 >> 2)
     }
 
     /// Returns the heat after the first child. See the module's introduction.
@@ -103,7 +103,8 @@ impl Heat {
 
     /// Returns the highest bit of the heat, or 0 for a root.
     fn leading_one(self) -> u64 {
-        self.0.checked_ilog2().map_or(0, |place| 1 << place)
+        let filled = self.after_hit().0;
+        filled ^ filled >> 1
     }
 }
 
