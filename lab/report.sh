@@ -75,4 +75,5 @@ done | tee -a "$report/report.md"
     echo '| work | goal | measured | reached |'
     echo '| --- | --- | --- | --- |'
     cat "$report/goals.md"
+    rm "$report/goals.md"
 } | tee -a "$report/report.md"
