@@ -8,10 +8,8 @@ use super::hold::Hold;
 use super::namespace::Namespace;
 use super::report::{OutOfBlocks, counted};
 use crate::id::BlockId;
+use crate::trie::evict::policy::Priority;
 
-/// Number of complete blocks at which [`Sequence::advance`] publishes. Longer runs are found
-/// faster, but unpublished blocks are not found at all: so this is less than a full run.
-const AT_ONCE: usize = 16;
 /// The empty range of a block table.
 const UNCHANGED: Range<usize> = 0..0;
 
@@ -280,11 +278,7 @@ impl Sequence {
         );
         self.count_lookup();
         self.computed += n;
-        if self.publishable() >= AT_ONCE {
-            self.publish()
-        } else {
-            UNCHANGED
-        }
+        self.publish()
     }
 
     /// Publishes every complete block now, even if there are fewer than 16.
@@ -316,9 +310,10 @@ impl Sequence {
         }
         let (start, published) = (self.hold.token_count(), self.hold.len());
         let tokens = &self.tokens[start..start + blocks * self.block_size];
+        let following = self.tokens.len() / self.block_size - published - blocks;
         let offered = self.unpublished.drain(..blocks).collect();
         let duplicates = (self.hold)
-            .publish(tokens, offered)
+            .publish_part(tokens, offered, following, Priority::Normal)
             .expect("as many blocks as the tokens fill");
         if self.append_only {
             self.duplicates.extend(duplicates);

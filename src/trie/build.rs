@@ -1,6 +1,10 @@
 //! Creation of nodes: the only code that allocates a node, writes its parts and frees it.
+//!
+//! Two threads may be busy with one node at a time: one writes a slot that it has reserved, and
+//! others read the slots before it.
 
 use std::alloc::handle_alloc_error;
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -12,7 +16,7 @@ use super::state::State;
 use crate::hash::{BlockHash, OnceHash};
 use crate::id::BlockId;
 use crate::sync::alloc::{alloc, dealloc};
-use crate::sync::atomic::AtomicPtr;
+use crate::sync::atomic::{AtomicPtr, AtomicU8};
 
 /// The byte that fills a freed node in builds that look for errors.
 const POISON: u8 = 0xd5;
@@ -28,7 +32,9 @@ pub struct Blueprint<'a> {
     pub key: u64,
     /// How long its blocks stay cached once they are unheld.
     pub priority: Priority,
-    /// The physical blocks. Invariant: 1 to `MAX_RUN`.
+    /// The number of slots. Invariant: 1 to `MAX_RUN`.
+    pub room: usize,
+    /// The physical blocks. Invariant: 1 to `room`.
     pub ids: &'a [BlockId],
     /// The tokens of those blocks. Invariant: the same number for each block.
     pub tokens: &'a [u32],
@@ -39,15 +45,16 @@ impl NodeRef<'_> {
     pub fn build(plan: Blueprint<'_>) -> Self {
         let len = plan.ids.len();
         assert!(
-            (1..=MAX_RUN).contains(&len),
-            "a run has 1 to MAX_RUN blocks"
+            1 <= len && len <= plan.room && plan.room <= MAX_RUN,
+            "a run has 1 to MAX_RUN blocks, and room for them"
         );
         let header = Header {
             next: AtomicPtr::new(std::ptr::null_mut()),
             key: plan.key,
             parent: Some(plan.parent),
             block_size: (plan.tokens.len() / len) as u32,
-            len: len as u8,
+            room: plan.room as u8,
+            filled: AtomicU8::new(len as u8),
             gap: 0,
         };
         let origin = Origin {
@@ -65,7 +72,8 @@ impl NodeRef<'_> {
             key,
             parent: None,
             block_size: 0,
-            len: 1,
+            room: 1,
+            filled: AtomicU8::new(1),
             gap: 0,
         };
         let origin = Origin {
@@ -84,16 +92,16 @@ impl NodeRef<'_> {
         ids: &[BlockId],
         tokens: &[u32],
     ) -> Self {
-        let len = ids.len();
-        let layout = layout(len, header.block_size as usize);
+        let (len, room) = (ids.len(), usize::from(header.room));
+        let layout = layout(room, header.block_size as usize);
         // SAFETY: the layout includes a header, so it is not empty.
         let base = unsafe { alloc(layout) };
         let Some(base) = NonNull::new(base) else {
             handle_alloc_error(layout);
         };
-        let gap = gap(base.addr().get(), len);
+        let gap = gap(base.addr().get(), room);
         // SAFETY: the layout has room for any gap and for the front.
-        let ptr = unsafe { base.byte_add(gap + front(len)) }.cast::<Header>();
+        let ptr = unsafe { base.byte_add(gap + front(room)) }.cast::<Header>();
         let gap = gap as u8;
         // SAFETY: the gap aligns the header, and the layout has room for it behind the front.
         unsafe { ptr.write(Header { gap, ..header }) };
@@ -104,29 +112,40 @@ impl NodeRef<'_> {
         // SAFETY: the front starts with aligned room for it (asserted in `layout.rs`), not yet
         // shared.
         unsafe { node.origin_ptr().write(origin) };
-        for offset in 0..len {
-            let state = if offset + 1 == len {
-                State::pinned(last)
-            } else {
-                State::unpinned(inner)
+        for offset in 0..room {
+            let state = match (offset + 1).cmp(&len) {
+                Less => State::followed(inner),
+                Equal => State::pinned(last),
+                Greater => State::vacant(),
             };
-            // SAFETY: within the `len` states of the front.
+            // SAFETY: within the `room` states of the front.
             let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
             // SAFETY: reserved, aligned, and not yet shared.
             unsafe { slot.write(state) };
         }
-        // SAFETY: the layout reserves `len` ids there, and the source does not overlap them.
-        unsafe {
-            node.array::<BlockId>(IDS)
-                .copy_from_nonoverlapping(NonNull::from(ids).cast(), len)
-        };
-        let source = NonNull::from(tokens).cast();
-        // SAFETY: the layout reserves as many tokens there, and the source does not overlap them.
-        unsafe {
-            node.array::<u32>(node.tokens_offset())
-                .copy_from_nonoverlapping(source, tokens.len())
-        };
+        // SAFETY: there is room for them, and the node is not yet shared.
+        unsafe { node.write(0, ids, tokens) };
         node
+    }
+
+    /// Writes the ids and tokens of the slots from `first` on.
+    ///
+    /// # Safety
+    ///
+    /// * The node has room for them.
+    /// * No other thread reads or writes those slots: the caller has reserved the first of them, or
+    ///   the node is not yet shared.
+    pub unsafe fn write(self, first: usize, ids: &[BlockId], tokens: &[u32]) {
+        let place = self.array::<BlockId>(IDS + first * size_of::<BlockId>());
+        let source = NonNull::from(ids).cast();
+        // SAFETY: the layout reserves an id for each slot there, which no other thread uses by the
+        // caller's promise, and the source does not overlap them.
+        unsafe { place.copy_from_nonoverlapping(source, ids.len()) };
+        let earlier = first * self.block_size() * size_of::<u32>();
+        let place = self.array::<u32>(self.tokens_offset() + earlier);
+        let source = NonNull::from(tokens).cast();
+        // SAFETY: as above, for the tokens.
+        unsafe { place.copy_from_nonoverlapping(source, tokens.len()) };
     }
 
     /// Frees the node.
@@ -135,8 +154,8 @@ impl NodeRef<'_> {
     ///
     /// * No thread uses the node any more, and it is freed once.
     pub unsafe fn free(self) {
-        let layout = layout(self.len(), self.block_size());
-        let in_front = usize::from(self.header().gap) + front(self.len());
+        let layout = layout(self.room(), self.block_size());
+        let in_front = usize::from(self.header().gap) + front(self.room());
         // SAFETY: the allocation starts that far in front of the header (invariant of `gap`).
         let base = unsafe { self.ptr.byte_sub(in_front) }.cast::<u8>();
         if cfg!(any(loom, debug_assertions)) {
@@ -144,7 +163,7 @@ impl NodeRef<'_> {
             // SAFETY: the whole allocation, unused by the caller's promise.
             unsafe { base.write_bytes(POISON, layout.size()) };
         }
-        // SAFETY: allocated with this same layout, since length and block size never change, and
+        // SAFETY: allocated with this same layout, since room and block size never change, and
         // unused by the caller's promise. No part of the node needs dropping.
         unsafe { dealloc(base.as_ptr(), layout) };
     }
@@ -185,30 +204,50 @@ mod tests {
             (root.root(), root.prefix_hash()),
             (root.position(0), Some(start))
         );
-        for (len, block_size) in (1..=MAX_RUN).flat_map(|len| [1, 3, 16].map(|size| (len, size))) {
-            let ids: Vec<_> = (10..).take(len).map(BlockId::new).collect();
-            let tokens: Vec<_> = (20..).take(len * block_size).collect();
+        let shapes = (1..=MAX_RUN).flat_map(|room| (1..=room).map(move |len| (room, len)));
+        for ((room, len), block_size) in shapes.flat_map(|shape| [1, 3, 16].map(|n| (shape, n))) {
+            let ids: Vec<_> = (10..).take(room).map(BlockId::new).collect();
+            let tokens: Vec<_> = (20..).take(room * block_size).collect();
             let node = NodeRef::build(Blueprint {
                 parent: root.position(0),
                 root: root.position(0),
                 key: 6,
                 priority: Priority::Normal,
-                ids: &ids,
-                tokens: &tokens,
+                room,
+                ids: &ids[..len],
+                tokens: &tokens[..len * block_size],
             });
-            assert_eq!(node.ids(), ids);
-            assert_eq!(node.tokens(), tokens);
+            assert_eq!((node.room(), node.written(room)), (room, len));
             assert_eq!(node.root(), root.position(0));
             assert_eq!(node.prefix_hash(), None);
-            for offset in 0..len {
+            for offset in 0..room {
                 let (seen, is_last) = (node.state(offset).load(), offset + 1 == len);
                 assert_eq!(seen.pins(), usize::from(is_last));
+                assert_eq!(seen.is_followed(), offset + 1 < len);
+                assert_eq!(seen.is_empty(), offset >= len);
             }
-            assert_eq!(node.ids().as_ptr().addr() % CACHE_LINE, 0);
+            append_rest(node, len, &ids[len..], &tokens[len * block_size..]);
+            assert_eq!(node.ids(room), ids);
+            assert_eq!(node.tokens(room), tokens);
+            assert_eq!(node.ids(room).as_ptr().addr() % CACHE_LINE, 0);
             // SAFETY: not shared.
             unsafe { node.free() };
         }
         // SAFETY: not shared, and its children are gone.
         unsafe { root.free() };
+    }
+
+    /// Fills the slots of a node from `first` on.
+    fn append_rest(node: NodeRef<'_>, first: usize, ids: &[BlockId], tokens: &[u32]) {
+        if !ids.is_empty() {
+            assert!(node.state(first).reserve());
+            // SAFETY: reserved, and not shared.
+            unsafe { node.write(first, ids, tokens) };
+            let heat = Heat::default();
+            for offset in first + 1..node.room() {
+                node.state(offset).prepare(heat, offset + 1 == node.room());
+            }
+            assert!(node.state(first).fill(heat, first + 1 == node.room()));
+        }
     }
 }

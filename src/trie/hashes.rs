@@ -56,7 +56,7 @@ impl Trie {
         guard: &'g Guard,
     ) -> impl Iterator<Item = BlockHash> + 'g {
         let node = node(at, guard);
-        let tokens = &node.tokens()[..(at.offset() + 1) * node.block_size()];
+        let tokens = node.tokens(at.offset() + 1);
         self.hasher.run(prefix_hash, tokens, self.block_size)
     }
 }

@@ -108,7 +108,7 @@ impl Index {
         loop {
             // Acquire (publish): the nodes of this list are fully written.
             let head = bucket.load(Ordering::Acquire);
-            let first = &node.tokens()[..node.block_size()];
+            let first = node.tokens(1);
             // Rule (search-again): whenever the head has changed, an equal node may be new.
             if let Some(equal) = search(head, header.key, parent, first, guard) {
                 return Err(equal);

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!                the last  ◄──  the first
-//! ┌─────┬────────┬─────────────────────────────┬────────┬──────────────┬───────────────────────┐
-//! │ gap │ Origin │ State; len                  │ Header │ BlockId; len │ u32; len * block_size │
-//! └─────┴────────┴─────────────────────────────┴────────┴──────────────┴───────────────────────┘
-//!                 one word each, in reverse     ▲        ▲ a cache line starts here
-//!                                               a pointer to the node
+//! ┌─────┬────────┬────────────────────────────┬────────┬───────────────┬────────────────────────┐
+//! │ gap │ Origin │ State; room                │ Header │ BlockId; room │ u32; room * block_size │
+//! └─────┴────────┴────────────────────────────┴────────┴───────────────┴────────────────────────┘
+//!                 one word each, in reverse    ▲        ▲ a cache line starts here
+//!                                              a pointer to the node
 //! ```
+//!
+//! A node has room for a number of blocks, its *slots*. Those that have no block yet are at the end.
 //!
 //! A lookup reads one contiguous range: the first state, the header, the ids and the tokens. It
 //! writes to one state, usually the last. In a run of more than four blocks the last state lies on
@@ -22,7 +24,7 @@ use super::state::State;
 use crate::hash::OnceHash;
 use crate::id::BlockId;
 use crate::prefetch::{prefetch, prefetch_second_level};
-use crate::sync::atomic::AtomicPtr;
+use crate::sync::atomic::{AtomicPtr, AtomicU8};
 
 /// Bytes per cache line. The header ends a line, with the first four states in front of it. So the
 /// ids start the next line, and the tokens of a full run start a line too.
@@ -64,8 +66,11 @@ pub struct Header {
     pub parent: Option<Position>,
     /// Tokens per block; 0 for a root.
     pub block_size: u32,
-    /// Blocks in the run. Invariant: 1 to `MAX_RUN`.
-    pub len: u8,
+    /// Slots of the run. Invariant: 1 to `MAX_RUN`.
+    pub room: u8,
+    /// At most the number of slots, from the first on, that have or had a block. The later ones say
+    /// it themselves. (Edge *filled*.)
+    pub filled: AtomicU8,
     /// Unused bytes at the start of the allocation. Invariant: the result of [`gap`].
     pub gap: u8,
 }
@@ -127,20 +132,20 @@ impl Position {
     }
 }
 
-/// Returns the bytes from the origin of a node with `len` blocks to its header.
-pub fn front(len: usize) -> usize {
-    size_of::<Origin>() + len * size_of::<State>()
+/// Returns the bytes from the origin of a node with `room` slots to its header.
+pub fn front(room: usize) -> usize {
+    size_of::<Origin>() + room * size_of::<State>()
 }
 
-/// Returns the bytes of the ids and tokens of `len` blocks of `block_size` tokens.
-fn tail(len: usize, block_size: usize) -> usize {
-    len * (size_of::<BlockId>() + block_size * size_of::<u32>())
+/// Returns the bytes of the ids and tokens of `room` slots of `block_size` tokens.
+fn tail(room: usize, block_size: usize) -> usize {
+    room * (size_of::<BlockId>() + block_size * size_of::<u32>())
 }
 
 /// Returns the allocation that a node needs, with room for any gap.
-pub fn layout(len: usize, block_size: usize) -> Layout {
+pub fn layout(room: usize, block_size: usize) -> Layout {
     let most = CACHE_LINE - align_of::<State>();
-    let size = most + front(len) + size_of::<Header>() + tail(len, block_size);
+    let size = most + front(room) + size_of::<Header>() + tail(room, block_size);
     Layout::from_size_align(size, ALIGN).expect("a run of blocks fits the address space")
 }
 
@@ -149,8 +154,8 @@ pub fn layout(len: usize, block_size: usize) -> Layout {
 ///
 /// The allocation and the part in front of the ids are aligned like a state. So the gap is shorter
 /// than a line by at least that alignment.
-pub fn gap(allocation: usize, len: usize) -> usize {
-    let least = allocation + front(len) + IDS;
+pub fn gap(allocation: usize, room: usize) -> usize {
+    let least = allocation + front(room) + IDS;
     least.next_multiple_of(CACHE_LINE) - least
 }
 

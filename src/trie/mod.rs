@@ -93,11 +93,11 @@ impl Trie {
 
     /// Counts the blocks behind a position, in the same run, that `prompt` starts with.
     ///
-    /// Zero if the next block has left, because it never comes back.
+    /// Zero if the next slot has no block, or if its block has left, because it never comes back.
     pub fn match_rest_of_run(&self, at: Position, prompt: &[u32], guard: &Guard) -> usize {
         let node = node(at, guard);
         match node.state_behind(at.offset()) {
-            Some(state) if !state.load().is_evicted() => node.matching(at.offset() + 1, prompt),
+            Some(state) if state.load().is_here() => node.matching(at.offset() + 1, prompt),
             _ => 0,
         }
     }

@@ -1,12 +1,12 @@
 //! One node: a run of consecutive blocks of one prefix, in one allocation.
 //!
-//! [`layout`](super::layout) draws its parts, and [`build`](super::build) allocates and frees it.
-//! All parts are written before the node is published. Afterwards only the state words, the link to
-//! the next node of the bucket, and a cached hash change. Blocks are evicted from the tail of the
-//! run. The states show which blocks have left, so there is no separate length that could disagree
-//! with them.
+//! [`layout`](super::layout) draws its parts, and [`build`](super::build) allocates, writes and
+//! frees it. A node is published with one block or more, and may have room for more: blocks are
+//! appended to the tail of the run and evicted from it. The states say what each slot holds, so
+//! there is no length that could disagree with them. Only `filled` saves looking at most of them.
+//! Beside those, the link to the next node of the bucket and a cached hash change.
 //!
-//! A namespace's root is a node with one state and no block.
+//! A namespace's root is a node with one slot and no block.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -20,6 +20,7 @@ use super::state::State;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::prefetch::prefetch;
+use crate::sync::atomic::Ordering;
 
 /// A reference to a node that stays allocated for `'g`.
 #[derive(Clone, Copy)]
@@ -38,13 +39,13 @@ impl<'g> NodeRef<'g> {
 
     /// Returns the offset of the tokens, directly behind the ids.
     pub(super) fn tokens_offset(self) -> usize {
-        IDS + self.len() * size_of::<BlockId>()
+        IDS + self.room() * size_of::<BlockId>()
     }
 
     /// Returns the start of the front.
     pub(super) fn origin_ptr(self) -> NonNull<Origin> {
         // SAFETY: the allocation reaches at least that far in front of the header.
-        unsafe { self.ptr.byte_sub(front(self.len())) }.cast()
+        unsafe { self.ptr.byte_sub(front(self.room())) }.cast()
     }
 
     /// Returns the origin.
@@ -60,42 +61,72 @@ impl<'g> NodeRef<'g> {
         unsafe { self.ptr.as_ref() }
     }
 
-    /// Returns the state words, one per block, in reverse order.
+    /// Returns the state words, one per slot, in reverse order.
     fn states(self) -> &'g [State] {
-        let len = self.len();
-        // SAFETY: the front ends with `len` states.
-        let last = unsafe { self.ptr.cast::<State>().sub(len) };
-        // SAFETY: `len` initialised states lie there, for `'g`.
-        unsafe { slice::from_raw_parts(last.as_ptr(), len) }
+        let room = self.room();
+        // SAFETY: the front ends with `room` states.
+        let last = unsafe { self.ptr.cast::<State>().sub(room) };
+        // SAFETY: `room` initialised states lie there, for `'g`.
+        unsafe { slice::from_raw_parts(last.as_ptr(), room) }
     }
 
-    /// Returns the state word of one block.
+    /// Returns the state word of one slot.
     pub fn state(self, offset: usize) -> &'g State {
-        &self.states()[self.len() - 1 - offset]
+        &self.states()[self.room() - 1 - offset]
     }
 
-    /// Returns the state word of the next block of the run, if there is one.
+    /// Returns the state word of the next slot of the run, if there is one.
     pub fn state_behind(self, offset: usize) -> Option<&'g State> {
-        (offset + 1 < self.len()).then(|| self.state(offset + 1))
+        (offset + 1 < self.room()).then(|| self.state(offset + 1))
     }
 
-    /// Returns the physical blocks of the run.
-    pub fn ids(self) -> &'g [BlockId] {
+    /// Returns the physical blocks of the first `len` slots, which have or had a block.
+    pub fn ids(self, len: usize) -> &'g [BlockId] {
+        debug_assert!(len <= self.written(self.room()), "only blocks have ids");
         let ids = self.array(IDS);
         // SAFETY: `len` initialised ids lie there, for `'g`, and are never written again.
-        unsafe { slice::from_raw_parts(ids.as_ptr(), self.len()) }
+        unsafe { slice::from_raw_parts(ids.as_ptr(), len) }
     }
 
-    /// Returns the tokens of the run.
-    pub fn tokens(self) -> &'g [u32] {
+    /// Returns the physical block of one slot, which has or had a block.
+    pub fn id(self, offset: usize) -> BlockId {
+        self.ids(offset + 1)[offset]
+    }
+
+    /// Returns the tokens of the first `len` slots, which have or had a block.
+    pub fn tokens(self, len: usize) -> &'g [u32] {
+        debug_assert!(len <= self.written(self.room()), "only blocks have tokens");
         let tokens = self.array(self.tokens_offset());
         // SAFETY: that many initialised tokens lie there, for `'g`, and are never written again.
-        unsafe { slice::from_raw_parts(tokens.as_ptr(), self.len() * self.block_size()) }
+        unsafe { slice::from_raw_parts(tokens.as_ptr(), len * self.block_size()) }
     }
 
-    /// Returns the number of blocks in the run, cached or evicted.
-    pub fn len(self) -> usize {
-        usize::from(self.header().len)
+    /// Returns the number of slots.
+    pub fn room(self) -> usize {
+        usize::from(self.header().room)
+    }
+
+    /// Returns a number of slots, from the first on, that have or had a block: at most all of them.
+    pub fn filled(self) -> usize {
+        // Acquire (filled): those slots are fully written.
+        usize::from(self.header().filled.load(Ordering::Acquire))
+    }
+
+    /// Returns the number of slots, from the first on, that have or had a block, up to `most` if it
+    /// is not less than [`filled`](Self::filled).
+    pub fn written(self, most: usize) -> usize {
+        let mut written = self.filled();
+        // Rule (look-beyond): the thread that appended a block may not have counted it yet.
+        while written < most && self.state(written).load_slot().has_block() {
+            written += 1;
+        }
+        written
+    }
+
+    /// Counts the slots before `len` as filled. The caller has filled the last of them.
+    pub fn set_filled(self, len: usize) {
+        // Release (filled): those slots are fully written.
+        (self.header().filled).store(len as u8, Ordering::Release);
     }
 
     /// Returns the number of tokens per block, or 0 for a root.
@@ -126,7 +157,7 @@ impl<'g> NodeRef<'g> {
 
     /// Returns the position of one block of this node.
     pub fn position(self, offset: usize) -> Position {
-        debug_assert!(offset < self.len(), "an offset lies within its run");
+        debug_assert!(offset < self.room(), "an offset lies within its run");
         Position::new(self.ptr, offset)
     }
 
@@ -138,9 +169,10 @@ impl<'g> NodeRef<'g> {
     /// Counts the whole blocks of this run, starting with block `from`, that `prompt` starts with.
     pub fn matching(self, from: usize, prompt: &[u32]) -> usize {
         let size = self.block_size();
-        let run = &self.tokens()[from * size..];
         let whole = prompt.len() / size;
-        let most = (self.len() - from).min(whole);
+        let written = self.written(self.room().min(from + whole));
+        let run = &self.tokens(written)[from * size..];
+        let most = (written - from).min(whole);
         let end = most * size;
         if most > 0 && most == whole && run[end - 1] == prompt[end - 1] {
             // Most likely all blocks agree, and the caller pins the last one next. Its word may be
@@ -156,7 +188,7 @@ impl<'g> NodeRef<'g> {
 
     /// Returns the size of the node in bytes.
     pub fn bytes(self) -> usize {
-        layout(self.len(), self.block_size()).size()
+        layout(self.room(), self.block_size()).size()
     }
 
     /// Returns the raw pointer, for a link.
@@ -203,11 +235,10 @@ pub fn state(at: Position, guard: &Guard) -> &State {
     node(at, guard).state(at.offset())
 }
 
-/// Returns whether all later blocks of the run are evicted. Once true, this stays true.
+/// Returns whether no later block of the run is cached.
 pub fn is_last_of_run(at: Position, guard: &Guard) -> bool {
-    let later = node(at, guard).state_behind(at.offset());
-    // Rule (last-first): a block stays at least as long as the later blocks of its run.
-    later.is_none_or(State::is_evicted_acquire)
+    let behind = node(at, guard).state_behind(at.offset());
+    !state(at, guard).load().is_followed_by(behind)
 }
 
 /// Returns the previous position, or none for a root.
@@ -237,11 +268,11 @@ fn count_agreeing(most: usize, agree: impl Fn(Range<usize>) -> bool) -> usize {
 
 impl fmt::Debug for NodeRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let states: Vec<_> = (0..self.len()).map(|offset| self.state(offset)).collect();
+        let states: Vec<_> = (0..self.room()).map(|offset| self.state(offset)).collect();
         let mut node = f.debug_struct("Node");
         node.field("at", &self.ptr)
             .field("parent", &self.parent())
-            .field("ids", &self.ids())
+            .field("ids", &self.ids(self.written(self.room())))
             .field("states", &states)
             .finish()
     }

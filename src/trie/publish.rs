@@ -1,12 +1,17 @@
 //! Publication: makes computed blocks findable.
 //!
+//! Blocks behind the end of a run go into the next slots of the run, if it has room. Otherwise they
+//! become a new node, a child. The word of the next slot decides (see the state word's
+//! [transitions](super::state)): a thread publishes a child only once that slot can get no block.
+//! So a block is never cached twice, in a slot and in a child.
+//!
 //! The ids belong to the caller until the exchange that publishes their node, and to the index
 //! afterwards. [`Progress`] records this directly after the exchange. If the rest of the call
 //! panics, the caller gives back only the ids that it still owns.
 
 use super::build::Blueprint;
 use super::evict::changes::Change;
-use super::evict::policy::Priority;
+use super::evict::policy::{Heat, Priority};
 use super::guard::{Guard, enter};
 use super::layout::Position;
 use super::node::{NodeRef, node, previous, state};
@@ -46,9 +51,24 @@ pub struct Offer<'a> {
     pub tokens: &'a [u32],
     /// The physical blocks that hold their keys and values.
     pub ids: &'a [BlockId],
+    /// How many more blocks the caller expects to publish behind them.
+    pub following: usize,
     /// How long the blocks stay cached once they are unheld.
     pub priority: Priority,
 }
+
+/// Where the next block of an offer belongs.
+enum Place {
+    /// In the next slot of the run, which the caller has reserved.
+    Slot,
+    /// In a new node.
+    Child,
+    /// It is already in the next slot of the run.
+    Cached,
+}
+
+/// The slots of a run behind a short one that goes on. A run behind a longer one gets a full run's.
+const FEW_SLOTS: usize = 8;
 
 impl Trie {
     /// Publishes an offer behind the end of `progress`, run by run.
@@ -61,7 +81,7 @@ impl Trie {
         };
         while progress.done < offer.ids.len() {
             let rest = rest(progress.done);
-            if !self.publish_run(rest, progress, &guard) {
+            if !self.publish_next(rest, progress, &guard) {
                 self.adopt(rest, progress, &guard);
             }
             // The pin keeps the end. A long publication must not hold back the epoch.
@@ -71,7 +91,7 @@ impl Trie {
         if progress.published > 0 {
             // Not earlier: the caller's pin kept each end, and the next run gave it a child.
             let at = progress.end.at;
-            self.clock.list(node(at, &guard).ids()[at.offset()]);
+            self.clock.list(node(at, &guard).id(at.offset()));
         }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());
@@ -99,21 +119,93 @@ impl Trie {
         }
     }
 
-    /// Publishes the first run of an offer behind the caller's pin, and moves the pin to its end.
+    /// Publishes the first blocks of an offer behind the caller's pin, and moves the pin to the last
+    /// of them.
     ///
     /// Returns false, without any change, if the first block is already cached.
+    fn publish_next(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
+        loop {
+            match self.next_place(progress.end.at, offer.tokens, guard) {
+                Place::Slot if self.append(offer, progress, guard) => return true,
+                // Another thread has shut the slot, because it publishes a child.
+                Place::Slot => {}
+                Place::Child => return self.publish_run(offer, progress, guard),
+                Place::Cached => return false,
+            }
+        }
+    }
+
+    /// Returns where the first block of `tokens` belongs, behind a position that the caller holds.
+    fn next_place(&self, at: Position, tokens: &[u32], guard: &Guard) -> Place {
+        if let Some(slot) = node(at, guard).state_behind(at.offset()) {
+            loop {
+                let seen = slot.load_slot();
+                if !seen.is_empty() {
+                    break;
+                }
+                if slot.reserve() {
+                    return Place::Slot;
+                }
+                // Rule (shut-first): a slot that may get a block must not have an equal child.
+                slot.shut(seen);
+            }
+        }
+        if self.match_rest_of_run(at, tokens, guard) > 0 {
+            Place::Cached
+        } else {
+            Place::Child
+        }
+    }
+
+    /// Appends as many blocks to a run as it has room for, from the slot on that the caller has
+    /// reserved. Returns false, without any change, if another thread has shut the slot.
+    fn append(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
+        let Reached { at, depth } = progress.end;
+        let (run, first) = (node(at, guard), at.offset() + 1);
+        let len = offer.ids.len().min(run.room() - first);
+        let blocks = first..first + len;
+        let tokens = &offer.tokens[..len * self.block_size];
+        // SAFETY: this thread has reserved the first slot. No thread looks at the later ones before
+        // that one is filled.
+        unsafe { run.write(first, &offer.ids[..len], tokens) };
+        let heat = |offset| {
+            let is_last = offset + 1 == blocks.end;
+            let warmth = if is_last { Heat::warm } else { Heat::cold };
+            (warmth(offer.priority), is_last)
+        };
+        for offset in blocks.clone().skip(1) {
+            let (heat, is_last) = heat(offset);
+            run.state(offset).prepare(heat, is_last);
+        }
+        let (heat, is_last) = heat(first);
+        if !run.state(first).fill(heat, is_last) {
+            return false;
+        }
+        // From here on the ids belong to the index, and the caller has a pin on the last block too.
+        progress.done += len;
+        progress.published += len;
+        progress.end = Reached {
+            at: run.position(blocks.end - 1),
+            depth: depth + len,
+        };
+        self.note(Change::Published(run, blocks.clone()));
+        state(at, guard).follow();
+        run.set_filled(blocks.end);
+        self.clock.unlist_parent(run.id(first - 1));
+        true
+    }
+
+    /// Publishes the first run of an offer as a child of the position that the caller has pinned, and
+    /// moves the pin to its end. Returns false, without any change, if there is an equal child.
     fn publish_run(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
         let Reached { at: parent, depth } = progress.end;
         let len = offer.ids.len().min(self.run_length);
-        let tokens = &offer.tokens[..len * self.block_size];
-        if self.match_rest_of_run(parent, tokens, guard) > 0 {
-            return false;
-        }
         let run = self.build_run(
             parent,
             Offer {
-                tokens,
+                tokens: &offer.tokens[..len * self.block_size],
                 ids: &offer.ids[..len],
+                following: offer.following + offer.ids.len() - len,
                 ..offer
             },
             guard,
@@ -132,11 +224,11 @@ impl Trie {
         };
         // The caller's pin keeps the run while it is noted here. The pin on the parent keeps the
         // parent until `hand_over` turns it into a child.
-        self.note(Change::Published(run));
+        self.note(Change::Published(run, 0..len));
         state(parent, guard).hand_over();
         let above = node(parent, guard);
         if above.parent().is_some() {
-            self.clock.unlist_parent(above.ids()[parent.offset()]);
+            self.clock.unlist_parent(above.id(parent.offset()));
         }
         true
     }
@@ -150,8 +242,28 @@ impl Trie {
             root: above.root(),
             key: (self.hasher).child(above.header().key, parent.offset(), first),
             priority: run.priority,
+            room: self.room(parent, run, guard),
             ids: run.ids,
             tokens: run.tokens,
         })
+    }
+
+    /// Returns how many slots a new run gets: one for each block that the caller knows of, and more
+    /// if the prefix seems to grow in small steps.
+    ///
+    /// That is so if a short run, or a single block, goes on behind another one. The first child
+    /// alone gets more room, because others branch off a prefix that many prompts share.
+    fn room(&self, parent: Position, run: Offer<'_>, guard: &Guard) -> usize {
+        let known = self.run_length.min(run.ids.len() + run.following);
+        let (above, seen) = (node(parent, guard), state(parent, guard).load());
+        let is_first = above.parent().is_some() && seen.children() == 0 && !seen.is_followed();
+        let is_step = run.ids.len() == 1 || above.room() < self.run_length;
+        if !(is_first && is_step) {
+            known
+        } else if above.room() < FEW_SLOTS {
+            known.max(FEW_SLOTS.min(self.run_length))
+        } else {
+            self.run_length
+        }
     }
 }

@@ -3,13 +3,13 @@
 //! ```text
 //!   63 62   61 60   59          58   56  55        28  27      0
 //! ┌───────┬───────┬──────────┬────────┬────────────┬──────────┐
-//! │ free  │ phase │ reserved │  heat  │  children  │   pins   │
+//! │ free  │ phase │ followed │  heat  │  children  │   pins   │
 //! └───────┴───────┴──────────┴────────┴────────────┴──────────┘
 //! ```
 //!
-//! The phase is *here*, *gone* or *closed*. The heat says how long the block survives unheld (see
-//! [`policy`](super::evict::policy)). [`design`](crate::design) explains the reserved bit and the
-//! fourth phase.
+//! The phase is *here*, *gone*, *empty*, or the last one: *closed* for a block, *shut* for a slot
+//! without one. A block is *followed* once its run goes on behind it. The heat says how long the
+//! block survives unheld (see [`policy`](super::evict::policy)).
 //!
 //! A namespace's root has a state word too. Its pins are empty holds and the namespace itself.
 //!
@@ -17,6 +17,10 @@
 //!
 //! | From           | To                    | By             | When                               |
 //! |----------------|-----------------------|----------------|------------------------------------|
+//! | vacant         | writing               | [`reserve`]    | the holder of the block before it publishes here |
+//! | writing        | here                  | [`fill`]       | id and tokens are written          |
+//! | vacant, writing| shut                  | [`shut`]       | another child of the block before it comes first |
+//! | here, held     | pin becomes followed  | [`follow`]     | the holder has filled the next slot |
 //! | here           | one pin more, warm    | [`pin`]        | a lookup ends here                 |
 //! | here, held     | one pin more          | [`fork`]       | a hold is cloned                   |
 //! | here, held     | one pin fewer         | [`unpin`]      | a hold is dropped                  |
@@ -28,8 +32,9 @@
 //! | a root, unheld | gone                  | [`claim_root`] | its namespace is swept or cleared  |
 //! | any            | closed                | [`close`]      | the cache is dropped before a hold |
 //!
-//! `gone` is final. A pin that arrives after it is refused, and the count that such a pin leaves
-//! behind is never read again.
+//! `gone` and `shut` are final. A pin that arrives after `gone` is refused, and the count that such
+//! a pin leaves behind is never read again. *Vacant* is empty without a pin, *writing* is empty with
+//! one pin, its writer's. A slot has one writer ever: it is reserved once.
 //!
 //! # Orderings
 //!
@@ -46,6 +51,14 @@
 //! evicted once the rest of its run and its last child are evicted. If two threads evict one each,
 //! both then change this word, and the second one knows that it is second.
 //!
+//! The fifth edge, *append*, goes from [`fill`] to [`load_slot`]: the id and the tokens of a slot are
+//! written before a thread reads them.
+//!
+//! [`reserve`]: State::reserve
+//! [`fill`]: State::fill
+//! [`shut`]: State::shut
+//! [`follow`]: State::follow
+//! [`load_slot`]: State::load_slot
 //! [`pin`]: State::pin
 //! [`fork`]: State::fork
 //! [`unpin`]: State::unpin
@@ -78,13 +91,20 @@ const MOST: u64 = COUNT - (1 << 22);
 const HEAT_SHIFT: u32 = 2 * COUNT_BITS;
 /// The bits of the heat.
 const HEAT: u64 = ((1 << Heat::BITS) - 1) << HEAT_SHIFT;
+/// The run goes on behind this block: the next slot has, or had, a block. Never cleared.
+const FOLLOWED: u64 = 1 << 59;
 /// The bits of the phase. If none is set, the block is here.
 const PHASE: u64 = 3 << 60;
 /// The phase of a claimed block: it has left the cache.
 const GONE: u64 = 1 << 60;
+/// The phase of a slot without a block: vacant, or with a pin, being written.
+const EMPTY: u64 = 2 << 60;
 /// The phase of a block whose cache was dropped. From then on the cache counts its holds one by
 /// one.
 const CLOSED: u64 = PHASE;
+/// The phase of a slot that will never have a block. Walks meet it in open caches only, where no
+/// block is closed.
+const SHUT: u64 = PHASE;
 
 /// The state word of a block as it was at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +129,31 @@ impl Snapshot {
     /// Returns whether the block has left the cache.
     pub fn is_evicted(self) -> bool {
         self.0 & PHASE == GONE
+    }
+
+    /// Returns whether the block is cached, and its cache open.
+    pub fn is_here(self) -> bool {
+        self.0 & PHASE == 0
+    }
+
+    /// Returns whether the next slot of the run has, or had, a block.
+    pub fn is_followed(self) -> bool {
+        self.0 & FOLLOWED != 0
+    }
+
+    /// Returns whether the next block of the run, in the slot `behind`, is still cached.
+    pub fn is_followed_by(self, behind: Option<&State>) -> bool {
+        self.is_followed() && !behind.is_none_or(State::is_evicted_acquire)
+    }
+
+    /// Returns whether the slot has, or had, a block. The cache is open.
+    pub fn has_block(self) -> bool {
+        self.0 & EMPTY == 0
+    }
+
+    /// Returns whether the slot may still get a block: it is vacant or being written.
+    pub fn is_empty(self) -> bool {
+        self.0 & PHASE == EMPTY
     }
 }
 
@@ -141,7 +186,8 @@ pub enum Claim {
     Claimed,
     /// The block is held, or another thread has claimed it.
     Held,
-    /// The block has a child. The thread that unlinks the last child visits this block next.
+    /// A block lies behind it: a child, or the next of its run. The thread that evicts the last of
+    /// those visits this block next.
     Parent,
     /// The block is unheld, but it was used since the hand last passed.
     Warm,
@@ -152,14 +198,87 @@ pub enum Claim {
 pub struct State(AtomicU64);
 
 impl State {
-    /// Creates the word of an unheld block.
-    pub fn unpinned(heat: Heat) -> Self {
-        Self(AtomicU64::new(heat.bits() << HEAT_SHIFT))
+    /// Creates the word of an unheld block that another block of its run follows.
+    pub fn followed(heat: Heat) -> Self {
+        Self(AtomicU64::new(inner(heat)))
     }
 
-    /// Creates the word of a block with one pin.
+    /// Creates the word of a block with one pin, the last of its run.
     pub fn pinned(heat: Heat) -> Self {
-        Self(AtomicU64::new(PIN | heat.bits() << HEAT_SHIFT))
+        Self(AtomicU64::new(last(heat)))
+    }
+
+    /// Creates the word of a vacant slot.
+    pub fn vacant() -> Self {
+        Self(AtomicU64::new(EMPTY))
+    }
+
+    /// Loads the word of a slot. If it has a block, the caller may read the id and the tokens.
+    pub fn load_slot(&self) -> Snapshot {
+        // Acquire (append): the id and the tokens are written, and so are the keys and values.
+        Snapshot(self.0.load(Ordering::Acquire))
+    }
+
+    /// Reserves a vacant slot for the caller, which holds the block before it. Returns false if the
+    /// slot is not vacant.
+    #[must_use]
+    pub fn reserve(&self) -> bool {
+        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        // Relaxed: nothing is read through it. The exchange decides which thread writes the slot.
+        // Rule (one-writer): two threads that both see a vacant slot must not both write it.
+        (self.0)
+            .compare_exchange(EMPTY, EMPTY | PIN, success, failure)
+            .is_ok()
+    }
+
+    /// Shuts a slot that was seen empty, so that the caller may publish a child of the block before
+    /// it. If the word has changed since, nothing happens, and the caller looks again.
+    pub fn shut(&self, seen: Snapshot) {
+        // Relaxed: the word guards no data, and the child is published with an edge of its own.
+        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        let _ = (self.0).compare_exchange(seen.0, SHUT, success, failure);
+    }
+
+    /// Writes the word of a slot behind a reserved one. No other thread looks at it before the
+    /// reserved slot is filled. `is_last` slots get a pin, and the others are followed.
+    pub fn prepare(&self, heat: Heat, is_last: bool) {
+        let word = if is_last { last(heat) } else { inner(heat) };
+        // Relaxed: published when the reserved slot is filled.
+        // Rule (later-first): the slots behind are complete once the reserved one can be found.
+        self.0.store(word, Ordering::Relaxed);
+    }
+
+    /// Fills the slot that the caller has reserved and written. Returns false if another thread has
+    /// shut it.
+    #[must_use]
+    pub fn fill(&self, heat: Heat, is_last: bool) -> bool {
+        let word = if is_last { last(heat) } else { inner(heat) };
+        // Release (append): the slot is fully written before it can be found.
+        // Relaxed: on failure the caller looks again.
+        // Rule (fill-by-exchange): a slot that was shut meanwhile must not get a block.
+        (self.0)
+            .compare_exchange(EMPTY | PIN, word, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Turns the caller's pin into the mark that the run goes on behind this block. The caller has
+    /// just filled the next slot, and holds a block from there on.
+    pub fn follow(&self) {
+        // Relaxed: the caller's pin on the later block orders its later reads of this one.
+        // Rule (pin-to-follower): one step, because the block would look unheld between two.
+        let old = Snapshot(self.0.fetch_add(FOLLOWED - PIN, Ordering::Relaxed));
+        debug_assert!(!old.is_followed(), "a slot is filled once");
+        self.cool_under_first(old.heat());
+    }
+
+    /// Cools the block as its first child or follower does.
+    fn cool_under_first(&self, seen: Heat) {
+        let cleared = seen.bits() & !seen.after_first_child().bits();
+        if cleared != 0 {
+            // Relaxed: the heat is a hint to the clock.
+            self.0
+                .fetch_and(!(cleared << HEAT_SHIFT), Ordering::Relaxed);
+        }
     }
 
     /// Pins and warms the block, unless it is gone.
@@ -218,11 +337,8 @@ impl State {
         let old = self.0.fetch_add(CHILD - PIN, Ordering::Relaxed);
         let old = Snapshot(old);
         check(old.children() as u64);
-        let cleared = old.heat().bits() & !old.heat().after_first_child().bits();
-        if old.children() == 0 && cleared != 0 {
-            // Relaxed: the heat is a hint to the clock.
-            self.0
-                .fetch_and(!(cleared << HEAT_SHIFT), Ordering::Relaxed);
+        if old.children() == 0 {
+            self.cool_under_first(old.heat());
         }
     }
 
@@ -247,12 +363,15 @@ impl State {
     }
 
     /// Claims an unheld block if it is cold or `warm_too` is set. At most one caller succeeds.
-    pub fn claim(&self, warm_too: bool) -> Claim {
+    /// `behind` is the next slot of its run.
+    pub fn claim(&self, warm_too: bool, behind: Option<&Self>) -> Claim {
         let seen = self.load();
         if seen.is_evicted() || seen.pins() > 0 {
             return Claim::Held;
         }
-        if seen.children() > 0 {
+        // Rule (last-first): a block stays at least as long as the later blocks of its run. The
+        // exchange below expects this very word: if the block is followed later, it fails.
+        if seen.children() > 0 || seen.is_followed_by(behind) {
             return Claim::Parent;
         }
         if seen.heat().warmth() > 0 && !warm_too {
@@ -312,6 +431,16 @@ impl State {
     }
 }
 
+/// Returns the word of an unheld block that is followed.
+fn inner(heat: Heat) -> u64 {
+    FOLLOWED | heat.bits() << HEAT_SHIFT
+}
+
+/// Returns the word of the last block of a run, with one pin.
+fn last(heat: Heat) -> u64 {
+    PIN | heat.bits() << HEAT_SHIFT
+}
+
 /// Aborts the process before a count that has reached `count` can overflow, as `Arc` does: nothing
 /// is sound beyond that.
 fn check(count: u64) {
@@ -361,7 +490,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_the_word_do_not_overlap() {
-        let fields = [COUNT, COUNT << COUNT_BITS, HEAT, PHASE];
+        let fields = [COUNT, COUNT << COUNT_BITS, HEAT, FOLLOWED, PHASE];
         assert_eq!(
             fields.iter().fold(0, |all, field| all ^ field),
             fields.iter().sum::<u64>()

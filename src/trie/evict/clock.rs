@@ -20,6 +20,8 @@
 //!   they are ordered. If the listing comes second, the block stays listed. If it comes first, the
 //!   unlisting thread's second look sees everything that the listing thread did before.
 
+use std::ops::Range;
+
 use crossbeam_utils::CachePadded;
 
 use crate::id::BlockId;
@@ -76,11 +78,12 @@ impl Clock {
         size_of_val(&*self.slots) + size_of_val(&*self.candidates)
     }
 
-    /// Records the positions of a node's blocks. The caller still holds the node.
-    pub fn insert(&self, node: NodeRef<'_>) {
-        for (offset, id) in node.ids().iter().enumerate() {
-            // Release (slot): the node is fully written.
-            self.slots[id.index()].store(node.position(offset).into_raw(), Ordering::Release);
+    /// Records the positions of some blocks of a node. The caller still holds the last one.
+    pub fn insert(&self, node: NodeRef<'_>, blocks: Range<usize>) {
+        for offset in blocks {
+            let slot = &self.slots[node.id(offset).index()];
+            // Release (slot): the block is fully written.
+            slot.store(node.position(offset).into_raw(), Ordering::Release);
         }
     }
 
@@ -100,7 +103,7 @@ impl Clock {
     /// Another thread that claimed one of its blocks may not have called [`remove`](Self::remove)
     /// yet.
     pub fn remove_if_stale(&self, node: NodeRef<'_>) {
-        for (offset, id) in node.ids().iter().enumerate() {
+        for (offset, id) in node.ids(node.written(node.room())).iter().enumerate() {
             let (slot, here) = (&self.slots[id.index()], node.position(offset).into_raw());
             // Relaxed: the caller knows of every block's claim, and thus of its entry, so it reads
             // that entry or a later one.

@@ -161,7 +161,8 @@ impl Eviction<'_> {
 
     /// Claims a block if the scope allows it, and counts it.
     fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
-        let claim = state(at, guard).claim(self.scope.takes_warm());
+        let behind = node(at, guard).state_behind(at.offset());
+        let claim = state(at, guard).claim(self.scope.takes_warm(), behind);
         self.wanted -= usize::from(claim == Claim::Claimed);
         claim
     }
@@ -198,7 +199,7 @@ impl Taker for Guarded<'_, '_, '_> {
     /// Claims a block if more are wanted and it may be taken. Otherwise makes it a candidate.
     fn take(&mut self, at: Position) -> bool {
         let clock = &self.eviction.trie.clock;
-        let id = node(at, self.guard).ids()[at.offset()];
+        let id = node(at, self.guard).id(at.offset());
         if self.eviction.wanted == 0 {
             clock.set_resume_at(id);
         } else if self.eviction.claim(at, self.guard) == Claim::Claimed {
@@ -231,7 +232,7 @@ impl Taker for Guarded<'_, '_, '_> {
                 guard: self.guard,
                 at: run.position(offset),
                 hashes: &mut hashes,
-                id: run.ids()[offset],
+                id: run.id(offset),
             });
         }
     }
