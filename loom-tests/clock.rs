@@ -48,12 +48,13 @@ impl Dial {
             root: self.root,
             key: 0,
             priority: Priority::Normal,
+            room: N,
             ids: &ids,
             tokens: &ids.map(|id| id.index() as u32),
         });
         let published = self.trie.index.publish(run, unprotected());
         assert!(published.is_ok(), "no equal");
-        self.trie.clock.insert(run);
+        self.trie.clock.insert(run, 0..N);
         assert!(state(self.root).pin(), "the root is there");
         state(self.root).hand_over();
         self.trie.clock.list(ids[N - 1]);
@@ -75,7 +76,8 @@ impl Dial {
             }
             return false;
         };
-        let claimed = state(at).claim(true) == Claim::Claimed;
+        let behind = node(at).state_behind(at.offset());
+        let claimed = state(at).claim(true, behind) == Claim::Claimed;
         if claimed {
             self.memory[id.index()].write(1);
             clock.remove(id);

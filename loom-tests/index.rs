@@ -43,6 +43,7 @@ impl Bucket {
             root: self.root,
             key: u64::from(token),
             priority: Priority::Normal,
+            room: 1,
             ids: &self.ids[..1],
             tokens: &[token],
         })

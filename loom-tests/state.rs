@@ -11,16 +11,27 @@ use kvtrie::model::{CacheStatus, Claim, Heat, State};
 use loom::sync::Arc;
 
 /// The words of consecutive blocks of one run, and the memory of the first.
-#[derive(Default)]
 struct Run {
     states: [State; 3],
     head: Memory,
 }
 
+impl Default for Run {
+    fn default() -> Self {
+        let cold = Heat::cold(Priority::Normal);
+        let [first, second] = [(); 2].map(|()| State::followed(cold));
+        let last = State::pinned(cold);
+        let _ = last.unpin();
+        Self {
+            states: [first, second, last],
+            head: Memory::default(),
+        }
+    }
+}
+
 /// Claims one block of a run, if the block behind it has left.
 fn claim_behind(run: &Run, offset: usize) -> bool {
-    let behind = run.states.get(offset + 1);
-    behind.is_none_or(State::is_evicted_acquire) && run.states[offset].claim(true) == Claim::Claimed
+    run.states[offset].claim(true, run.states.get(offset + 1)) == Claim::Claimed
 }
 
 /// Two holders and a claimer: a holder reads, the claimer writes, and never both at once.
@@ -37,7 +48,7 @@ fn pin_versus_claim() {
             }
         };
         three(holder(Arc::clone(&run)), holder(Arc::clone(&run)), || {
-            if run.states[0].claim(true) == Claim::Claimed {
+            if run.states[0].claim(true, None) == Claim::Claimed {
                 run.head.write(1);
             }
         });
@@ -49,7 +60,7 @@ fn pin_versus_claim() {
 fn claim_versus_claim() {
     explore("claim_versus_claim", 100, || {
         let run = Arc::new(Run::default());
-        let claimer = |run: Arc<Run>| move || run.states[0].claim(true) == Claim::Claimed;
+        let claimer = |run: Arc<Run>| move || run.states[0].claim(true, None) == Claim::Claimed;
         let (first, second, held) =
             three(claimer(Arc::clone(&run)), claimer(Arc::clone(&run)), || {
                 run.states[0].pin()
@@ -66,14 +77,14 @@ fn hand_over_versus_claim() {
     explore("hand_over_versus_claim", 100, || {
         let run = Arc::new(Run::default());
         assert!(run.states[0].pin());
-        let claimer = |run: Arc<Run>| move || run.states[0].claim(true) == Claim::Claimed;
+        let claimer = |run: Arc<Run>| move || run.states[0].claim(true, None) == Claim::Claimed;
         let (first, second, ()) =
             three(claimer(Arc::clone(&run)), claimer(Arc::clone(&run)), || {
                 run.states[0].hand_over()
             });
         assert!(!first && !second, "a block with a child is in use");
         run.states[0].drop_child();
-        assert_eq!(run.states[0].claim(true), Claim::Claimed);
+        assert_eq!(run.states[0].claim(true, None), Claim::Claimed);
     });
 }
 
@@ -95,12 +106,12 @@ fn holder_of_the_child_versus_claim_of_the_parent() {
         };
         let above = Arc::clone(&parent);
         let taker = move || {
-            if child.claim(true) == Claim::Claimed {
+            if child.claim(true, None) == Claim::Claimed {
                 above.states[0].drop_child();
             }
         };
         three(holder, taker, || {
-            if parent.states[0].claim(true) == Claim::Claimed {
+            if parent.states[0].claim(true, None) == Claim::Claimed {
                 parent.head.write(1);
             }
         });
@@ -168,7 +179,7 @@ fn fork_versus_unpin() {
         };
         three(holder(Arc::clone(&run)), holder(Arc::clone(&run)), || {
             run.states[0].cool();
-            assert_eq!(run.states[0].claim(true), Claim::Held);
+            assert_eq!(run.states[0].claim(true, None), Claim::Held);
         });
         assert_eq!(run.states[0].load().pins(), 2);
     });

@@ -46,11 +46,12 @@ impl Tree {
             root: self.root,
             key: (trie.hasher).child(key, parent.offset(), &tokens[..1]),
             priority: Priority::Normal,
+            room: ids.len(),
             ids,
             tokens,
         });
         assert!(trie.index.publish(run, unprotected()).is_ok(), "no equal");
-        trie.clock.insert(run);
+        trie.clock.insert(run, 0..ids.len());
         trie.clock.list(ids[ids.len() - 1]);
         let end = run.position(ids.len() - 1);
         let above = node(parent).state(parent.offset());
@@ -85,7 +86,7 @@ fn lookups_versus_claim_of_the_tail() {
                 let _ = node(at).state(at.offset()).unpin();
             }
         };
-        let ((), claim) = both(looker, || last.claim(true));
+        let ((), claim) = both(looker, || last.claim(true, None));
         let most = usize::from(claim == Claim::Claimed);
         assert!(
             last.load().pins() <= most,
@@ -117,7 +118,7 @@ fn tail_versus_retirement() {
                 "a slot leads to a retired node"
             );
         };
-        let (claim, ()) = both(|| last.claim(true), evict);
+        let (claim, ()) = both(|| last.claim(true, None), evict);
         if claim == Claim::Claimed {
             clock.remove(tree.ids[1]);
             clock.list(tree.ids[0]);

@@ -235,6 +235,7 @@ impl State {
     /// it. If the word has changed since, nothing happens, and the caller looks again.
     pub fn shut(&self, seen: Snapshot) {
         // Relaxed: the word guards no data, and the child is published with an edge of its own.
+        debug_assert!(seen.is_empty(), "only an empty slot is shut");
         let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
         let _ = (self.0).compare_exchange(seen.0, SHUT, success, failure);
     }

@@ -6,9 +6,6 @@ use kvtrie::{Block, BlockId, Sequence};
 
 use crate::model::{Cover, Model, tokens};
 
-/// Blocks that a sequence publishes at once as soon as they are complete.
-const AT_ONCE: usize = 16;
-
 /// A sequence, and what it should look like.
 pub struct Request {
     sequence: Sequence,
@@ -101,11 +98,7 @@ impl Request {
     pub fn advance(&mut self, n: usize, model: &mut Model) {
         let changed = self.sequence.advance(n);
         self.computed += n;
-        if self.computed / self.size - self.cover.table.len() >= AT_ONCE {
-            self.published(changed, model);
-        } else {
-            assert!(changed.is_empty());
-        }
+        self.published(changed, model);
     }
 
     pub fn publish(&mut self, model: &mut Model) {
