@@ -48,12 +48,14 @@ impl Slot {
         filled
     }
 
-    /// Shuts the slot, if it is empty.
-    fn shut(&self) {
+    /// Shuts the slot, if it is empty. Returns whether it is shut.
+    fn shut(&self) -> bool {
         let seen = self.slot.load_slot();
         if seen.is_empty() {
             self.slot.shut(seen);
         }
+        let seen = self.slot.load_slot();
+        !seen.is_empty() && !seen.has_block()
     }
 
     /// Claims the block in the slot, and then the one before it.
@@ -89,7 +91,7 @@ fn fill_versus_load_slot() {
     explore("fill_versus_load_slot", 50, || {
         let slot = Slot::held_by(1);
         let (writer, closer) = (Arc::clone(&slot), Arc::clone(&slot));
-        let (filled, (), ()) = three(
+        let (filled, _, ()) = three(
             move || writer.append(),
             move || closer.shut(),
             || {

@@ -32,7 +32,7 @@
 //!  namespace ──► root ◄─┐ parent
 //!                       │
 //!             ┌─────────┴──────────────────────────┐
-//!             │ node: a run of 1 to 32 blocks      │
+//!             │ node: a run with 1 to 32 slots     │
 //!             │ states  [ ][ ][ ][ ]  one word each│◄── a hold pins one word
 //!             │ ids     #7 #3 #9 #4                │
 //!             │ tokens  ................           │
@@ -43,9 +43,10 @@
 //!             └─────────────┘  └─────────────┘
 //! ```
 //!
-//! * A **node** is a run of consecutive blocks of one prefix, published together. It is one
-//!   allocation, immutable except for its state words, its link and a cached hash. A prompt that
-//!   diverges in the middle of a run becomes a child of that offset. Nodes are never split.
+//! * A **node** is a run of consecutive blocks of one prefix, in one allocation with room for 1 to
+//!   32 blocks, its *slots*. Blocks that are published behind the last one go into the next slots
+//!   (see "Runs that grow"). A prompt that diverges in the middle of a run becomes a child of that
+//!   offset. Nodes are never split, and a slot is written once.
 //! * A **position** is a node and an offset in it. It stands for one cached block, and also for the
 //!   whole prefix up to it. Two positions are equal if and only if their prefixes are, because no
 //!   two live nodes have the same parent position and the same first block (invariant 4). So
@@ -109,14 +110,13 @@
 //!
 //! # The state word
 //!
-//! One word per block decides everything about the block. Its layout reserves room for planned
-//! features, so that no later change has to move a field:
+//! One word per slot decides everything about its block:
 //!
 //! ```text
-//!   63 62   61 60     59      58   56  55        28  27      0
-//! ┌───────┬───────┬─────────┬────────┬────────────┬──────────┐
-//! │ free  │ phase │ follow  │  heat  │  children  │   pins   │
-//! └───────┴───────┴─────────┴────────┴────────────┴──────────┘
+//!   63 62   61 60      59      58   56  55        28  27      0
+//! ┌───────┬───────┬──────────┬────────┬────────────┬──────────┐
+//! │ free  │ phase │ followed │  heat  │  children  │   pins   │
+//! └───────┴───────┴──────────┴────────┴────────────┴──────────┘
 //! ```
 //!
 //! * **pins**, **children**: 28 bits each, because a cache has at most 2^28 blocks. A count that
@@ -127,11 +127,11 @@
 //!   never warm. The leading one is constant, and the bits below it change. A hit sets them all,
 //!   the hand clears one level, and a higher priority sets a higher bit. Each change is one
 //!   read-modify-write, and no two of them can lose the priority.
-//! * **phase**: `00` here, `01` gone, `10` reserved, `11` closed. `10` is for a slot without a
-//!   block in a run that grows in place. With a pin, its writer's, the slot is being written. `11`
-//!   is final: for a block, the cache was dropped; for such a slot, it will never hold a block. A
-//!   lookup may pin only `00`, so one comparison refuses all other phases.
-//! * **follow**: reserved for a block behind which a run has grown. Once set, it stays set.
+//! * **phase**: `00` here, `01` gone, `10` empty, `11` closed or shut. An empty slot has no block
+//!   yet: it is vacant, or with a pin, its writer's, it is being written. `11` is final: for a
+//!   block, the cache was dropped; for an empty slot, it will never have a block. A lookup may pin
+//!   only `00`, so one comparison refuses all other phases.
+//! * **followed**: the next slot of the run has, or had, a block. Once set, it stays set.
 //! * Two bits are **free**.
 //!
 //! # When each operation takes effect
@@ -148,7 +148,8 @@
 //!   `clear_all_versus_half_a_prefix`; T: `linear`)
 //! * **publish**: run by run, at the exchange of the bucket's head. If the head has changed since
 //!   the bucket was searched, the search is repeated, because an equal node can only be inserted at
-//!   the head. (M: `publish_versus_publish`, `twin_publication`; T: `linear`)
+//!   the head. Blocks that are appended to a run: at the exchange of the first one's word. (M:
+//!   `publish_versus_publish`, `twin_publication`, `append_versus_append_of_the_same`; T: `linear`)
 //! * **drop of a hold**: at the subtraction. (M: `fork_versus_unpin`; T: `linear`)
 //! * **claim**: at the exchange of the state word, which fails if the word has changed since it was
 //!   loaded. (M: `claim_versus_claim`, `two_sweepers`; T: `linear`)
@@ -173,6 +174,8 @@
 //! | edge | releases | acquires | so that | what fails without |
 //! |---|---|---|---|---|
 //! | publish | `Index::publish` | `Index::find`, `publish`, `unlink` | a node is fully written before it is found, and so are its blocks' keys and values | M: `publish_versus_find`, `publish_versus_publish`, `unlink_versus_publish` |
+//! | append | `State::fill` | `State::load_slot` | a slot is fully written before it is found, and so are its block's keys and values | M: `fill_versus_load_slot` |
+//! | filled | `NodeRef::set_filled` | `NodeRef::filled` | the same, for a reader that does not look at the slot's word | M: `append_versus_lookup` |
 //! | let-go | `State::unpin` | `State::claim`, `claim_root`, `close` | a holder's reads come before the block is reused | M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`, `unpin_versus_census` |
 //! | orphan | `State::drop_child` | `State::claim`, `claim_root` | a node is unlinked before its parent is claimed | M: `holder_of_the_child_versus_claim_of_the_parent`, `last_child_versus_claim_of_the_root` |
 //! | run-order | `State::claim` | `State::is_evicted_acquire` | a holder's reads of a run come before any block of it is reused, whichever thread claims it | M: `holder_of_the_tail_versus_claim_of_the_head` |
@@ -207,7 +210,13 @@
 //! | walk-again | a node is retired while it is linked | M: `unlink_versus_unlink_of_the_neighbour` |
 //! | skip-gone | an evicted node hides the node that replaced it | M: `pin_versus_claim` |
 //! | look-first | the pin count of an evicted block grows without bound | M: `lookups_versus_claim_of_the_tail` |
-//! | last-first | a block is cached, and the one before it is not | M: `hold_versus_claim_within_its_run`; T: `agrees_with_a_naive_cache` |
+//! | last-first | a block is cached, and the one before it is not | M: `follow_versus_claim` |
+//! | one-writer | two threads write one slot | M: `reserve_versus_reserve` |
+//! | fill-by-exchange | a slot that was shut gets a block | M: `reserve_versus_reserve` |
+//! | shut-first | a block is cached in a slot and in a child | M: `append_versus_append_of_the_same` |
+//! | later-first | a lookup finds a part of a prefix that was appended at once | M: `append_versus_lookup` |
+//! | look-beyond | a block is cached in a slot and in a child | M: `append_versus_append_of_the_same` |
+//! | pin-to-follower | a block is claimed between the removal of the pin and the mark | M: `follow_versus_claim` |
 //! | unlink-then-uncount | a parent is claimed while a search can find its child | A: the child's first block is gone before the parent's count decreases, so every search skips the child, and a thread follows its link to the parent only under a guard older than the retirement of the parent |
 //! | unlink-then-retire | a search reads a freed node | M: `reader_in_the_bucket_versus_reclamation` |
 //! | wait-for-epoch | the same | M: `reader_in_the_bucket_versus_reclamation` |
@@ -232,6 +241,43 @@
 //! | put-back | an id is lost | M: `two_allocations_of_more_than_there_is` |
 //! | stand-in | the cache is freed while `count_holds` runs | M: `fork_versus_drop_of_the_cache` |
 //! | count-forks | the cache is freed under a hold | M: `fork_versus_drop_of_the_cache` |
+//!
+//! # Runs that grow
+//!
+//! A decoded text is published one block at a time. If each block became a node of its own, a
+//! lookup would search an index for every block. So a node may have more slots than blocks, and the
+//! holder of its last block publishes into the next slot. (The protocol was first tried as a sketch
+//! under loom. A version in which one holder owned the right to append, and handed it over, broke.)
+//!
+//! The holder loads the word of the next slot, and acts on it:
+//!
+//! | word    | step                                                                               |
+//! |---------|------------------------------------------------------------------------------------|
+//! | vacant  | reserves it, writes ids and tokens, fills it; then turns its pin into *followed*   |
+//! | writing | shuts it, and looks again                                                          |
+//! | here    | compares the tokens: adopts the block, or publishes a child through the index      |
+//! | gone, shut, or no slot | publishes a child through the index                                 |
+//!
+//! * A slot has one writer: the thread that reserved it. The writer never waits, and no thread
+//!   waits for it. If another thread has shut the slot meanwhile, filling it fails, and the writer
+//!   publishes a child too. So room is lost only if two holders of one block publish at the same
+//!   time. (M: `reserve_versus_reserve`, `fill_versus_load_slot`)
+//! * A child of a block is published only once the next slot is neither vacant nor being written.
+//!   So at the instant at which a lookup loads such a word, the block has no child either: it is
+//!   the longest match. (M: `append_versus_append_of_another`; T: `linear`)
+//! * Several blocks are appended at once: the words of the later slots are written first, and
+//!   filling the first slot makes all of them visible. No thread looks at a later slot before it
+//!   has seen the block in front of it. (M: `append_versus_lookup`)
+//! * `Header::filled` only saves loads. The words behind it decide.
+//! * A block may be claimed if it is not followed, or if the block that follows it has left. Which
+//!   of the two holds may change until the claim. So the claim loads the word, looks at the next
+//!   one if the word says *followed*, and exchanges that very word: a holder that has appended
+//!   since has changed it. (M: `follow_versus_claim`, `append_versus_eviction`)
+//! * The room of a new node: one slot for each block that the publisher knows of. A single block
+//!   behind another, or a short run behind a short one, seems to be the step of a text that grows.
+//!   Such a run gets the room of a full one, or eight slots behind a run of less than eight, so that
+//!   short chats do not take much memory. Only the first child gets more room: a prefix that many
+//!   prompts share has many short children.
 //!
 //! # Candidates
 //!

@@ -173,12 +173,14 @@ impl Trie {
             let warmth = if is_last { Heat::warm } else { Heat::cold };
             (warmth(offer.priority), is_last)
         };
+        let is_single = len == 1;
+        // Rule (later-first): the later blocks can be found once the first one can.
         for offset in blocks.clone().skip(1) {
             let (heat, is_last) = heat(offset);
             run.state(offset).prepare(heat, is_last);
         }
-        let (heat, is_last) = heat(first);
-        if !run.state(first).fill(heat, is_last) {
+        // Rule (later-first): the later slots are complete.
+        if !run.state(first).fill(heat(first).0, is_single) {
             return false;
         }
         // From here on the ids belong to the index, and the caller has a pin on the last block too.

@@ -245,7 +245,6 @@ impl State {
     pub fn prepare(&self, heat: Heat, is_last: bool) {
         let word = if is_last { last(heat) } else { inner(heat) };
         // Relaxed: published when the reserved slot is filled.
-        // Rule (later-first): the slots behind are complete once the reserved one can be found.
         self.0.store(word, Ordering::Relaxed);
     }
 
