@@ -75,11 +75,10 @@ impl Comparison {
     /// Runs everything.
     pub fn run(workload: String, trace: &Trace, options: &Options, progress: &Progress) -> Self {
         let block_size = options.block_size.get();
-        let prompts = trace.requests().iter().map(Request::pieces);
         let setup = Setup {
             trace,
             options,
-            demand: Demand::new(prompts, block_size),
+            demand: Demand::new(trace, block_size),
             prompt_tokens: trace.requests().iter().map(Request::prompt_len).sum(),
             progress,
         };
