@@ -132,12 +132,12 @@ fn company_and_the_place_in_a_step_do_not_matter() {
 #[test]
 fn blocks_may_lie_anywhere_and_have_any_size() {
     let model = model();
-    let straight = bits(&model, &model.pool(8, 16), &ids(8), std::iter::repeat(ROWS));
+    let straight = bits(model, &model.pool(8, 16), &ids(8), std::iter::repeat(ROWS));
     for block_size in [1, 3, 16, 64] {
         let mut table = ids(64);
         table.reverse();
         let scattered = bits(
-            &model,
+            model,
             &model.pool(64, block_size),
             &table,
             std::iter::repeat(ROWS),
