@@ -28,8 +28,7 @@ mod worker;
 
 pub use chats::Chats;
 pub use engine::{Engine, Limits, Served};
-pub use matrix::Matrix;
-pub use model::{Config, Layer, Model, Span, ranked};
+pub use model::{Config, Model, Span, ranked};
 pub use pool::KvPool;
 pub use request::{Cost, Request};
 pub use summary::{Summary, table};

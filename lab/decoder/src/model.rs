@@ -53,28 +53,27 @@ pub struct Span<'a> {
 #[derive(Debug)]
 pub struct Model {
     /// Its sizes.
-    pub config: Config,
+    pub(crate) config: Config,
     /// A row for each token.
-    pub embedding: Matrix,
+    embedding: Matrix,
     /// The layers, from the first to the last.
-    pub layers: Vec<Layer>,
+    layers: Vec<Layer>,
     /// From the residual stream to logits.
-    pub head: Matrix,
+    head: Matrix,
     /// Angle by which each pair of a head's numbers turns from one position to the next.
     frequencies: Vec<f32>,
 }
 
 /// The matrices of a layer.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "the names are those of every Llama")]
-pub struct Layer {
-    pub query: Matrix,
-    pub key: Matrix,
-    pub value: Matrix,
-    pub output: Matrix,
-    pub gate: Matrix,
-    pub up: Matrix,
-    pub down: Matrix,
+struct Layer {
+    query: Matrix,
+    key: Matrix,
+    value: Matrix,
+    output: Matrix,
+    gate: Matrix,
+    up: Matrix,
+    down: Matrix,
 }
 
 impl Config {
