@@ -2,9 +2,9 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use clap::{Parser, builder::RangedU64ValueParser};
+use clap::Parser;
 use kvtrie_decoder::{Chats, Config, Engine, Limits, Model, Served, Summary, table};
-use kvtrie_harness::{machine::cores, progress::Progress};
+use kvtrie_harness::{machine::cores, options::up_to, progress::Progress};
 
 /// Holds chats with a small decoder whose KV cache is shared through kvtrie, and compares that with
 /// no sharing.
@@ -32,11 +32,6 @@ struct Options {
     /// Tokens in an answer
     #[arg(long, default_value_t = 32, value_parser = up_to(1_000_000))]
     answer: usize,
-}
-
-/// Parses a whole number from 1 up to `most`.
-fn up_to(most: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=most)
 }
 
 fn main() -> ExitCode {
