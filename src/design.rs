@@ -19,12 +19,12 @@
 //!                mod, node, build, layout, state, index, guard, publish, hashes
 //!     evict/     mod, clock, climb, eviction, forecast, policy, changes
 //!     ▼
-//!   hash  id  key  prefetch  stats  sync
+//!   hash  id  key  prefetch  stats  stripes  sync
 //! ```
 //!
-//! Imports point down only: api → shared → trie → hash, id, key, prefetch, stats, sync. A storey
-//! may skip one below it. `ci/storeys.py` checks this, and that no files import each other in a
-//! circle, except the builder and the cache that it builds.
+//! Imports point down only: api → shared → trie → the files below. A storey may skip one below it.
+//! `ci/storeys.py` checks this, and that no files import each other in a circle, except the builder
+//! and the cache that it builds.
 //!
 //! # Shape
 //!
