@@ -37,7 +37,7 @@ const ANSWER: usize = 40;
 /// Order of arrival, and which sample of the request it is.
 type Ticket = (u32, u32);
 
-/// A request. Its tokens are in the queue while it waits, and in a sequence while it has blocks.
+/// A request. It stands beside its tokens while it waits, and beside a sequence while it runs.
 #[derive(Clone, Copy)]
 struct Request {
     ticket: Ticket,
@@ -46,11 +46,8 @@ struct Request {
     turns_left: u32,
 }
 
-/// A request with blocks.
-struct Running {
-    request: Request,
-    sequence: Sequence,
-}
+/// The requests that a worker runs.
+type Batch = Vec<(Request, Sequence)>;
 
 /// The queue and the figures. No thread calls into the cache while it has them locked.
 #[derive(Default)]
@@ -126,7 +123,7 @@ impl Engine {
 
     /// Runs a worker until every request is finished.
     fn work(&self) {
-        let mut batch = Vec::new();
+        let mut batch = Batch::new();
         while self.state().unfinished > 0 {
             self.admit(&mut batch);
             self.make_room(&mut batch);
@@ -135,7 +132,7 @@ impl Engine {
     }
 
     /// Admits waiting requests, the oldest first, as long as there are blocks.
-    fn admit(&self, batch: &mut Vec<Running>) {
+    fn admit(&self, batch: &mut Batch) {
         while batch.len() < BATCH {
             let Some((_, (request, tokens))) = self.state().waiting.pop_first() else {
                 return thread::yield_now();
@@ -147,22 +144,22 @@ impl Engine {
                 assert_eq!(place.load(Ordering::Relaxed), state, "a wrong hit");
             }
             if sequence.grow(&self.cache).is_err() {
-                return self.put_back(Running { request, sequence });
+                return self.put_back(request, sequence);
             }
-            batch.push(Running { request, sequence });
+            batch.push((request, sequence));
         }
     }
 
     /// Allocates a block for each request that has filled its last one. Preempts the youngest
     /// request until the others have theirs.
-    fn make_room(&self, batch: &mut Vec<Running>) {
-        batch.sort_by_key(|running| running.request.ticket);
+    fn make_room(&self, batch: &mut Batch) {
+        batch.sort_by_key(|(request, _)| request.ticket);
         let mut supplied = 0;
-        while let Some(running) = batch.get_mut(supplied) {
-            if running.sequence.grow(&self.cache).is_ok() {
+        while let Some((_, sequence)) = batch.get_mut(supplied) {
+            if sequence.grow(&self.cache).is_ok() {
                 supplied += 1;
-            } else {
-                self.put_back(batch.pop().expect("one is refused"));
+            } else if let Some((youngest, sequence)) = batch.pop() {
+                self.put_back(youngest, sequence);
                 self.count("preemptions");
             }
         }
@@ -170,68 +167,66 @@ impl Engine {
 
     /// Publishes what a request has computed, lets its blocks go, and queues it with all its
     /// tokens.
-    fn put_back(&self, Running { request, sequence }: Running) {
+    fn put_back(&self, request: Request, sequence: Sequence) {
         let tokens = sequence.finish();
         let mut state = self.state();
         state.waiting.insert(request.ticket, (request, tokens));
     }
 
     /// Computes a step: first the requests that decode, then chunks of prompts.
-    fn step(&self, batch: &mut Vec<Running>) {
-        batch.sort_by_key(|running| running.sequence.uncomputed().len());
+    fn step(&self, batch: &mut Batch) {
+        batch.sort_by_key(|(_, sequence)| sequence.uncomputed().len());
         let mut left = STEP;
-        for mut running in mem::take(batch) {
-            let uncomputed = running.sequence.uncomputed().len();
-            let chunk = left.min(uncomputed);
-            let state = self.compute(&running.sequence, chunk);
-            running.sequence.advance(chunk);
+        for (request, mut sequence) in mem::take(batch) {
+            let chunk = left.min(sequence.uncomputed().len());
+            let state = self.compute(&sequence, chunk);
+            sequence.advance(chunk);
             left -= chunk;
-            if chunk == uncomputed {
-                self.answer(running, state, batch);
+            if sequence.uncomputed().is_empty() {
+                self.answer(request, sequence, state, batch);
             } else {
-                batch.push(running);
+                batch.push((request, sequence));
             }
         }
     }
 
     /// Gives a request its next token. Forks, cancels or finishes the request when that is due.
-    fn answer(&self, mut running: Running, state: u64, batch: &mut Vec<Running>) {
-        let Running { request, sequence } = &mut running;
+    fn answer(&self, request: Request, mut sequence: Sequence, state: u64, batch: &mut Batch) {
         let answered = sequence.tokens().len() + 1 - request.prompt;
         let (arrival, _) = request.ticket;
         if answered == 1 && arrival % 5 == 0 {
-            batch.push(self.fork(request, sequence, state));
+            batch.push(self.fork(request, &mut sequence, state));
         }
         sequence.push(choose(state, 0));
         if answered == ANSWER {
-            self.finish(running);
+            self.finish(request, sequence);
         } else if answered == ANSWER / 2 && arrival % 11 == 7 {
             // The client hangs up. The sequence lets go without publishing the rest.
-            drop(running);
+            drop(sequence);
             self.end("cancellations");
         } else {
-            batch.push(running);
+            batch.push((request, sequence));
         }
     }
 
     /// Starts another sample. It shares all complete blocks and computes the rest of the prompt
     /// again.
-    fn fork(&self, request: &Request, sequence: &mut Sequence, state: u64) -> Running {
+    fn fork(&self, of: Request, sequence: &mut Sequence, state: u64) -> (Request, Sequence) {
         let mut sequence = sequence.fork();
         sequence.push(choose(state, 1));
         self.state().unfinished += 1;
         self.count("forks");
         let request = Request {
-            ticket: (request.ticket.0, 1),
+            ticket: (of.ticket.0, 1),
             turns_left: 0,
-            ..*request
+            ..of
         };
-        Running { request, sequence }
+        (request, sequence)
     }
 
     /// Checks that an answer is what the model gives without a cache, and submits the user's next
     /// turn.
-    fn finish(&self, Running { request, sequence }: Running) {
+    fn finish(&self, request: Request, sequence: Sequence) {
         let tokens = sequence.finish();
         let samples = iter::once(request.ticket.1).chain(iter::repeat(0));
         let before = states(0, &tokens).skip(request.prompt - 1);
