@@ -7,15 +7,15 @@
 //! Each worker thread runs a continuous batch. It takes the oldest waiting request, looks its
 //! tokens up, and allocates the missing blocks, all or none. A step computes a token for each
 //! request that decodes, and chunks of the prompts that are still being prefilled. If blocks run
-//! out, a request gives way: it publishes what it has computed, keeps its tokens and queues again.
-//! Only the oldest unfinished request waits for blocks instead, and no other gets any until it has
-//! them. So the oldest always finishes, and no request starves.
+//! out, the youngest request of the batch is preempted: it publishes what it has computed, keeps
+//! its tokens and queues again. A request needs a block only after it got a token, so between two
+//! preemptions there is always progress.
 //!
 //! The model is fake, but it depends on the cache: the state of a token follows from the state of
 //! the token before it, which the model reads through the block table. A block with wrong contents
 //! gives a wrong answer. Every hit and every answer is checked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::{iter, mem, thread};
@@ -37,71 +37,33 @@ const ANSWER: usize = 40;
 /// Order of arrival, and which sample of the request it is.
 type Ticket = (u32, u32);
 
-/// A request without blocks.
-#[derive(Clone)]
+/// A request. It stands beside its tokens while it waits, and beside a sequence while it runs.
+#[derive(Clone, Copy)]
 struct Request {
     ticket: Ticket,
-    /// Prompt and answer so far. A running request has them in its sequence instead.
-    tokens: Vec<u32>,
-    /// Tokens of the prompt.
+    /// Tokens of the prompt. The others are the answer so far.
     prompt: usize,
     turns_left: u32,
 }
 
-/// A request with blocks.
-struct Running {
-    request: Request,
-    sequence: Sequence,
-}
-
-/// A KV pool, and a model that keeps the state of each token in it.
-struct Model(Vec<AtomicU64>);
+/// The requests that a worker runs.
+type Batch = Vec<(Request, Sequence)>;
 
 /// The queue and the figures. No thread calls into the cache while it has them locked.
 #[derive(Default)]
 struct State {
-    waiting: BTreeMap<Ticket, Request>,
-    unfinished: BTreeSet<Ticket>,
-    /// Whether the oldest unfinished request was refused blocks.
-    oldest_waits: bool,
+    waiting: BTreeMap<Ticket, (Request, Vec<u32>)>,
+    unfinished: usize,
     arrivals: u32,
-    figures: BTreeMap<&'static str, usize>,
+    figures: BTreeMap<&'static str, u32>,
 }
 
 struct Engine {
     cache: PrefixCache,
     namespace: Namespace,
-    model: Model,
+    /// The KV pool: the state of each token.
+    pool: Vec<AtomicU64>,
     state: Mutex<State>,
-}
-
-impl Model {
-    /// Returns the place of a token's state.
-    fn place(&self, table: &[BlockId], position: usize) -> &AtomicU64 {
-        &self.0[table[position / BLOCK_SIZE].index() * BLOCK_SIZE + position % BLOCK_SIZE]
-    }
-
-    /// Computes the next `count` tokens of a sequence. Returns the state of the last.
-    fn compute(&self, sequence: &Sequence, count: usize) -> u64 {
-        let (table, start) = (sequence.block_table(), sequence.computed_tokens());
-        // Relaxed: publishing a block releases what was written to it, and a lookup acquires it.
-        let before = start.checked_sub(1);
-        let before = before.map_or(0, |last| self.place(table, last).load(Ordering::Relaxed));
-        let states = states(before, &sequence.uncomputed()[..count]);
-        (start..).zip(states).fold(before, |_, (position, state)| {
-            self.place(table, position).store(state, Ordering::Relaxed);
-            state
-        })
-    }
-
-    /// Panics if a cached block does not have the contents of its prefix.
-    fn check_hit(&self, sequence: &Sequence) {
-        let cached = &sequence.tokens()[..sequence.cached_tokens()];
-        for (position, state) in states(0, cached).enumerate() {
-            let place = self.place(sequence.block_table(), position);
-            assert_eq!(place.load(Ordering::Relaxed), state, "a wrong hit");
-        }
-    }
 }
 
 /// Returns the state after each token, from the state before the first.
@@ -118,24 +80,31 @@ fn choose(state: u64, sample: u32) -> u32 {
     (state % 50_000) as u32 + sample
 }
 
-/// Panics if an answer is not what the model says without a cache.
-fn check_answer(request: &Request, tokens: &[u32]) {
-    let samples = iter::once(request.ticket.1).chain(iter::repeat(0));
-    let before = states(0, tokens).skip(request.prompt - 1);
-    for ((&token, state), sample) in tokens[request.prompt..].iter().zip(before).zip(samples) {
-        assert_eq!(token, choose(state, sample), "a wrong answer");
-    }
-}
-
-impl State {
-    fn count(&mut self, what: &'static str, count: usize) {
-        *self.figures.entry(what).or_default() += count;
-    }
-}
-
 impl Engine {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics under the lock")
+    }
+
+    fn count(&self, what: &'static str) {
+        *self.state().figures.entry(what).or_default() += 1;
+    }
+
+    /// Returns where the pool keeps the state of a token.
+    fn place(&self, table: &[BlockId], position: usize) -> &AtomicU64 {
+        &self.pool[table[position / BLOCK_SIZE].index() * BLOCK_SIZE + position % BLOCK_SIZE]
+    }
+
+    /// Runs the model over the next `count` tokens of a sequence. Returns the state of the last.
+    fn compute(&self, sequence: &Sequence, count: usize) -> u64 {
+        let (table, start) = (sequence.block_table(), sequence.computed_tokens());
+        // Relaxed: publishing a block releases what was written to it, and a lookup acquires it.
+        let before = start.checked_sub(1);
+        let before = before.map_or(0, |last| self.place(table, last).load(Ordering::Relaxed));
+        let states = states(before, &sequence.uncomputed()[..count]);
+        (start..).zip(states).fold(before, |_, (position, state)| {
+            self.place(table, position).store(state, Ordering::Relaxed);
+            state
+        })
     }
 
     /// Submits a turn of a conversation: all tokens so far, and a question.
@@ -145,19 +114,17 @@ impl Engine {
         let request = Request {
             ticket: (state.arrivals, 0),
             prompt: tokens.len(),
-            tokens,
             turns_left,
         };
         state.arrivals += 1;
-        state.count("requests", 1);
-        state.unfinished.insert(request.ticket);
-        state.waiting.insert(request.ticket, request);
+        state.unfinished += 1;
+        state.waiting.insert(request.ticket, (request, tokens));
     }
 
     /// Runs a worker until every request is finished.
     fn work(&self) {
-        let mut batch = Vec::new();
-        while !self.state().unfinished.is_empty() {
+        let mut batch = Batch::new();
+        while self.state().unfinished > 0 {
             self.admit(&mut batch);
             self.make_room(&mut batch);
             self.step(&mut batch);
@@ -165,129 +132,116 @@ impl Engine {
     }
 
     /// Admits waiting requests, the oldest first, as long as there are blocks.
-    fn admit(&self, batch: &mut Vec<Running>) {
+    fn admit(&self, batch: &mut Batch) {
         while batch.len() < BATCH {
-            let Some((ticket, mut request)) = self.state().waiting.pop_first() else {
+            let Some((_, (request, tokens))) = self.state().waiting.pop_first() else {
                 return thread::yield_now();
             };
-            let tokens = mem::take(&mut request.tokens);
             let mut sequence = self.cache.sequence(&self.namespace, tokens);
-            self.model.check_hit(&sequence);
-            let (all, cached) = (sequence.tokens().len(), sequence.cached_tokens());
-            if !self.allocate(ticket, &mut sequence) {
-                return self.put_back(Running { request, sequence });
+            let cached = &sequence.tokens()[..sequence.cached_tokens()];
+            for (position, state) in states(0, cached).enumerate() {
+                let place = self.place(sequence.block_table(), position);
+                assert_eq!(place.load(Ordering::Relaxed), state, "a wrong hit");
             }
-            batch.push(Running { request, sequence });
-            let mut state = self.state();
-            state.count("prompt tokens", all);
-            state.count("prompt tokens, cached", cached);
+            if sequence.grow(&self.cache).is_err() {
+                return self.put_back(request, sequence);
+            }
+            batch.push((request, sequence));
+        }
+    }
+
+    /// Allocates a block for each request that has filled its last one. Preempts the youngest
+    /// request until the others have theirs.
+    fn make_room(&self, batch: &mut Batch) {
+        batch.sort_by_key(|(request, _)| request.ticket);
+        let mut supplied = 0;
+        while let Some((_, sequence)) = batch.get_mut(supplied) {
+            if sequence.grow(&self.cache).is_ok() {
+                supplied += 1;
+            } else if let Some((youngest, sequence)) = batch.pop() {
+                self.put_back(youngest, sequence);
+                self.count("preemptions");
+            }
         }
     }
 
     /// Publishes what a request has computed, lets its blocks go, and queues it with all its
     /// tokens.
-    fn put_back(&self, running: Running) {
-        let mut request = running.request;
-        request.tokens = running.sequence.finish();
-        self.state().waiting.insert(request.ticket, request);
-    }
-
-    /// Allocates the missing blocks of a request, all or none. While the oldest unfinished request
-    /// waits for blocks, the others get none.
-    fn allocate(&self, ticket: Ticket, sequence: &mut Sequence) -> bool {
-        let is_oldest = self.state().unfinished.first() == Some(&ticket);
-        if sequence.needs_block() && self.state().oldest_waits && !is_oldest {
-            return false;
-        }
-        let is_granted = sequence.grow(&self.cache).is_ok();
-        if is_oldest {
-            self.state().oldest_waits = !is_granted;
-        }
-        is_granted
-    }
-
-    /// Allocates a block for each request that has filled its last one. Preempts a request that
-    /// gets none, except the oldest.
-    fn make_room(&self, batch: &mut Vec<Running>) {
-        for mut running in mem::take(batch) {
-            let ticket = running.request.ticket;
-            let is_granted = self.allocate(ticket, &mut running.sequence);
-            if is_granted || self.state().unfinished.first() == Some(&ticket) {
-                batch.push(running);
-            } else {
-                self.put_back(running);
-                self.state().count("preemptions", 1);
-            }
-        }
+    fn put_back(&self, request: Request, sequence: Sequence) {
+        let tokens = sequence.finish();
+        let mut state = self.state();
+        state.waiting.insert(request.ticket, (request, tokens));
     }
 
     /// Computes a step: first the requests that decode, then chunks of prompts.
-    fn step(&self, batch: &mut Vec<Running>) {
-        batch.sort_by_key(|running| running.sequence.uncomputed().len());
+    fn step(&self, batch: &mut Batch) {
+        batch.sort_by_key(|(_, sequence)| sequence.uncomputed().len());
         let mut left = STEP;
-        for mut running in mem::take(batch) {
-            let sequence = &mut running.sequence;
-            let uncomputed = sequence.uncomputed().len();
-            let most = if sequence.needs_block() { 0 } else { left };
-            let chunk = most.min(uncomputed);
-            let state = self.model.compute(sequence, chunk);
+        for (request, mut sequence) in mem::take(batch) {
+            let chunk = left.min(sequence.uncomputed().len());
+            let state = self.compute(&sequence, chunk);
             sequence.advance(chunk);
             left -= chunk;
-            if chunk == uncomputed {
-                self.answer(running, state, batch);
+            if sequence.uncomputed().is_empty() {
+                self.answer(request, sequence, state, batch);
             } else {
-                batch.push(running);
+                batch.push((request, sequence));
             }
         }
     }
 
     /// Gives a request its next token. Forks, cancels or finishes the request when that is due.
-    fn answer(&self, mut running: Running, state: u64, batch: &mut Vec<Running>) {
-        let Running { request, sequence } = &mut running;
+    fn answer(&self, request: Request, mut sequence: Sequence, state: u64, batch: &mut Batch) {
         let answered = sequence.tokens().len() + 1 - request.prompt;
-        if answered == 1 && request.ticket.0 % 5 == 0 {
-            batch.push(self.fork(request, sequence, state));
+        let (arrival, _) = request.ticket;
+        if answered == 1 && arrival % 5 == 0 {
+            batch.push(self.fork(request, &mut sequence, state));
         }
         sequence.push(choose(state, 0));
-        let ticket = request.ticket;
         if answered == ANSWER {
-            self.finish(running);
-        } else if answered == ANSWER / 2 && ticket.0 % 11 == 7 {
+            self.finish(request, sequence);
+        } else if answered == ANSWER / 2 && arrival % 11 == 7 {
             // The client hangs up. The sequence lets go without publishing the rest.
-            drop(running);
-            self.end(ticket, "cancellations");
+            drop(sequence);
+            self.end("cancellations");
         } else {
-            batch.push(running);
+            batch.push((request, sequence));
         }
     }
 
     /// Starts another sample. It shares all complete blocks and computes the rest of the prompt
     /// again.
-    fn fork(&self, request: &Request, sequence: &mut Sequence, state: u64) -> Running {
-        let mut request = request.clone();
-        request.ticket.1 = 1;
-        request.turns_left = 0;
-        self.state().unfinished.insert(request.ticket);
-        self.state().count("forks", 1);
+    fn fork(&self, of: Request, sequence: &mut Sequence, state: u64) -> (Request, Sequence) {
         let mut sequence = sequence.fork();
         sequence.push(choose(state, 1));
-        Running { request, sequence }
+        self.state().unfinished += 1;
+        self.count("forks");
+        let request = Request {
+            ticket: (of.ticket.0, 1),
+            turns_left: 0,
+            ..of
+        };
+        (request, sequence)
     }
 
-    /// Checks an answer, and submits the user's next turn.
-    fn finish(&self, Running { request, sequence }: Running) {
+    /// Checks that an answer is what the model gives without a cache, and submits the user's next
+    /// turn.
+    fn finish(&self, request: Request, sequence: Sequence) {
         let tokens = sequence.finish();
-        check_answer(&request, &tokens);
+        let samples = iter::once(request.ticket.1).chain(iter::repeat(0));
+        let before = states(0, &tokens).skip(request.prompt - 1);
+        for ((&token, state), sample) in tokens[request.prompt..].iter().zip(before).zip(samples) {
+            assert_eq!(token, choose(state, sample), "a wrong answer");
+        }
         if let Some(turns_left) = request.turns_left.checked_sub(1) {
             self.submit(tokens, request.turns_left, turns_left);
         }
-        self.end(request.ticket, "answers");
+        self.end("answers");
     }
 
-    fn end(&self, ticket: Ticket, how: &'static str) {
-        let mut state = self.state();
-        state.unfinished.remove(&ticket);
-        state.count(how, 1);
+    fn end(&self, how: &'static str) {
+        self.count(how);
+        self.state().unfinished -= 1;
     }
 }
 
@@ -297,7 +251,7 @@ fn main() {
     let places = 0..BLOCKS * BLOCK_SIZE;
     let engine = Engine {
         namespace: cache.namespace("fake-model"),
-        model: Model(places.map(|_| AtomicU64::new(0)).collect()),
+        pool: places.map(|_| AtomicU64::new(0)).collect(),
         state: Mutex::default(),
         cache,
     };
@@ -311,18 +265,15 @@ fn main() {
 
 /// Prints the figures, and panics if a request or a block is lost.
 fn print_and_check(engine: &Engine) {
-    let (figures, stats) = (&engine.state().figures, engine.cache.stats());
-    for (what, count) in figures {
-        println!("{what:<24}{count:>6}");
+    let (state, stats) = (engine.state(), engine.cache.stats());
+    for (what, count) in &state.figures {
+        println!("{what}: {count}");
     }
-    println!(
-        "evictions               {:>6}, of {BLOCKS} blocks",
-        stats.evicted
-    );
-    println!("Each answer is as the model gives it without a cache.");
-    let ended = figures["answers"] + figures["cancellations"];
-    assert_eq!(ended, figures["requests"] + figures["forks"]);
-    assert!(figures["preemptions"] > 0, "blocks ran out");
+    let (hits, tokens) = (stats.hit_tokens, stats.requested_tokens);
+    println!("{hits} of {tokens} prompt tokens were cached, and every answer is right.");
+    let ended = state.figures["answers"] + state.figures["cancellations"];
+    assert_eq!(ended, state.arrivals + state.figures["forks"]);
+    assert!(state.figures["preemptions"] > 0, "blocks ran out");
     assert_eq!(stats.free + stats.cached, BLOCKS, "no block is lost");
     assert_eq!(engine.cache.reclaimable(), stats.cached, "no block is held");
 }

@@ -19,12 +19,12 @@
 //!                mod, node, build, layout, state, index, guard, publish, hashes
 //!     evict/     mod, clock, climb, eviction, forecast, policy, changes
 //!     ▼
-//!   hash  id  key  prefetch  stats  sync
+//!   hash  id  key  prefetch  stats  stripes  sync
 //! ```
 //!
-//! Imports point down only: api → shared → trie → hash, id, key, prefetch, stats, sync. A storey
-//! may skip one below it. `ci/storeys.py` checks this, and that no files import each other in a
-//! circle, except the builder and the cache that it builds.
+//! Imports point down only: api → shared → trie → the files below. A storey may skip one below it.
+//! `ci/storeys.py` checks this, and that no files import each other in a circle, except the builder
+//! and the cache that it builds.
 //!
 //! # Shape
 //!
@@ -166,81 +166,10 @@
 //!   `a_namespace_made_twice`, `forgetting_versus_the_last_handle`,
 //!   `forgetting_versus_eviction_of_the_last_block`, `forgetting_versus_clear`; T: `namespaces`)
 //!
-//! # Edges
+//! # Edges and rules
 //!
-//! Every pair of orderings that the code depends on has a name. Both ends carry it, so that `grep
-//! '(publish)'` shows the whole edge.
-//!
-//! | edge | releases | acquires | so that | what fails without |
-//! |---|---|---|---|---|
-//! | publish | `Index::publish` | `Index::find`, `publish`, `unlink` | a node is fully written before it is found, and so are its blocks' keys and values | M: `publish_versus_find`, `publish_versus_publish`, `unlink_versus_publish` |
-//! | append | `State::fill` | `State::load_slot` | a slot is fully written before it is found, and so are its block's keys and values | M: `fill_versus_load_slot` |
-//! | filled | `NodeRef::set_filled` | `NodeRef::filled` | the same, for a reader that does not look at the slot's word | M: `append_versus_lookup` |
-//! | let-go | `State::unpin` | `State::claim`, `claim_root`, `close` | a holder's reads come before the block is reused | M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`, `unpin_versus_census` |
-//! | orphan | `State::drop_child` | `State::claim`, `claim_root` | a node is unlinked before its parent is claimed | M: `holder_of_the_child_versus_claim_of_the_parent`, `last_child_versus_claim_of_the_root` |
-//! | run-order | `State::claim` | `State::is_evicted_acquire` | a holder's reads of a run come before any block of it is reused, whichever thread claims it | M: `holder_of_the_tail_versus_claim_of_the_head` |
-//! | last-child | `State::confirm_children` | `State::drop_child` | if two threads remove the rest of a run and the last child, the second one knows that it is second | M: `tail_versus_last_child` |
-//! | slot | `Clock::insert` | `Clock::position`, `positions` | a node is fully written before the hand reaches it | M: `enter_versus_visit` |
-//! | list | `Clock::list` | `Clock::unlist` | no candidate is lost (see below) | M: `list_versus_unlist` |
-//! | free | `Pool::put` | `Pool::take` | the last owner's accesses to a block come before the next owner's | M: `take_versus_put` |
-//! | clear | `Registry::renew` | `Space::root` | a root is fully written before it is read | M: `clear_versus_lookup` |
-//! | clear-race | the fence in `guard::enter` | the fence in `Space::still_has` | a lookup that saw a clearing evict a part of a prefix also sees the new root | M: `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix` |
-//! | last-reference | `release`, `release_hold`, `close` | the guard in `count_holds`, the load in `free` | all threads are done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (the guard); T: `blocks_outlive_the_cache`, `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others) |
-//! | stripe | the end of a thread | the start of one | the new thread adds to the old one's counts | M: `stripe_of_one_thread_after_another` |
-//! | outermost-pin | the fence in `guard::enter` | the same | of two threads that publish and then look, one finds the other's node | M: `publishers_do_not_miss_each_other` |
-//!
-//! The last edge is the trap in this design. With acquire and release alone, two threads may each
-//! publish a block and then each miss the other's, in two buckets. crossbeam-epoch's `pin` contains
-//! the sequentially consistent fence that prevents this, but only for the outermost guard of a
-//! thread. So the crate has its own collector, and never runs foreign code while it holds a guard.
-//!
-//! # Rules
-//!
-//! Each step that is easily forgotten has a name too. The statements that implement it carry it.
-//!
-//! | rule | what goes wrong without | what fails without |
-//! |---|---|---|
-//! | refused-pin | a lookup holds a block that has left | M: `pin_versus_claim` |
-//! | pin-to-child | a parent is claimed between the removal of the pin and the addition of the child | M: `hand_over_versus_claim` |
-//! | claim-by-exchange | two threads claim one block, or one claims a block that was just pinned | M: `claim_versus_claim`; T: `every_history_has_an_explanation` |
-//! | confirm-children | no thread lists a block that has lost the rest of its run and its children | M: `tail_versus_last_child` |
-//! | mark-and-count | a hold is dropped uncounted, and the cache is never freed | M: `unpin_versus_census` |
-//! | search-again | two equal nodes are published | M: `publish_versus_publish`; T: `every_history_has_an_explanation` |
-//! | mark-first | a node is linked behind a leaving one, or an evicted one stays linked | M: `unlink_versus_unlink_of_the_neighbour` |
-//! | walk-again | a node is retired while it is linked | M: `unlink_versus_unlink_of_the_neighbour` |
-//! | skip-gone | an evicted node hides the node that replaced it | M: `pin_versus_claim` |
-//! | look-first | the pin count of an evicted block grows without bound | M: `lookups_versus_claim_of_the_tail` |
-//! | last-first | a block is cached, and the one before it is not | M: `follow_versus_claim` |
-//! | one-writer | two threads write one slot | M: `reserve_versus_reserve` |
-//! | fill-by-exchange | a slot that was shut gets a block | M: `reserve_versus_reserve` |
-//! | shut-first | a block is cached in a slot and in a child | M: `append_versus_append_of_the_same` |
-//! | later-first | a lookup finds a part of a prefix that was appended at once | M: `append_versus_lookup` |
-//! | look-beyond | a block is cached in a slot and in a child | M: `append_versus_append_of_the_same` |
-//! | pin-to-follower | a block is claimed between the removal of the pin and the mark | M: `follow_versus_claim` |
-//! | unlink-then-uncount | a parent is claimed while a search can find its child | A: the child's first block is gone before the parent's count decreases, so every search skips the child, and a thread follows its link to the parent only under a guard older than the retirement of the parent |
-//! | unlink-then-retire | a search reads a freed node | M: `reader_in_the_bucket_versus_reclamation` |
-//! | wait-for-epoch | the same | M: `reader_in_the_bucket_versus_reclamation` |
-//! | no-slot-left | the hand reads a freed node | M: `tail_versus_retirement` |
-//! | empty-then-give | the slot of an id's next owner is emptied | M: `eviction_versus_reuse` |
-//! | own-entry | the same | M: `leave_versus_enter_anew` |
-//! | second-look | a candidate is lost | M: `list_versus_unlist`, `last_child_versus_unlisting` |
-//! | list-the-last | the same | M: `list_versus_unlist`; T: `agrees_with_a_naive_cache` |
-//! | list-the-end | the same | T: `agrees_with_a_naive_cache` |
-//! | new-tag | an id is on the stack twice | M: `take_versus_the_same_top_again` |
-//! | link-then-put | the ids below are lost | M: `put_versus_put` |
-//! | new-root | lookups in a cleared namespace find its old blocks | M: `clear_versus_lookup` |
-//! | begin-anew | a lookup finds half a prefix | M: `clear_versus_half_a_prefix` |
-//! | keep-old-root | another root is allocated at the address of the old one, and its blocks are evicted | M: `clear_versus_its_old_root` |
-//! | past-roots | the cache is freed under a hold of a cleared namespace | M: `hold_under_an_old_root_versus_drop_of_the_cache` |
-//! | keep-past | an old root is never freed | M: `clear_all_versus_lookup` |
-//! | let-go-cleared | the same | M: `forgetting_versus_clear` |
-//! | let-go-all | the same | M: `clear_all_versus_publication` |
-//! | past-stays | an old root is freed while it has holds or children | M: `forgetting_versus_clear` |
-//! | handles-count | a namespace with a handle is swept | M: `forgetting_versus_the_last_handle` |
-//! | refuse-first | a call that will be refused takes blocks from one that would succeed | M: `refusal_versus_allocation`, `refusal_versus_eviction` |
-//! | put-back | an id is lost | M: `two_allocations_of_more_than_there_is` |
-//! | stand-in | the cache is freed while `count_holds` runs | M: `fork_versus_drop_of_the_cache` |
-//! | count-forks | the cache is freed under a hold | M: `fork_versus_drop_of_the_cache` |
+//! [`orderings`] lists every pair of orderings that the code depends on, and every step that is
+//! easily forgotten, each with its evidence.
 //!
 //! # Runs that grow
 //!
@@ -390,3 +319,5 @@
 //!   A linked stack takes 4 bytes, and one exchange for any number of ids.
 //! * *An `Arc` in each hold*: one counter that every lookup and every drop would write to.
 //! * *A lifetime on holds*: an engine could not store them in its request objects.
+
+pub mod orderings;

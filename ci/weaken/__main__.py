@@ -19,23 +19,23 @@ def main():
     parser.add_argument("--list", action="store_true", help="list them, and build nothing")
     options = parser.parse_args()
     sources = source.read(ROOT)
-    rows = source.read_rows(sources)
-    breakages.check(sources, rows)
+    entries = source.read_entries(ROOT)
+    breakages.check(sources, entries)
     rules = breakages.read_rules(ROOT / "ci/weaken/rules")
     tests = Tests(ROOT)
-    for kind, name in (test for row in rows.values() for test in row.tests):
+    for kind, name in (test for entry in entries.values() for test in entry.tests):
         tests.find(kind, name)
-    every = breakages.all_breakages(sources, rows, rules)
+    every = breakages.all_breakages(sources, entries, rules)
     chosen = [breakage for breakage in every if options.word in breakage.name]
     if options.list:
         for breakage in chosen:
-            named = ", ".join(name for _, name in breakage.row.tests)
+            named = ", ".join(name for _, name in breakage.entry.tests)
             print(f"{breakage.name:<44} {breakage.place}: {named or 'harmless'}")
         print(f"{len(chosen)} breakages")
         return 0
     copy = Copy(ROOT, tests)
     missing = check_unbroken(copy, chosen)
-    partly = {breakage.row.name for breakage in every if breakage not in chosen}
+    partly = {breakage.entry.name for breakage in every if breakage not in chosen}
     return run_all(copy, chosen, missing, partly)
 
 
@@ -43,7 +43,7 @@ def check_unbroken(copy, chosen):
     """Runs the tests on the sources as they are: all must pass. Returns the kinds that this machine
     cannot build."""
     names = defaultdict(set)
-    for kind, name in (test for breakage in chosen for test in breakage.row.tests):
+    for kind, name in (test for breakage in chosen for test in breakage.entry.tests):
         names[kind].add(name)
     missing = set()
     for kind in names:
@@ -60,28 +60,28 @@ def check_unbroken(copy, chosen):
 
 
 def run_all(copy, chosen, missing, partly):
-    """Runs the breakages and sums up. Fails if one is not caught, or if a test that a row names
-    catches none of that row's breakages, unless only a part of those was run."""
+    """Runs the breakages and sums up. Fails if one is not caught, or if a test that an entry names
+    catches none of that entry's breakages, unless only a part of those was run."""
     counts, idle = Counter(), {}
     for breakage in chosen:
-        tests = [test for test in breakage.row.tests if test[0] not in missing]
-        still_idle = idle.setdefault(breakage.row.name, set(tests))
+        tests = [test for test in breakage.entry.tests if test[0] not in missing]
+        still_idle = idle.setdefault(breakage.entry.name, set(tests))
         caught = run_one(copy, breakage, tests, still_idle)
         still_idle.difference_update(caught)
         if caught:
             verdict = "caught"
             said = "; ".join(f"{name}: {failure}" for (_, name), failure in caught.items())
-        elif not breakage.row.tests:
-            verdict, said = "harmless", f"harmless: {breakage.row.reason}"
-        elif len(tests) < len(breakage.row.tests):
+        elif not breakage.entry.tests:
+            verdict, said = "harmless", f"harmless: {breakage.entry.reason}"
+        elif len(tests) < len(breakage.entry.tests):
             verdict, said = "skipped", "skipped: this machine has no ThreadSanitizer"
         else:
             verdict, said = "NOT CAUGHT", "NOT CAUGHT"
         counts[verdict] += 1
         print(f"{breakage.name:<44} {said}", flush=True)
-    idle = [(row, name) for row in idle.keys() - partly for _, name in idle[row]]
-    for row, name in idle:
-        print(f"{row}: {name} is named as evidence, but caught nothing")
+    idle = [(entry, name) for entry in idle.keys() - partly for _, name in idle[entry]]
+    for entry, name in idle:
+        print(f"{entry}: {name} is named as evidence, but caught nothing")
     verdicts = ["caught", "harmless", "skipped", "NOT CAUGHT"]
     print(", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts))
     return 1 if counts["NOT CAUGHT"] or idle else 0

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from source import ORDERING, Problem, Row, Source
+from source import ORDERING, Entry, Problem, Source
 
 # What is left of an ordering without one of its sides.
 WEAKER = {
@@ -18,35 +18,35 @@ WEAKER = {
 
 @dataclass(frozen=True)
 class Breakage:
-    """One change of one file, and the row that says what must then fail."""
+    """One change of one file, and the entry that says what must then fail."""
 
     name: str
     place: str
-    row: Row
+    entry: Entry
     source: Source
     text: str
 
 
-def all_breakages(sources, rows, rules):
+def all_breakages(sources, entries, rules):
     """Every breakage, the orderings first."""
-    return [*weakened(sources, rows), *broken(sources, rows, rules)]
+    return [*weakened(sources, entries), *broken(sources, entries, rules)]
 
 
-def check(sources, rows):
-    """Labels and tables must name each other, and every edge must have both ends."""
+def check(sources, entries):
+    """Labels and entries must name each other, and every edge must have both ends."""
     ends = defaultdict(set)
     for label in (label for source in sources for label in source.labels):
-        row = rows.get(label.name)
-        if row is None or row.is_rule != (label.kind == "Rule"):
-            raise Problem(f"{label}: {label.name} has no row in its table")
+        entry = entries.get(label.name)
+        if entry is None or entry.is_rule != (label.kind == "Rule"):
+            raise Problem(f"{label}: {label.name} has no entry in src/design/orderings.rs")
         ends[label.name] |= {"Release", "Acquire"} if label.kind == "SeqCst" else {label.kind}
-    for row in rows.values():
-        for end in ["Rule"] if row.is_rule else ["Release", "Acquire"]:
-            if end not in ends[row.name]:
-                raise Problem(f"no statement is labelled {end} ({row.name})")
+    for entry in entries.values():
+        for end in ["Rule"] if entry.is_rule else ["Release", "Acquire"]:
+            if end not in ends[entry.name]:
+                raise Problem(f"no statement is labelled {end} ({entry.name})")
 
 
-def weakened(sources, rows):
+def weakened(sources, entries):
     """The breakages of orderings: for each edge of each label, without that side."""
     for source in sources:
         owned = owners(source)
@@ -63,7 +63,7 @@ def weakened(sources, rows):
                 change = (label.begin, label.end, "")
             name = f"{label.name}: {label.kind} in {source.function(label.begin)[0]}"
             text = replaced(source, [change])
-            yield Breakage(name, str(label), rows[label.name], source, text)
+            yield Breakage(name, str(label), entries[label.name], source, text)
 
 
 def owners(source):
@@ -81,7 +81,7 @@ def owners(source):
     return owned
 
 
-def broken(sources, rows, rules):
+def broken(sources, entries, rules):
     """The breakages that `rules` lists."""
     sites, times = defaultdict(list), defaultdict(int)
     for label in (label for source in sources for label in source.labels):
@@ -90,16 +90,16 @@ def broken(sources, rows, rules):
     for name, operators in rules:
         if name not in sites:
             raise Problem(f"rules: no statement is labelled {name}")
-        row = rows[name]
+        entry = entries[name]
         # A rule is kept by all of its statements together, an end of an edge by each.
-        for group in [sites[name]] if row.is_rule else [[site] for site in sites[name]]:
+        for group in [sites[name]] if entry.is_rule else [[site] for site in sites[name]]:
             first = group[0]
             times[name] += 1
             called = f"{name} {times[name]}".removesuffix(" 1")
-            if not row.is_rule:
+            if not entry.is_rule:
                 called = f"{name}: {first.kind} in {first.source.function(first.begin)[0]}"
             text = operated(group, operators, sites)
-            yield Breakage(called, str(first), row, first.source, text)
+            yield Breakage(called, str(first), entry, first.source, text)
     for name in sites.keys() - times.keys():
         raise Problem(f"rules: nothing breaks {name}")
 

@@ -1,4 +1,4 @@
-"""Reads the sources: statements and their labels, and the tables of src/design.rs."""
+"""Reads the sources: statements and their labels, and the edges and rules of src/design/orderings.rs."""
 
 import re
 from dataclasses import dataclass
@@ -13,11 +13,14 @@ NOT_CODE = re.compile(
     r"""//[^\n]* | /\*.*?\*/ | \br(\#*)".*?"\1 | "(?:\\.|[^"\\])*" | '(?:\\[^']+|[^'\\])'""",
     re.S | re.X,
 )
+# An item of a list, and what one says of an edge or a rule.
+ITEM = re.compile(r"^\* .*\n(?:  .*\n)*", re.M)
+ENTRY = re.compile(r"\* \*\*(?P<name>[\w-]+)\*\*.*?\. \((?P<evidence>[MTA]: .*)\)")
 BLOCKS = ("if", "match", "while", "for", "loop", "unsafe", "{")
 
 
 class Problem(Exception):
-    """What is wrong with a label, a table or a rule."""
+    """What is wrong with a label, an entry or a rule."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,8 @@ def read(root):
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of one of the tables: its name, and what is said to fail without it."""
+class Entry:
+    """An edge or a rule of src/design/orderings.rs: its name, and what is said to fail without it."""
 
     is_rule: bool
     name: str
@@ -118,27 +121,27 @@ class Row:
     reason: str
 
 
-def read_rows(sources):
-    """The rows of the tables of edges and of rules, by name."""
-    found, table = {}, None
-    for line in "\n".join(source.text for source in sources).splitlines():
-        if not line.startswith("//! |"):
-            table = None
-            continue
-        cells = [cell.strip() for cell in line.removeprefix("//! |").rstrip(" |").split(" | ")]
-        if table is None:
-            table = cells[0]
-        elif table in ("edge", "rule") and not cells[0].startswith("---"):
-            if cells[0] in found:
-                raise Problem(f"two rows are named {cells[0]}")
-            found[cells[0]] = Row(table == "rule", cells[0], *evidence(cells[0], cells[-1]))
+def read_entries(root):
+    """The edges and the rules that src/design/orderings.rs lists, by name."""
+    lines = (root / "src/design/orderings.rs").read_text().splitlines()
+    text = "\n".join(line.removeprefix("//!").removeprefix(" ") for line in lines)
+    found = {}
+    for heading in ["Edges", "Rules"]:
+        section = re.search(rf"^# {heading}$(.*?)(?=^# |\Z)", text, re.M | re.S)[1]
+        for item in ITEM.findall(section):
+            if not (entry := ENTRY.fullmatch(" ".join(item.split()))):
+                raise Problem(f"src/design/orderings.rs: neither a name nor evidence: {item}")
+            if entry["name"] in found:
+                raise Problem(f"two entries are named {entry['name']}")
+            tests, reason = evidence(entry["name"], entry["evidence"])
+            found[entry["name"]] = Entry(heading == "Rules", entry["name"], tests, reason)
     return found
 
 
-def evidence(name, cell):
-    """The tests and the reason in the last cell of a row."""
+def evidence(name, said):
+    """The tests and the reason at the end of an entry."""
     tests, reason = [], ""
-    for part in cell.split("; "):
+    for part in said.split("; "):
         mark, colon, text = part.partition(": ")
         named = re.findall(r"`(\w+)`", text)
         if mark == "A" and colon:

@@ -11,33 +11,20 @@ use crate::{Config, matrix::dot, pool::Slot};
 /// The keys and values of a block, while they are read.
 type Held<'p> = RwLockReadGuard<'p, Slot>;
 
-/// The heads of an attention layer.
-#[derive(Debug, Clone, Copy)]
-pub struct Heads {
-    /// Query heads.
-    pub query: usize,
-    /// Key and value heads.
-    pub kv: usize,
-    /// Width of one head.
-    pub dim: usize,
-}
-
-impl Heads {
-    /// Returns the heads of a model.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            query: config.heads,
-            kv: config.kv_heads,
-            dim: config.head_dim,
-        }
-    }
-
+impl Config {
     /// Attends with one token's `query` to the first `length` tokens in `slots`.
-    pub fn attend(self, query: &[f32], slots: &[Held<'_>], length: usize, output: &mut [f32]) {
-        let scale = (self.dim as f32).sqrt().recip();
-        let queries = query.chunks_exact(self.dim);
-        for (head, (query, output)) in queries.zip(output.chunks_exact_mut(self.dim)).enumerate() {
-            let kv_head = head / (self.query / self.kv);
+    pub(crate) fn attend(
+        &self,
+        query: &[f32],
+        slots: &[Held<'_>],
+        length: usize,
+        output: &mut [f32],
+    ) {
+        let scale = (self.head_dim as f32).sqrt().recip();
+        let queries = query.chunks_exact(self.head_dim);
+        let outputs = output.chunks_exact_mut(self.head_dim);
+        for (head, (query, output)) in queries.zip(outputs).enumerate() {
+            let kv_head = head / (self.heads / self.kv_heads);
             let keys = slots
                 .iter()
                 .flat_map(|slot| self.of_head(&slot.keys, kv_head));
@@ -57,11 +44,10 @@ impl Heads {
     }
 
     /// Returns one head's part of each token in a block.
-    fn of_head(self, block: &[f32], kv_head: usize) -> impl Iterator<Item = &[f32]> {
-        let at = kv_head * self.dim;
-        block
-            .chunks_exact(self.kv * self.dim)
-            .map(move |token| &token[at..at + self.dim])
+    fn of_head<'b>(&self, block: &'b [f32], kv_head: usize) -> impl Iterator<Item = &'b [f32]> {
+        let (width, dim) = (self.kv_heads * self.head_dim, self.head_dim);
+        let tokens = block.chunks_exact(width);
+        tokens.map(move |token| &token[kv_head * dim..][..dim])
     }
 }
 

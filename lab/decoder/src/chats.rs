@@ -3,8 +3,6 @@
 //! All conversations begin with one system prompt. A turn's prompt is the whole conversation so
 //! far, answers included, and a user's next turn comes as soon as the answer to the last is there.
 
-use crate::{Client, Completion, Request};
-
 /// What every conversation begins with.
 const SYSTEM: &str = "System: You help the visitors of a small museum of clocks. Be brief and \
     kind. Say what a clock is made of, who made it and when, and how it keeps time. The ground \
@@ -51,8 +49,11 @@ pub struct Chats {
     system: Vec<u32>,
     /// By user, by turn.
     messages: Vec<Vec<Vec<u32>>>,
-    answer: usize,
-    samples: usize,
+    /// Tokens of an answer.
+    pub answer: usize,
+    /// Answers to each turn: the k-th starts with the k-th best token and goes on greedily. The
+    /// conversation goes on with the first.
+    pub samples: usize,
 }
 
 impl Chats {
@@ -83,100 +84,20 @@ impl Chats {
         self.messages.iter().map(conversation).max().unwrap_or(0)
     }
 
-    /// Returns the prompt of a user's first turn, users counted from 0.
-    pub fn first_prompt(&self, user: usize) -> Vec<u32> {
-        [&self.system[..], &self.messages[user][0]].concat()
+    /// Returns the prompt of each user's first turn.
+    pub fn first_prompts(&self) -> impl Iterator<Item = Vec<u32>> {
+        let users = 0..self.messages.len();
+        users.filter_map(|user| self.prompt((user, 0), self.system.clone()))
     }
 
-    /// Returns the number of all requests.
-    pub fn requests(&self) -> usize {
-        self.messages.iter().map(Vec::len).sum()
+    /// Returns the prompt of a user's turn after the tokens `said`, if the user has more to say.
+    pub fn prompt(&self, (user, turn): (usize, usize), mut said: Vec<u32>) -> Option<Vec<u32>> {
+        said.extend(self.messages[user].get(turn)?);
+        Some(said)
     }
 
-    /// Holds all conversations with a decoder and calls `heard` after each answer. Returns the
-    /// completions, ordered by user, turn and sample.
-    pub fn hold(&self, client: &Client<'_>, heard: impl Fn()) -> Result<Vec<Completion>, String> {
-        let mut talks: Vec<Talk<'_>> = self
-            .messages
-            .iter()
-            .map(|said| Talk::new(self, said))
-            .collect();
-        for (user, talk) in talks.iter_mut().enumerate() {
-            self.submit(client, user, talk)?;
-        }
-        let mut completions = Vec::new();
-        while talks.iter().any(Talk::is_waiting) {
-            let completion = client.receive();
-            let user = completion.id / self.turns();
-            let talk = &mut talks[user];
-            talk.hear(&completion);
-            completions.push(completion);
-            heard();
-            if !talk.is_waiting() {
-                self.submit(client, user, talk)?;
-            }
-        }
-        completions.sort_by_key(|completion| (completion.id, completion.sample));
-        Ok(completions)
-    }
-
-    /// Submits the user's next message, if there is one.
-    fn submit(&self, client: &Client<'_>, user: usize, talk: &mut Talk<'_>) -> Result<(), String> {
-        let Some(prompt) = talk.say(self.samples) else {
-            return Ok(());
-        };
-        client.submit(Request {
-            id: user * self.turns() + talk.turn - 1,
-            prompt,
-            answer: self.answer,
-            samples: self.samples,
-        })
-    }
-
-    fn turns(&self) -> usize {
-        self.messages.iter().map(Vec::len).max().unwrap_or(0)
-    }
-}
-
-/// One conversation while it is held.
-#[derive(Debug)]
-struct Talk<'c> {
-    messages: &'c [Vec<u32>],
-    history: Vec<u32>,
-    /// Messages said.
-    turn: usize,
-    /// Answers to the last message that are still to come.
-    awaited: usize,
-}
-
-impl<'c> Talk<'c> {
-    fn new(chats: &Chats, messages: &'c [Vec<u32>]) -> Self {
-        Self {
-            messages,
-            history: chats.system.clone(),
-            turn: 0,
-            awaited: 0,
-        }
-    }
-
-    /// Returns the prompt of the next turn, to which `samples` answers will come.
-    fn say(&mut self, samples: usize) -> Option<Vec<u32>> {
-        let message = self.messages.get(self.turn)?;
-        self.history.extend_from_slice(message);
-        self.turn += 1;
-        self.awaited = samples;
-        Some(self.history.clone())
-    }
-
-    /// Takes an answer; the conversation goes on with the first sample.
-    fn hear(&mut self, completion: &Completion) {
-        self.awaited -= 1;
-        if completion.sample == 0 {
-            self.history.extend_from_slice(&completion.tokens);
-        }
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.awaited > 0
+    /// Returns the number of all answers.
+    pub fn answers(&self) -> usize {
+        self.samples * self.messages.iter().map(Vec::len).sum::<usize>()
     }
 }

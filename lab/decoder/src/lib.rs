@@ -9,7 +9,7 @@
 //! | file | job |
 //! | --- | --- |
 //! | `model`, `matrix`, `attention`, `pool` | the arithmetic: a step of rows, attention through block tables, the paged pool |
-//! | `job`, `queue`, `worker`, `engine` | continuous batching: who runs, who waits, who gives way |
+//! | `request`, `queue`, `worker`, `engine` | continuous batching: who runs, who waits, who gives way |
 //! | `chats`, `summary` | chats to serve, and the figures they yield |
 //!
 //! [kvtrie]: kvtrie
@@ -18,18 +18,17 @@
 mod attention;
 mod chats;
 mod engine;
-mod job;
 mod matrix;
 mod model;
 mod pool;
 mod queue;
+mod request;
 mod summary;
 mod worker;
 
 pub use chats::Chats;
-pub use engine::{Client, Engine, Limits, Served};
-pub use job::{Completion, Cost, Request};
-pub use matrix::Matrix;
-pub use model::{Config, Layer, Model, Span, ranked};
+pub use engine::{Engine, Limits, Served};
+pub use model::{Config, Model, Span, ranked};
 pub use pool::KvPool;
+pub use request::{Cost, Request};
 pub use summary::{Summary, table};

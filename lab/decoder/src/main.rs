@@ -1,10 +1,10 @@
 //! Holds chats with the decoder, with and without the cache, and says what the cache saved.
 
-use std::{process::ExitCode, sync::Arc, time::Instant};
+use std::{process::ExitCode, time::Instant};
 
-use clap::{Parser, builder::RangedU64ValueParser};
-use kvtrie_decoder::{Chats, Completion, Config, Engine, Limits, Model, Summary, table};
-use kvtrie_harness::{machine::cores, progress::Progress};
+use clap::Parser;
+use kvtrie_decoder::{Chats, Config, Engine, Limits, Model, Served, Summary, table};
+use kvtrie_harness::{machine::cores, options::up_to, progress::Progress};
 
 /// Holds chats with a small decoder whose KV cache is shared through kvtrie, and compares that with
 /// no sharing.
@@ -34,11 +34,6 @@ struct Options {
     answer: usize,
 }
 
-/// Parses a whole number from 1 up to `most`.
-fn up_to(most: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=most)
-}
-
 fn main() -> ExitCode {
     match serve(&Options::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -52,35 +47,24 @@ fn main() -> ExitCode {
 
 /// Holds the chats without and with the cache. Returns whether the answers are the same.
 fn serve(options: &Options) -> Result<bool, String> {
-    let Options {
-        answer,
-        samples,
-        blocks,
-        block_size,
-        ..
-    } = *options;
-    let chats = Chats::new((options.users, options.turns), answer, samples);
-    let model = Arc::new(Model::random(Config::small(), 1));
-    let limits = |shares| Limits {
-        blocks,
-        block_size,
-        shares,
-    };
-    limits(false).check(&model.config, chats.longest_prompt(), answer, samples)?;
+    let users_and_turns = (options.users, options.turns);
+    let chats = Chats::new(users_and_turns, options.answer, options.samples);
+    let model = Model::random(Config::small(), 1);
     let run = |name, shares| {
-        run(
-            options,
-            &chats,
-            name,
-            Engine::new(model.clone(), limits(shares))?,
-        )
+        let limits = Limits {
+            blocks: options.blocks,
+            block_size: options.block_size,
+            shares,
+        };
+        let engine = Engine::new(&model, &chats, limits)?;
+        Ok::<_, String>(run(name, &engine, options.threads, chats.answers()))
     };
     let (plain, without) = run("no cache", false)?;
     let (cached, with) = run("kvtrie", true)?;
     println!("{}\n", table(&[("no cache", without), ("kvtrie", with)]));
-    let pairs = plain.iter().zip(&cached);
-    let different = pairs.filter(|(plain, cached)| plain.tokens != cached.tokens);
-    let (different, all) = (different.count(), plain.len());
+    let pairs = plain.answers.iter().zip(&cached.answers);
+    let different = pairs.filter(|(plain, cached)| plain.answer() != cached.answer());
+    let (different, all) = (different.count(), plain.answers.len());
     match different {
         0 => println!("answers: the same, token for token, in {all} cases"),
         _ => println!("answers: {different} of {all} DIFFER"),
@@ -89,21 +73,11 @@ fn serve(options: &Options) -> Result<bool, String> {
 }
 
 /// Holds the chats once, with an empty cache.
-fn run(
-    options: &Options,
-    chats: &Chats,
-    name: &'static str,
-    engine: Engine,
-) -> Result<(Vec<Completion>, Summary), String> {
-    let answers = (chats.requests() * options.samples) as u64;
-    let progress = Progress::new(name, answers, "answers");
+fn run(name: &'static str, engine: &Engine<'_>, threads: usize, all: usize) -> (Served, Summary) {
+    let progress = Progress::new(name, all as u64, "answers");
     let start = Instant::now();
-    let served = engine.serve(options.threads, |client| {
-        chats.hold(client, || progress.step())
-    });
+    let served = engine.serve(threads, || progress.step());
     progress.finish();
-    let completions = served.result?;
-    let stats = engine.cache().stats();
-    let summary = Summary::of(&completions, start.elapsed(), served.busy, stats);
-    Ok((completions, summary))
+    let summary = Summary::of(&served, start.elapsed());
+    (served, summary)
 }

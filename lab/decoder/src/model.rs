@@ -9,7 +9,12 @@
 
 use kvtrie::BlockId;
 
-use crate::{KvPool, attention::Heads, matrix::Matrix};
+use crate::{KvPool, matrix::Matrix};
+
+/// Added to the mean square before its root is taken.
+const NORM_EPS: f32 = 1e-5;
+/// Base of the rotary frequencies.
+const ROPE_THETA: f32 = 10_000.0;
 
 /// The sizes and constants of a Llama-style transformer.
 #[derive(Debug, Clone)]
@@ -30,10 +35,6 @@ pub struct Config {
     pub vocab: usize,
     /// Longest sequence that the model accepts.
     pub max_positions: usize,
-    /// Added to the mean square before its root is taken.
-    pub norm_eps: f32,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f32,
 }
 
 /// Consecutive tokens of one sequence, to be computed in a step.
@@ -53,28 +54,27 @@ pub struct Span<'a> {
 #[derive(Debug)]
 pub struct Model {
     /// Its sizes.
-    pub config: Config,
+    pub(crate) config: Config,
     /// A row for each token.
-    pub embedding: Matrix,
+    embedding: Matrix,
     /// The layers, from the first to the last.
-    pub layers: Vec<Layer>,
+    layers: Vec<Layer>,
     /// From the residual stream to logits.
-    pub head: Matrix,
+    head: Matrix,
     /// Angle by which each pair of a head's numbers turns from one position to the next.
     frequencies: Vec<f32>,
 }
 
 /// The matrices of a layer.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "the names are those of every Llama")]
-pub struct Layer {
-    pub query: Matrix,
-    pub key: Matrix,
-    pub value: Matrix,
-    pub output: Matrix,
-    pub gate: Matrix,
-    pub up: Matrix,
-    pub down: Matrix,
+struct Layer {
+    query: Matrix,
+    key: Matrix,
+    value: Matrix,
+    output: Matrix,
+    gate: Matrix,
+    up: Matrix,
+    down: Matrix,
 }
 
 impl Config {
@@ -89,8 +89,6 @@ impl Config {
             head_dim: 32,
             vocab: 256,
             max_positions: 8192,
-            norm_eps: 1e-5,
-            rope_theta: 10_000.0,
         }
     }
 
@@ -105,11 +103,7 @@ impl Model {
     pub fn random(config: Config, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let (vocab, hidden) = (config.vocab, config.hidden);
-        let of_pair = |pair| {
-            config
-                .rope_theta
-                .powf(-2.0 * pair as f32 / config.head_dim as f32)
-        };
+        let of_pair = |pair| ROPE_THETA.powf(-2.0 * pair as f32 / config.head_dim as f32);
         Self {
             // Its numbers have variance 1.
             embedding: Matrix::random(&mut rng, vocab, hidden, (hidden as f32).sqrt()),
@@ -156,7 +150,7 @@ impl Model {
 
     /// Stores the keys and values of the step and attends over what each sequence has so far.
     fn attend(&self, index: usize, read: &[f32], pool: &KvPool, spans: &[Span<'_>]) -> Vec<f32> {
-        let (layer, heads) = (&self.layers[index], Heads::of(&self.config));
+        let layer = &self.layers[index];
         let queries = self.rotate(layer.query.times(read), spans);
         let keys = self.rotate(layer.key.times(read), spans);
         let values = layer.value.times(read);
@@ -172,7 +166,8 @@ impl Model {
             let slots = pool.read(index, table);
             for (row, length) in (row..end).zip(span.start + 1..) {
                 let at = row * wide..(row + 1) * wide;
-                heads.attend(&queries[at.clone()], &slots, length, &mut attended[at]);
+                let (query, output) = (&queries[at.clone()], &mut attended[at]);
+                self.config.attend(query, &slots, length, output);
             }
             row = end;
         }
@@ -204,9 +199,7 @@ impl Model {
         let mut rows = rows.to_vec();
         for row in rows.chunks_exact_mut(self.config.hidden) {
             let square: f32 = row.iter().map(|number| number * number).sum();
-            let scale = (square / row.len() as f32 + self.config.norm_eps)
-                .sqrt()
-                .recip();
+            let scale = (square / row.len() as f32 + NORM_EPS).sqrt().recip();
             row.iter_mut().for_each(|number| *number *= scale);
         }
         rows

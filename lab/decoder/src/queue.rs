@@ -12,34 +12,28 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Condvar, Mutex, MutexGuard},
-    time::Duration,
+    sync::{Mutex, MutexGuard},
 };
 
-use crate::{
-    Request,
-    job::{Job, Ticket},
-};
+use crate::request::{Request, Ticket};
 
-/// Longest sleep of a thread that has nothing to do. It need not be woken for every change.
-const NAP: Duration = Duration::from_millis(1);
+/// Why the lock is never poisoned.
+const NO_PANIC: &str = "no thread panics inside the queue";
 
 /// The waiting requests of all decode threads. No thread calls into the cache while it has them
 /// locked.
 #[derive(Debug, Default)]
-pub struct Queue {
-    state: Mutex<State>,
-    changed: Condvar,
-}
+pub struct Queue(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: BTreeMap<Ticket, Job>,
+    waiting: BTreeMap<Ticket, Request>,
     unfinished: BTreeSet<Ticket>,
+    finished: Vec<Request>,
     /// Whether the oldest unfinished request was refused blocks.
     oldest_waits: bool,
     arrivals: usize,
-    is_closed: bool,
+    is_abandoned: bool,
 }
 
 impl State {
@@ -53,14 +47,13 @@ impl State {
 }
 
 impl Queue {
-    /// Queues a request that arrives.
-    pub fn submit(&self, request: Request) {
+    /// Queues a turn of a conversation, which arrives now.
+    pub fn submit(&self, turn: (usize, usize), prompt: Vec<u32>) {
         let mut state = self.lock();
-        let job = Job::new(request, state.arrivals);
+        let request = Request::new(state.arrivals, turn, prompt);
         state.arrivals += 1;
-        state.unfinished.insert(job.ticket);
-        state.waiting.insert(job.ticket, job);
-        self.changed.notify_one();
+        state.unfinished.insert(request.ticket);
+        state.waiting.insert(request.ticket, request);
     }
 
     /// Notes that a running request has another sample.
@@ -68,32 +61,22 @@ impl Queue {
         self.lock().unfinished.insert(ticket);
     }
 
-    /// Notes that no request will arrive any more.
-    pub fn close(&self) {
-        self.lock().is_closed = true;
-        self.changed.notify_all();
-    }
-
     /// Gives up every request, because a decode thread panicked.
     pub fn abandon(&self) {
-        let mut state = self.lock();
-        state.waiting.clear();
-        state.unfinished.clear();
-        state.is_closed = true;
+        self.lock().is_abandoned = true;
     }
 
-    /// Takes the oldest waiting job, if it may get blocks now.
-    pub fn take(&self) -> Option<Job> {
+    /// Takes the oldest waiting request, if it may get blocks now.
+    pub fn take(&self) -> Option<Request> {
         let mut state = self.lock();
         let (&oldest, _) = state.waiting.first_key_value()?;
         let may_allocate = state.may_allocate(oldest);
         may_allocate.then(|| state.waiting.remove(&oldest))?
     }
 
-    /// Queues a job again that was refused blocks, or has given its own back.
-    pub fn put_back(&self, job: Job) {
-        self.lock().waiting.insert(job.ticket, job);
-        self.changed.notify_one();
+    /// Queues a request again that was refused blocks, or has given its own back.
+    pub fn put_back(&self, request: Request) {
+        self.lock().waiting.insert(request.ticket, request);
     }
 
     /// Calls `grow` unless the oldest request waits for blocks and this is another one. Returns
@@ -115,27 +98,26 @@ impl Queue {
         self.lock().is_oldest(ticket)
     }
 
-    /// Notes that a request is finished and has let its blocks go.
-    pub fn finish(&self, ticket: Ticket) {
-        self.lock().unfinished.remove(&ticket);
-        self.changed.notify_one();
+    /// Takes a request that is answered and has let its blocks go.
+    pub fn finish(&self, request: Request) {
+        let mut state = self.lock();
+        state.unfinished.remove(&request.ticket);
+        state.finished.push(request);
     }
 
-    /// Sleeps for a moment, or until something changes.
-    pub fn nap(&self) {
-        let woken = self.changed.wait_timeout(self.lock(), NAP);
-        drop(woken.expect("no thread panics inside the queue"));
-    }
-
-    /// Returns whether every request is finished, and none will arrive.
+    /// Returns whether every request is answered, or given up.
     pub fn is_over(&self) -> bool {
         let state = self.lock();
-        state.is_closed && state.unfinished.is_empty()
+        state.is_abandoned || state.unfinished.is_empty()
+    }
+
+    /// Returns the requests that are answered.
+    pub fn into_finished(self) -> Vec<Request> {
+        self.0.into_inner().expect(NO_PANIC).finished
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        let state = self.state.lock();
-        state.expect("no thread panics inside the queue")
+        self.0.lock().expect(NO_PANIC)
     }
 }
 
@@ -148,13 +130,7 @@ mod tests {
     #[test]
     fn while_the_oldest_waits_for_blocks_no_other_gets_any() {
         let queue = Queue::default();
-        let request = |id| Request {
-            id,
-            prompt: vec![1],
-            answer: 1,
-            samples: 1,
-        };
-        (0..3).for_each(|id| queue.submit(request(id)));
+        (0..3).for_each(|user| queue.submit((user, 0), vec![1]));
         let [oldest, second] = [(); 2].map(|()| queue.take().expect("it may get blocks"));
         assert!(!queue.allocate(second.ticket, || false));
         assert!(
@@ -168,7 +144,7 @@ mod tests {
         assert_eq!(queue.take().expect("the oldest may").ticket, oldest.ticket);
         assert!(queue.allocate(oldest.ticket, || true));
         assert!(queue.allocate(second.ticket, || true));
-        queue.finish(oldest.ticket);
+        queue.finish(oldest);
         assert!(queue.is_oldest(second.ticket));
     }
 }

@@ -3,10 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use kvtrie::Stats;
 use kvtrie_harness::percentiles::Percentiles;
 
-use crate::{Completion, job::Cost};
+use crate::{Cost, Served};
 
 /// The figures of serving a workload.
 #[derive(Debug, Clone)]
@@ -25,31 +24,29 @@ pub struct Summary {
     pub wall: Duration,
     /// Working time of all decode threads.
     pub busy: Duration,
-    /// The cache's own count at the end.
-    pub stats: Stats,
 }
 
 impl Summary {
-    /// Adds up a run.
-    pub fn of(completions: &[Completion], wall: Duration, busy: Duration, stats: Stats) -> Self {
+    /// Adds up a run that took `wall`.
+    pub fn of(served: &Served, wall: Duration) -> Self {
         let mut cost = Cost::default();
         let (mut in_cache, mut to_first_token) = (Percentiles::new(), Percentiles::new());
-        for completion in completions {
-            cost += completion.cost;
-            in_cache.record_duration(completion.cost.in_cache);
-            if completion.sample == 0 {
-                to_first_token.record_duration(completion.to_first_token);
+        for request in &served.answers {
+            cost += request.cost;
+            in_cache.record_duration(request.cost.in_cache);
+            if let ((_, 0), Some(time)) = (request.ticket, request.to_first_token) {
+                to_first_token.record_duration(time);
             }
         }
+        let answers = served.answers.iter();
         Self {
             requests: to_first_token.count() as usize,
             cost,
-            decoded: completions.iter().map(|answer| answer.tokens.len()).sum(),
+            decoded: answers.map(|request| request.answer().len()).sum(),
             in_cache,
             to_first_token,
             wall,
-            busy,
-            stats,
+            busy: served.busy,
         }
     }
 

@@ -1,15 +1,13 @@
 //! A decode thread: admits requests, and computes their tokens in steps.
 
 use std::{
-    mem,
-    sync::mpsc::Sender,
-    thread,
+    mem, thread,
     time::{Duration, Instant},
 };
 
 use kvtrie::Sequence;
 
-use crate::{Completion, Engine, Span, job::Job, model::ranked, queue::Queue};
+use crate::{Engine, Request, Span, model::ranked, queue::Queue};
 
 /// Tokens that a thread computes in a step.
 const STEP: usize = 16;
@@ -17,22 +15,22 @@ const STEP: usize = 16;
 /// prefill.
 const BATCH: usize = STEP / 2;
 
-/// What a thread sends to the client: `None` if it panicked.
-pub type Answer = Option<Completion>;
+/// Sleep of a thread that has nothing to do.
+const NAP: Duration = Duration::from_millis(1);
 
 /// A decode thread and its batch.
-#[derive(Debug)]
 pub struct Worker<'e> {
-    engine: &'e Engine,
+    engine: &'e Engine<'e>,
     queue: &'e Queue,
-    done: Sender<Answer>,
+    /// Called after each answer.
+    answered: &'e (dyn Fn() + Sync),
     batch: Vec<Running>,
 }
 
-/// A job that has blocks.
+/// A request that has blocks.
 #[derive(Debug)]
 struct Running {
-    job: Job,
+    request: Request,
     sequence: Sequence,
     /// Tokens that it brought along and that are not computed yet.
     prefill: usize,
@@ -40,11 +38,11 @@ struct Running {
 
 impl<'e> Worker<'e> {
     /// Creates a decode thread with an empty batch.
-    pub fn new(engine: &'e Engine, queue: &'e Queue, done: Sender<Answer>) -> Self {
+    pub fn new(engine: &'e Engine<'e>, queue: &'e Queue, answered: &'e (dyn Fn() + Sync)) -> Self {
         Self {
             engine,
             queue,
-            done,
+            answered,
             batch: Vec::new(),
         }
     }
@@ -59,47 +57,37 @@ impl<'e> Worker<'e> {
             let is_idle = !self.step();
             busy += start.elapsed();
             if is_idle {
-                self.queue.nap();
+                thread::sleep(NAP);
             }
         }
         busy
     }
 
-    /// Takes waiting jobs, oldest first: looks each up and allocates what it lacks.
+    /// Takes waiting requests, oldest first: looks each up and allocates what it lacks.
     fn admit(&mut self) {
         while self.batch.len() < BATCH {
-            let Some(mut job) = self.queue.take() else {
+            let Some(mut request) = self.queue.take() else {
                 return;
             };
-            let tokens = mem::take(&mut job.tokens);
-            let sequence = job.cost.time(|| self.engine.open(tokens));
-            let mut running = Running::new(job, sequence);
+            let tokens = mem::take(&mut request.tokens);
+            let sequence = request.cost.time(|| self.engine.open(tokens));
+            let mut running = Running::new(request, sequence);
             if !self.allocate(&mut running) {
-                return self.put_back(running);
+                return self.queue.put_back(running.stop());
             }
-            let Running { job, sequence, .. } = &mut running;
-            job.cost.admitted += sequence.tokens().len();
-            job.cost.cached += sequence.cached_tokens();
+            let cost = &mut running.request.cost;
+            cost.admitted += running.sequence.tokens().len();
+            cost.cached += running.sequence.cached_tokens();
             self.batch.push(running);
         }
     }
 
     /// Allocates the missing blocks of a request, all or none.
     fn allocate(&self, running: &mut Running) -> bool {
-        let Running { job, sequence, .. } = running;
-        let cache = &self.engine.cache;
-        let cost = &mut job.cost;
-        self.queue
-            .allocate(job.ticket, || cost.time(|| sequence.grow(cache)).is_ok())
-    }
-
-    /// Lets the blocks of a request go, and queues it again with all its tokens.
-    fn put_back(&self, running: Running) {
-        let Running {
-            mut job, sequence, ..
-        } = running;
-        job.take_back(sequence);
-        self.queue.put_back(job);
+        let cost = &mut running.request.cost;
+        let (sequence, cache) = (&mut running.sequence, &self.engine.cache);
+        let grow = || cost.time(|| sequence.grow(cache)).is_ok();
+        self.queue.allocate(running.request.ticket, grow)
     }
 
     /// Gets a block for each sequence that has filled its last one. One that gets none gives way,
@@ -107,9 +95,9 @@ impl<'e> Worker<'e> {
     fn make_room(&mut self) {
         for mut running in mem::take(&mut self.batch) {
             let is_refused = running.sequence.needs_block() && !self.allocate(&mut running);
-            if is_refused && !self.queue.is_oldest(running.job.ticket) {
-                running.job.cost.preemptions += 1;
-                self.put_back(running);
+            if is_refused && !self.queue.is_oldest(running.request.ticket) {
+                running.request.cost.preemptions += 1;
+                self.queue.put_back(running.stop());
             } else {
                 self.batch.push(running);
             }
@@ -120,7 +108,7 @@ impl<'e> Worker<'e> {
     /// first. Returns whether there was anything to compute.
     fn step(&mut self) -> bool {
         self.batch
-            .sort_unstable_by_key(|running| (running.prefill > 0, running.job.ticket));
+            .sort_unstable_by_key(|running| (running.prefill > 0, running.request.ticket));
         let mut left = STEP;
         let mut step = Vec::new();
         for running in mem::take(&mut self.batch) {
@@ -149,46 +137,69 @@ impl<'e> Worker<'e> {
         true
     }
 
-    /// Gives a request its next token, and starts its other samples. They share the complete blocks
-    /// and compute the rest of the prompt again.
+    /// Gives a request its next token. With the first, starts its other samples, which share the
+    /// complete blocks and compute the rest of the prompt again.
     fn answer(&mut self, mut running: Running, logits: &[f32]) {
-        let samples = mem::replace(&mut running.job.samples, 1);
+        let Running {
+            request, sequence, ..
+        } = &mut running;
+        let is_first = sequence.tokens().len() == request.prompt;
+        let samples = if is_first {
+            self.engine.chats.samples
+        } else {
+            1
+        };
         let best = ranked(logits, samples);
         for (sample, &token) in best.iter().enumerate().skip(1) {
-            let mut job = running.job.fork(sample);
-            let sequence = job.cost.time(|| self.engine.fork(&mut running.sequence));
-            self.queue.add(job.ticket);
-            self.push(Running::new(job, sequence), token);
+            let mut request = request.fork(sample);
+            let sequence = request.cost.time(|| self.engine.fork(sequence));
+            self.queue.add(request.ticket);
+            self.push(Running::new(request, sequence), token);
         }
         self.push(running, best[0]);
     }
 
-    /// Appends a token to an answer, and delivers the answer if it is complete.
+    /// Appends a token to an answer. If the answer is complete, delivers it, and submits the user's
+    /// next turn.
     fn push(&mut self, mut running: Running, token: u32) {
-        let Running { job, sequence, .. } = &mut running;
-        job.cost.time(|| sequence.push(token));
-        job.to_first_token
-            .get_or_insert_with(|| job.submitted.elapsed());
-        if sequence.tokens().len() < job.prompt + job.limit {
+        let Running {
+            request, sequence, ..
+        } = &mut running;
+        request.cost.time(|| sequence.push(token));
+        request
+            .to_first_token
+            .get_or_insert_with(|| request.submitted.elapsed());
+        let chats = self.engine.chats;
+        if sequence.tokens().len() < request.prompt + chats.answer {
             return self.batch.push(running);
         }
-        let Running {
-            mut job, sequence, ..
-        } = running;
-        job.take_back(sequence);
-        self.queue.finish(job.ticket);
-        // A client that has left does not want the answer.
-        let _ = self.done.send(Some(job.complete()));
+        let request = running.stop();
+        let ((user, turn), (_, sample)) = (request.turn, request.ticket);
+        if sample == 0 {
+            let next = (user, turn + 1);
+            if let Some(prompt) = chats.prompt(next, request.tokens.clone()) {
+                self.queue.submit(next, prompt);
+            }
+        }
+        self.queue.finish(request);
+        (self.answered)();
     }
 }
 
 impl Running {
-    fn new(job: Job, sequence: Sequence) -> Self {
+    fn new(request: Request, sequence: Sequence) -> Self {
         Self {
-            job,
+            request,
             prefill: sequence.uncomputed().len(),
             sequence,
         }
+    }
+
+    /// Publishes the complete blocks, lets all of them go, and gives the request its tokens back.
+    fn stop(mut self) -> Request {
+        let tokens = self.request.cost.time(|| self.sequence.finish());
+        self.request.tokens = tokens;
+        self.request
     }
 
     /// Returns how many tokens can be computed now.
@@ -215,23 +226,22 @@ impl Running {
     ///
     /// The places of the table that change need no care here: each step reads all of it.
     fn advance(&mut self, count: usize) {
-        let Self { job, sequence, .. } = self;
-        job.cost.time(|| sequence.advance(count));
+        let cost = &mut self.request.cost;
+        cost.time(|| self.sequence.advance(count));
         let prefilled = count.min(self.prefill);
-        job.cost.prefilled += prefilled;
+        cost.prefilled += prefilled;
         self.prefill -= prefilled;
         if prefilled > 0 && self.prefill == 0 {
-            job.cost.time(|| sequence.publish());
+            cost.time(|| self.sequence.publish());
         }
     }
 }
 
 impl Drop for Worker<'_> {
-    /// Tells the client and the other threads if this one panicked, so that they do not wait.
+    /// Tells the other threads if this one panicked, so that they do not wait.
     fn drop(&mut self) {
         if thread::panicking() {
             self.queue.abandon();
-            let _ = self.done.send(None);
         }
     }
 }
@@ -240,31 +250,22 @@ impl Drop for Worker<'_> {
 mod tests {
     //! A thread that ends badly.
 
-    use std::{
-        panic::{AssertUnwindSafe, catch_unwind},
-        sync::{Arc, mpsc::channel},
-    };
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use super::*;
-    use crate::{Config, Limits, Model};
+    use crate::{Chats, Config, Engine, Limits, Model};
 
     #[test]
-    fn a_panic_is_told_to_the_client() {
-        let model = Arc::new(Model::random(Config::small(), 1));
+    fn no_thread_waits_for_one_that_panicked() {
+        let (model, chats) = (Model::random(Config::small(), 1), Chats::new((3, 2), 4, 1));
         let limits = Limits {
-            blocks: 1,
-            block_size: 1,
-            shares: false,
+            blocks: 200,
+            block_size: 16,
+            shares: true,
         };
-        let engine = Engine::new(model, limits).expect("the sizes are possible");
-        let (sender, answers) = channel();
-        let queue = Queue::default();
-        let broken = catch_unwind(AssertUnwindSafe(|| {
-            let _worker = Worker::new(&engine, &queue, sender);
-            panic!("as a decode thread might");
-        }));
-        assert!(broken.is_err());
-        assert!(queue.is_over());
-        assert!(matches!(answers.recv(), Ok(None)));
+        let engine = Engine::new(&model, &chats, limits).expect("the sizes are possible");
+        let served = AssertUnwindSafe(|| engine.serve(2, || panic!("as a decode thread might")));
+        assert!(catch_unwind(served).is_err());
+        let cache = engine.cache();
+        assert_eq!(cache.reclaimable(), cache.stats().cached, "nothing is held");
     }
 }

@@ -3,14 +3,11 @@
 
 mod common;
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, LazyLock},
-};
+use std::{collections::HashSet, sync::LazyLock, time::Duration};
 
 use common::model;
-use kvtrie::PrefixCache;
-use kvtrie_decoder::{Chats, Completion, Engine, Limits, Model, Span, Summary, ranked};
+use kvtrie::{PrefixCache, Stats};
+use kvtrie_decoder::{Chats, Cost, Engine, Limits, Model, Request, Span, Summary, ranked};
 
 /// How chats are served.
 #[derive(Debug, Clone, Copy)]
@@ -69,11 +66,10 @@ impl Setup {
             block_size: self.block_size,
             shares: self.shares,
         };
-        let engine = Engine::new(model(), limits).expect("the sizes are possible");
         let chats = self.chats();
-        let served = engine.serve(self.threads, |client| chats.hold(client, || ()));
-        let completions = served.result.expect("every prompt fits");
-        assert_eq!(completions.len(), chats.requests() * self.samples);
+        let engine = Engine::new(model(), &chats, limits).expect("every prompt fits");
+        let served = engine.serve(self.threads, || ());
+        assert_eq!(served.answers.len(), chats.answers());
         let stats = engine.cache().stats();
         assert_eq!(
             (stats.owned, engine.cache().reclaimable()),
@@ -81,25 +77,25 @@ impl Setup {
             "everything is let go"
         );
         assert_eq!(stats.free + stats.cached, self.blocks, "nothing is lost");
-        let summary = Summary::of(&completions, served.busy, served.busy, stats);
         Served {
-            completions,
-            summary,
+            cost: Summary::of(&served, Duration::ZERO).cost,
+            requests: served.answers,
+            stats,
         }
     }
 }
 
 /// The outcome of a run.
 struct Served {
-    completions: Vec<Completion>,
-    summary: Summary,
+    requests: Vec<Request>,
+    cost: Cost,
+    stats: Stats,
 }
 
 impl Served {
     /// Returns the answers alone, by request and sample.
     fn answers(&self) -> Vec<&[u32]> {
-        let completions = self.completions.iter();
-        completions.map(|answer| &answer.tokens[..]).collect()
+        self.requests.iter().map(Request::answer).collect()
     }
 }
 
@@ -117,7 +113,7 @@ fn assert_same(setup: Setup, plain: &Served) -> Served {
 }
 
 /// Decodes one prompt without an engine: a token at a time, nothing shared, nothing batched.
-fn decode_alone(model: &Arc<Model>, prompt: &[u32], answer: usize) -> Vec<u32> {
+fn decode_alone(model: &Model, prompt: &[u32], answer: usize) -> Vec<u32> {
     let blocks = (prompt.len() + answer).div_ceil(16);
     let cache = PrefixCache::builder().blocks(blocks).build().unwrap();
     let owned = cache.allocate(blocks).unwrap();
@@ -143,8 +139,8 @@ fn decode_alone(model: &Arc<Model>, prompt: &[u32], answer: usize) -> Vec<u32> {
 
 #[test]
 fn batching_does_not_change_an_answer() {
-    let prompt = PLAIN.chats().first_prompt(0);
-    let alone = decode_alone(&model(), &prompt, PLAIN.answer);
+    let prompt = PLAIN.chats().first_prompts().next().expect("five users");
+    let alone = decode_alone(model(), &prompt, PLAIN.answer);
     assert_eq!(plain().answers()[0], alone);
 }
 
@@ -167,7 +163,7 @@ fn the_cache_changes_no_answer_on_any_number_of_threads() {
     for threads in [1, 2, 8] {
         let served = assert_same(PLAIN.shared(threads), plain);
         // All users start at once, so some compute the system prompt that another publishes.
-        assert!(threads > 1 || served.summary.stats.duplicates > 0);
+        assert!(threads > 1 || served.stats.duplicates > 0);
     }
 }
 
@@ -185,7 +181,7 @@ fn block_sizes_change_no_answer() {
 
 #[test]
 fn prefill_falls_to_what_the_hit_ratio_promises() {
-    let (plain, shared) = (&plain().summary, PLAIN.shared(1).serve().summary);
+    let (plain, shared) = (plain(), PLAIN.shared(1).serve());
     let promised = shared.stats.requested_tokens - shared.stats.hit_tokens;
     assert_eq!(shared.cost.prefilled as u64, promised);
     assert_eq!(plain.cost.prefilled, shared.cost.admitted);
@@ -198,7 +194,7 @@ fn a_pool_for_one_request_serves_them_all() {
     for threads in [1, 2, 8] {
         for setup in [Setup { threads, ..PLAIN }, PLAIN.shared(threads)] {
             let served = assert_same(setup.blocks(PLAIN.least_blocks()), plain);
-            assert!(served.summary.stats.evicted > 0);
+            assert!(served.stats.evicted > 0);
         }
     }
 }
@@ -218,7 +214,7 @@ fn a_pool_for_two_requests_preempts_and_loses_nothing() {
         assert_same(setup.blocks(plain.least_blocks() + 4), &answers);
         let shared = plain.shared(threads).blocks(plain.least_blocks() + 4);
         let served = assert_same(shared, &answers);
-        assert!(served.summary.cost.preemptions > 0, "{threads} threads");
+        assert!(served.cost.preemptions > 0, "{threads} threads");
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
+
 /// Run a benchmark of kvtrie
 ///
 /// Measures the parts whose names contain one of the words, or everything without words.
@@ -57,6 +59,12 @@ impl Options {
     pub fn size(&self, full: usize, small: usize) -> usize {
         if self.test { small } else { full }
     }
+}
+
+/// Returns a parser of whole numbers from 1 to `most`.
+#[must_use]
+pub fn up_to(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 /// Parses a factor above zero.

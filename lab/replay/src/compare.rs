@@ -74,12 +74,11 @@ struct Setup<'a> {
 impl Comparison {
     /// Runs everything.
     pub fn run(workload: String, trace: &Trace, options: &Options, progress: &Progress) -> Self {
-        let block_size = options.block_size.get();
-        let prompts = trace.requests().iter().map(Request::pieces);
+        let block_size = options.block_size;
         let setup = Setup {
             trace,
             options,
-            demand: Demand::new(prompts, block_size),
+            demand: Demand::new(trace, block_size),
             prompt_tokens: trace.requests().iter().map(Request::prompt_len).sum(),
             progress,
         };
@@ -89,7 +88,7 @@ impl Comparison {
         Self {
             workload,
             block_size,
-            in_flight: options.in_flight.get(),
+            in_flight: options.in_flight,
             distinct_blocks,
             unlimited: setup.ratio(lru(&setup.demand, distinct_blocks, 1)),
             mean_over_lru: over_lru / rows.len() as f64,
@@ -107,10 +106,10 @@ impl Setup<'_> {
     /// Runs everything at one capacity.
     fn row(&self, percent: usize) -> Row {
         let blocks = (self.demand.distinct_blocks() * percent / 100).max(1);
-        let in_flight = self.options.in_flight.get();
+        let in_flight = self.options.in_flight;
         let cache = PrefixCache::builder()
             .blocks(blocks)
-            .block_size(self.options.block_size.get())
+            .block_size(self.options.block_size)
             .build()
             .expect("a share of the trace's blocks is a valid capacity");
         let crew = (1, in_flight);
@@ -131,7 +130,7 @@ impl Setup<'_> {
 
     /// Returns the share of all prompt tokens that was hit.
     fn ratio(&self, outcome: Outcome) -> f64 {
-        let tokens = outcome.hit_blocks * self.options.block_size.get();
+        let tokens = outcome.hit_blocks * self.options.block_size;
         tokens as f64 / self.prompt_tokens as f64
     }
 }

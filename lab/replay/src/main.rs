@@ -83,10 +83,10 @@ fn answer(options: &Options, out: &mut impl Write) -> Result<bool, String> {
 
 /// Returns the requests to replay, and their name.
 fn workload(options: &Options) -> Result<(String, Trace), String> {
-    let block_size = options.block_size.get();
+    let block_size = options.block_size;
     let (name, trace) = match &options.trace {
         Some(path) => {
-            let trace = Trace::open_with(path, options.trace_block_size.get());
+            let trace = Trace::open_with(path, options.trace_block_size);
             let trace = trace.map_err(|error| error.to_string())?;
             let name = path.file_name().unwrap_or(path.as_os_str());
             (name.to_string_lossy().into_owned(), trace)
@@ -100,7 +100,7 @@ fn workload(options: &Options) -> Result<(String, Trace), String> {
     let longest = trace.requests().iter().map(Request::prompt_len).max();
     match longest.unwrap_or(0) / block_size {
         0 => Err(format!("no prompt fills a block of {block_size} tokens")),
-        blocks if !options.compare && blocks > options.blocks.get() => Err(format!(
+        blocks if !options.compare && blocks > options.blocks => Err(format!(
             "the longest prompt needs {blocks} blocks, and --blocks is {}",
             options.blocks
         )),
@@ -115,11 +115,11 @@ fn replay(
     out: &mut impl Write,
 ) -> Result<bool, String> {
     let cache = PrefixCache::builder()
-        .blocks(options.blocks.get())
-        .block_size(options.block_size.get())
+        .blocks(options.blocks)
+        .block_size(options.block_size)
         .build()
         .map_err(|error| error.to_string())?;
-    let crew = (options.threads(), options.in_flight.get());
+    let crew = (options.threads(), options.in_flight);
     let requests = trace.requests().len() as u64;
     let progress = Progress::new("replay", requests, "requests");
     let service = Service::new(&cache, trace.requests(), crew, &progress);

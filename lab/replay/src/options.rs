@@ -1,18 +1,16 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
-use std::thread::available_parallelism;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Error, Parser};
+use kvtrie_harness::machine::cores;
+use kvtrie_harness::options::up_to;
 use kvtrie_workload::TOKENS_PER_ID;
 
-/// Most decode threads. The system may refuse to start more.
-const MOST_THREADS: usize = 1024;
-/// Tokens for each of a trace's ids, unless an option says otherwise.
-const TRACE_BLOCK_SIZE: NonZeroU32 = NonZeroU32::new(TOKENS_PER_ID).expect("not 0");
+/// Most of any count.
+const MOST: u64 = u32::MAX as u64;
 
 /// Replays prompts through a kvtrie cache from several decode threads, and shows what was saved.
 ///
@@ -27,30 +25,36 @@ pub struct Options {
     pub trace: Option<PathBuf>,
 
     /// Tokens that each of the trace's hash_ids stands for
-    #[arg(long, value_name = "TOKENS", default_value_t = TRACE_BLOCK_SIZE, requires = "trace")]
-    pub trace_block_size: NonZeroU32,
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        default_value_t = TOKENS_PER_ID,
+        value_parser = clap::value_parser!(u32).range(1..),
+        requires = "trace"
+    )]
+    pub trace_block_size: u32,
 
     /// Tokens in a block of the cache
-    #[arg(long, value_name = "TOKENS", default_value = "16", value_parser = positive)]
-    pub block_size: NonZeroUsize,
+    #[arg(long, value_name = "TOKENS", default_value_t = 16, value_parser = up_to(MOST))]
+    pub block_size: usize,
 
     /// Physical blocks in the cache
     #[arg(
         long,
         value_name = "N",
-        default_value = "50000",
-        value_parser = positive,
+        default_value_t = 50_000,
+        value_parser = up_to(MOST),
         conflicts_with = "compare"
     )]
-    pub blocks: NonZeroUsize,
+    pub blocks: usize,
 
     /// Decode threads [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = positive, conflicts_with = "compare")]
-    pub threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = up_to(1024), conflicts_with = "compare")]
+    pub threads: Option<usize>,
 
     /// Requests that hold their blocks at the same time, over all threads
-    #[arg(long, value_name = "N", default_value = "64", value_parser = positive)]
-    pub in_flight: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = up_to(MOST))]
+    pub in_flight: usize,
 
     /// Print JSON instead of a table
     #[arg(long)]
@@ -70,35 +74,19 @@ impl Options {
     /// Parses the arguments, the first of which is the program's name.
     pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
         let options = Self::try_parse_from(arguments)?;
-        let threads = options.threads();
-        let refuse = |text| Self::command().error(ErrorKind::ValueValidation, text);
-        if threads > MOST_THREADS {
-            let text = format!("--threads is at most {MOST_THREADS}, not {threads}");
-            return Err(refuse(text));
-        }
-        if threads > options.in_flight.get() {
-            return Err(refuse(format!(
-                "{threads} threads need as many requests in flight, not {}",
-                options.in_flight
-            )));
+        let (threads, in_flight) = (options.threads(), options.in_flight);
+        if threads > in_flight {
+            let text =
+                format!("{threads} threads need as many requests in flight, not {in_flight}");
+            return Err(Self::command().error(ErrorKind::ValueValidation, text));
         }
         Ok(options)
     }
 
     /// Returns how many decode threads to start.
     pub fn threads(&self) -> usize {
-        let machine = || available_parallelism().map_or(1, NonZeroUsize::get);
-        match self.threads {
-            Some(threads) => threads.get(),
-            None => machine().min(self.in_flight.get()),
-        }
+        self.threads.unwrap_or_else(|| cores().min(self.in_flight))
     }
-}
-
-/// Parses a count that is not 0.
-fn positive(text: &str) -> Result<NonZeroUsize, &'static str> {
-    text.parse()
-        .map_err(|_| "a whole number from 1 on is expected")
 }
 
 #[cfg(test)]
@@ -113,23 +101,20 @@ mod tests {
     #[test]
     fn no_argument_is_required() {
         let options = parse(&[]).expect("accepted");
-        assert_eq!(options.block_size.get(), 16);
-        assert_eq!(options.in_flight.get(), 64);
+        assert_eq!(options.block_size, 16);
+        assert_eq!(options.in_flight, 64);
         assert!(options.threads() >= 1);
     }
 
     #[test]
     fn invalid_options_are_named() {
         for (line, words) in [
-            ("--threads 0", "from 1 on"),
-            ("--blocks 0", "from 1 on"),
-            ("--block-size 0", "from 1 on"),
-            ("--in-flight 0", "from 1 on"),
+            ("--threads 0", "0 is not in 1.."),
+            ("--blocks 0", "0 is not in 1.."),
+            ("--block-size 0", "0 is not in 1.."),
+            ("--in-flight 0", "0 is not in 1.."),
             ("--trace t --trace-block-size 0", "--trace-block-size"),
-            (
-                "--in-flight 2000 --threads 2000",
-                "--threads is at most 1024, not 2000",
-            ),
+            ("--threads 2000", "2000 is not in 1..=1024"),
             (
                 "--in-flight 4 --threads 8",
                 "8 threads need as many requests in flight, not 4",

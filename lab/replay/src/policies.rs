@@ -9,9 +9,9 @@
 
 use std::collections::{BinaryHeap, VecDeque};
 
-use crate::demand::{Demand, Stretch};
+use crate::demand::Demand;
 
-/// The next use of a stretch that is never used again.
+/// The next use of a block that is never used again.
 const NEVER: usize = usize::MAX;
 
 /// What a policy saved, and what it refused.
@@ -30,7 +30,7 @@ pub fn lru(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
 }
 
 /// Simulates an offline schedule: evicts the unheld tail whose next use is farthest away, and does
-/// not cache a stretch that is used later than everything it would displace.
+/// not cache a block that is used later than everything it would displace.
 ///
 /// It knows the future, but it is no upper bound: it never gives up a held block, not even for one
 /// that is used sooner, and a request that is refused finds nothing.
@@ -38,29 +38,28 @@ pub fn next_use(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
     Simulation::new(demand, capacity, Farthest::new(demand)).run(in_flight)
 }
 
-/// The order in which unheld stretches leave.
+/// The order in which unheld blocks leave.
 trait Order {
-    /// Notes that a request uses its stretches now.
-    fn using(&mut self, request: usize, stretches: &[Stretch]);
-    /// Notes that the last hold on a stretch ended.
-    fn let_go(&mut self, stretch: Stretch);
-    /// Returns whether to cache the stretch at all.
-    fn admits(&self, incoming: Stretch) -> bool;
-    /// Returns the stretch to take blocks from for `incoming`, if any should make room.
-    fn victim(&mut self, present: &Present, incoming: Stretch) -> Option<Stretch>;
+    /// Notes that a request uses its blocks now.
+    fn using(&mut self, request: usize, blocks: &[usize]);
+    /// Notes that the last hold on a block ended.
+    fn let_go(&mut self, block: usize);
+    /// Returns whether to cache the block at all.
+    fn admits(&self, incoming: usize) -> bool;
+    /// Returns the block to evict for `incoming`, if any should make room.
+    fn victim(&mut self, present: &Present, incoming: usize) -> Option<usize>;
 }
 
 /// What is cached and what is held.
 struct Present {
-    /// Cached blocks of each stretch, from its first.
-    cached: Vec<usize>,
-    /// Requests in flight that use each stretch.
+    is_cached: Vec<bool>,
+    /// Requests in flight that use each block.
     users: Vec<usize>,
 }
 
 impl Present {
-    fn is_evictable(&self, stretch: Stretch) -> bool {
-        self.cached[stretch] > 0 && self.users[stretch] == 0
+    fn is_evictable(&self, block: usize) -> bool {
+        self.is_cached[block] && self.users[block] == 0
     }
 }
 
@@ -82,8 +81,8 @@ impl<'d, O: Order> Simulation<'d, O> {
             demand,
             order,
             present: Present {
-                cached: vec![0; demand.stretches()],
-                users: vec![0; demand.stretches()],
+                is_cached: vec![false; demand.distinct_blocks()],
+                users: vec![0; demand.distinct_blocks()],
             },
             free: capacity,
             flying: VecDeque::new(),
@@ -98,107 +97,82 @@ impl<'d, O: Order> Simulation<'d, O> {
             while self.flying.len() >= in_flight {
                 self.let_oldest_go();
             }
-            let hit_blocks = self.matched(&prompt.stretches).min(prompt.reusable);
+            let is_cached = |&&block: &&usize| self.present.is_cached[block];
+            let matched = prompt.blocks.iter().take_while(is_cached).count();
             let fits = self.take_off(request);
-            self.order.using(request, &prompt.stretches);
+            self.order.using(request, &prompt.blocks);
             if fits {
-                outcome.hit_blocks += hit_blocks;
-                self.cache(&prompt.stretches);
+                outcome.hit_blocks += matched.min(prompt.reusable);
+                self.cache(&prompt.blocks);
             } else {
                 outcome.refused += 1;
                 // Nothing is in flight now. The order changed with this use, so list them anew.
-                for &stretch in prompt.stretches.iter().rev() {
-                    self.order.let_go(stretch);
+                for &block in prompt.blocks.iter().rev() {
+                    self.order.let_go(block);
                 }
             }
         }
         outcome
     }
 
-    /// Counts the blocks of the longest cached prefix.
-    fn matched(&self, stretches: &[Stretch]) -> usize {
-        let mut blocks = 0;
-        for &stretch in stretches {
-            blocks += self.present.cached[stretch];
-            if self.present.cached[stretch] < self.demand.blocks(stretch) {
-                break;
-            }
-        }
-        blocks
-    }
-
     /// Puts a request in flight, and ends older ones to make room; false if it does not fit alone.
     fn take_off(&mut self, request: usize) -> bool {
-        while self.flying_blocks + self.added_by(request) > self.capacity {
+        let blocks = &self.demand.prompts()[request].blocks;
+        loop {
+            let users = &self.present.users;
+            let added = blocks.iter().filter(|&&block| users[block] == 0).count();
+            if self.flying_blocks + added <= self.capacity {
+                self.flying_blocks += added;
+                break;
+            }
             if self.flying.is_empty() {
                 return false;
             }
             self.let_oldest_go();
         }
-        self.flying_blocks += self.added_by(request);
-        for &stretch in &self.demand.prompts()[request].stretches {
-            self.present.users[stretch] += 1;
+        for &block in blocks {
+            self.present.users[block] += 1;
         }
         self.flying.push_back(request);
         true
     }
 
-    /// Counts the blocks that a request needs beside those that the requests in flight hold.
-    fn added_by(&self, request: usize) -> usize {
-        let stretches = self.demand.prompts()[request].stretches.iter();
-        stretches
-            .filter(|&&stretch| self.present.users[stretch] == 0)
-            .map(|&stretch| self.demand.blocks(stretch))
-            .sum()
-    }
-
     fn let_oldest_go(&mut self) {
         let request = self.flying.pop_front().expect("a request is in flight");
-        for &stretch in self.demand.prompts()[request].stretches.iter().rev() {
-            self.present.users[stretch] -= 1;
-            if self.present.users[stretch] == 0 {
-                self.flying_blocks -= self.demand.blocks(stretch);
-                self.order.let_go(stretch);
+        for &block in self.demand.prompts()[request].blocks.iter().rev() {
+            self.present.users[block] -= 1;
+            if self.present.users[block] == 0 {
+                self.flying_blocks -= 1;
+                self.order.let_go(block);
             }
         }
     }
 
     /// Caches the missing blocks of a prompt, as far as the policy makes room.
-    fn cache(&mut self, stretches: &[Stretch]) {
-        for &stretch in stretches {
-            let missing = self.demand.blocks(stretch) - self.present.cached[stretch];
-            if missing == 0 {
+    fn cache(&mut self, blocks: &[usize]) {
+        for &block in blocks {
+            if self.present.is_cached[block] {
                 continue;
             }
-            if !self.order.admits(stretch) {
+            if !self.order.admits(block) {
                 return;
             }
-            self.make_room(missing, stretch);
-            let cached = missing.min(self.free);
-            self.present.cached[stretch] += cached;
-            self.free -= cached;
-            if cached < missing {
+            if self.free > 0 {
+                self.free -= 1;
+            } else if let Some(victim) = self.order.victim(&self.present, block) {
+                self.present.is_cached[victim] = false;
+            } else {
                 return;
             }
-        }
-    }
-
-    fn make_room(&mut self, wanted: usize, incoming: Stretch) {
-        while self.free < wanted {
-            let Some(victim) = self.order.victim(&self.present, incoming) else {
-                return;
-            };
-            let taken = self.present.cached[victim].min(wanted - self.free);
-            self.present.cached[victim] -= taken;
-            self.free += taken;
+            self.present.is_cached[block] = true;
         }
     }
 }
 
-/// Least recently let go first. A stretch is queued each time it is let go, and only its newest
+/// Least recently let go first. A block is queued each time it is let go, and only its newest
 /// entry counts.
 struct LeastRecent {
-    queue: VecDeque<(Stretch, usize)>,
+    queue: VecDeque<(usize, usize)>,
     newest: Vec<usize>,
     entries: usize,
 }
@@ -207,54 +181,53 @@ impl LeastRecent {
     fn new(demand: &Demand) -> Self {
         Self {
             queue: VecDeque::new(),
-            newest: vec![0; demand.stretches()],
+            newest: vec![0; demand.distinct_blocks()],
             entries: 0,
         }
     }
 }
 
 impl Order for LeastRecent {
-    fn using(&mut self, _: usize, _: &[Stretch]) {}
+    fn using(&mut self, _: usize, _: &[usize]) {}
 
-    fn let_go(&mut self, stretch: Stretch) {
+    fn let_go(&mut self, block: usize) {
         self.entries += 1;
-        self.newest[stretch] = self.entries;
-        self.queue.push_back((stretch, self.entries));
+        self.newest[block] = self.entries;
+        self.queue.push_back((block, self.entries));
     }
 
-    fn admits(&self, _: Stretch) -> bool {
+    fn admits(&self, _: usize) -> bool {
         true
     }
 
-    fn victim(&mut self, present: &Present, _: Stretch) -> Option<Stretch> {
-        while let Some(&(stretch, entry)) = self.queue.front() {
-            if entry == self.newest[stretch] && present.is_evictable(stretch) {
-                return Some(stretch);
+    fn victim(&mut self, present: &Present, _: usize) -> Option<usize> {
+        while let Some((block, entry)) = self.queue.pop_front() {
+            if entry == self.newest[block] && present.is_evictable(block) {
+                return Some(block);
             }
-            self.queue.pop_front();
         }
         None
     }
 }
 
-/// Farthest next use first. Of one prompt's stretches, which are often used next together, the
+/// Farthest next use first. Of one prompt's blocks, which are often used next together, the
 /// greatest number is the tail.
 struct Farthest {
-    heap: BinaryHeap<(usize, Stretch)>,
-    /// The next use of each stretch.
+    heap: BinaryHeap<(usize, usize)>,
+    /// The next use of each block.
     next: Vec<usize>,
-    /// For each request, the next use of each of its stretches after it.
+    /// For each request, the next use of each of its blocks after it.
     after: Vec<Vec<usize>>,
 }
 
 impl Farthest {
     fn new(demand: &Demand) -> Self {
-        let mut next = vec![NEVER; demand.stretches()];
+        let mut next = vec![NEVER; demand.distinct_blocks()];
         let mut after: Vec<Vec<usize>> = Vec::with_capacity(demand.prompts().len());
         for (request, prompt) in demand.prompts().iter().enumerate().rev() {
-            after.push(prompt.stretches.iter().map(|&s| next[s]).collect());
-            for &stretch in &prompt.stretches {
-                next[stretch] = request;
+            after.push(prompt.blocks.iter().map(|&block| next[block]).collect());
+            for &block in &prompt.blocks {
+                next[block] = request;
             }
         }
         after.reverse();
@@ -267,27 +240,30 @@ impl Farthest {
 }
 
 impl Order for Farthest {
-    fn using(&mut self, request: usize, stretches: &[Stretch]) {
-        for (&stretch, &next) in stretches.iter().zip(&self.after[request]) {
-            self.next[stretch] = next;
+    fn using(&mut self, request: usize, blocks: &[usize]) {
+        for (&block, &next) in blocks.iter().zip(&self.after[request]) {
+            self.next[block] = next;
         }
     }
 
-    fn let_go(&mut self, stretch: Stretch) {
-        self.heap.push((self.next[stretch], stretch));
+    fn let_go(&mut self, block: usize) {
+        self.heap.push((self.next[block], block));
     }
 
-    fn admits(&self, incoming: Stretch) -> bool {
+    fn admits(&self, incoming: usize) -> bool {
         self.next[incoming] != NEVER
     }
 
-    fn victim(&mut self, present: &Present, incoming: Stretch) -> Option<Stretch> {
-        while let Some(&(next, stretch)) = self.heap.peek() {
-            if next == self.next[stretch] && present.is_evictable(stretch) {
-                let farther = (next, stretch) > (self.next[incoming], incoming);
-                return farther.then_some(stretch);
+    fn victim(&mut self, present: &Present, incoming: usize) -> Option<usize> {
+        while let Some(&(next, block)) = self.heap.peek() {
+            let is_current = next == self.next[block] && present.is_evictable(block);
+            if is_current && (next, block) <= (self.next[incoming], incoming) {
+                return None;
             }
             self.heap.pop();
+            if is_current {
+                return Some(block);
+            }
         }
         None
     }

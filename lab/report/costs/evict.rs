@@ -16,31 +16,14 @@ const CALLS: usize = 20_000;
 /// Most seconds spent on counting words.
 const SECONDS: f64 = 4.0;
 
-/// A cache to evict from.
-struct Case {
-    name: &'static str,
-    /// Blocks in each chain.
-    chain: usize,
-    /// Share of the chains that is held.
-    held: f64,
-}
+/// A cache to evict from: its name, the blocks in each chain, and the share of the chains that is
+/// held.
+type Case = (&'static str, usize, f64);
 
 const CASES: [Case; 3] = [
-    Case {
-        name: "idle, chains of 64",
-        chain: 64,
-        held: 0.0,
-    },
-    Case {
-        name: "90 % held, chains of 64",
-        chain: 64,
-        held: 0.9,
-    },
-    Case {
-        name: "90 % held, chains of 2,048",
-        chain: 2048,
-        held: 0.9,
-    },
+    ("idle, chains of 64", 64, 0.0),
+    ("90 % held, chains of 64", 64, 0.9),
+    ("90 % held, chains of 2,048", 2048, 0.9),
 ];
 
 /// The cost of a case.
@@ -53,11 +36,11 @@ struct Cost {
 
 /// Measures every case.
 pub fn measure(options: &Options) -> Vec<Goal> {
-    let costs = CASES.each_ref().map(|case| (case, cost(case, options)));
-    let row = |(case, cost): &(&Case, Cost)| {
+    let costs = CASES.map(|case| (case, cost(case, options)));
+    let row = |((name, ..), cost): &(Case, Cost)| {
         let tail = cost.words.known(0.999);
         vec![
-            case.name.to_owned(),
+            (*name).to_owned(),
             format!("{:.1}", cost.nanoseconds),
             format!("{:.2}", cost.words.mean()),
             tail.map_or_else(|| "-".to_owned(), |words| words.to_string()),
@@ -70,13 +53,13 @@ pub fn measure(options: &Options) -> Vec<Goal> {
         &columns,
         &costs.each_ref().map(row),
     );
-    let held = costs.iter().filter(|(case, _)| case.held > 0.0);
+    let held = costs.iter().filter(|((.., held), _)| *held > 0.0);
     held.flat_map(goals).collect()
 }
 
 /// Returns the goals of a case.
-fn goals((case, cost): &(&Case, Cost)) -> Vec<Goal> {
-    let work = |what: &str| format!("{what}, a million blocks, {}", case.name);
+fn goals(((name, ..), cost): &(Case, Cost)) -> Vec<Goal> {
+    let work = |what: &str| format!("{what}, a million blocks, {name}");
     let (time, measured) = (cost.nanoseconds, format!("{:.1} ns", cost.nanoseconds));
     let time = Goal::at_most(work("eviction, per block"), 100.0, " ns", time, measured);
     let tail = cost.words.known(0.999).map(|tail| {
@@ -88,8 +71,8 @@ fn goals((case, cost): &(&Case, Cost)) -> Vec<Goal> {
 }
 
 /// Evicts and publishes in turns. Only the eviction is timed.
-fn cost(case: &Case, options: &Options) -> Cost {
-    let mut full = Full::new(options.size(MANY / case.chain, 20), case.chain, case.held);
+fn cost((_, chain, held): Case, options: &Options) -> Cost {
+    let mut full = Full::new(options.size(MANY / chain, 20), chain, held);
     let calls = options.size(CALLS, 200);
     let took: Duration = (0..calls).map(|_| full.allocate(ASKED)).sum();
     let start = Instant::now();

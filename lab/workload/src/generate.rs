@@ -142,16 +142,15 @@ mod tests {
         let mut followed = 0;
         let (mut before, mut answer, mut after) = (Vec::new(), Vec::new(), Vec::new());
         for (index, request) in requests.iter().enumerate() {
-            let known = request.pieces().len();
             let next = requests[index + 1..]
                 .iter()
-                .find(|next| next.pieces().starts_with(request.pieces()));
+                .find(|next| next.prompt.starts_with(&request.prompt));
             let Some(next) = next else { continue };
             followed += 1;
             request.write_prompt(&mut before);
             request.write_output(&mut answer);
             next.write_prompt(&mut after);
-            assert!(next.pieces().len() > known);
+            assert!(next.prompt.len() > request.prompt.len());
             before.append(&mut answer);
             assert!(after.starts_with(&before));
         }

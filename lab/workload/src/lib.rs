@@ -2,8 +2,8 @@
 //!
 //! A [`Trace`] is a list of [`Request`]s in order of arrival, read from a recorded trace
 //! ([`Trace::open`]) or generated ([`Trace::generated`]). It is small whatever the length of its
-//! prompts: a request keeps only which [`Piece`]s its prompt is made of, and spells them out into
-//! the caller's buffer when asked.
+//! prompts: a request keeps only which pieces its prompt is made of, and spells them out into the
+//! caller's buffer when asked.
 //!
 //! ```
 //! use kvtrie_workload::Trace;
@@ -21,7 +21,6 @@
 mod generate;
 mod request;
 mod trace;
-mod tree;
 
-pub use request::{Piece, Request};
+pub use request::Request;
 pub use trace::{TOKENS_PER_ID, Trace, TraceError};

@@ -5,7 +5,7 @@
 /// The token at each index is a bijection of the id, so pieces of different ids differ in every
 /// token and not only somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
+pub(crate) struct Piece {
     /// What the piece says.
     pub id: u32,
     /// How long it is.
@@ -31,7 +31,8 @@ fn scramble(mut x: u32) -> u32 {
 /// One prompt, and the answer that a decoder would give to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    prompt: Box<[Piece]>,
+    /// Two prompts begin alike as far as their pieces do.
+    pub(crate) prompt: Box<[Piece]>,
     answer: Piece,
     prompt_tokens: usize,
 }
@@ -52,11 +53,6 @@ impl Request {
         self.prompt_tokens
     }
 
-    /// Returns the tokens of the answer.
-    pub fn output_len(&self) -> usize {
-        self.answer.tokens as usize
-    }
-
     /// Spells the prompt into `tokens`, which is cleared first.
     ///
     /// Every token is there, those of an incomplete last block too: a cache of complete blocks
@@ -74,11 +70,6 @@ impl Request {
     pub fn write_output(&self, tokens: &mut Vec<u32>) {
         tokens.clear();
         tokens.extend(self.answer.spell());
-    }
-
-    /// Returns the pieces of the prompt. Two prompts begin alike as far as their pieces do.
-    pub fn pieces(&self) -> &[Piece] {
-        &self.prompt
     }
 }
 
@@ -114,6 +105,5 @@ mod tests {
         let mut answer = vec![1, 2, 3];
         request.write_output(&mut answer);
         assert_eq!(answer, prompt(&[(5, 4)]));
-        assert_eq!(request.output_len(), 4);
     }
 }

@@ -12,6 +12,7 @@
 //! Prompts whose first ids are equal begin with equal tokens, and differ in every token from the
 //! first different id on.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Error as IoError};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,6 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::request::{Piece, Request};
-use crate::tree::Tree;
 
 /// Tokens that one id stands for in the Mooncake traces.
 pub const TOKENS_PER_ID: u32 = 512;
@@ -89,7 +89,7 @@ impl Trace {
 
     /// Reads a trace that is called `path` in errors.
     fn read(mut file: impl BufRead, path: &Path, tokens_per_id: u32) -> Result<Self, TraceError> {
-        let (mut tree, mut recorded, mut bytes) = (Tree::default(), Vec::new(), Vec::new());
+        let (mut ids, mut recorded, mut bytes) = (HashMap::new(), Vec::new(), Vec::new());
         for number in 1.. {
             bytes.clear();
             let read = file.read_until(b'\n', &mut bytes);
@@ -102,20 +102,16 @@ impl Trace {
                 reason,
             })?;
             if let Some(line) = line {
-                let last = tree.insert(&line.hash_ids);
-                recorded.push((last, line.input_length, line.output_length));
+                let prompt = pieces(&line, tokens_per_id, &mut ids);
+                recorded.push((prompt, line.output_length));
             }
         }
         if recorded.is_empty() {
             let path = path.to_path_buf();
             return Err(TraceError::Empty { path });
         }
-        let heads = tree.heads();
-        let requests = (tree.unused_id()..).zip(recorded);
-        let request = |(id, (last, length, tokens))| {
-            let prompt = tree.pieces(&heads, last, length, tokens_per_id);
-            Request::new(prompt, Piece { id, tokens })
-        };
+        let requests = (ids.len() as u32..).zip(recorded);
+        let request = |(id, (prompt, tokens))| Request::new(prompt, Piece { id, tokens });
         Ok(Self::new(requests.map(request).collect()))
     }
 
@@ -164,6 +160,23 @@ fn parse(bytes: &[u8], tokens_per_id: u32) -> Result<Option<Line>, String> {
     }
 }
 
+/// Returns the pieces of a prompt, one for each recorded id. Behind another prefix the same id says
+/// something else, so `ids` has the number of each piece by the piece before it and its recorded
+/// id.
+fn pieces(line: &Line, tokens_per_id: u32, ids: &mut HashMap<(u32, u64), u32>) -> Box<[Piece]> {
+    // No piece has this number.
+    let mut before = u32::MAX;
+    let mut left = line.input_length;
+    let piece = |&id: &u64| {
+        let next = u32::try_from(ids.len()).expect("fewer than 2^32 pieces");
+        before = *ids.entry((before, id)).or_insert(next);
+        let tokens = left.min(tokens_per_id);
+        left -= tokens;
+        Piece { id: before, tokens }
+    };
+    line.hash_ids.iter().map(piece).collect()
+}
+
 /// Describes what is wrong with the JSON, without its own line number, which is always 1 here.
 fn plain(error: &serde_json::Error) -> String {
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -195,11 +208,12 @@ mod tests {
         let [first, second] = trace.requests() else {
             panic!("two requests");
         };
-        assert_eq!((first.prompt_len(), first.output_len()), (600, 5));
-        assert_eq!(first.pieces(), second.pieces());
+        assert_eq!(first.prompt_len(), 600);
+        assert_eq!(first.prompt, second.prompt);
         let (mut one, mut two) = (Vec::new(), Vec::new());
         first.write_output(&mut one);
         second.write_output(&mut two);
+        assert_eq!(one.len(), 5);
         assert_ne!(one, two, "answers are never shared");
     }
 
@@ -264,28 +278,18 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_never_branch_are_one_piece() {
-        let long: Vec<u64> = (1..=50).collect();
-        let other: Vec<u64> = (1..=30).chain(60..=70).collect();
-        let text = [line(&long), line(&long[..20]), line(&other)].join("\n");
-        let trace = read(&text).expect("well-formed");
-        let pieces = |request: usize| {
-            let pieces = trace.requests()[request].pieces().iter();
-            pieces.map(|piece| piece.tokens).collect::<Vec<_>>()
-        };
-        assert_eq!(pieces(0), [30 * 512, 20 * 512 - 412]);
-        assert_eq!(pieces(1), [20 * 512 - 412]);
-        assert_eq!(pieces(2), [30 * 512, 11 * 512 - 412]);
-
+    fn prompts_are_equal_as_far_as_their_first_ids_are() {
+        let ids: [&[u64]; 3] = [&[1, 2, 3, 4], &[1, 2], &[1, 5, 3, 4]];
+        let trace = read(&ids.map(line).join("\n")).expect("well-formed");
         let mut prompts = [Vec::new(), Vec::new(), Vec::new()];
         for (prompt, request) in prompts.iter_mut().zip(trace.requests()) {
             request.write_prompt(prompt);
         }
         let [long, short, other] = &prompts;
+        assert_eq!((long.len(), short.len()), (3 * 512 + 100, 512 + 100));
         assert!(long.starts_with(short), "a prompt may end inside a piece");
-        let alike = long.iter().zip(other).take_while(|(a, b)| a == b).count();
-        assert_eq!(alike, 30 * 512);
-        let apart = long[alike..].iter().zip(&other[alike..]);
+        assert_eq!(long[..512], other[..512]);
+        let apart = long[512..].iter().zip(&other[512..]);
         assert!(apart.into_iter().all(|(a, b)| a != b));
     }
 

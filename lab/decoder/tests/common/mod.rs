@@ -1,6 +1,6 @@
 //! What several tests share: a tiny model.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use kvtrie_decoder::{Config, Model};
 
@@ -22,7 +22,7 @@ pub fn tiny() -> Config {
 }
 
 /// Returns the tiny model, which is created once.
-pub fn model() -> Arc<Model> {
-    static MODEL: LazyLock<Arc<Model>> = LazyLock::new(|| Arc::new(Model::random(tiny(), SEED)));
-    Arc::clone(&MODEL)
+pub fn model() -> &'static Model {
+    static MODEL: LazyLock<Model> = LazyLock::new(|| Model::random(tiny(), SEED));
+    &MODEL
 }

@@ -1,26 +1,23 @@
-//! The policies on traces small enough to follow by hand, and against a naive twin that moves
-//! single blocks and finds them by their tokens.
+//! The policies on traces small enough to follow by hand, and against a naive twin that
+//! searches all blocks at every step.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
-use kvtrie_workload::{Piece, Trace};
+use kvtrie_workload::Trace;
 
 use super::*;
 
 /// Returns prompts of one letter a block, and a last token that fills none.
 fn demand(prompts: &[&str]) -> Demand {
-    let letter = |letter: char| Piece {
-        id: letter.into(),
-        tokens: 2,
-    };
-    let rest = Piece { id: 0, tokens: 1 };
-    let prompts: Vec<Vec<_>> = prompts
-        .iter()
-        .map(|prompt| prompt.chars().map(letter).chain([rest]).collect())
-        .collect();
-    Demand::new(prompts.iter().map(Vec::as_slice), 2)
+    let mut demand = Demand::default();
+    for prompt in prompts {
+        let letters = prompt.chars().map(u32::from);
+        let tokens = letters.flat_map(|letter| [letter; 2]).chain([0]);
+        demand.add(&tokens.collect::<Vec<_>>(), 2);
+    }
+    demand
 }
 
 /// Runs a policy on prompts, with a capacity and a number of requests in flight.
@@ -90,8 +87,8 @@ fn a_refused_request_leaves_no_stale_next_use_and_the_rest_evictable() {
 
 #[test]
 fn a_wholly_cached_prompt_still_computes_a_token() {
-    let piece = [Piece { id: 1, tokens: 8 }];
-    let demand = Demand::new([&piece[..], &piece[..]], 2);
+    let mut demand = Demand::default();
+    (0..2).for_each(|_| demand.add(&[1; 8], 2));
     assert_eq!(lru(&demand, 4, 1).hit_blocks, 3);
 }
 
@@ -204,7 +201,7 @@ fn hash(tokens: &[u32]) -> u64 {
 }
 
 #[test]
-fn stretches_fare_as_their_blocks_do() {
+fn the_policies_agree_with_a_naive_twin() {
     // No piece is a multiple of these block sizes. In the smaller caches not every prompt fits.
     let mut refused = 0;
     for (seed, block_size, capacity) in [
@@ -216,8 +213,7 @@ fn stretches_fare_as_their_blocks_do() {
         (6, 133, 30),
     ] {
         let trace = Trace::generated(30, seed);
-        let prompts = trace.requests().iter().map(|request| request.pieces());
-        let demand = Demand::new(prompts, block_size);
+        let demand = Demand::new(&trace, block_size);
         for in_flight in [1, 7, 64] {
             let naive =
                 |next_use| Naive::new(&trace, block_size, capacity).run(in_flight, next_use);

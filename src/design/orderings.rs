@@ -1,0 +1,124 @@
+//! The edges between threads and the rules that are easily forgotten, each with what fails without
+//! it. `ci/weaken.sh` breaks them one at a time.
+//!
+//! # Edges
+//!
+//! Every pair of orderings that the code depends on has a name. Both ends carry it, so that `grep
+//! '(publish)'` shows the whole edge. Each entry says from which release to which acquire the edge
+//! goes, what it ensures, and what fails without it.
+//!
+//! * **publish**, from `Index::publish` to `Index::find`, `publish`, `unlink`: a node is fully
+//!   written before it is found, and so are its blocks' keys and values. (M: `publish_versus_find`,
+//!   `publish_versus_publish`, `unlink_versus_publish`)
+//! * **append**, from `State::fill` to `State::load_slot`: a slot is fully written before it is
+//!   found, and so are its block's keys and values. (M: `fill_versus_load_slot`)
+//! * **filled**, from `NodeRef::set_filled` to `NodeRef::filled`: a slot is fully written before a
+//!   thread reads it without looking at its word. (M: `append_versus_lookup`)
+//! * **let-go**, from `State::unpin` to `State::claim`, `claim_root`, `close`: a holder's reads
+//!   come before the block is reused. (M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`,
+//!   `unpin_versus_census`)
+//! * **orphan**, from `State::drop_child` to `State::claim`, `claim_root`: a node is unlinked
+//!   before its parent is claimed. (M: `holder_of_the_child_versus_claim_of_the_parent`,
+//!   `last_child_versus_claim_of_the_root`)
+//! * **run-order**, from `State::claim` to `State::is_evicted_acquire`: a holder's reads of a run
+//!   come before any block of it is reused, whichever thread claims it. (M:
+//!   `holder_of_the_tail_versus_claim_of_the_head`)
+//! * **last-child**, from `State::confirm_children` to `State::drop_child`: if two threads remove
+//!   the rest of a run and the last child, the second one knows that it is second. (M:
+//!   `tail_versus_last_child`)
+//! * **slot**, from `Clock::insert` to `Clock::position`, `positions`: a node is fully written
+//!   before the hand reaches it. (M: `enter_versus_visit`)
+//! * **list**, from `Clock::list` to `Clock::unlist`: no candidate is lost. (M:
+//!   `list_versus_unlist`)
+//! * **free**, from `Pool::put` to `Pool::take`: the last owner's accesses to a block come before
+//!   the next owner's. (M: `take_versus_put`)
+//! * **clear**, from `Registry::renew` to `Space::root`: a root is fully written before it is read.
+//!   (M: `clear_versus_lookup`)
+//! * **clear-race**, from the fence in `guard::enter` to the fence in `Space::still_has`: a lookup
+//!   that saw a clearing evict a part of a prefix also sees the new root. (M:
+//!   `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix`)
+//! * **last-reference**, from `release`, `release_hold`, `close` to the guard in `count_holds`, the
+//!   load in `free`: all threads are done with the cache before it is freed. (M:
+//!   `publication_versus_drop_of_the_cache` (the guard); T: `blocks_outlive_the_cache`,
+//!   `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others))
+//! * **stripe**, from the end of a thread to the start of one: the new thread adds to the old one's
+//!   counts. (M: `stripe_of_one_thread_after_another`)
+//! * **outermost-pin**, from the fence in `guard::enter` to the same fence: of two threads that
+//!   publish and then look, one finds the other's node. (M: `publishers_do_not_miss_each_other`)
+//!
+//! The last edge is the trap in this design. With acquire and release alone, two threads may each
+//! publish a block and then each miss the other's, in two buckets. crossbeam-epoch's `pin` contains
+//! the sequentially consistent fence that prevents this, but only for the outermost guard of a
+//! thread. So the crate has its own collector, and never runs foreign code while it holds a guard.
+//!
+//! # Rules
+//!
+//! Each step that is easily forgotten has a name too. The statements that implement it carry it.
+//! Each entry says what goes wrong without the step, and what fails then.
+//!
+//! * **refused-pin**: a lookup holds a block that has left. (M: `pin_versus_claim`)
+//! * **pin-to-child**: a parent is claimed between the removal of the pin and the addition of the
+//!   child. (M: `hand_over_versus_claim`)
+//! * **claim-by-exchange**: two threads claim one block, or one claims a block that was just
+//!   pinned. (M: `claim_versus_claim`; T: `every_history_has_an_explanation`)
+//! * **confirm-children**: no thread lists a block that has lost the rest of its run and its
+//!   children. (M: `tail_versus_last_child`)
+//! * **mark-and-count**: a hold is dropped uncounted, and the cache is never freed. (M:
+//!   `unpin_versus_census`)
+//! * **search-again**: two equal nodes are published. (M: `publish_versus_publish`; T:
+//!   `every_history_has_an_explanation`)
+//! * **mark-first**: a node is linked behind a leaving one, or an evicted one stays linked. (M:
+//!   `unlink_versus_unlink_of_the_neighbour`)
+//! * **walk-again**: a node is retired while it is linked. (M:
+//!   `unlink_versus_unlink_of_the_neighbour`)
+//! * **skip-gone**: an evicted node hides the node that replaced it. (M: `pin_versus_claim`)
+//! * **look-first**: the pin count of an evicted block grows without bound. (M:
+//!   `lookups_versus_claim_of_the_tail`)
+//! * **last-first**: a block is cached, and the one before it is not. (M: `follow_versus_claim`)
+//! * **one-writer**: two threads write one slot. (M: `reserve_versus_reserve`)
+//! * **fill-by-exchange**: a slot that was shut gets a block. (M: `reserve_versus_reserve`)
+//! * **shut-first**: a block is cached in a slot and in a child. (M:
+//!   `append_versus_append_of_the_same`)
+//! * **later-first**: a lookup finds a part of a prefix that was appended at once. (M:
+//!   `append_versus_lookup`)
+//! * **look-beyond**: a block is cached in a slot and in a child. (M:
+//!   `append_versus_append_of_the_same`)
+//! * **pin-to-follower**: a block is claimed between the removal of the pin and the mark. (M:
+//!   `follow_versus_claim`)
+//! * **unlink-then-uncount**: a parent is claimed while a search can find its child. (A: the
+//!   child's first block is gone before the parent's count decreases, so every search skips the
+//!   child, and a thread follows its link to the parent only under a guard older than the
+//!   retirement of the parent)
+//! * **unlink-then-retire**: a search reads a freed node. (M:
+//!   `reader_in_the_bucket_versus_reclamation`)
+//! * **wait-for-epoch**: a search reads a freed node. (M:
+//!   `reader_in_the_bucket_versus_reclamation`)
+//! * **no-slot-left**: the hand reads a freed node. (M: `tail_versus_retirement`)
+//! * **empty-then-give**: the slot of an id's next owner is emptied. (M: `eviction_versus_reuse`)
+//! * **own-entry**: the slot of an id's next owner is emptied. (M: `leave_versus_enter_anew`)
+//! * **second-look**: a candidate is lost. (M: `list_versus_unlist`, `last_child_versus_unlisting`)
+//! * **list-the-last**: a candidate is lost. (M: `list_versus_unlist`; T:
+//!   `agrees_with_a_naive_cache`)
+//! * **list-the-end**: a candidate is lost. (T: `agrees_with_a_naive_cache`)
+//! * **new-tag**: an id is on the stack twice. (M: `take_versus_the_same_top_again`)
+//! * **link-then-put**: the ids below are lost. (M: `put_versus_put`)
+//! * **new-root**: lookups in a cleared namespace find its old blocks. (M: `clear_versus_lookup`)
+//! * **begin-anew**: a lookup finds half a prefix. (M: `clear_versus_half_a_prefix`)
+//! * **keep-old-root**: another root is allocated at the address of the old one, and its blocks are
+//!   evicted. (M: `clear_versus_its_old_root`)
+//! * **past-roots**: the cache is freed under a hold of a cleared namespace. (M:
+//!   `hold_under_an_old_root_versus_drop_of_the_cache`)
+//! * **keep-past**: an old root is never freed. (M: `clear_all_versus_lookup`)
+//! * **let-go-cleared**: an old root is never freed. (M: `forgetting_versus_clear`)
+//! * **let-go-all**: an old root is never freed. (M: `clear_all_versus_publication`)
+//! * **past-stays**: an old root is freed while it has holds or children. (M:
+//!   `forgetting_versus_clear`)
+//! * **handles-count**: a namespace with a handle is swept. (M:
+//!   `forgetting_versus_the_last_handle`)
+//! * **refuse-first**: a call that will be refused takes blocks from one that would succeed. (M:
+//!   `refusal_versus_allocation`, `refusal_versus_eviction`)
+//! * **put-back**: an id is lost. (M: `two_allocations_of_more_than_there_is`)
+//! * **stand-in**: the cache is freed while `count_holds` runs. (M:
+//!   `fork_versus_drop_of_the_cache`)
+//! * **count-forks**: the cache is freed under a hold. (M: `fork_versus_drop_of_the_cache`)
+//!
