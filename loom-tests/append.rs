@@ -79,9 +79,11 @@ fn reserve_versus_reserve() {
     explore("reserve_versus_reserve", 100, || {
         let slot = Slot::held_by(2);
         let (one, two) = (Arc::clone(&slot), Arc::clone(&slot));
-        let (first, second, ()) = three(move || one.append(), move || two.append(), || slot.shut());
+        let (first, second, is_shut) =
+            three(move || one.append(), move || two.append(), || slot.shut());
         assert!(!(first && second), "a slot has one block");
         assert_eq!(slot.slot.load().has_block(), first || second);
+        assert!(!(is_shut && slot.slot.load().has_block()), "shut is final");
     });
 }
 

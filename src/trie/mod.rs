@@ -61,16 +61,15 @@ impl Trie {
             rest = &rest[matched * self.block_size..];
         }
         // While the walk compares one node, it prefetches the next node and the bucket of the one
-        // after that. Their keys follow from the tokens alone, if each node matches as many blocks
-        // as the previous one, and the first matches a full run.
-        let mut stride = self.run_length;
+        // after that. Their keys follow from the tokens alone, if each node matches a full run.
+        let stride = self.run_length;
         // Many prompts share their first nodes, so those are in near caches. Later nodes are in far
         // memory and most likely match the guess, so the walk prefetches all of their lines.
         let mut ahead = Prefetch::Start;
-        let mut keys = self.child_keys(node(at, guard).header().key, at.offset(), rest, stride);
+        let mut keys = self.child_keys(node(at, guard).header().key, at.offset(), rest);
         while let [Some(this), next] = keys {
             let behind = rest.get(stride * self.block_size..).unwrap_or_default();
-            let after = next.and_then(|next| self.key_after(next, stride, behind));
+            let after = next.and_then(|next| self.key_after(next, behind));
             next.inspect(|next| self.index.prefetch_node(*next, ahead));
             let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
                 break;
@@ -81,11 +80,7 @@ impl Trie {
             (keys, ahead) = if blocks == stride {
                 ([next, after], Prefetch::run(stride, self.block_size))
             } else {
-                stride = blocks;
-                (
-                    self.child_keys(this, blocks - 1, rest, stride),
-                    Prefetch::Start,
-                )
+                (self.child_keys(this, blocks - 1, rest), Prefetch::Start)
             };
         }
         Reached { at, depth }
@@ -102,25 +97,20 @@ impl Trie {
         }
     }
 
-    /// Returns the keys of the next node and, if that node matches `stride` blocks, of the one
-    /// after. Prefetches the first node and the second bucket.
-    fn child_keys(
-        &self,
-        parent: u64,
-        offset: usize,
-        prompt: &[u32],
-        stride: usize,
-    ) -> [Option<u64>; 2] {
+    /// Returns the keys of the next node and, if that node matches a full run, of the one after.
+    /// Prefetches the first node and the second bucket.
+    fn child_keys(&self, parent: u64, offset: usize, prompt: &[u32]) -> [Option<u64>; 2] {
         let this = self.child_key(parent, offset, prompt);
-        let next = this.and_then(|this| self.key_after(this, stride, prompt));
+        let next = this.and_then(|this| self.key_after(this, prompt));
         this.inspect(|this| self.index.prefetch_node(*this, Prefetch::Start));
         [this, next]
     }
 
-    /// Returns the key of the child of block `stride - 1` of the node with this key, if `prompt`
-    /// starts with `stride` blocks of that node. None if less than a block follows them.
-    fn key_after(&self, key: u64, stride: usize, prompt: &[u32]) -> Option<u64> {
-        self.child_key(key, stride - 1, prompt.get(stride * self.block_size..)?)
+    /// Returns the key of the child of the last block of a full run, the node with this key, if
+    /// `prompt` starts with that run. None if less than a block follows it.
+    fn key_after(&self, key: u64, prompt: &[u32]) -> Option<u64> {
+        let behind = prompt.get(self.run_length * self.block_size..)?;
+        self.child_key(key, self.run_length - 1, behind)
     }
 
     /// Returns the key of the child of block `offset` of the node with key `parent`, if the child

@@ -67,7 +67,7 @@ enum Place {
     Cached,
 }
 
-/// The slots of a run behind a short one that goes on. A run behind a longer one gets a full run's.
+/// The slots of a run that grows behind one with less than that.
 const FEW_SLOTS: usize = 8;
 
 impl Trie {
@@ -254,15 +254,17 @@ impl Trie {
     /// if the prefix seems to grow in small steps.
     ///
     /// That is so if a short run, or a single block, goes on behind another one. The first child
-    /// alone gets more room, because others branch off a prefix that many prompts share.
+    /// alone gets more room, because others branch off a prefix that many prompts share. A short
+    /// prompt gets few slots behind it, unless this step is as long as all of it.
     fn room(&self, parent: Position, run: Offer<'_>, guard: &Guard) -> usize {
-        let known = self.run_length.min(run.ids.len() + run.following);
+        let len = run.ids.len();
+        let known = self.run_length.min(len + run.following);
         let (above, seen) = (node(parent, guard), state(parent, guard).load());
         let is_first = above.parent().is_some() && seen.children() == 0 && !seen.is_followed();
-        let is_step = run.ids.len() == 1 || above.room() < self.run_length;
+        let is_step = len == 1 || above.room() < self.run_length;
         if !(is_first && is_step) {
             known
-        } else if above.room() < FEW_SLOTS {
+        } else if above.room() < FEW_SLOTS && above.room() != len {
             known.max(FEW_SLOTS.min(self.run_length))
         } else {
             self.run_length

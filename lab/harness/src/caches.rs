@@ -7,7 +7,7 @@ use crate::prompts::{BLOCK, Prompts, shuffled};
 /// Blocks that one step of a prefill adds to a chain: a full run.
 pub const PREFILL: usize = 32;
 /// Blocks that a sequence adds at once while it decodes.
-pub const DECODE: usize = 16;
+pub const DECODE: usize = 1;
 
 /// Creates an empty cache of `blocks` blocks of [`BLOCK`] tokens.
 ///

@@ -1,10 +1,10 @@
 //! Cost of a lookup against its depth, beside the flat comparison of the same tokens.
 //!
 //! *Hot*: one prompt over and over, all of it in the first-level cache. *Cold*: a million cached
-//! blocks in random order, so that the cached tokens have left every processor cache; published in
-//! full runs as by a prefill, or in shorter ones as while decoding. Cold prompts are hot
-//! themselves, as if a tokenizer had just written them; both cases read twins that are equally far
-//! away.
+//! blocks in random order, so that the cached tokens have left every processor cache. Cold prompts
+//! are hot themselves, as if a tokenizer had just written them; both cases read twins that are
+//! equally far away. *Decoded*: published one block at a time, beside the same prompts published in
+//! full runs as by a prefill.
 
 use kvtrie_harness::caches::{Cached, DECODE, PREFILL};
 use kvtrie_harness::chart::{self, Axis, Chart, Line};
@@ -18,27 +18,29 @@ use kvtrie_harness::visits::Visits;
 /// Blocks in the prompts.
 const DEPTHS: [usize; 7] = [1, 4, 16, 64, 256, 512, 2048];
 /// Blocks in the prompts that were decoded.
-const DECODED_DEPTHS: [usize; 2] = [64, 512];
+const DECODED_DEPTHS: [usize; 4] = [16, 64, 128, 512];
 /// Blocks cached in the cold case: 64 MB of tokens alone.
 const MANY: usize = 1_000_000;
 
-/// Flat comparison and lookup, measured in turns.
+/// A lookup and what it is compared with, measured in turns.
 struct Pair {
     depth: usize,
-    flat: Samples,
+    /// A flat comparison, or a lookup of prefilled prompts.
+    other: Samples,
     lookup: Samples,
 }
 
 /// Measures every case.
 pub fn measure(options: &Options) -> Vec<Goal> {
     let near = DEPTHS.map(|depth| hot(depth, options));
-    let far = DEPTHS.map(|depth| cold(depth, PREFILL, options));
-    let decoded = DECODED_DEPTHS.map(|depth| cold(depth, DECODE, options));
-    print("hot", &near);
-    print("cold, a million blocks cached", &far);
+    let far = DEPTHS.map(|depth| cold(depth, options));
+    let grown = DECODED_DEPTHS.map(|depth| decoded(depth, options));
+    print("hot", "flat", &near);
+    print("cold, a million blocks cached", "flat", &far);
     print(
-        "cold, published 16 blocks at a time, as while decoding",
-        &decoded,
+        "cold, published one block at a time, as while decoding",
+        "prefilled",
+        &grown,
     );
     if let Some(folder) = &options.report {
         let charts = [depth_chart("hot", &near), depth_chart("cold", &far)];
@@ -47,6 +49,18 @@ pub fn measure(options: &Options) -> Vec<Goal> {
     }
     vec![
         goal("64 blocks, hot, over flat memcmp", 3.0, &near, 64),
+        goal(
+            "64 decoded blocks, cold, over prefilled ones",
+            1.2,
+            &grown,
+            64,
+        ),
+        goal(
+            "512 decoded blocks, cold, over prefilled ones",
+            1.2,
+            &grown,
+            512,
+        ),
         goal(
             "512 blocks, a million cached, cold, over cold flat memcmp",
             4.0,
@@ -68,12 +82,34 @@ fn hot(depth: usize, options: &Options) -> Pair {
     pair(depth, interleave(vec![flat, lookup], options.time(0.3)))
 }
 
-/// Visits prompts of `depth` blocks, published `step` at a time, in random order.
-fn cold(depth: usize, step: usize, options: &Options) -> Pair {
+/// Caches prompts of `depth` blocks, published `step` at a time.
+fn scattered(prompts: &Prompts, step: usize) -> Cached {
+    let cached = Cached::scattered(prompts, step);
+    (0..prompts.count()).for_each(|number| check(&cached, prompts.get(number)));
+    cached
+}
+
+/// Visits prompts of `depth` blocks in random order: those decoded, and those prefilled.
+fn decoded(depth: usize, options: &Options) -> Pair {
+    let prompts = Prompts::new(2, options.size(MANY.div_ceil(depth), 8), depth);
+    let caches = [PREFILL, DECODE].map(|step| scattered(&prompts, step));
+    let cases = caches
+        .iter()
+        .zip(["prefilled", "decoded"])
+        .map(|(cached, name)| {
+            let (mut visits, mut table) = (Visits::new(&prompts, 3), Vec::new());
+            Case::timed(name, move |times| {
+                visits.run(times, |_, tokens| cached.look_up(tokens, depth, &mut table))
+            })
+        });
+    pair(depth, interleave(cases.collect(), options.time(0.6)))
+}
+
+/// Visits prompts of `depth` blocks in random order.
+fn cold(depth: usize, options: &Options) -> Pair {
     let count = options.size(MANY.div_ceil(depth), 8);
     let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));
-    let (cached, mut table) = (Cached::scattered(&prompts, step), Vec::new());
-    (0..count).for_each(|number| check(&cached, prompts.get(number)));
+    let (cached, mut table) = (scattered(&prompts, PREFILL), Vec::new());
     let (mut flat_visits, mut lookup_visits) = (Visits::new(&prompts, 3), Visits::new(&prompts, 4));
     let flat = Case::timed("flat", |times| {
         flat_visits.run(times, |number, tokens| {
@@ -101,10 +137,10 @@ fn check(cached: &Cached, tokens: &[u32]) {
 
 /// Names the two samples.
 fn pair(depth: usize, samples: Vec<Samples>) -> Pair {
-    let [flat, lookup] = samples.try_into().expect("two cases");
+    let [other, lookup] = samples.try_into().expect("two cases");
     Pair {
         depth,
-        flat,
+        other,
         lookup,
     }
 }
@@ -117,19 +153,19 @@ impl Pair {
 }
 
 /// Prints nanoseconds a block.
-fn print(title: &str, pairs: &[Pair]) {
+fn print(title: &str, other: &str, pairs: &[Pair]) {
     let row = |pair: &Pair| {
         vec![
             pair.depth.to_string(),
-            format!("{:.2}", pair.per_block(&pair.flat)),
+            format!("{:.2}", pair.per_block(&pair.other)),
             format!("{:.2}", pair.per_block(&pair.lookup)),
-            pair.lookup.over(&pair.flat).to_string(),
+            pair.lookup.over(&pair.other).to_string(),
         ]
     };
     let rows: Vec<_> = pairs.iter().map(row).collect();
     let columns = [
         "blocks",
-        "flat, ns a block",
+        &format!("{other}, ns a block"),
         "lookup, ns a block",
         "ratio (middle half)",
     ];
@@ -149,7 +185,7 @@ fn depth_chart(title: &str, pairs: &[Pair]) -> Chart {
         y: Axis::log("ns a block"),
         lines: vec![
             Line::kvtrie("kvtrie", points(|pair| &pair.lookup)),
-            Line::other("flat memcmp", points(|pair| &pair.flat)),
+            Line::other("flat memcmp", points(|pair| &pair.other)),
         ],
     }
 }
@@ -158,7 +194,7 @@ fn depth_chart(title: &str, pairs: &[Pair]) -> Chart {
 fn goal(work: &str, limit: f64, pairs: &[Pair], depth: usize) -> Goal {
     let pair = pairs.iter().find(|pair| pair.depth == depth);
     let pair = pair.expect("the depth is measured");
-    let ratio = pair.lookup.over(&pair.flat);
+    let ratio = pair.lookup.over(&pair.other);
     let work = format!("lookup and release, {work}");
     Goal::at_most(work, limit, " times", ratio.median, ratio)
 }
