@@ -6,8 +6,8 @@
 mod common;
 
 use common::{Memory, both, cache, explore, publish, three};
-use kvtrie::model::{Claim, Heat, State};
-use kvtrie::{Block, Hold, Namespace, PrefixCache, Priority};
+use kvtrie::model::{Blueprint, Claim, Hasher, Heat, NodeRef, State};
+use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache, Priority};
 use loom::sync::Arc;
 
 fn cold() -> Heat {
@@ -106,6 +106,28 @@ fn fill_versus_load_slot() {
     });
 }
 
+/// A slot is counted as filled while a thread reads that count alone: the slot is fully written.
+#[test]
+fn fill_versus_filled() {
+    explore("fill_versus_filled", 5, || {
+        let (node, contents) = (Node::with_room(), Arc::new(Memory::default()));
+        let memory = Arc::clone(&contents);
+        let writer = move || {
+            assert!(node.0.state(1).reserve());
+            memory.write(1);
+            assert!(node.0.state(1).fill(cold(), true));
+            node.0.set_filled(2);
+        };
+        both(writer, || {
+            if node.0.filled() == 2 {
+                assert_eq!(contents.read(), 1);
+            }
+        });
+        // SAFETY: the other thread has ended.
+        unsafe { node.0.free() };
+    });
+}
+
 /// A holder appends, reads the block before and lets go, while two threads claim what they may: no
 /// block is claimed before a later one, nor while it is held.
 #[test]
@@ -123,6 +145,29 @@ fn follow_versus_claim() {
             assert!(!(theirs[at] && ours[at]), "claimed once");
         }
     });
+}
+
+/// A node of one block, with room for another.
+#[derive(Clone, Copy)]
+struct Node(NodeRef<'static>);
+
+// SAFETY: only its atomics are used by two threads.
+unsafe impl Send for Node {}
+
+impl Node {
+    fn with_room() -> Self {
+        let root = Hasher::new(Some(1)).start("root");
+        let parent = NodeRef::build_root(0, root).position(0);
+        Self(NodeRef::build(Blueprint {
+            parent,
+            root: parent,
+            key: 1,
+            priority: Priority::Normal,
+            room: 2,
+            ids: &[BlockId::new(0)],
+            tokens: &[1],
+        }))
+    }
 }
 
 /// A cache in which `[1, 2]` is cached, with room for two blocks behind it, and held twice.

@@ -10,6 +10,7 @@ use crate::shared::{Shared, SharedPtr};
 use crate::trie::Reached;
 use crate::trie::evict::policy::Priority;
 use crate::trie::guard::enter;
+use crate::trie::layout::MAX_RUN;
 use crate::trie::node::NodeRef;
 use crate::trie::publish::{Offer, Progress};
 use crate::trie::state::{CacheStatus, State};
@@ -200,33 +201,39 @@ impl Hold {
         blocks: Vec<Block>,
         priority: Priority,
     ) -> Result<Vec<Block>, PublishError> {
-        self.publish_part(tokens, blocks, 0, priority)
+        let block_size = self.shared().trie.block_size;
+        self.check(&blocks);
+        let kind = match tokens.len() {
+            n if n % block_size != 0 => Wrong::PartialBlock {
+                tokens: n,
+                block_size,
+            },
+            n if n / block_size != blocks.len() => Wrong::Blocks {
+                needed: n / block_size,
+                given: blocks.len(),
+            },
+            _ => return Ok(self.publish_part(tokens, blocks.into_iter(), 0, priority)),
+        };
+        Err(PublishError { kind, blocks })
     }
 
-    /// Publishes like [`publish_with`](Self::publish_with). The caller expects to publish `following`
-    /// more blocks behind these.
-    #[track_caller]
+    /// Publishes as many blocks of this cache as the tokens fill, and returns the duplicates. The
+    /// caller expects to publish `following` more blocks behind these.
     pub(crate) fn publish_part(
         &mut self,
         tokens: &[u32],
-        blocks: Vec<Block>,
+        mut blocks: impl ExactSizeIterator<Item = Block>,
         following: usize,
         priority: Priority,
-    ) -> Result<Vec<Block>, PublishError> {
-        let trie = &self.shared().trie;
-        self.check(&blocks);
-        let kind = match tokens.len() {
-            n if n % trie.block_size != 0 => Wrong::PartialBlock {
-                tokens: n,
-                block_size: trie.block_size,
-            },
-            n if n / trie.block_size != blocks.len() => Wrong::Blocks {
-                needed: n / trie.block_size,
-                given: blocks.len(),
-            },
-            _ => return Ok(Publication::new(self, blocks).run(tokens, following, priority)),
-        };
-        Err(PublishError { kind, blocks })
+    ) -> Vec<Block> {
+        let mut duplicates = Vec::new();
+        let most = MAX_RUN * self.shared().trie.block_size;
+        for tokens in tokens.chunks(most) {
+            let publication = Publication::new(self, blocks.by_ref());
+            let following = following + blocks.len();
+            duplicates.extend(publication.run(tokens, following, priority));
+        }
+        duplicates
     }
 
     /// Panics if a block belongs to another cache.
@@ -291,24 +298,31 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// Blocks that move from the caller to the index.
+/// Blocks that move from the caller to the index: as many as one run holds.
 ///
 /// Invariant: this owns the ids from `progress.done` on, the duplicates, and one reference to the
 /// cache for each id. The index owns the published ids; `drop` gives back their references.
 struct Publication<'h> {
     hold: &'h mut Hold,
-    ids: Vec<BlockId>,
+    ids: [BlockId; MAX_RUN],
+    /// The number of ids.
+    len: usize,
     progress: Progress,
 }
 
 impl<'h> Publication<'h> {
-    /// Takes over the caller's blocks.
-    fn new(hold: &'h mut Hold, blocks: Vec<Block>) -> Self {
+    /// Takes over the next of the caller's blocks, up to a run of them.
+    fn new(hold: &'h mut Hold, blocks: impl Iterator<Item = Block>) -> Self {
+        let (mut ids, mut len) = ([BlockId::NONE; MAX_RUN], 0);
+        for (place, block) in ids.iter_mut().zip(blocks) {
+            *place = block.into_id();
+            len += 1;
+        }
         let progress = Progress::new(hold.end);
-        let ids = blocks.into_iter().map(Block::into_id).collect();
         Self {
             hold,
             ids,
+            len,
             progress,
         }
     }
@@ -317,7 +331,7 @@ impl<'h> Publication<'h> {
     fn run(mut self, tokens: &[u32], following: usize, priority: Priority) -> Vec<Block> {
         let offer = Offer {
             tokens,
-            ids: &self.ids,
+            ids: &self.ids[..self.len],
             following,
             priority,
         };
@@ -330,7 +344,7 @@ impl<'h> Publication<'h> {
     #[cold]
     fn free_rest(&self) {
         drop(self.blocks(&self.progress.duplicates));
-        drop(self.blocks(&self.ids[self.progress.done..]));
+        drop(self.blocks(&self.ids[self.progress.done..self.len]));
     }
 
     /// Makes blocks from ids that this publication owns.
@@ -344,7 +358,7 @@ impl Drop for Publication<'_> {
     /// Moves the hold to its pin, and frees the blocks that a panic left over.
     fn drop(&mut self) {
         self.hold.end = self.progress.end;
-        if self.progress.published < self.ids.len() {
+        if self.progress.published < self.len {
             self.free_rest();
         }
         // SAFETY: these are the references of the published blocks, which the index owns now.

@@ -311,10 +311,8 @@ impl Sequence {
         let (start, published) = (self.hold.token_count(), self.hold.len());
         let tokens = &self.tokens[start..start + blocks * self.block_size];
         let following = self.tokens.len() / self.block_size - published - blocks;
-        let offered = self.unpublished.drain(..blocks).collect();
-        let duplicates = (self.hold)
-            .publish_part(tokens, offered, following, Priority::Normal)
-            .expect("as many blocks as the tokens fill");
+        let offered = self.unpublished.drain(..blocks);
+        let duplicates = (self.hold).publish_part(tokens, offered, following, Priority::Normal);
         if self.append_only {
             self.duplicates.extend(duplicates);
             UNCHANGED

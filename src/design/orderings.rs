@@ -13,7 +13,7 @@
 //! * **append**, from `State::fill` to `State::load_slot`: a slot is fully written before it is
 //!   found, and so are its block's keys and values. (M: `fill_versus_load_slot`)
 //! * **filled**, from `NodeRef::set_filled` to `NodeRef::filled`: a slot is fully written before a
-//!   thread reads it without looking at its word. (M: `append_versus_lookup`)
+//!   thread reads it without looking at its word. (M: `fill_versus_filled`)
 //! * **let-go**, from `State::unpin` to `State::claim`, `claim_root`, `close`: a holder's reads
 //!   come before the block is reused. (M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`,
 //!   `unpin_versus_census`)

@@ -67,6 +67,10 @@ impl Trie {
         // memory and most likely match the guess, so the walk prefetches all of their lines.
         let mut ahead = Prefetch::Start;
         let mut keys = self.child_keys(node(at, guard).header().key, at.offset(), rest);
+        if let ([Some(first), Some(_)], Some(behind)) = (keys, rest.get(self.block_size..)) {
+            // A text that was published one block at a time starts with a node of one block.
+            self.child_key(first, 0, behind);
+        }
         while let [Some(this), next] = keys {
             let behind = rest.get(stride * self.block_size..).unwrap_or_default();
             let after = next.and_then(|next| self.key_after(next, behind));

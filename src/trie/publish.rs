@@ -84,8 +84,10 @@ impl Trie {
             if !self.publish_next(rest, progress, &guard) {
                 self.adopt(rest, progress, &guard);
             }
-            // The pin keeps the end. A long publication must not hold back the epoch.
-            guard = guard.reenter();
+            if progress.done < offer.ids.len() {
+                // The pin keeps the end. A long publication must not hold back the epoch.
+                guard = guard.reenter();
+            }
         }
         // Rule (list-the-end): the last block published can be evicted once its hold is dropped.
         if progress.published > 0 {
