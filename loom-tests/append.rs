@@ -123,8 +123,7 @@ fn fill_versus_filled() {
                 assert_eq!(contents.read(), 1);
             }
         });
-        // SAFETY: the other thread has ended.
-        unsafe { node.0.free() };
+        node.free();
     });
 }
 
@@ -167,6 +166,14 @@ impl Node {
             ids: &[BlockId::new(0)],
             tokens: &[1],
         }))
+    }
+
+    /// Frees the node and its root. The other threads have ended.
+    fn free(self) {
+        // SAFETY: no thread uses the root, and it is freed once.
+        unsafe { NodeRef::at(self.0.root()).free() };
+        // SAFETY: as above, for the node.
+        unsafe { self.0.free() };
     }
 }
 
