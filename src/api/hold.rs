@@ -3,9 +3,11 @@
 use std::fmt;
 
 use super::block::Block;
+use super::prompt::Prompt;
 use super::report::counted;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
+use crate::item::Keyed;
 use crate::shared::{Shared, SharedPtr};
 use crate::trie::Reached;
 use crate::trie::evict::policy::Priority;
@@ -134,14 +136,19 @@ impl Hold {
 
     /// Publishes complete blocks behind this prefix, and moves the hold to their end.
     ///
-    /// `blocks` contain the keys and values of `tokens`, in order, `block_size` tokens each. From
-    /// now on a lookup on any thread can find them, so they must not be written any more. A thread
+    /// `prompt` has the tokens behind this prefix, and the items that start in them.
+    /// `blocks` contain the keys and values of these tokens, in order, `block_size` tokens each.
+    /// The blocks are published at the [priority](Prompt::with_priority) of the prompt; found ones
+    /// are raised to it. From now on a lookup on any thread can find them, so they must not be written any more. A thread
     /// that finds a block sees everything written to it: publishing releases, finding acquires.
     ///
     /// If another thread has published a block first, the hold adopts that one, and the call
     /// returns the offered one as a *duplicate*, in the order of `blocks`. The caller drops the
     /// duplicates if it reads the [block table](Self::block_table) again. If its block tables only
     /// grow, it keeps them and goes on using its own copies.
+    ///
+    /// With [`Prompt::with_store(false)`](Prompt::with_store) nothing is published, the hold stays,
+    /// and the call returns all blocks.
     ///
     /// Takes time proportional to the number of tokens. Lock-free if the memory allocator is. A
     /// block published alone costs ten to twenty times as much as one in a run of 32, and takes
@@ -163,46 +170,16 @@ impl Hold {
     ///
     /// If a block belongs to another cache.
     #[track_caller]
-    pub fn publish(
+    pub fn publish<'p>(
         &mut self,
-        tokens: &[u32],
+        prompt: impl Into<Prompt<'p>>,
         blocks: Vec<Block>,
     ) -> Result<Vec<Block>, PublishError> {
-        self.publish_with(tokens, blocks, Priority::Normal)
-    }
-
-    /// Publishes like [`publish`](Self::publish), at a priority.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    ///
-    /// # Panics
-    ///
-    /// As [`publish`](Self::publish).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
-    /// # let model = cache.namespace("model");
-    /// use kvtrie::Priority;
-    ///
-    /// let mut system = cache.lookup(&model, &[]);
-    /// system.publish_with(&[7], cache.allocate(1).unwrap(), Priority::High).unwrap();
-    /// assert_eq!(cache.inspect(system.block_table()[0]).unwrap().warmth, 3);
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    #[track_caller]
-    pub fn publish_with(
-        &mut self,
-        tokens: &[u32],
-        blocks: Vec<Block>,
-        priority: Priority,
-    ) -> Result<Vec<Block>, PublishError> {
+        let prompt = prompt.into();
+        let (tokens, terms) = (prompt.keyed(), &prompt.terms);
         let trie = &self.shared().trie;
         self.check(&blocks);
-        let kind = match tokens.len() {
+        let kind = match tokens.tokens.len() {
             n if n % trie.block_size != 0 => Wrong::PartialBlock {
                 tokens: n,
                 block_size: trie.block_size,
@@ -211,9 +188,20 @@ impl Hold {
                 needed: n / trie.block_size,
                 given: blocks.len(),
             },
-            _ => return Ok(Publication::new(self, blocks).run(tokens, priority)),
+            _ if !terms.store => return Ok(blocks),
+            _ => return Ok(self.publish_whole(tokens, terms.priority, blocks)),
         };
         Err(PublishError { kind, blocks })
+    }
+
+    /// Publishes blocks of this cache, as many as the tokens fill. Returns the duplicates.
+    pub(super) fn publish_whole(
+        &mut self,
+        tokens: Keyed<'_>,
+        priority: Priority,
+        blocks: Vec<Block>,
+    ) -> Vec<Block> {
+        Publication::new(self, blocks).run(tokens, priority)
     }
 
     /// Panics if a block belongs to another cache.
@@ -301,7 +289,7 @@ impl<'h> Publication<'h> {
     }
 
     /// Publishes the blocks. Returns the duplicates.
-    fn run(mut self, tokens: &[u32], priority: Priority) -> Vec<Block> {
+    fn run(mut self, tokens: Keyed<'_>, priority: Priority) -> Vec<Block> {
         let offer = Offer {
             tokens,
             ids: &self.ids,

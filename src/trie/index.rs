@@ -23,6 +23,7 @@ use crossbeam_utils::Backoff;
 use super::guard::Guard;
 use super::layout::{Header, Position, Prefetch};
 use super::node::NodeRef;
+use crate::item::Keyed;
 use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::zeroed;
@@ -69,12 +70,13 @@ impl Index {
         &self.buckets[key as usize & (self.buckets.len() - 1)]
     }
 
-    /// Finds the live child of `parent` that `prompt` starts with.
+    /// Finds the live child of `parent` that `prompt` starts with. Items may start in the first
+    /// block of `prompt` only.
     pub fn find<'g>(
         &self,
         key: u64,
         parent: Position,
-        prompt: &[u32],
+        prompt: Keyed<'_>,
         guard: &'g Guard,
     ) -> Option<Found<'g>> {
         // Acquire (publish): the nodes of this list are fully written.
@@ -95,7 +97,8 @@ impl Index {
         prefetch(self.bucket(key));
     }
 
-    /// Links a node, unless the index has a live node with the same parent and first block.
+    /// Links a node, unless the index has a live node with the same parent and first block, including
+    /// its items.
     ///
     /// # Errors
     ///
@@ -108,7 +111,7 @@ impl Index {
         loop {
             // Acquire (publish): the nodes of this list are fully written.
             let head = bucket.load(Ordering::Acquire);
-            let first = &node.tokens()[..node.block_size()];
+            let first = node.content(1);
             // Rule (search-again): whenever the head has changed, an equal node may be new.
             if let Some(equal) = search(head, header.key, parent, first, guard) {
                 return Err(equal);
@@ -181,18 +184,19 @@ fn search<'g>(
     head: *mut Header,
     key: u64,
     parent: Position,
-    prompt: &[u32],
+    prompt: Keyed<'_>,
     guard: &'g Guard,
 ) -> Option<Found<'g>> {
     let mut current = head;
     while let Some(node) = resolve(current, guard) {
         let header = node.header();
-        // The key only saves comparisons: the parent and the tokens decide. An evicted node may
+        // The key only saves comparisons: the parent, the tokens and the items decide. An evicted node may
         // still be linked, even after an equal one was published in front of it.
         // Rule (skip-gone): no search may return an evicted node.
         if header.key == key && node.parent() == Some(parent) && !node.is_evicted() {
-            let blocks = node.matching(0, prompt);
-            if blocks > 0 {
+            let blocks = node.matching(0, prompt.tokens);
+            // Rule (compare-items): equal tokens under another image are another block.
+            if blocks > 0 && prompt.has_items(node.items()) {
                 return Some(Found { node, blocks });
             }
         }

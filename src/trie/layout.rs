@@ -1,13 +1,15 @@
 //! The layout of a node in memory, and how much of it a walk prefetches.
 //!
 //! ```text
-//!                the last  ◄──  the first
-//! ┌─────┬────────┬─────────────────────────────┬────────┬──────────────┬───────────────────────┐
-//! │ gap │ Origin │ State; len                  │ Header │ BlockId; len │ u32; len * block_size │
-//! └─────┴────────┴─────────────────────────────┴────────┴──────────────┴───────────────────────┘
-//!                 one word each, in reverse     ▲        ▲ a cache line starts here
-//!                                               a pointer to the node
+//!              the last ◄── the first
+//! ┌─────┬────────┬────────────────────┬────────┬──────────────┬─────────────────────┬───────────┐
+//! │ gap │ Origin │ State; len         │ Header │ BlockId; len │ u32; len*block_size │ u32; Item │
+//! └─────┴────────┴────────────────────┴────────┴──────────────┴─────────────────────┴───────────┘
+//!                 one each, in reverse ▲        ▲ a cache line starts here
+//!                                      a pointer to the node
 //! ```
+//!
+//! The last part, the number of items and the items, is there only if the first block is keyed.
 //!
 //! A lookup reads one contiguous range: the first state, the header, the ids and the tokens. It
 //! writes to one state, usually the last. In a run of more than four blocks the last state lies on
@@ -21,6 +23,7 @@ use std::ptr::NonNull;
 use super::state::State;
 use crate::hash::OnceHash;
 use crate::id::BlockId;
+use crate::item::Item;
 use crate::prefetch::{prefetch, prefetch_second_level};
 use crate::sync::atomic::AtomicPtr;
 
@@ -49,6 +52,7 @@ const _: () = assert!(align_of::<Header>() >= align_of::<State>());
 const _: () = assert!(align_of::<State>() >= align_of::<Origin>());
 const _: () = assert!(CACHE_LINE >= align_of::<BlockId>());
 const _: () = assert!(size_of::<BlockId>() % align_of::<u32>() == 0);
+const _: () = assert!(align_of::<Item>() == align_of::<u32>());
 const _: () = assert!(CACHE_LINE <= u8::MAX as usize, "a gap fits its field");
 
 /// The fields of a node that a walk reads. Its alignment leaves room in a [`Position`] for an
@@ -68,6 +72,8 @@ pub struct Header {
     pub len: u8,
     /// Unused bytes at the start of the allocation. Invariant: the result of [`gap`].
     pub gap: u8,
+    /// Whether items start in the first block. Then the tail ends with them.
+    pub keyed: bool,
 }
 
 /// The origin of a node, which is rarely read.
@@ -137,10 +143,18 @@ fn tail(len: usize, block_size: usize) -> usize {
     len * (size_of::<BlockId>() + block_size * size_of::<u32>())
 }
 
+/// Returns the bytes of `items` items and of their number, or 0 if there are none.
+fn items_bytes(items: usize) -> usize {
+    match items {
+        0 => 0,
+        _ => size_of::<u32>() + items * size_of::<Item>(),
+    }
+}
+
 /// Returns the allocation that a node needs, with room for any gap.
-pub fn layout(len: usize, block_size: usize) -> Layout {
+pub fn layout(len: usize, block_size: usize, items: usize) -> Layout {
     let most = CACHE_LINE - align_of::<State>();
-    let size = most + front(len) + size_of::<Header>() + tail(len, block_size);
+    let size = most + front(len) + IDS + tail(len, block_size) + items_bytes(items);
     Layout::from_size_align(size, ALIGN).expect("a run of blocks fits the address space")
 }
 

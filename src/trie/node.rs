@@ -19,6 +19,7 @@ use super::layout::{Header, IDS, Origin, Position, front, layout};
 use super::state::State;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
+use crate::item::{Item, Keyed};
 use crate::prefetch::prefetch;
 
 /// A reference to a node that stays allocated for `'g`.
@@ -93,6 +94,30 @@ impl<'g> NodeRef<'g> {
         unsafe { slice::from_raw_parts(tokens.as_ptr(), self.len() * self.block_size()) }
     }
 
+    /// Returns the offset of the number of items, directly behind the tokens. The items follow it.
+    pub(super) fn items_offset(self) -> usize {
+        self.tokens_offset() + self.len() * self.block_size() * size_of::<u32>()
+    }
+
+    /// Returns the items that start in the first block. None start in any other block.
+    pub fn items(self) -> &'g [Item] {
+        if !self.header().keyed {
+            return &[];
+        }
+        let number = self.array::<u32>(self.items_offset());
+        // SAFETY: the number of items lies there in a keyed node, and is never written again.
+        let len = unsafe { number.read() } as usize;
+        let items = self.array(self.items_offset() + size_of::<u32>());
+        // SAFETY: that many initialised items lie there, for `'g`, and are never written again.
+        unsafe { slice::from_raw_parts(items.as_ptr(), len) }
+    }
+
+    /// Returns the first `blocks` blocks: their tokens and items.
+    pub fn content(self, blocks: usize) -> Keyed<'g> {
+        let tokens = &self.tokens()[..blocks * self.block_size()];
+        Keyed::new(tokens, self.items())
+    }
+
     /// Returns the number of blocks in the run, cached or evicted.
     pub fn len(self) -> usize {
         usize::from(self.header().len)
@@ -156,7 +181,7 @@ impl<'g> NodeRef<'g> {
 
     /// Returns the size of the node in bytes.
     pub fn bytes(self) -> usize {
-        layout(self.len(), self.block_size()).size()
+        layout(self.len(), self.block_size(), self.items().len()).size()
     }
 
     /// Returns the raw pointer, for a link.

@@ -12,6 +12,7 @@ use super::layout::Position;
 use super::node::{NodeRef, node, previous, state};
 use super::{Reached, Trie};
 use crate::id::BlockId;
+use crate::item::Keyed;
 
 /// The progress of a publication.
 #[derive(Debug)]
@@ -42,8 +43,8 @@ impl Progress {
 /// The blocks to publish.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
-    /// The tokens. Invariant: as many whole blocks as there are ids.
-    pub tokens: &'a [u32],
+    /// The tokens and their items. Invariant: as many whole blocks as there are ids.
+    pub tokens: Keyed<'a>,
     /// The physical blocks that hold their keys and values.
     pub ids: &'a [BlockId],
     /// How long the blocks stay cached once they are unheld.
@@ -55,7 +56,7 @@ impl Trie {
     pub fn publish(&self, offer: Offer<'_>, progress: &mut Progress) {
         let mut guard = enter();
         let rest = |done: usize| Offer {
-            tokens: &offer.tokens[done * self.block_size..],
+            tokens: offer.tokens.split_at(done * self.block_size).1,
             ids: &offer.ids[done..],
             ..offer
         };
@@ -104,9 +105,11 @@ impl Trie {
     /// Returns false, without any change, if the first block is already cached.
     fn publish_run(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
         let Reached { at: parent, depth } = progress.end;
-        let len = offer.ids.len().min(self.run_length);
-        let tokens = &offer.tokens[..len * self.block_size];
-        if self.match_rest_of_run(parent, tokens, guard) > 0 {
+        let segment = offer.tokens.segment(self.block_size);
+        let len = (segment.tokens.len() / self.block_size).min(self.run_length);
+        let tokens = segment.split_at(len * self.block_size).0;
+        // A keyed block starts a node, so it never continues a run.
+        if tokens.is_plain() && self.match_rest_of_run(parent, tokens.tokens, guard) > 0 {
             return false;
         }
         let run = self.build_run(
@@ -144,11 +147,11 @@ impl Trie {
     /// Builds the node of a run whose parent is the position `parent`.
     fn build_run<'g>(&self, parent: Position, run: Offer<'_>, guard: &'g Guard) -> NodeRef<'g> {
         let above = node(parent, guard);
-        let first = &run.tokens[..self.block_size];
+        let first = run.tokens.split_at(self.block_size).0;
         NodeRef::build(Blueprint {
             parent,
             root: above.root(),
-            key: (self.hasher).child(above.header().key, parent.offset(), first),
+            key: (self.bucket_hasher).child(above.header().key, parent.offset(), first),
             priority: run.priority,
             ids: run.ids,
             tokens: run.tokens,
