@@ -6,7 +6,7 @@
 mod common;
 
 use common::{both, explore, three};
-use kvtrie::model::{Blueprint, Hasher, Index, NodeRef, Pool, Position, unprotected};
+use kvtrie::model::{BlockHasher, Blueprint, Index, Keyed, NodeRef, Pool, Position, unprotected};
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
@@ -19,11 +19,11 @@ struct Bucket {
 
 impl Bucket {
     fn new() -> Arc<Self> {
-        let (hasher, mut ids) = (Hasher::new(Some(1)), Vec::new());
+        let (hasher, mut ids) = (BlockHasher::new(&[1; 16]), Vec::new());
         Pool::new(4).take(4, &mut ids);
         Arc::new(Self {
             index: Index::new(1),
-            root: NodeRef::build_root(0, hasher.start("root")).position(0),
+            root: NodeRef::build_root(0, hasher.start(&"root".into())).position(0),
             ids,
         })
     }
@@ -44,7 +44,7 @@ impl Bucket {
             key: u64::from(token),
             priority: Priority::Normal,
             ids: &self.ids[..1],
-            tokens: &[token],
+            tokens: Keyed::plain(&[token]),
         })
     }
 
@@ -57,7 +57,7 @@ impl Bucket {
 
     fn find(&self, token: u32) -> bool {
         let guard = unprotected();
-        let found = (self.index).find(u64::from(token), self.root, &[token], guard);
+        let found = (self.index).find(u64::from(token), self.root, Keyed::plain(&[token]), guard);
         // As a lookup would, it looks at the node that it found.
         found.is_some_and(|found| found.node.state(0).load().pins() == 1)
     }

@@ -66,8 +66,12 @@ impl From<String> for NamespaceKey {
 impl NamespaceKey {
     /// Returns the model, the adapter and the tenant.
     pub(crate) fn parts(&self) -> [Option<&[u8]>; 3] {
-        [Some(&self.model), self.adapter.as_ref(), self.tenant.as_ref()]
-            .map(|part| part.map(|part| &**part))
+        [
+            Some(&self.model),
+            self.adapter.as_ref(),
+            self.tenant.as_ref(),
+        ]
+        .map(|part| part.map(|part| &**part))
     }
 
     /// Returns the total size of the parts in bytes.

@@ -7,11 +7,7 @@ use kvtrie::{BlockId, NamespaceKey, PrefixCache};
 
 #[test]
 fn hash_is_deterministic_chained_and_positional() {
-    let seeded = || {
-        let builder = PrefixCache::builder().blocks(1).block_size(2);
-        builder.seed(7).build().unwrap()
-    };
-    let (cache, twin) = (seeded(), seeded());
+    let [cache, twin] = [(); 2].map(|()| cache(1, 2, 1));
     let start = cache.namespace("a").hash();
     assert_eq!(start, twin.namespace("a").hash());
     let first = cache.compute_block_hash(start, &[1, 2]);

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{assert_accounted, cache, prompt, publish, with_caches};
-use kvtrie::{PrefixCache, Priority};
+use kvtrie::{PrefixCache, Priority, Prompt};
 
 #[test]
 fn eviction_takes_unheld_blocks_alone_and_frees_them() {
@@ -172,7 +172,8 @@ fn high_priority_outlives_normal() {
     let namespace = cache.namespace("a");
     let mut system = cache.lookup(&namespace, &[]);
     let block = cache.allocate(1).unwrap();
-    system.publish_with(&[1], block, Priority::High).unwrap();
+    let prompt = Prompt::new(&[1]).with_priority(Priority::High);
+    system.publish(prompt, block).unwrap();
     drop(system);
     for one_off in 10..12 {
         drop(publish(&cache, &namespace, &[one_off]));

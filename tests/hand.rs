@@ -3,7 +3,7 @@
 mod common;
 
 use common::{cache, publish};
-use kvtrie::{Hold, Namespace, PrefixCache, Priority};
+use kvtrie::{Hold, Namespace, PrefixCache, Priority, Prompt};
 
 /// Blocks to a word of the candidates.
 const WORD: usize = 64;
@@ -14,8 +14,8 @@ fn fill(cache: &PrefixCache, namespace: &Namespace, priority: impl Fn(usize) -> 
         let mut hold = cache.lookup(namespace, &[]);
         let blocks = cache.allocate(1).expect("one is free");
         assert_eq!(blocks[0].id().index(), index, "the lowest id is free next");
-        hold.publish_with(&[index as u32], blocks, priority(index))
-            .expect("one block");
+        let prompt = Prompt::new(vec![index as u32]).with_priority(priority(index));
+        hold.publish(prompt, blocks).expect("one block");
     }
 }
 

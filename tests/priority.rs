@@ -3,7 +3,7 @@
 mod common;
 
 use common::{cache, publish};
-use kvtrie::{Hold, Namespace, PrefixCache, Priority};
+use kvtrie::{Hold, Namespace, PrefixCache, Priority, Prompt};
 
 /// Blocks of each cache.
 const BLOCKS: usize = 96;
@@ -52,8 +52,8 @@ impl Stage {
         let mut hold = self.cache.lookup(&self.namespace, &SYSTEM);
         let found = hold.token_count();
         let blocks = self.cache.allocate(SYSTEM.len() - found).expect("room");
-        hold.publish_with(&SYSTEM[found..], blocks, priority)
-            .expect("whole blocks");
+        let missing = Prompt::new(&SYSTEM[found..]).with_priority(priority);
+        hold.publish(missing, blocks).expect("whole blocks");
         (hold, found)
     }
 
@@ -117,7 +117,8 @@ fn publishing_again_at_high_priority_raises_what_is_cached() {
         drop(stage.system(Priority::Normal));
         let mut again = stage.cache.lookup(&stage.namespace, &[]);
         let blocks = stage.cache.allocate(SYSTEM.len()).expect("room");
-        let duplicates = again.publish_with(&SYSTEM, blocks, priority);
+        let prompt = Prompt::new(&SYSTEM).with_priority(priority);
+        let duplicates = again.publish(prompt, blocks);
         assert_eq!(duplicates.expect("whole blocks").len(), SYSTEM.len());
         drop(again);
         stage.crowd(BLOCKS * 3 / 2 - SYSTEM.len());

@@ -9,7 +9,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use common::{assert_accounted, cache, together};
-use kvtrie::{Hold, Namespace, PrefixCache, Priority};
+use kvtrie::{Hold, Namespace, PrefixCache, Priority, Prompt};
 
 /// Numbers of threads: a few more than there are stripes, and many more.
 const CROWDS: [usize; 2] = [70, 200];
@@ -67,10 +67,8 @@ impl Crowd {
         let mut hold = self.lookup(space, &[], done);
         let blocks = prompt.len() / 2;
         let offered = self.cache.allocate(blocks).expect("room for every thread");
-        let duplicates = match priority {
-            Priority::Normal => hold.publish(prompt, offered),
-            _ => hold.publish_with(prompt, offered, priority),
-        };
+        let prompt = Prompt::new(prompt).with_priority(priority);
+        let duplicates = hold.publish(prompt, offered);
         let duplicates = duplicates.expect("whole blocks").len() as u64;
         done.duplicates += duplicates;
         done.published += blocks as u64 - duplicates;

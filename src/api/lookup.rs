@@ -93,11 +93,7 @@ impl PrefixCache {
     /// ```
     #[must_use = "a hold that is dropped lets go at once"]
     #[track_caller]
-    pub fn lookup_prefill<'p>(
-        &self,
-        namespace: &Namespace,
-        prompt: impl Into<Prompt<'p>>,
-    ) -> Hold {
+    pub fn lookup_prefill<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> Hold {
         let prompt = prompt.into();
         self.find_and_count(namespace, &prompt, prompt.all_but_last())
     }

@@ -231,7 +231,11 @@ impl<'a> Prompt<'a> {
     /// be read.
     #[inline]
     pub(super) fn readable<'p>(&self, part: Keyed<'p>) -> Keyed<'p> {
-        if self.terms.read { part } else { Keyed::plain(&[]) }
+        if self.terms.read {
+            part
+        } else {
+            Keyed::plain(&[])
+        }
     }
 
     /// Returns the tokens and the terms, owned: copies what is borrowed.

@@ -216,7 +216,7 @@ mod tests {
                 key: 6,
                 priority: Priority::Normal,
                 ids: &ids,
-                tokens: &tokens,
+                tokens: Keyed::plain(&tokens),
             });
             assert_eq!(node.ids(), ids);
             assert_eq!(node.tokens(), tokens);

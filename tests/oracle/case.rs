@@ -1,7 +1,9 @@
 //! One case: a cache of some shape, what was done to it, and what it should contain. After each
 //! operation everything that can be seen of the cache is compared with the [`Model`].
 
-use kvtrie::{Block, BlockId, Hold, Namespace, NamespaceKey, Pinned, PrefixCache, Priority};
+use kvtrie::{
+    Block, BlockId, Hold, Namespace, NamespaceKey, Pinned, PrefixCache, Priority, Prompt,
+};
 
 use crate::choices::Choices;
 use crate::model::{Cover, Model, Root, tokens};
@@ -186,7 +188,7 @@ impl<'b> Case<'b> {
         }
         let (hold, cover) = &mut self.holds[index];
         let priority = self.choices.of(&[Priority::Normal, Priority::High]);
-        let extended = hold.publish_with(&tokens, blocks, priority);
+        let extended = hold.publish(Prompt::new(&tokens).with_priority(priority), blocks);
         let duplicates = extended.expect("complete blocks");
         let expected = self.model.extend(cover, &letters, &ids);
         assert!(duplicates.iter().map(Block::id).eq(expected));
