@@ -57,7 +57,7 @@ impl Bucket {
 
     fn find(&self, token: u32) -> bool {
         let guard = unprotected();
-        let found = (self.index).find(u64::from(token), self.root, Keyed::plain(&[token]), guard);
+        let found = (self.index).find(u64::from(token), self.root, &[token], guard);
         // As a lookup would, it looks at the node that it found.
         found.is_some_and(|found| found.node.state(0).load().pins() == 1)
     }

@@ -45,7 +45,7 @@ impl Tree {
         let run = NodeRef::build(Blueprint {
             parent,
             root: self.root,
-            key: (trie.bucket_hasher).child(key, parent.offset(), Keyed::plain(&tokens[..1])),
+            key: (trie.bucket_hasher).child(key, parent.offset(), &tokens[..1]),
             priority: Priority::Normal,
             ids,
             tokens: Keyed::plain(tokens),

@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use crate::item::Keyed;
+use crate::item::{Item, Keyed};
 
 /// The seed in a model, which must run the same way each time.
 const SEED: usize = 1;
@@ -39,21 +39,23 @@ impl BucketHasher {
     /// Returns the key of the node that starts with `block` and whose parent is the block at
     /// `offset` of the node with key `parent`. This chain has one link per node: it covers the
     /// first block of each only.
-    #[inline]
-    pub fn child(&self, parent: u64, offset: usize, block: Keyed<'_>) -> u64 {
-        self.block(parent.wrapping_add(offset as u64), block)
+    pub fn child(&self, parent: u64, offset: usize, block: &[u32]) -> u64 {
+        self.tokens(parent.wrapping_add(offset as u64), block)
     }
 
-    /// Hashes a block together with the previous hash of a chain.
-    #[inline]
-    fn block(&self, previous: u64, block: Keyed<'_>) -> u64 {
+    /// Returns the key of the [child](Self::child) that starts with a block, including its items.
+    pub fn child_keyed(&self, parent: u64, offset: usize, block: Keyed<'_>) -> u64 {
+        let key = self.child(parent, offset, block.tokens);
+        // Items add links to the chain. Without items the key is the one that walks guess.
+        let link = |key, item: Item| self.key((key, item.start, item.digest));
+        block.items().fold(key, link)
+    }
+
+    /// Hashes tokens together with the previous hash of a chain.
+    fn tokens(&self, previous: u64, tokens: &[u32]) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write_u64(previous);
-        u32::hash_slice(block.tokens, &mut hasher);
-        for item in block.items() {
-            hasher.write_u32(item.start);
-            hasher.write(&item.digest);
-        }
+        u32::hash_slice(tokens, &mut hasher);
         hasher.finish()
     }
 }

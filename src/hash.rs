@@ -49,10 +49,10 @@ use crate::sync::{Counter, RELAXED};
 /// let second = cache.compute_block_hash(first, &[1, 2]);
 /// let image = Prompt::new(&[1, 2]).with_item(1..2, [7; 32]);
 /// let third = cache.compute_block_hash(second, image);
-/// assert_eq!(start.get(), 0x0000_0000_0000_0000);
-/// assert_eq!(first.get(), 0x0000_0000_0000_0001);
-/// assert_eq!(second.get(), 0x0000_0000_0000_0002);
-/// assert_eq!(third.get(), 0x0000_0000_0000_0003);
+/// assert_eq!(start.get(), 0x0265_0c0c_62bb_f500);
+/// assert_eq!(first.get(), 0x544e_ae5f_5a2e_4c61);
+/// assert_eq!(second.get(), 0x223f_309a_9eaf_58a8);
+/// assert_eq!(third.get(), 0x5be4_a57b_9efd_5c73);
 /// # Ok::<_, kvtrie::BuildError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,8 +142,13 @@ impl BlockHasher {
     fn chain(&self, prefix_hash: BlockHash, block: Keyed<'_>) -> BlockHash {
         let mut hasher = self.0;
         hasher.write(&prefix_hash.0.to_le_bytes());
-        for token in block.tokens {
-            hasher.write(&token.to_le_bytes());
+        // Many tokens at once: the function takes 8 bytes in a step.
+        let mut bytes = [0; 64];
+        for tokens in block.tokens.chunks(bytes.len() / 4) {
+            for (token, place) in tokens.iter().zip(bytes.chunks_exact_mut(4)) {
+                place.copy_from_slice(&token.to_le_bytes());
+            }
+            hasher.write(&bytes[..4 * tokens.len()]);
         }
         for item in block.items() {
             hasher.write(&item.start.to_le_bytes());

@@ -42,16 +42,24 @@ impl PrefixCache {
     #[track_caller]
     pub fn lookup<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> Hold {
         let prompt = prompt.into();
-        self.find_and_count(namespace, &prompt, prompt.keyed())
+        self.find_and_count(
+            namespace,
+            prompt.readable(prompt.keyed()),
+            prompt.requested(),
+        )
     }
 
-    /// Pins the longest cached prefix of `part`, the start of a prompt. Counts the whole prompt as
-    /// requested, unless it is not to be read.
+    /// Pins the longest cached prefix of some tokens, and counts so many as requested; counts no
+    /// lookup if none.
     #[track_caller]
-    fn find_and_count(&self, namespace: &Namespace, prompt: &Prompt<'_>, part: Keyed<'_>) -> Hold {
-        let hold = self.find(namespace, prompt.readable(part));
-        if prompt.terms.read {
-            let requested = prompt.keyed().tokens.len();
+    fn find_and_count(
+        &self,
+        namespace: &Namespace,
+        tokens: Keyed<'_>,
+        requested: Option<usize>,
+    ) -> Hold {
+        let hold = self.find(namespace, tokens);
+        if let Some(requested) = requested {
             (self.trie().counters).looked_up(requested, hold.token_count());
         }
         hold
@@ -95,7 +103,11 @@ impl PrefixCache {
     #[track_caller]
     pub fn lookup_prefill<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> Hold {
         let prompt = prompt.into();
-        self.find_and_count(namespace, &prompt, prompt.all_but_last())
+        self.find_and_count(
+            namespace,
+            prompt.readable(prompt.all_but_last()),
+            prompt.requested(),
+        )
     }
 
     /// Returns how many tokens [`lookup`](Self::lookup) would find.

@@ -238,6 +238,12 @@ impl<'a> Prompt<'a> {
         }
     }
 
+    /// Returns the number of tokens that a lookup counts as requested; none if it counts none.
+    #[inline]
+    pub(super) fn requested(&self) -> Option<usize> {
+        self.terms.read.then_some(self.tokens.len())
+    }
+
     /// Returns the tokens and the terms, owned: copies what is borrowed.
     pub(super) fn into_owned(self) -> (Vec<u32>, Terms<'static>) {
         let Self { tokens, terms } = self;

@@ -121,9 +121,10 @@ impl PrefixCache {
 impl Sequence {
     /// Makes a sequence of a prompt that starts with the prefix of `hold`. Its lookup is uncounted.
     fn new(hold: Hold, prompt: Prompt<'_>, append_only: bool) -> Self {
+        let uncounted = prompt.requested();
         let (tokens, terms) = prompt.into_owned();
         Self {
-            uncounted: terms.read.then_some(tokens.len()),
+            uncounted,
             ..Self::of(hold, tokens, terms, append_only)
         }
     }

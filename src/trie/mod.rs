@@ -54,13 +54,45 @@ pub struct Reached {
 
 impl Trie {
     /// Walks down from a position as long as the cached blocks match `prompt`, the tokens that
-    /// follow the position.
-    fn descend(&self, from: Reached, prompt: Keyed<'_>, guard: &Guard) -> Reached {
-        if prompt.is_plain() {
-            self.descend_plain(from, prompt.tokens, guard)
-        } else {
-            self.descend_keyed(from, prompt, guard)
+    /// follow the position. No item starts in them.
+    fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
+        let Reached { mut at, mut depth } = from;
+        let mut rest = prompt;
+        let matched = self.match_rest_of_run(at, rest, guard);
+        if matched > 0 {
+            at = node(at, guard).position(at.offset() + matched);
+            depth += matched;
+            rest = &rest[matched * self.block_size..];
         }
+        // While the walk compares one node, it prefetches the next node and the bucket of the one
+        // after that. Their keys follow from the tokens alone, if each node matches as many blocks
+        // as the previous one, and the first matches a full run.
+        let mut stride = self.run_length;
+        // Many prompts share their first nodes, so those are in near caches. Later nodes are in far
+        // memory and most likely match the guess, so the walk prefetches all of their lines.
+        let mut ahead = Prefetch::Start;
+        let mut keys = self.child_keys(node(at, guard).header().key, at.offset(), rest, stride);
+        while let [Some(this), next] = keys {
+            let behind = rest.get(stride * self.block_size..).unwrap_or_default();
+            let after = next.and_then(|next| self.key_after(next, stride, behind));
+            next.inspect(|next| self.index.prefetch_node(*next, ahead));
+            let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
+                break;
+            };
+            at = node.position(blocks - 1);
+            depth += blocks;
+            rest = &rest[blocks * self.block_size..];
+            (keys, ahead) = if blocks == stride {
+                ([next, after], Prefetch::run(stride, self.block_size))
+            } else {
+                stride = blocks;
+                (
+                    self.child_keys(this, blocks - 1, rest, stride),
+                    Prefetch::Start,
+                )
+            };
+        }
+        Reached { at, depth }
     }
 
     /// Walks down like [`descend`](Self::descend), segment by segment.
@@ -82,13 +114,16 @@ impl Trie {
     /// Walks down over one segment, of which only the first block may be keyed.
     fn descend_segment(&self, from: Reached, segment: Keyed<'_>, guard: &Guard) -> Reached {
         if segment.is_plain() {
-            return self.descend_plain(from, segment.tokens, guard);
+            return self.descend(from, segment.tokens, guard);
         }
         // A keyed block starts a node, so the search begins at the index, not in the run.
         let first = segment.split_at(self.block_size).0;
         let above = node(from.at, guard).header().key;
-        let key = self.bucket_hasher.child(above, from.at.offset(), first);
-        let Some(Found { node, blocks }) = self.index.find(key, from.at, segment, guard) else {
+        let key = self
+            .bucket_hasher
+            .child_keyed(above, from.at.offset(), first);
+        let Some(Found { node, blocks }) = self.index.find_keyed(key, from.at, segment, guard)
+        else {
             return from;
         };
         let reached = Reached {
@@ -96,49 +131,7 @@ impl Trie {
             depth: from.depth + blocks,
         };
         let rest = &segment.tokens[blocks * self.block_size..];
-        self.descend_plain(reached, rest, guard)
-    }
-
-    /// Walks down like [`descend`](Self::descend), without items.
-    fn descend_plain(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
-        let Reached { mut at, mut depth } = from;
-        let mut rest = prompt;
-        let matched = self.match_rest_of_run(at, rest, guard);
-        if matched > 0 {
-            at = node(at, guard).position(at.offset() + matched);
-            depth += matched;
-            rest = &rest[matched * self.block_size..];
-        }
-        // While the walk compares one node, it prefetches the next node and the bucket of the one
-        // after that. Their keys follow from the tokens alone, if each node matches as many blocks
-        // as the previous one, and the first matches a full run.
-        let mut stride = self.run_length;
-        // Many prompts share their first nodes, so those are in near caches. Later nodes are in far
-        // memory and most likely match the guess, so the walk prefetches all of their lines.
-        let mut ahead = Prefetch::Start;
-        let mut keys = self.child_keys(node(at, guard).header().key, at.offset(), rest, stride);
-        while let [Some(this), next] = keys {
-            let behind = rest.get(stride * self.block_size..).unwrap_or_default();
-            let after = next.and_then(|next| self.key_after(next, stride, behind));
-            next.inspect(|next| self.index.prefetch_node(*next, ahead));
-            let Some(Found { node, blocks }) = self.index.find(this, at, Keyed::plain(rest), guard)
-            else {
-                break;
-            };
-            at = node.position(blocks - 1);
-            depth += blocks;
-            rest = &rest[blocks * self.block_size..];
-            (keys, ahead) = if blocks == stride {
-                ([next, after], Prefetch::run(stride, self.block_size))
-            } else {
-                stride = blocks;
-                (
-                    self.child_keys(this, blocks - 1, rest, stride),
-                    Prefetch::Start,
-                )
-            };
-        }
-        Reached { at, depth }
+        self.descend(reached, rest, guard)
     }
 
     /// Counts the blocks behind a position, in the same run, that `prompt` starts with.
@@ -177,7 +170,7 @@ impl Trie {
     /// starts like `prompt`. Prefetches its bucket. None if `prompt` is shorter than a block.
     fn child_key(&self, parent: u64, offset: usize, prompt: &[u32]) -> Option<u64> {
         let block = prompt.get(..self.block_size)?;
-        let key = (self.bucket_hasher).child(parent, offset, Keyed::plain(block));
+        let key = (self.bucket_hasher).child(parent, offset, block);
         self.index.prefetch(key);
         Some(key)
     }
@@ -218,7 +211,11 @@ impl Trie {
         let mut base = from;
         loop {
             let skipped = (base.depth - from.depth) * self.block_size;
-            let reached = self.descend(base, prompt.split_at(skipped).1, guard);
+            let reached = if prompt.is_plain() {
+                self.descend(base, &prompt.tokens[skipped..], guard)
+            } else {
+                self.descend_keyed(base, prompt.split_at(skipped).1, guard)
+            };
             if accept(reached.at) {
                 return Some(reached);
             }

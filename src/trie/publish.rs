@@ -151,7 +151,7 @@ impl Trie {
         NodeRef::build(Blueprint {
             parent,
             root: above.root(),
-            key: (self.bucket_hasher).child(above.header().key, parent.offset(), first),
+            key: (self.bucket_hasher).child_keyed(above.header().key, parent.offset(), first),
             priority: run.priority,
             ids: run.ids,
             tokens: run.tokens,
