@@ -49,7 +49,7 @@ impl Stage {
     /// Looks the system prompt up and publishes what is missing of it. Returns the hold, and how
     /// many of its tokens were found.
     fn system(&self, priority: Priority) -> (Hold, usize) {
-        let mut hold = self.cache.lookup(&self.namespace, &SYSTEM);
+        let mut hold = self.cache.lookup(&self.namespace, SYSTEM);
         let found = hold.token_count();
         let blocks = self.cache.allocate(SYSTEM.len() - found).expect("room");
         let missing = Prompt::new(&SYSTEM[found..]).with_priority(priority);
@@ -59,7 +59,7 @@ impl Stage {
 
     /// Whether the whole system prompt is cached.
     fn has_system(&self) -> bool {
-        self.cache.peek(&self.namespace, &SYSTEM) == SYSTEM.len()
+        self.cache.peek(&self.namespace, SYSTEM) == SYSTEM.len()
     }
 }
 
@@ -115,7 +115,7 @@ fn publishing_again_at_high_priority_raises_what_is_cached() {
     for (priority, stays) in [(Priority::Normal, false), (Priority::High, true)] {
         let mut stage = Stage::new();
         drop(stage.system(Priority::Normal));
-        let mut again = stage.cache.lookup(&stage.namespace, &[]);
+        let mut again = stage.cache.lookup(&stage.namespace, []);
         let blocks = stage.cache.allocate(SYSTEM.len()).expect("room");
         let prompt = Prompt::new(&SYSTEM).with_priority(priority);
         let duplicates = again.publish(prompt, blocks);

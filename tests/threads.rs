@@ -92,8 +92,8 @@ impl Crowd {
             assert!(hold.clone().holds() >= 3);
             done.lookups += 1;
             done.requested += 6;
-            assert_eq!(self.cache.lookup_prefill(space, &tokens).token_count(), 4);
-            assert_eq!(self.cache.peek(space, &tokens), 6);
+            assert_eq!(self.cache.lookup_prefill(space, tokens).token_count(), 4);
+            assert_eq!(self.cache.peek(space, tokens), 6);
             assert!(
                 self.cache
                     .inspect(hold.block_table()[2])
@@ -109,7 +109,7 @@ impl Crowd {
         let tail = self.publish(&own, &[thread; 8], Priority::Normal, done);
         drop(tail);
         let left = self.cache.clear(&own).len() as u64;
-        assert!(left <= 4 && self.cache.peek(&own, &[thread; 8]) == 0);
+        assert!(left <= 4 && self.cache.peek(&own, [thread; 8]) == 0);
         done.evicted += left;
     }
 
@@ -270,7 +270,7 @@ fn threads_that_share_a_stripe_lose_no_count() {
     for threads in CROWDS {
         let cache = cache(4, 1, 4);
         let namespace = cache.namespace("a");
-        let look_up = || drop(cache.lookup(&namespace, &[1, 2, 3]));
+        let look_up = || drop(cache.lookup(&namespace, [1, 2, 3]));
         let [begun, over] = [(); 2].map(|()| Barrier::new(threads));
         let (contest, contested) = (Contest::new(), AtomicUsize::new(0));
         thread::scope(|scope| {
@@ -307,7 +307,7 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
     const LIVING: usize = 2;
     let cache = cache(4, 1, 4);
     let namespace = cache.namespace("a");
-    let look_up = || drop(cache.lookup(&namespace, &[1]));
+    let look_up = || drop(cache.lookup(&namespace, [1]));
     let begun = Barrier::new(2 * LIVING + 1);
     // Each thread that lives on against each that starts later.
     let contests = [(); LIVING].map(|()| [(); LIVING].map(|()| Contest::new()));
