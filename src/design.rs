@@ -205,6 +205,8 @@
 //! | search-again | two equal nodes are published | M: `publish_versus_publish`; T: `every_history_has_an_explanation` |
 //! | mark-first | a node is linked behind a leaving one, or an evicted one stays linked | M: `unlink_versus_unlink_of_the_neighbour` |
 //! | walk-again | a node is retired while it is linked | M: `unlink_versus_unlink_of_the_neighbour` |
+//! | compare-items | a request finds the blocks of another image | M: `publish_versus_publish_of_another_image` |
+//! | cut-at-items | a block with items lies inside a run, where no search looks for it | T: `equal_tokens_match_up_to_the_first_block_with_other_items` |
 //! | skip-gone | an evicted node hides the node that replaced it | M: `pin_versus_claim` |
 //! | look-first | the pin count of an evicted block grows without bound | M: `lookups_versus_claim_of_the_tail` |
 //! | last-first | a block is cached, and the one before it is not | M: `hold_versus_claim_within_its_run`; T: `agrees_with_a_naive_cache` |

@@ -92,11 +92,10 @@ impl<'p> Keyed<'p> {
     pub fn segment(self, block_size: usize) -> Self {
         let start_of = |item: &Item| item.start as usize - self.origin;
         let mut starts = self.items.iter().map(start_of);
-        match starts.find(|start| *start >= block_size) {
-            // Rule (cut-at-items): a run goes up to the next keyed block, which starts a node.
-            Some(next) => self.split_at(next - next % block_size).0,
-            None => self,
-        }
+        let next = starts.find(|start| *start >= block_size);
+        // Rule (cut-at-items): a run goes up to the next keyed block, which starts a node.
+        let end = next.map_or(self.tokens.len(), |next| next - next % block_size);
+        self.split_at(end).0
     }
 
     /// Returns each whole block.

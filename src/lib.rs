@@ -44,7 +44,7 @@ mod api {
 pub mod model {
     pub use crate::bucket::BucketHasher;
     pub use crate::hash::BlockHasher;
-    pub use crate::item::Keyed;
+    pub use crate::item::{Item, Keyed};
     pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
     pub use crate::stripes::{Owners, SHARED};

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{assert_accounted, cache, prompt, publish, with_caches};
-use kvtrie::{BlockId, BuildError, PrefixCache};
+use kvtrie::{BlockId, BuildError, PrefixCache, Prompt};
 
 #[test]
 #[should_panic(expected = "compute_block_hash: 3 tokens are not a whole number of blocks of 2")]
@@ -87,7 +87,8 @@ fn a_mistake_is_reported_where_the_caller_made_it() {
         request.push(4);
         request
     };
-    let mistakes: [(&str, &dyn Fn()); 5] = [
+    let placeholders = || Prompt::new(vec![7; 4]);
+    let mistakes: [(&str, &dyn Fn()); 9] = [
         ("advance(5): only 4 tokens are uncomputed", &|| {
             request().advance(5);
         }),
@@ -103,6 +104,25 @@ fn a_mistake_is_reported_where_the_caller_made_it() {
         ("a namespace can only be used with its own cache", &|| {
             let _ = theirs.peek(&namespace, [1]);
         }),
+        (
+            "with_item(2..2): not a range of some of the 4 tokens",
+            &|| drop(placeholders().with_item(2..2, [0; 32])),
+        ),
+        (
+            "with_item(3..5): not a range of some of the 4 tokens",
+            &|| drop(placeholders().with_item(3..5, [0; 32])),
+        ),
+        ("with_item(2..4): the previous item ends at 3", &|| {
+            let first = placeholders().with_item(0..3, [0; 32]);
+            drop(first.with_item(2..4, [1; 32]));
+        }),
+        (
+            "compute_block_hash: 3 tokens are not a whole number of blocks",
+            &|| {
+                let cache = cache(1, 2, 1);
+                let _ = cache.compute_block_hash(cache.namespace("a").hash(), [1, 2, 3]);
+            },
+        ),
         (
             "BlockId::new(268435456): a cache has at most 2^28 blocks",
             &|| {
