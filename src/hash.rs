@@ -121,7 +121,7 @@ impl BlockHasher {
                 hasher.write(part);
             }
         }
-        BlockHash(hasher.finish())
+        finish(hasher)
     }
 
     /// Returns the hash after each whole block of a run that extends a prefix.
@@ -154,8 +154,13 @@ impl BlockHasher {
             hasher.write(&item.start.to_le_bytes());
             hasher.write(&item.digest);
         }
-        BlockHash(hasher.finish())
+        finish(hasher)
     }
+}
+
+/// Returns the hash of everything written.
+fn finish(hasher: SipHasher24) -> BlockHash {
+    BlockHash(hasher.finish())
 }
 
 #[cfg(test)]
