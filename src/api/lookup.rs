@@ -44,7 +44,7 @@ impl PrefixCache {
         let prompt = prompt.into();
         self.find_and_count(
             namespace,
-            prompt.readable(prompt.keyed()),
+            &prompt.readable(prompt.keyed()),
             prompt.requested(),
         )
     }
@@ -55,7 +55,7 @@ impl PrefixCache {
     fn find_and_count(
         &self,
         namespace: &Namespace,
-        tokens: Keyed<'_>,
+        tokens: &Keyed<'_>,
         requested: Option<usize>,
     ) -> Hold {
         let hold = self.find(namespace, tokens);
@@ -67,7 +67,7 @@ impl PrefixCache {
 
     /// Pins the longest cached prefix, and counts it in no statistic.
     #[track_caller]
-    pub(super) fn find(&self, namespace: &Namespace, prompt: Keyed<'_>) -> Hold {
+    pub(super) fn find(&self, namespace: &Namespace, prompt: &Keyed<'_>) -> Hold {
         self.walk(namespace, |root, guard| {
             let end = self.trie().find_and_pin(root, prompt, guard);
             end.map(|end| Hold::new(self.shared_ptr(), end))
@@ -105,7 +105,7 @@ impl PrefixCache {
         let prompt = prompt.into();
         self.find_and_count(
             namespace,
-            prompt.readable(prompt.all_but_last()),
+            &prompt.readable(prompt.all_but_last()),
             prompt.requested(),
         )
     }
@@ -136,7 +136,7 @@ impl PrefixCache {
         let prompt = prompt.into();
         let wanted = prompt.readable(prompt.keyed());
         let end = self.walk(namespace, |root, guard| {
-            self.trie().peek(root, wanted, guard)
+            self.trie().peek(root, &wanted, guard)
         });
         end.depth * self.block_size()
     }

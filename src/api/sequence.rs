@@ -113,7 +113,7 @@ impl PrefixCache {
     #[track_caller]
     pub fn sequence<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> Sequence {
         let prompt = prompt.into();
-        let hold = self.find(namespace, prompt.readable(prompt.all_but_last()));
+        let hold = self.find(namespace, &prompt.readable(prompt.all_but_last()));
         Sequence::new(hold, prompt, self.append_only_tables())
     }
 }

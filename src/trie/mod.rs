@@ -177,7 +177,7 @@ impl Trie {
 
     /// Finds the longest cached prefix and pins it. None if even the root is gone, because its
     /// namespace was cleared.
-    pub fn find_and_pin(&self, from: Reached, prompt: Keyed<'_>, guard: &Guard) -> Option<Reached> {
+    pub fn find_and_pin(&self, from: Reached, prompt: &Keyed<'_>, guard: &Guard) -> Option<Reached> {
         self.find_live(from, prompt, guard, |at| {
             let state = state(at, guard);
             // Rule (look-first): lookups that match an evicted block do not all write to it.
@@ -187,7 +187,7 @@ impl Trie {
 
     /// Finds the longest cached prefix without a write. None as for
     /// [`find_and_pin`](Self::find_and_pin).
-    pub fn peek(&self, from: Reached, prompt: Keyed<'_>, guard: &Guard) -> Option<Reached> {
+    pub fn peek(&self, from: Reached, prompt: &Keyed<'_>, guard: &Guard) -> Option<Reached> {
         self.find_live(from, prompt, guard, |at| {
             !state(at, guard).load().is_evicted()
         })
@@ -204,7 +204,7 @@ impl Trie {
     fn find_live(
         &self,
         from: Reached,
-        prompt: Keyed<'_>,
+        prompt: &Keyed<'_>,
         guard: &Guard,
         accept: impl Fn(Position) -> bool,
     ) -> Option<Reached> {

@@ -84,7 +84,7 @@ impl Trie {
     fn adopt(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) {
         let held = progress.end;
         let reached = self
-            .find_and_pin(held, offer.tokens, guard)
+            .find_and_pin(held, &offer.tokens, guard)
             .expect("a held position is not gone");
         // If nothing was found after all, the block now has two pins of the caller, and this
         // removes one. The cache is open, because the caller's blocks keep it open.
