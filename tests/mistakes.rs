@@ -87,8 +87,7 @@ fn a_mistake_is_reported_where_the_caller_made_it() {
         request.push(4);
         request
     };
-    let placeholders = || Prompt::new(vec![7; 4]);
-    let mistakes: [(&str, &dyn Fn()); 9] = [
+    let mistakes: [(&str, &dyn Fn()); 5] = [
         ("advance(5): only 4 tokens are uncomputed", &|| {
             request().advance(5);
         }),
@@ -104,6 +103,20 @@ fn a_mistake_is_reported_where_the_caller_made_it() {
         ("a namespace can only be used with its own cache", &|| {
             let _ = theirs.peek(&namespace, [1]);
         }),
+        (
+            "BlockId::new(268435456): a cache has at most 2^28 blocks",
+            &|| {
+                let _ = BlockId::new(1 << 28);
+            },
+        ),
+    ];
+    check_panics(&mistakes);
+}
+
+#[test]
+fn a_mistake_in_a_prompt_is_reported_where_the_caller_made_it() {
+    let placeholders = || Prompt::new(vec![7; 4]);
+    check_panics(&[
         (
             "with_item(2..2): not a range of some of the 4 tokens",
             &|| drop(placeholders().with_item(2..2, [0; 32])),
@@ -123,13 +136,11 @@ fn a_mistake_is_reported_where_the_caller_made_it() {
                 let _ = cache.compute_block_hash(cache.namespace("a").hash(), [1, 2, 3]);
             },
         ),
-        (
-            "BlockId::new(268435456): a cache has at most 2^28 blocks",
-            &|| {
-                let _ = BlockId::new(1 << 28);
-            },
-        ),
-    ];
+    ]);
+}
+
+/// Each mistake panics in this file, with its message.
+fn check_panics(mistakes: &[(&str, &dyn Fn())]) {
     for (message, mistake) in mistakes {
         let (place, text) = common::panic_of(mistake);
         assert!(text.contains(message), "{text:?} says {message:?}");

@@ -114,23 +114,18 @@ impl PrefixCache {
     pub fn sequence<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> Sequence {
         let prompt = prompt.into();
         let hold = self.find(namespace, &prompt.readable(prompt.all_but_last()));
-        Sequence::new(hold, prompt, self.append_only_tables())
+        let uncounted = prompt.requested();
+        let (tokens, terms) = prompt.into_owned();
+        Sequence {
+            uncounted,
+            ..Sequence::new(hold, tokens, terms, self.append_only_tables())
+        }
     }
 }
 
 impl Sequence {
-    /// Makes a sequence of a prompt that starts with the prefix of `hold`. Its lookup is uncounted.
-    fn new(hold: Hold, prompt: Prompt<'_>, append_only: bool) -> Self {
-        let uncounted = prompt.requested();
-        let (tokens, terms) = prompt.into_owned();
-        Self {
-            uncounted,
-            ..Self::of(hold, tokens, terms, append_only)
-        }
-    }
-
     /// Makes a sequence whose tokens start with the prefix of `hold`, without a lookup to count.
-    fn of(hold: Hold, tokens: Vec<u32>, terms: Terms<'static>, append_only: bool) -> Self {
+    fn new(hold: Hold, tokens: Vec<u32>, terms: Terms<'static>, append_only: bool) -> Self {
         let cached = hold.token_count();
         Self {
             tokens,
@@ -268,8 +263,8 @@ impl Sequence {
 
     /// Marks the next `n` tokens computed: their keys and values are written.
     ///
-    /// Publishes the complete blocks once there are 16 or more, so that runs are long, but none of a
-    /// [private](Prompt::with_store) prompt. Returns the range of changed entries of the block table, as [`publish`](Self::publish) does.
+    /// Publishes the complete blocks once there are 16 or more, so that runs are long. Returns the
+    /// range of changed entries of the block table, as [`publish`](Self::publish) does.
     ///
     /// # Panics
     ///
@@ -329,8 +324,7 @@ impl Sequence {
         let unpublished = all.split_at(start).1;
         let tokens = unpublished.split_at(blocks * self.block_size).0;
         let offered = self.unpublished.drain(..blocks).collect();
-        let priority = self.terms.priority;
-        let duplicates = self.hold.publish_whole(tokens, priority, offered);
+        let duplicates = (self.hold).publish_whole(tokens, self.terms.priority, offered);
         if self.append_only {
             self.duplicates.extend(duplicates);
             UNCHANGED
@@ -365,7 +359,7 @@ impl Sequence {
     pub fn fork(&mut self) -> Self {
         self.publish();
         let (hold, tokens) = (self.hold.clone(), self.tokens.clone());
-        Self::of(hold, tokens, self.terms.clone(), self.append_only)
+        Self::new(hold, tokens, self.terms.clone(), self.append_only)
     }
 
     /// [Publishes](Self::publish) every complete block, drops the hold, and returns all tokens.

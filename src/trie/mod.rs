@@ -177,7 +177,12 @@ impl Trie {
 
     /// Finds the longest cached prefix and pins it. None if even the root is gone, because its
     /// namespace was cleared.
-    pub fn find_and_pin(&self, from: Reached, prompt: &Keyed<'_>, guard: &Guard) -> Option<Reached> {
+    pub fn find_and_pin(
+        &self,
+        from: Reached,
+        prompt: &Keyed<'_>,
+        guard: &Guard,
+    ) -> Option<Reached> {
         self.find_live(from, prompt, guard, |at| {
             let state = state(at, guard);
             // Rule (look-first): lookups that match an evicted block do not all write to it.
