@@ -116,10 +116,9 @@ impl PrefixCache {
         let hold = self.find(namespace, &prompt.readable(prompt.all_but_last()));
         let uncounted = prompt.requested();
         let (tokens, terms) = prompt.into_owned();
-        Sequence {
-            uncounted,
-            ..Sequence::new(hold, tokens, terms, self.append_only_tables())
-        }
+        let mut sequence = Sequence::new(hold, tokens, terms, self.append_only_tables());
+        sequence.uncounted = uncounted;
+        sequence
     }
 }
 
