@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Memory, both, cache, explore, publish, three};
-use kvtrie::model::{Blueprint, Claim, Hasher, Heat, NodeRef, State};
+use kvtrie::model::{BlockHasher, Blueprint, Claim, Heat, Keyed, NodeRef, State};
 use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache, Priority};
 use loom::sync::Arc;
 
@@ -155,7 +155,7 @@ unsafe impl Send for Node {}
 
 impl Node {
     fn with_room() -> Self {
-        let root = Hasher::new(Some(1)).start("root");
+        let root = BlockHasher::new(&[1; 16]).start(&"root".into());
         let parent = NodeRef::build_root(0, root).position(0);
         Self(NodeRef::build(Blueprint {
             parent,
@@ -164,7 +164,7 @@ impl Node {
             priority: Priority::Normal,
             room: 2,
             ids: &[BlockId::new(0)],
-            tokens: &[1],
+            tokens: Keyed::plain(&[1]),
         }))
     }
 

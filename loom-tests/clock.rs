@@ -7,8 +7,8 @@ mod common;
 
 use common::{Memory, both, explore, three};
 use kvtrie::model::{
-    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Pool, Position, Scope, State, Trie,
-    unprotected,
+    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, Index, Keyed, NodeRef, Pool,
+    Position, Scope, State, Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -23,14 +23,15 @@ struct Dial {
 
 impl Dial {
     fn new(capacity: usize) -> Arc<Self> {
-        let (hasher, mut ids) = (Hasher::new(Some(1)), Vec::new());
+        let (hasher, mut ids) = (BlockHasher::new(&[1; 16]), Vec::new());
         Pool::new(capacity).take(capacity, &mut ids);
         Arc::new(Self {
-            root: NodeRef::build_root(0, hasher.start("root")).position(0),
+            root: NodeRef::build_root(0, hasher.start(&"root".into())).position(0),
             trie: Trie {
                 block_size: 1,
                 run_length: 1,
-                hasher,
+                bucket_hasher: BucketHasher::new(),
+                block_hasher: hasher,
                 index: Index::new(capacity),
                 clock: Clock::new(capacity),
                 counters: Counters::new(),
@@ -50,7 +51,7 @@ impl Dial {
             priority: Priority::Normal,
             room: N,
             ids: &ids,
-            tokens: &ids.map(|id| id.index() as u32),
+            tokens: Keyed::plain(&ids.map(|id| id.index() as u32)),
         });
         let published = self.trie.index.publish(run, unprotected());
         assert!(published.is_ok(), "no equal");

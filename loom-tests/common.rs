@@ -117,7 +117,6 @@ pub fn cache(blocks: usize, run_length: usize) -> (PrefixCache, Namespace) {
         .blocks(blocks)
         .block_size(1)
         .run_length(run_length)
-        .seed(1)
         .build()
         .expect("the settings of a model are sound");
     let namespace = cache.namespace("a");

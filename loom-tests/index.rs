@@ -6,9 +6,22 @@
 mod common;
 
 use common::{both, explore, three};
-use kvtrie::model::{Blueprint, Hasher, Index, NodeRef, Pool, Position, unprotected};
+use kvtrie::model::{
+    BlockHasher, Blueprint, Index, Item, Keyed, NodeRef, Pool, Position, unprotected,
+};
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
+
+/// The key of every node with an image.
+const KEY: u64 = 0;
+
+/// The item of an image.
+fn of_image(image: Option<u8>) -> Option<Item> {
+    image.map(|image| Item {
+        start: 0,
+        digest: [image; 32],
+    })
+}
 
 /// One bucket, the root that its nodes hang off, and ids to give them.
 struct Bucket {
@@ -19,11 +32,11 @@ struct Bucket {
 
 impl Bucket {
     fn new() -> Arc<Self> {
-        let (hasher, mut ids) = (Hasher::new(Some(1)), Vec::new());
+        let (hasher, mut ids) = (BlockHasher::new(&[1; 16]), Vec::new());
         Pool::new(4).take(4, &mut ids);
         Arc::new(Self {
             index: Index::new(1),
-            root: NodeRef::build_root(0, hasher.start("root")).position(0),
+            root: NodeRef::build_root(0, hasher.start(&"root".into())).position(0),
             ids,
         })
     }
@@ -38,14 +51,19 @@ impl Bucket {
 
     /// A node of one block that holds one token.
     fn build(&self, token: u32) -> NodeRef<'static> {
+        self.build_keyed(Keyed::plain(&[token]), u64::from(token))
+    }
+
+    /// A node of one block with a key.
+    fn build_keyed(&self, tokens: Keyed<'_>, key: u64) -> NodeRef<'static> {
         NodeRef::build(Blueprint {
             parent: self.root,
             root: self.root,
-            key: u64::from(token),
+            key,
             priority: Priority::Normal,
             room: 1,
             ids: &self.ids[..1],
-            tokens: &[token],
+            tokens,
         })
     }
 
@@ -61,6 +79,25 @@ impl Bucket {
         let found = (self.index).find(u64::from(token), self.root, &[token], guard);
         // As a lookup would, it looks at the node that it found.
         found.is_some_and(|found| found.node.state(0).load().pins() == 1)
+    }
+
+    /// Publishes a token that stands for an image, or for none.
+    fn publish_image(&self, image: Option<u8>) -> Position {
+        let item = of_image(image);
+        let node = self.build_keyed(Keyed::new(&[7], item.as_slice()), KEY);
+        let published = self.index.publish(node, unprotected());
+        assert!(published.is_ok(), "no equal");
+        node.position(0)
+    }
+
+    fn find_image(&self, image: Option<u8>) -> Option<Position> {
+        let (item, guard) = (of_image(image), unprotected());
+        let tokens = Keyed::new(&[7], item.as_slice());
+        let found = match image {
+            Some(_) => self.index.find_keyed(KEY, self.root, tokens, guard),
+            None => self.index.find(KEY, self.root, tokens.tokens, guard),
+        };
+        found.map(|found| found.node.position(0))
     }
 
     fn unlink(&self, at: Position) {
@@ -112,6 +149,28 @@ fn publish_versus_publish() {
         assert!(second.0.1, "another block is no equal");
         let nodes = [first.0, second.0.0, second.1.0, third.0];
         bucket.end(&nodes, &[1, 2]);
+    });
+}
+
+/// Three threads publish equal tokens under two images and under none, all with one key: each is
+/// published, and found by its image alone.
+#[test]
+fn publish_versus_publish_of_another_image() {
+    explore("publish_versus_publish_of_another_image", 10, || {
+        let bucket = Bucket::new();
+        let (one, two) = (Arc::clone(&bucket), Arc::clone(&bucket));
+        let (first, second, third) = three(
+            move || one.publish_image(Some(1)),
+            move || two.publish_image(Some(2)),
+            || bucket.publish_image(None),
+        );
+        for (image, at) in [(Some(1), first), (Some(2), second), (None, third)] {
+            assert_eq!(bucket.find_image(image), Some(at), "{image:?}");
+        }
+        for at in [first, second, third, bucket.root] {
+            // SAFETY: the other threads have ended, and the index is not used again.
+            unsafe { node(at).free() };
+        }
     });
 }
 

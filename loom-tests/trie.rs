@@ -7,8 +7,8 @@ mod common;
 
 use common::{both, explore};
 use kvtrie::model::{
-    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Pool, Position, Reached, Scope,
-    Trie, unprotected,
+    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, Index, Keyed, NodeRef, Pool,
+    Position, Reached, Scope, Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -22,14 +22,15 @@ struct Tree {
 
 impl Tree {
     fn new() -> Self {
-        let (hasher, mut ids) = (Hasher::new(Some(1)), Vec::new());
+        let (hasher, mut ids) = (BlockHasher::new(&[1; 16]), Vec::new());
         Pool::new(3).take(3, &mut ids);
         Self {
-            root: NodeRef::build_root(0, hasher.start("root")).position(0),
+            root: NodeRef::build_root(0, hasher.start(&"root".into())).position(0),
             trie: Trie {
                 block_size: 1,
                 run_length: 2,
-                hasher,
+                bucket_hasher: BucketHasher::new(),
+                block_hasher: hasher,
                 index: Index::new(3),
                 clock: Clock::new(3),
                 counters: Counters::new(),
@@ -44,11 +45,11 @@ impl Tree {
         let run = NodeRef::build(Blueprint {
             parent,
             root: self.root,
-            key: (trie.hasher).child(key, parent.offset(), &tokens[..1]),
+            key: (trie.bucket_hasher).child(key, parent.offset(), &tokens[..1]),
             priority: Priority::Normal,
             room: ids.len(),
             ids,
-            tokens,
+            tokens: Keyed::plain(tokens),
         });
         assert!(trie.index.publish(run, unprotected()).is_ok(), "no equal");
         trie.clock.insert(run, 0..ids.len());
@@ -80,7 +81,9 @@ fn lookups_versus_claim_of_the_tail() {
         let looker = move || {
             for _ in 0..2 {
                 let from = Reached { at: root, depth: 0 };
-                let reached = other.trie.find_and_pin(from, &[1, 2], unprotected());
+                let reached = other
+                    .trie
+                    .find_and_pin(from, Keyed::plain(&[1, 2]), unprotected());
                 let at = reached.expect("the root is there").at;
                 assert_ne!(at, root, "the first block was there throughout");
                 let _ = node(at).state(at.offset()).unpin();

@@ -27,7 +27,7 @@
 //! | [What does a cancelled request leave behind?](cancellation) | Nothing, if it is dropped. |
 //! | [How does a waiting request keep its prefix?](waiting_queue) | Look it up when it arrives, and drop the hold. |
 //! | [How long does a system prompt stay?](priorities) | Longer at high priority, always if pinned. |
-//! | [What if two images have the same tokens?](images) | Give the cache a token that names the image. |
+//! | [What if two images have the same tokens?](images) | Name each image by an item of the prompt. |
 //! | [What if the weights change?](weight_update) | Take a namespace for each version, and clear the old one. |
 //!
 //! # Coming from another cache

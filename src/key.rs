@@ -64,13 +64,18 @@ impl From<String> for NamespaceKey {
 }
 
 impl NamespaceKey {
-    /// Returns the total size of the parts in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        let parts = [
+    /// Returns the model, the adapter and the tenant.
+    pub(crate) fn parts(&self) -> [Option<&[u8]>; 3] {
+        [
             Some(&self.model),
             self.adapter.as_ref(),
             self.tenant.as_ref(),
-        ];
-        parts.into_iter().flatten().map(|part| part.len()).sum()
+        ]
+        .map(|part| part.map(|part| &**part))
+    }
+
+    /// Returns the total size of the parts in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.parts().into_iter().flatten().map(<[u8]>::len).sum()
     }
 }

@@ -7,12 +7,14 @@ compile_error!(
      loom, and every model passes after a single interleaving"
 );
 
+mod bucket;
 #[cfg(doc)]
 pub mod design;
 #[cfg(doc)]
 pub mod guide;
 mod hash;
 mod id;
+mod item;
 mod key;
 mod prefetch;
 mod shared;
@@ -31,6 +33,7 @@ mod api {
     pub mod lookup;
     pub mod namespace;
     pub mod pinned;
+    pub mod prompt;
     pub mod report;
     pub mod sequence;
 }
@@ -39,7 +42,9 @@ mod api {
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model {
-    pub use crate::hash::Hasher;
+    pub use crate::bucket::BucketHasher;
+    pub use crate::hash::BlockHasher;
+    pub use crate::item::{Item, Keyed};
     pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
     pub use crate::stripes::{Owners, SHARED};
@@ -62,6 +67,7 @@ pub use api::cache::PrefixCache;
 pub use api::hold::{Hold, PublishError};
 pub use api::namespace::Namespace;
 pub use api::pinned::{OverBudget, Pinned};
+pub use api::prompt::Prompt;
 pub use api::report::{BlockStatus, Evicted, OutOfBlocks};
 pub use api::sequence::Sequence;
 pub use hash::BlockHash;

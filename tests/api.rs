@@ -7,20 +7,16 @@ use kvtrie::{BlockId, NamespaceKey, PrefixCache};
 
 #[test]
 fn hash_is_deterministic_chained_and_positional() {
-    let seeded = || {
-        let builder = PrefixCache::builder().blocks(1).block_size(2);
-        builder.seed(7).build().unwrap()
-    };
-    let (cache, twin) = (seeded(), seeded());
+    let [cache, twin] = [(); 2].map(|()| cache(1, 2, 1));
     let start = cache.namespace("a").hash();
     assert_eq!(start, twin.namespace("a").hash());
-    let first = cache.compute_block_hash(start, &[1, 2]);
-    assert_eq!(first, twin.compute_block_hash(start, &[1, 2]));
-    assert_ne!(first, cache.compute_block_hash(start, &[2, 1]));
-    assert_ne!(first, cache.compute_block_hash(first, &[1, 2]));
+    let first = cache.compute_block_hash(start, [1, 2]);
+    assert_eq!(first, twin.compute_block_hash(start, [1, 2]));
+    assert_ne!(first, cache.compute_block_hash(start, [2, 1]));
+    assert_ne!(first, cache.compute_block_hash(first, [1, 2]));
     assert_ne!(
         first,
-        cache.compute_block_hash(cache.namespace("b").hash(), &[1, 2])
+        cache.compute_block_hash(cache.namespace("b").hash(), [1, 2])
     );
 }
 
@@ -28,10 +24,10 @@ fn hash_is_deterministic_chained_and_positional() {
 fn a_chain_takes_any_number_of_whole_blocks() {
     let cache = cache(1, 2, 1);
     let start = cache.namespace("a").hash();
-    let first = cache.compute_block_hash(start, &[1, 2]);
-    let second = cache.compute_block_hash(first, &[3, 4]);
-    assert_eq!(cache.compute_block_hash(start, &[1, 2, 3, 4]), second);
-    assert_eq!(cache.compute_block_hash(start, &[]), start);
+    let first = cache.compute_block_hash(start, [1, 2]);
+    let second = cache.compute_block_hash(first, [3, 4]);
+    assert_eq!(cache.compute_block_hash(start, [1, 2, 3, 4]), second);
+    assert_eq!(cache.compute_block_hash(start, []), start);
 }
 
 #[test]
@@ -44,14 +40,14 @@ fn hold_reports_the_chained_hash_of_its_prefix() {
             cache.compute_block_hash(hash, block)
         });
         assert_eq!(hold.hash(), chain);
-        assert_eq!(cache.lookup(&namespace, &[]).hash(), namespace.hash());
+        assert_eq!(cache.lookup(&namespace, []).hash(), namespace.hash());
     });
 }
 
 #[test]
 fn empty_cache_finds_nothing() {
     with_caches(4, 2, |cache| {
-        let hold = cache.lookup(&cache.namespace("a"), &prompt(3));
+        let hold = cache.lookup(&cache.namespace("a"), prompt(3));
         assert_eq!(
             (hold.token_count(), hold.len(), hold.block_table()),
             (0, 0, vec![])
@@ -66,7 +62,7 @@ fn full_partial_and_no_match() {
         let namespace = cache.namespace("a");
         let table = publish(&cache, &namespace, &prompt(20)).block_table();
         for blocks in 0..=20 {
-            let found = cache.lookup(&namespace, &prompt(blocks as u32));
+            let found = cache.lookup(&namespace, prompt(blocks as u32));
             assert_eq!(found.block_table(), table[..blocks]);
             // The next block differs in its last token.
             let mut other = prompt(blocks as u32);
@@ -77,7 +73,7 @@ fn full_partial_and_no_match() {
             );
             assert_eq!(cache.peek(&namespace, &other), 2 * blocks);
         }
-        assert!(cache.lookup(&namespace, &[7, 7, 1, 1]).is_empty());
+        assert!(cache.lookup(&namespace, [7, 7, 1, 1]).is_empty());
     });
 }
 
@@ -87,8 +83,8 @@ fn incomplete_blocks_are_never_cached() {
         let namespace = cache.namespace("a");
         let hold = publish(&cache, &namespace, &[0, 0, 1]);
         assert_eq!(hold.token_count(), 2);
-        assert_eq!(cache.peek(&namespace, &[0, 0, 1]), 2);
-        assert_eq!(cache.lookup(&namespace, &[0]).token_count(), 0);
+        assert_eq!(cache.peek(&namespace, [0, 0, 1]), 2);
+        assert_eq!(cache.lookup(&namespace, [0]).token_count(), 0);
     });
 }
 
@@ -97,8 +93,8 @@ fn empty_input_has_no_effect() {
     with_caches(4, 2, |cache| {
         let before = cache.stats();
         let namespace = cache.namespace("a");
-        let mut hold = cache.lookup(&namespace, &[]);
-        assert!(hold.publish(&[], Vec::new()).unwrap().is_empty());
+        let mut hold = cache.lookup(&namespace, []);
+        assert!(hold.publish([], Vec::new()).unwrap().is_empty());
         assert!(cache.allocate(0).unwrap().is_empty());
         assert!(cache.evict(0).is_empty());
         assert!(cache.evict_all().is_empty());
@@ -114,10 +110,10 @@ fn same_prefix_twice_is_one_entry() {
     with_caches(8, 2, |cache| {
         let namespace = cache.namespace("a");
         let first = publish(&cache, &namespace, &prompt(4));
-        let mut empty = cache.lookup(&namespace, &[]);
+        let mut empty = cache.lookup(&namespace, []);
         let blocks = cache.allocate(4).unwrap();
         let ids: Vec<BlockId> = blocks.iter().map(kvtrie::Block::id).collect();
-        let duplicates = empty.publish(&prompt(4), blocks).unwrap();
+        let duplicates = empty.publish(prompt(4), blocks).unwrap();
         assert_eq!(
             duplicates.iter().map(kvtrie::Block::id).collect::<Vec<_>>(),
             ids
@@ -138,7 +134,7 @@ fn counts_rise_with_lookups_and_fall_with_releases() {
         let last = first.block_table()[1];
         let mut holds = vec![first];
         for count in 2..=5 {
-            holds.push(cache.lookup(&namespace, &prompt(2)));
+            holds.push(cache.lookup(&namespace, prompt(2)));
             assert_eq!(cache.inspect(last).unwrap().holds, count);
         }
         for count in (0..5).rev() {
@@ -176,9 +172,9 @@ fn namespaces_share_nothing() {
         ];
         for key in &keys {
             let namespace = cache.namespace(key.clone());
-            assert_eq!(cache.peek(&namespace, &prompt(2)), 0);
+            assert_eq!(cache.peek(&namespace, prompt(2)), 0);
             drop(publish(&cache, &namespace, &prompt(2)));
-            assert_eq!(cache.peek(&cache.namespace(key.clone()), &prompt(2)), 4);
+            assert_eq!(cache.peek(&cache.namespace(key.clone()), prompt(2)), 4);
         }
         assert_eq!(cache.stats().cached, 8);
     });
@@ -190,14 +186,14 @@ fn unused_namespaces_are_forgotten_and_used_ones_are_not() {
     let used = cache.namespace("used");
     drop(publish(&cache, &used, &[1]));
     drop(used);
-    let held = cache.lookup(&cache.namespace("held"), &[]);
+    let held = cache.lookup(&cache.namespace("held"), []);
     for salt in 0..10_000_u32 {
         let _ = cache.namespace(NamespaceKey::model("m").tenant(salt.to_le_bytes()));
     }
-    assert_eq!(cache.peek(&cache.namespace("used"), &[1]), 1);
+    assert_eq!(cache.peek(&cache.namespace("used"), [1]), 1);
     let mut held = held;
-    held.publish(&[2], cache.allocate(1).unwrap()).unwrap();
-    assert_eq!(cache.peek(&cache.namespace("held"), &[2]), 1);
+    held.publish([2], cache.allocate(1).unwrap()).unwrap();
+    assert_eq!(cache.peek(&cache.namespace("held"), [2]), 1);
 }
 
 #[test]
@@ -205,16 +201,10 @@ fn prefill_leaves_a_token_to_compute() {
     with_caches(4, 2, |cache| {
         let namespace = cache.namespace("a");
         drop(publish(&cache, &namespace, &prompt(4)));
-        assert_eq!(cache.lookup(&namespace, &prompt(4)).token_count(), 8);
-        assert_eq!(
-            cache.lookup_prefill(&namespace, &prompt(4)).token_count(),
-            6
-        );
-        assert_eq!(
-            cache.lookup_prefill(&namespace, &[0, 0, 1]).token_count(),
-            2
-        );
-        assert_eq!(cache.lookup_prefill(&namespace, &[]).token_count(), 0);
+        assert_eq!(cache.lookup(&namespace, prompt(4)).token_count(), 8);
+        assert_eq!(cache.lookup_prefill(&namespace, prompt(4)).token_count(), 6);
+        assert_eq!(cache.lookup_prefill(&namespace, [0, 0, 1]).token_count(), 2);
+        assert_eq!(cache.lookup_prefill(&namespace, []).token_count(), 0);
         assert_eq!(
             cache.stats().requested_tokens,
             8 + 8 + 8 + 3,
@@ -228,7 +218,7 @@ fn stats_count_tokens_and_places() {
     with_caches(8, 2, |cache| {
         let namespace = cache.namespace("a");
         let hold = publish(&cache, &namespace, &prompt(3));
-        let again = cache.lookup(&namespace, &prompt(4));
+        let again = cache.lookup(&namespace, prompt(4));
         let owned = cache.allocate(2).unwrap();
         let stats = cache.stats();
         assert_eq!(

@@ -4,8 +4,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use kvtrie::{
     Block, BlockHash, BlockId, BlockStatus, BuildError, Builder, Evicted, Hold, Namespace,
-    NamespaceKey, OutOfBlocks, OverBudget, Pinned, PrefixCache, Priority, PublishError, Sequence,
-    Stats,
+    NamespaceKey, OutOfBlocks, OverBudget, Pinned, PrefixCache, Priority, Prompt, PublishError,
+    Sequence, Stats,
 };
 
 fn anywhere<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
@@ -30,4 +30,5 @@ fn everything_may_be_shared_and_sent() {
     anywhere::<OverBudget>();
     anywhere::<Pinned>();
     anywhere::<Priority>();
+    anywhere::<Prompt<'static>>();
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{assert_accounted, cache, prompt, publish, with_caches};
-use kvtrie::{PrefixCache, Priority};
+use kvtrie::{PrefixCache, Priority, Prompt};
 
 #[test]
 fn eviction_takes_unheld_blocks_alone_and_frees_them() {
@@ -17,7 +17,7 @@ fn eviction_takes_unheld_blocks_alone_and_frees_them() {
         left.sort();
         assert_eq!(left.len(), 4);
         assert!(held.block_table().iter().all(|block| !left.contains(block)));
-        assert_eq!(cache.peek(&namespace, &prompt(4)), 4);
+        assert_eq!(cache.peek(&namespace, prompt(4)), 4);
         assert_eq!(cache.stats().free, cache.capacity() - 2);
         assert!(left.iter().all(|block| cache.inspect(*block).is_none()));
     });
@@ -60,7 +60,7 @@ fn evict_takes_no_more_than_asked_and_tails_first() {
             let evicted = cache.evict(1);
             assert_eq!(evicted.len(), 1);
             assert_eq!(evicted[0].block, table[left]);
-            assert_eq!(cache.peek(&namespace, &prompt(6)), 2 * left);
+            assert_eq!(cache.peek(&namespace, prompt(6)), 2 * left);
         }
         assert!(cache.evict(1).is_empty());
     });
@@ -77,7 +77,7 @@ fn the_hand_climbs_one_chain_rather_than_trimming_all() {
         }
         // In two pieces: the second call goes on where the first one had enough.
         assert_eq!(cache.evict(3).len() + cache.evict(5).len(), 8);
-        let mut left = [100, 200, 300, 400, 500].map(|of| cache.peek(&namespace, &chain(of)));
+        let mut left = [100, 200, 300, 400, 500].map(|of| cache.peek(&namespace, chain(of)));
         left.sort();
         assert_eq!(left, [0, 16, 16, 16, 16], "one chain went, four are whole");
     }
@@ -103,13 +103,13 @@ fn allocate_is_all_or_nothing() {
     );
     assert!(refused.to_string().contains("4 blocks were asked for"));
     assert_eq!(
-        cache.peek(&namespace, &[9, 9, 8, 8]),
+        cache.peek(&namespace, [9, 9, 8, 8]),
         4,
         "nothing was evicted in vain"
     );
     assert_eq!(cache.allocate(3).unwrap().len(), 3);
     assert!(cache.allocate(usize::MAX).is_err());
-    assert_eq!(cache.peek(&namespace, &prompt(2)), 4);
+    assert_eq!(cache.peek(&namespace, prompt(2)), 4);
     drop((held, owned));
     assert_accounted(&cache);
 }
@@ -138,14 +138,14 @@ fn clear_empties_one_namespace() {
         drop(publish(&cache, &a, &prompt(4)));
         drop(publish(&cache, &b, &prompt(2)));
         assert_eq!(cache.clear(&a).len(), 2);
-        assert_eq!(cache.peek(&a, &prompt(4)), 0);
-        assert_eq!(cache.peek(&cache.namespace("a"), &prompt(4)), 0);
-        assert_eq!(cache.peek(&b, &prompt(4)), 4);
+        assert_eq!(cache.peek(&a, prompt(4)), 0);
+        assert_eq!(cache.peek(&cache.namespace("a"), prompt(4)), 0);
+        assert_eq!(cache.peek(&b, prompt(4)), 4);
         assert_eq!(held.token_count(), 4, "a hold stays valid");
         drop(held);
         assert_eq!(cache.evict_all().len(), 4);
         drop(publish(&cache, &a, &prompt(1)));
-        assert_eq!(cache.peek(&a, &prompt(1)), 2);
+        assert_eq!(cache.peek(&a, prompt(1)), 2);
     });
 }
 
@@ -156,11 +156,11 @@ fn clear_all_empties_every_namespace() {
         let mut held = publish(&cache, &a, &prompt(2));
         drop(publish(&cache, &b, &prompt(2)));
         assert_eq!(cache.clear_all().len(), 2);
-        assert_eq!(cache.peek(&a, &prompt(2)) + cache.peek(&b, &prompt(2)), 0);
+        assert_eq!(cache.peek(&a, prompt(2)) + cache.peek(&b, prompt(2)), 0);
         // A holder of a cleared prefix can go on; lookups just do not find it.
-        held.publish(&[5, 5], cache.allocate(1).unwrap()).unwrap();
+        held.publish([5, 5], cache.allocate(1).unwrap()).unwrap();
         assert_eq!(held.token_count(), 6);
-        assert_eq!(cache.peek(&a, &[0, 0, 1, 1, 5, 5]), 0);
+        assert_eq!(cache.peek(&a, [0, 0, 1, 1, 5, 5]), 0);
         drop(held);
         assert_eq!(cache.evict_all().len(), 3);
     });
@@ -170,15 +170,16 @@ fn clear_all_empties_every_namespace() {
 fn high_priority_outlives_normal() {
     let cache = cache(2, 1, 1);
     let namespace = cache.namespace("a");
-    let mut system = cache.lookup(&namespace, &[]);
+    let mut system = cache.lookup(&namespace, []);
     let block = cache.allocate(1).unwrap();
-    system.publish_with(&[1], block, Priority::High).unwrap();
+    let prompt = Prompt::new(&[1]).with_priority(Priority::High);
+    system.publish(prompt, block).unwrap();
     drop(system);
     for one_off in 10..12 {
         drop(publish(&cache, &namespace, &[one_off]));
     }
     assert_eq!(
-        cache.peek(&namespace, &[1]),
+        cache.peek(&namespace, [1]),
         1,
         "a turn of the hand does not cool it"
     );

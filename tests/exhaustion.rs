@@ -72,7 +72,7 @@ impl Stage {
         let fresh = self.fresh.fetch_add(1, Ordering::Relaxed);
         let tokens = vec![fresh as u32; blocks.len()];
         self.disown(&blocks);
-        let mut hold = self.cache.lookup(&self.namespace, &[]);
+        let mut hold = self.cache.lookup(&self.namespace, []);
         hold.publish(&tokens, blocks).expect("whole blocks");
     }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{cache, publish};
-use kvtrie::{Hold, Namespace, PrefixCache, Priority};
+use kvtrie::{Hold, Namespace, PrefixCache, Priority, Prompt};
 
 /// Blocks to a word of the candidates.
 const WORD: usize = 64;
@@ -11,11 +11,11 @@ const WORD: usize = 64;
 /// Fills a cache with prefixes of one block each. Block `i` caches the prompt `[i]`.
 fn fill(cache: &PrefixCache, namespace: &Namespace, priority: impl Fn(usize) -> Priority) {
     for index in 0..cache.capacity() {
-        let mut hold = cache.lookup(namespace, &[]);
+        let mut hold = cache.lookup(namespace, []);
         let blocks = cache.allocate(1).expect("one is free");
         assert_eq!(blocks[0].id().index(), index, "the lowest id is free next");
-        hold.publish_with(&[index as u32], blocks, priority(index))
-            .expect("one block");
+        let prompt = Prompt::new(vec![index as u32]).with_priority(priority(index));
+        hold.publish(prompt, blocks).expect("one block");
     }
 }
 
@@ -58,7 +58,7 @@ fn blocks_used_alike_leave_in_the_order_of_the_hand() {
 fn the_hand_passes_words_of_held_blocks_and_no_more() {
     for held_words in 1..4 {
         let (cache, namespace) = full(4 * WORD);
-        let held = (0..held_words * WORD).map(|index| cache.lookup(&namespace, &[index as u32]));
+        let held = (0..held_words * WORD).map(|index| cache.lookup(&namespace, [index as u32]));
         let held: Vec<Hold> = held.collect();
         assert_eq!(allocate(&cache), held.len(), "the first that is unheld");
     }
@@ -69,7 +69,7 @@ fn a_block_hit_once_survives_the_sweep_that_takes_the_others() {
     let (cache, namespace) = full(4);
     // The hand cools all four before it takes the first.
     assert_eq!(evict(&cache, 1), [0]);
-    drop(cache.lookup(&namespace, &[2]));
+    drop(cache.lookup(&namespace, [2]));
     assert_eq!(evict(&cache, 2), [1, 3]);
     assert_eq!(evict(&cache, 1), [2]);
 }
@@ -81,13 +81,13 @@ fn a_hit_keeps_a_high_block_for_more_turns_than_a_normal_one() {
         let namespace = cache.namespace("a");
         fill(&cache, &namespace, |_| priority);
         assert_eq!(evict(&cache, 1), [0], "all four are cold now");
-        drop(cache.lookup(&namespace, &[1]));
+        drop(cache.lookup(&namespace, [1]));
         drop(publish(&cache, &namespace, &[9]));
         // One turn takes 2 and 3 and cools the new block; the next one meets the block that was
         // hit.
         assert_eq!(evict(&cache, 2), [2, 3]);
         evict(&cache, 1);
-        assert_eq!(cache.peek(&namespace, &[1]) == 1, survives, "{priority:?}");
+        assert_eq!(cache.peek(&namespace, [1]) == 1, survives, "{priority:?}");
     }
 }
 
@@ -115,10 +115,10 @@ fn high_blocks_alone_leave_in_the_order_of_the_hand() {
 #[test]
 fn a_chain_that_grew_block_by_block_costs_one_candidate_to_look_at() {
     let cache = cache(WORD, 1, 1);
-    let mut hold = cache.lookup(&cache.namespace("a"), &[]);
+    let mut hold = cache.lookup(&cache.namespace("a"), []);
     for token in 0..WORD as u32 {
         let block = cache.allocate(1).expect("one is free");
-        hold.publish(&[token], block).expect("one block");
+        hold.publish([token], block).expect("one block");
     }
     drop(hold);
     assert_eq!(looks(&cache), (0, 0), "nothing had to leave yet");
@@ -130,7 +130,7 @@ fn a_chain_that_grew_block_by_block_costs_one_candidate_to_look_at() {
 #[test]
 fn every_look_of_the_hand_is_counted() {
     let (cache, namespace) = full(2 * WORD);
-    let held = cache.lookup(&namespace, &[0]);
+    let held = cache.lookup(&namespace, [0]);
     assert_eq!(cache.reclaimable(), 2 * WORD - 1);
     assert_eq!(
         looks(&cache),

@@ -3,13 +3,13 @@
 mod common;
 
 use common::{assert_accounted, cache, prompt, publish, with_caches};
-use kvtrie::{BlockId, BuildError, PrefixCache};
+use kvtrie::{BlockId, BuildError, PrefixCache, Prompt};
 
 #[test]
 #[should_panic(expected = "compute_block_hash: 3 tokens are not a whole number of blocks of 2")]
 fn a_partial_block_has_no_hash() {
     let cache = cache(1, 2, 1);
-    let _ = cache.compute_block_hash(cache.namespace("a").hash(), &[1, 2, 3]);
+    let _ = cache.compute_block_hash(cache.namespace("a").hash(), [1, 2, 3]);
 }
 
 #[test]
@@ -18,12 +18,12 @@ fn wrong_blocks_come_back() {
         let namespace = cache.namespace("a");
         let mut hold = publish(&cache, &namespace, &prompt(1));
         let partial = hold
-            .publish(&[5, 5, 5], cache.allocate(2).unwrap())
+            .publish([5, 5, 5], cache.allocate(2).unwrap())
             .unwrap_err();
         assert!(partial.is_partial_block() && !partial.is_wrong_block_count());
         let blocks = partial.into_blocks();
         assert_eq!(blocks.len(), 2);
-        let more = hold.publish(&[5, 5], blocks).unwrap_err();
+        let more = hold.publish([5, 5], blocks).unwrap_err();
         assert!(more.is_wrong_block_count());
         assert_eq!(
             more.to_string(),
@@ -40,15 +40,15 @@ fn wrong_blocks_come_back() {
 #[should_panic(expected = "a block can only extend a hold of its own cache")]
 fn foreign_block_is_a_bug() {
     let (ours, theirs) = (cache(1, 1, 1), cache(1, 1, 1));
-    let mut hold = ours.lookup(&ours.namespace("a"), &[]);
-    let _ = hold.publish(&[1], theirs.allocate(1).unwrap());
+    let mut hold = ours.lookup(&ours.namespace("a"), []);
+    let _ = hold.publish([1], theirs.allocate(1).unwrap());
 }
 
 #[test]
 #[should_panic(expected = "a namespace can only be used with its own cache")]
 fn foreign_namespace_is_a_bug() {
     let (ours, theirs) = (cache(1, 1, 1), cache(1, 1, 1));
-    let _ = ours.lookup(&theirs.namespace("a"), &[1]);
+    let _ = ours.lookup(&theirs.namespace("a"), [1]);
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn a_mistake_is_reported_where_the_caller_made_it() {
             },
         ),
         ("a namespace can only be used with its own cache", &|| {
-            drop(theirs.lookup(&namespace, &[1]));
+            drop(theirs.lookup(&namespace, [1]));
         }),
         ("a namespace can only be used with its own cache", &|| {
-            let _ = theirs.peek(&namespace, &[1]);
+            let _ = theirs.peek(&namespace, [1]);
         }),
         (
             "BlockId::new(268435456): a cache has at most 2^28 blocks",
@@ -110,6 +110,37 @@ fn a_mistake_is_reported_where_the_caller_made_it() {
             },
         ),
     ];
+    check_panics(&mistakes);
+}
+
+#[test]
+fn a_mistake_in_a_prompt_is_reported_where_the_caller_made_it() {
+    let placeholders = || Prompt::new(vec![7; 4]);
+    check_panics(&[
+        (
+            "with_item(2..2): not a range of some of the 4 tokens",
+            &|| drop(placeholders().with_item(2..2, [0; 32])),
+        ),
+        (
+            "with_item(3..5): not a range of some of the 4 tokens",
+            &|| drop(placeholders().with_item(3..5, [0; 32])),
+        ),
+        ("with_item(2..4): the previous item ends at 3", &|| {
+            let first = placeholders().with_item(0..3, [0; 32]);
+            drop(first.with_item(2..4, [1; 32]));
+        }),
+        (
+            "compute_block_hash: 3 tokens are not a whole number of blocks",
+            &|| {
+                let cache = cache(1, 2, 1);
+                let _ = cache.compute_block_hash(cache.namespace("a").hash(), [1, 2, 3]);
+            },
+        ),
+    ]);
+}
+
+/// Each mistake panics in this file, with its message.
+fn check_panics(mistakes: &[(&str, &dyn Fn())]) {
     for (message, mistake) in mistakes {
         let (place, text) = common::panic_of(mistake);
         assert!(text.contains(message), "{text:?} says {message:?}");

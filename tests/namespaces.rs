@@ -49,7 +49,7 @@ fn clearing_lets_go_of_the_old_root() {
         with_caches(2, 2, |cache| {
             let namespace = cache.namespace("a");
             let olds = [(); 3].map(|()| {
-                let old = cache.lookup(&namespace, &[]);
+                let old = cache.lookup(&namespace, []);
                 assert_eq!(old.holds(), 2, "a namespace holds its root");
                 clear(&cache, &namespace);
                 old
@@ -64,14 +64,14 @@ fn holds_keep_their_old_root() {
     for clear in CLEARINGS {
         with_caches(3, 2, |cache| {
             let namespace = cache.namespace("a");
-            let empty = cache.lookup(&namespace, &[]);
+            let empty = cache.lookup(&namespace, []);
             let mut hold = fill(&cache, &namespace, &prompt(1));
             clear(&cache, &namespace);
             crowd(&cache, "other");
             assert_eq!((empty.holds(), empty.hash()), (1, namespace.hash()));
-            hold.publish(&[1, 1], cache.allocate(1).unwrap()).unwrap();
+            hold.publish([1, 1], cache.allocate(1).unwrap()).unwrap();
             assert_eq!(hold.hash(), hash_of(&cache, &namespace, &prompt(2)));
-            assert_eq!(cache.peek(&namespace, &prompt(2)), 0, "cleared");
+            assert_eq!(cache.peek(&namespace, prompt(2)), 0, "cleared");
             drop((empty, hold));
             assert_eq!(cache.evict_all().len(), 2);
             assert_accounted(&cache);
@@ -84,7 +84,7 @@ fn holds_under_old_roots_outlive_the_cache() {
     for clear in CLEARINGS {
         with_caches(2, 2, |cache| {
             let namespace = cache.namespace("a");
-            let empty = cache.lookup(&namespace, &[]);
+            let empty = cache.lookup(&namespace, []);
             let hold = fill(&cache, &namespace, &prompt(2));
             let (table, hash) = (hold.block_table(), hold.hash());
             clear(&cache, &namespace);
@@ -102,16 +102,16 @@ fn holds_under_old_roots_outlive_the_cache() {
 fn what_is_used_is_not_forgotten() {
     with_caches(4, 2, |cache| {
         let by_handle = cache.namespace("handle");
-        let by_hold = cache.lookup(&cache.namespace("hold"), &[]);
+        let by_hold = cache.lookup(&cache.namespace("hold"), []);
         drop(fill(&cache, &cache.namespace("block"), &prompt(1)));
         crowd(&cache, "other");
         // The handle and the hold lead to the same root as the key does.
         drop(fill(&cache, &by_handle, &prompt(1)));
-        assert_eq!(cache.peek(&cache.namespace("handle"), &prompt(1)), 2);
+        assert_eq!(cache.peek(&cache.namespace("handle"), prompt(1)), 2);
         let mut hold = by_hold;
-        hold.publish(&[0, 0], cache.allocate(1).unwrap()).unwrap();
-        assert_eq!(cache.peek(&cache.namespace("hold"), &prompt(1)), 2);
-        assert_eq!(cache.peek(&cache.namespace("block"), &prompt(1)), 2);
+        hold.publish([0, 0], cache.allocate(1).unwrap()).unwrap();
+        assert_eq!(cache.peek(&cache.namespace("hold"), prompt(1)), 2);
+        assert_eq!(cache.peek(&cache.namespace("block"), prompt(1)), 2);
         drop(hold);
         assert_eq!(cache.evict_all().len(), 3);
         assert_accounted(&cache);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{cache, publish};
-use kvtrie::{Hold, Namespace, PrefixCache, Priority};
+use kvtrie::{Hold, Namespace, PrefixCache, Priority, Prompt};
 
 /// Blocks of each cache.
 const BLOCKS: usize = 96;
@@ -49,17 +49,17 @@ impl Stage {
     /// Looks the system prompt up and publishes what is missing of it. Returns the hold, and how
     /// many of its tokens were found.
     fn system(&self, priority: Priority) -> (Hold, usize) {
-        let mut hold = self.cache.lookup(&self.namespace, &SYSTEM);
+        let mut hold = self.cache.lookup(&self.namespace, SYSTEM);
         let found = hold.token_count();
         let blocks = self.cache.allocate(SYSTEM.len() - found).expect("room");
-        hold.publish_with(&SYSTEM[found..], blocks, priority)
-            .expect("whole blocks");
+        let missing = Prompt::new(&SYSTEM[found..]).with_priority(priority);
+        hold.publish(missing, blocks).expect("whole blocks");
         (hold, found)
     }
 
     /// Whether the whole system prompt is cached.
     fn has_system(&self) -> bool {
-        self.cache.peek(&self.namespace, &SYSTEM) == SYSTEM.len()
+        self.cache.peek(&self.namespace, SYSTEM) == SYSTEM.len()
     }
 }
 
@@ -115,9 +115,10 @@ fn publishing_again_at_high_priority_raises_what_is_cached() {
     for (priority, stays) in [(Priority::Normal, false), (Priority::High, true)] {
         let mut stage = Stage::new();
         drop(stage.system(Priority::Normal));
-        let mut again = stage.cache.lookup(&stage.namespace, &[]);
+        let mut again = stage.cache.lookup(&stage.namespace, []);
         let blocks = stage.cache.allocate(SYSTEM.len()).expect("room");
-        let duplicates = again.publish_with(&SYSTEM, blocks, priority);
+        let prompt = Prompt::new(&SYSTEM).with_priority(priority);
+        let duplicates = again.publish(prompt, blocks);
         assert_eq!(duplicates.expect("whole blocks").len(), SYSTEM.len());
         drop(again);
         stage.crowd(BLOCKS * 3 / 2 - SYSTEM.len());

@@ -35,7 +35,7 @@ fn retired_bytes_are_shown_and_freed_in_bounded_batches() {
     // An idle thread keeps up to a batch: 60 nodes.
     let pins = |cache: &PrefixCache| {
         let namespace = cache.namespace("a");
-        (0..10_000).for_each(|_| assert_eq!(cache.peek(&namespace, &[1]), 0));
+        (0..10_000).for_each(|_| assert_eq!(cache.peek(&namespace, [1]), 0));
     };
     pins(&small);
     assert!(

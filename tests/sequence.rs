@@ -56,8 +56,8 @@ fn forked_sequences_share_whole_blocks() {
         fork.advance(1);
         request.finish();
         fork.finish();
-        assert_eq!(cache.peek(&namespace, &[1, 2, 3, 4]), 4);
-        assert_eq!(cache.peek(&namespace, &[1, 2, 3, 5]), 4);
+        assert_eq!(cache.peek(&namespace, [1, 2, 3, 4]), 4);
+        assert_eq!(cache.peek(&namespace, [1, 2, 3, 5]), 4);
         assert_accounted(&cache);
     });
 }

@@ -122,7 +122,7 @@ fn one_block_bears_a_storm_of_holds() {
     together((0..THREADS).map(|_| {
         || {
             for _ in 0..scale(20_000) {
-                let forks = [hold.clone(), hold.clone(), cache.lookup(&namespace, &[1])];
+                let forks = [hold.clone(), hold.clone(), cache.lookup(&namespace, [1])];
                 assert!(forks.iter().all(|fork| fork.len() == 1));
             }
         }

@@ -9,7 +9,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use common::{assert_accounted, cache, together};
-use kvtrie::{Hold, Namespace, PrefixCache, Priority};
+use kvtrie::{Hold, Namespace, PrefixCache, Priority, Prompt};
 
 /// Numbers of threads: a few more than there are stripes, and many more.
 const CROWDS: [usize; 2] = [70, 200];
@@ -67,10 +67,8 @@ impl Crowd {
         let mut hold = self.lookup(space, &[], done);
         let blocks = prompt.len() / 2;
         let offered = self.cache.allocate(blocks).expect("room for every thread");
-        let duplicates = match priority {
-            Priority::Normal => hold.publish(prompt, offered),
-            _ => hold.publish_with(prompt, offered, priority),
-        };
+        let prompt = Prompt::new(prompt).with_priority(priority);
+        let duplicates = hold.publish(prompt, offered);
         let duplicates = duplicates.expect("whole blocks").len() as u64;
         done.duplicates += duplicates;
         done.published += blocks as u64 - duplicates;
@@ -94,8 +92,8 @@ impl Crowd {
             assert!(hold.clone().holds() >= 3);
             done.lookups += 1;
             done.requested += 6;
-            assert_eq!(self.cache.lookup_prefill(space, &tokens).token_count(), 4);
-            assert_eq!(self.cache.peek(space, &tokens), 6);
+            assert_eq!(self.cache.lookup_prefill(space, tokens).token_count(), 4);
+            assert_eq!(self.cache.peek(space, tokens), 6);
             assert!(
                 self.cache
                     .inspect(hold.block_table()[2])
@@ -111,7 +109,7 @@ impl Crowd {
         let tail = self.publish(&own, &[thread; 8], Priority::Normal, done);
         drop(tail);
         let left = self.cache.clear(&own).len() as u64;
-        assert!(left <= 4 && self.cache.peek(&own, &[thread; 8]) == 0);
+        assert!(left <= 4 && self.cache.peek(&own, [thread; 8]) == 0);
         done.evicted += left;
     }
 
@@ -272,7 +270,7 @@ fn threads_that_share_a_stripe_lose_no_count() {
     for threads in CROWDS {
         let cache = cache(4, 1, 4);
         let namespace = cache.namespace("a");
-        let look_up = || drop(cache.lookup(&namespace, &[1, 2, 3]));
+        let look_up = || drop(cache.lookup(&namespace, [1, 2, 3]));
         let [begun, over] = [(); 2].map(|()| Barrier::new(threads));
         let (contest, contested) = (Contest::new(), AtomicUsize::new(0));
         thread::scope(|scope| {
@@ -309,7 +307,7 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
     const LIVING: usize = 2;
     let cache = cache(4, 1, 4);
     let namespace = cache.namespace("a");
-    let look_up = || drop(cache.lookup(&namespace, &[1]));
+    let look_up = || drop(cache.lookup(&namespace, [1]));
     let begun = Barrier::new(2 * LIVING + 1);
     // Each thread that lives on against each that starts later.
     let contests = [(); LIVING].map(|()| [(); LIVING].map(|()| Contest::new()));

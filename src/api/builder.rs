@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::cache::PrefixCache;
+use crate::hash::BlockHasher;
 use crate::id::MAX_BLOCKS;
 use crate::trie::layout::MAX_RUN;
 
@@ -29,7 +30,7 @@ pub struct Builder {
     pub(crate) blocks: usize,
     pub(crate) block_size: usize,
     pub(crate) run_length: usize,
-    pub(crate) seed: Option<u64>,
+    pub(crate) hash_key: [u8; 16],
     /// Blocks that may be pinned; half of the capacity if `None`.
     pub(crate) pin_budget: Option<usize>,
     pub(crate) append_only_tables: bool,
@@ -53,7 +54,7 @@ impl Default for Builder {
             blocks: 0,
             block_size: 16,
             run_length: MAX_RUN,
-            seed: None,
+            hash_key: BlockHasher::DEFAULT_KEY,
             pin_budget: None,
             append_only_tables: false,
         }
@@ -81,16 +82,28 @@ impl Builder {
         Self { run_length, ..self }
     }
 
-    /// Sets the seed of the hash function. The default is random.
+    /// Sets the key of the [block hashes](crate::BlockHash). The default is fixed and documented
+    /// there.
     ///
-    /// With the same seed, block hashes agree between processes that run the same build on the same
-    /// kind of CPU; ahash promises no more. A client that knows the seed can choose prompts that
-    /// collide in one bucket.
-    pub fn seed(self, seed: u64) -> Self {
-        Self {
-            seed: Some(seed),
-            ..self
-        }
+    /// Caches with the same key agree on all hashes, on every machine. With the default, everyone
+    /// can compute the hash of a prompt, and thus recognize it in a log or an event. An engine that
+    /// shows hashes to parties that it does not trust sets a secret key.
+    ///
+    /// The index does not use this key, so the hashes tell nothing about its buckets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use kvtrie::PrefixCache;
+    /// let [one, two, other] = [[7; 16], [7; 16], [8; 16]].map(|key| {
+    ///     let builder = PrefixCache::builder().blocks(1).hash_key(key);
+    ///     builder.build().unwrap().namespace("model").hash()
+    /// });
+    /// assert_eq!(one, two);
+    /// assert_ne!(one, other);
+    /// ```
+    pub fn hash_key(self, hash_key: [u8; 16]) -> Self {
+        Self { hash_key, ..self }
     }
 
     /// Sets how many blocks [`PrefixCache::pin`] may pin in total.

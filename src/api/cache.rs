@@ -3,8 +3,10 @@
 use std::fmt;
 
 use super::builder::Builder;
+use super::prompt::Prompt;
 use super::report::BlockStatus;
-use crate::hash::{BlockHash, Hasher};
+use crate::bucket::BucketHasher;
+use crate::hash::{BlockHash, BlockHasher};
 use crate::id::BlockId;
 use crate::shared::budget::Budget;
 use crate::shared::{Shared, SharedPtr};
@@ -66,7 +68,8 @@ impl PrefixCache {
         let trie = Trie {
             block_size: settings.block_size,
             run_length: settings.run_length,
-            hasher: Hasher::new(settings.seed),
+            bucket_hasher: BucketHasher::new(),
+            block_hasher: BlockHasher::new(&settings.hash_key),
             index: Index::new(settings.blocks),
             clock: Clock::new(settings.blocks),
             counters: Counters::new(),
@@ -147,13 +150,14 @@ impl PrefixCache {
         })
     }
 
-    /// Returns the chained hash of the prefix `previous` extended by `tokens`.
+    /// Returns the chained hash of the prefix `previous` extended by the tokens and items of
+    /// `prompt`. [`BlockHash`] documents the function.
     ///
     /// It equals the hash that [`Hold::hash`](crate::Hold::hash) and
-    /// [`Evicted::hash`](crate::Evicted::hash) report for the extended prefix. `previous` must be a
-    /// hash of this cache: [`Namespace::hash`](crate::Namespace::hash), the hash of a hold, or an
-    /// earlier result of this function. The cache does not detect a hash of another cache; the
-    /// result then names no prefix. Takes time proportional to the number of tokens.
+    /// [`Evicted::hash`](crate::Evicted::hash) report for the extended prefix. `previous` is
+    /// [`Namespace::hash`](crate::Namespace::hash), the hash of a hold, or an earlier result of
+    /// this function, of this cache or of another with the same [key](Builder::hash_key) and block
+    /// size. Takes time proportional to the number of tokens.
     ///
     /// # Panics
     ///
@@ -173,14 +177,19 @@ impl PrefixCache {
     /// ```
     #[must_use]
     #[track_caller]
-    pub fn compute_block_hash(&self, previous: BlockHash, tokens: &[u32]) -> BlockHash {
-        let block_size = self.block_size();
+    pub fn compute_block_hash<'p>(
+        &self,
+        previous: BlockHash,
+        prompt: impl Into<Prompt<'p>>,
+    ) -> BlockHash {
+        let (prompt, block_size) = (prompt.into(), self.block_size());
+        let run = prompt.keyed();
         assert!(
-            tokens.len() % block_size == 0,
+            run.tokens.len() % block_size == 0,
             "compute_block_hash: {} tokens are not a whole number of blocks of {block_size}",
-            tokens.len()
+            run.tokens.len()
         );
-        let hashes = self.trie().hasher.run(previous, tokens, block_size);
+        let hashes = self.trie().block_hasher.run(previous, run, block_size);
         hashes.last().unwrap_or(previous)
     }
 

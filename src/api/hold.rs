@@ -3,9 +3,11 @@
 use std::fmt;
 
 use super::block::Block;
+use super::prompt::Prompt;
 use super::report::counted;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
+use crate::item::Keyed;
 use crate::shared::{Shared, SharedPtr};
 use crate::trie::Reached;
 use crate::trie::evict::policy::Priority;
@@ -135,14 +137,19 @@ impl Hold {
 
     /// Publishes complete blocks behind this prefix, and moves the hold to their end.
     ///
-    /// `blocks` contain the keys and values of `tokens`, in order, `block_size` tokens each. From
-    /// now on a lookup on any thread can find them, so they must not be written any more. A thread
+    /// `prompt` has the tokens behind this prefix, and the items that start in them.
+    /// `blocks` contain the keys and values of these tokens, in order, `block_size` tokens each.
+    /// The blocks are published at the [priority](Prompt::with_priority) of the prompt; found ones
+    /// are raised to it. From now on a lookup on any thread can find them, so they must not be written any more. A thread
     /// that finds a block sees everything written to it: publishing releases, finding acquires.
     ///
     /// If another thread has published a block first, the hold adopts that one, and the call
     /// returns the offered one as a *duplicate*, in the order of `blocks`. The caller drops the
     /// duplicates if it reads the [block table](Self::block_table) again. If its block tables only
     /// grow, it keeps them and goes on using its own copies.
+    ///
+    /// With [`Prompt::with_store(false)`](Prompt::with_store) nothing is published, the hold stays,
+    /// and the call returns all blocks.
     ///
     /// Takes time proportional to the number of tokens. Lock-free if the memory allocator is. Blocks
     /// may be published one at a time: they are appended to the node of those before them, and found
@@ -164,46 +171,16 @@ impl Hold {
     ///
     /// If a block belongs to another cache.
     #[track_caller]
-    pub fn publish(
+    pub fn publish<'p>(
         &mut self,
-        tokens: &[u32],
+        prompt: impl Into<Prompt<'p>>,
         blocks: Vec<Block>,
     ) -> Result<Vec<Block>, PublishError> {
-        self.publish_with(tokens, blocks, Priority::Normal)
-    }
-
-    /// Publishes like [`publish`](Self::publish), at a priority.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    ///
-    /// # Panics
-    ///
-    /// As [`publish`](Self::publish).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
-    /// # let model = cache.namespace("model");
-    /// use kvtrie::Priority;
-    ///
-    /// let mut system = cache.lookup(&model, &[]);
-    /// system.publish_with(&[7], cache.allocate(1).unwrap(), Priority::High).unwrap();
-    /// assert_eq!(cache.inspect(system.block_table()[0]).unwrap().warmth, 3);
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    #[track_caller]
-    pub fn publish_with(
-        &mut self,
-        tokens: &[u32],
-        blocks: Vec<Block>,
-        priority: Priority,
-    ) -> Result<Vec<Block>, PublishError> {
+        let prompt = prompt.into();
+        let (tokens, terms) = (prompt.keyed(), &prompt.terms);
         let block_size = self.shared().trie.block_size;
         self.check(&blocks);
-        let kind = match tokens.len() {
+        let kind = match tokens.tokens.len() {
             n if n % block_size != 0 => Wrong::PartialBlock {
                 tokens: n,
                 block_size,
@@ -212,26 +189,29 @@ impl Hold {
                 needed: n / block_size,
                 given: blocks.len(),
             },
-            _ => return Ok(self.publish_part(tokens, blocks.into_iter(), 0, priority)),
+            _ if !terms.store => return Ok(blocks),
+            _ => return Ok(self.publish_part(tokens, blocks.into_iter(), 0, terms.priority)),
         };
         Err(PublishError { kind, blocks })
     }
 
     /// Publishes as many blocks of this cache as the tokens fill, and returns the duplicates. The
     /// caller expects to publish `following` more blocks behind these.
-    pub(crate) fn publish_part(
+    pub(super) fn publish_part(
         &mut self,
-        tokens: &[u32],
+        tokens: Keyed<'_>,
         mut blocks: impl ExactSizeIterator<Item = Block>,
         following: usize,
         priority: Priority,
     ) -> Vec<Block> {
-        let mut duplicates = Vec::new();
+        let (mut rest, mut duplicates) = (tokens, Vec::new());
         let most = MAX_RUN * self.shared().trie.block_size;
-        for tokens in tokens.chunks(most) {
+        while blocks.len() > 0 {
+            let (tokens, later) = rest.split_at(most.min(rest.tokens.len()));
             let publication = Publication::new(self, blocks.by_ref());
             let following = following + blocks.len();
             duplicates.extend(publication.run(tokens, following, priority));
+            rest = later;
         }
         duplicates
     }
@@ -328,7 +308,7 @@ impl<'h> Publication<'h> {
     }
 
     /// Publishes the blocks. Returns the duplicates.
-    fn run(mut self, tokens: &[u32], following: usize, priority: Priority) -> Vec<Block> {
+    fn run(mut self, tokens: Keyed<'_>, following: usize, priority: Priority) -> Vec<Block> {
         let offer = Offer {
             tokens,
             ids: &self.ids[..self.len],

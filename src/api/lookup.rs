@@ -3,6 +3,8 @@
 use super::cache::PrefixCache;
 use super::hold::Hold;
 use super::namespace::Namespace;
+use super::prompt::Prompt;
+use crate::item::Keyed;
 use crate::trie::Reached;
 use crate::trie::guard::{Guard, enter};
 
@@ -38,22 +40,34 @@ impl PrefixCache {
     /// ```
     #[must_use = "a hold that is dropped lets go at once"]
     #[track_caller]
-    pub fn lookup(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
-        self.find_and_count(namespace, prompt, prompt.len())
+    pub fn lookup<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> Hold {
+        let prompt = prompt.into();
+        self.find_and_count(
+            namespace,
+            &prompt.readable(prompt.keyed()),
+            prompt.requested(),
+        )
     }
 
-    /// Pins the longest cached prefix of at most `most` tokens, and counts the whole prompt as
-    /// requested.
+    /// Pins the longest cached prefix of some tokens, and counts so many as requested; counts no
+    /// lookup if none.
     #[track_caller]
-    fn find_and_count(&self, namespace: &Namespace, prompt: &[u32], most: usize) -> Hold {
-        let hold = self.find(namespace, &prompt[..most]);
-        (self.trie().counters).looked_up(prompt.len(), hold.token_count());
+    fn find_and_count(
+        &self,
+        namespace: &Namespace,
+        tokens: &Keyed<'_>,
+        requested: Option<usize>,
+    ) -> Hold {
+        let hold = self.find(namespace, tokens);
+        if let Some(requested) = requested {
+            (self.trie().counters).looked_up(requested, hold.token_count());
+        }
         hold
     }
 
     /// Pins the longest cached prefix, and counts it in no statistic.
     #[track_caller]
-    pub(super) fn find(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
+    pub(super) fn find(&self, namespace: &Namespace, prompt: &Keyed<'_>) -> Hold {
         self.walk(namespace, |root, guard| {
             let end = self.trie().find_and_pin(root, prompt, guard);
             end.map(|end| Hold::new(self.shared_ptr(), end))
@@ -87,8 +101,13 @@ impl PrefixCache {
     /// ```
     #[must_use = "a hold that is dropped lets go at once"]
     #[track_caller]
-    pub fn lookup_prefill(&self, namespace: &Namespace, prompt: &[u32]) -> Hold {
-        self.find_and_count(namespace, prompt, prompt.len().saturating_sub(1))
+    pub fn lookup_prefill<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> Hold {
+        let prompt = prompt.into();
+        self.find_and_count(
+            namespace,
+            &prompt.readable(prompt.all_but_last()),
+            prompt.requested(),
+        )
     }
 
     /// Returns how many tokens [`lookup`](Self::lookup) would find.
@@ -113,9 +132,11 @@ impl PrefixCache {
     /// ```
     #[must_use]
     #[track_caller]
-    pub fn peek(&self, namespace: &Namespace, prompt: &[u32]) -> usize {
+    pub fn peek<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> usize {
+        let prompt = prompt.into();
+        let wanted = prompt.readable(prompt.keyed());
         let end = self.walk(namespace, |root, guard| {
-            self.trie().peek(root, prompt, guard)
+            self.trie().peek(root, &wanted, guard)
         });
         end.depth * self.block_size()
     }

@@ -6,9 +6,10 @@ use super::block::Block;
 use super::cache::PrefixCache;
 use super::hold::Hold;
 use super::namespace::Namespace;
+use super::prompt::{Prompt, Terms};
 use super::report::{OutOfBlocks, counted};
 use crate::id::BlockId;
-use crate::trie::evict::policy::Priority;
+use crate::item::Keyed;
 
 /// The empty range of a block table.
 const UNCHANGED: Range<usize> = 0..0;
@@ -58,10 +59,12 @@ pub struct Sequence {
     /// The published prefix.
     hold: Hold,
     tokens: Vec<u32>,
+    /// The items of the tokens, and whether and how blocks are published.
+    terms: Terms<'static>,
     block_size: usize,
     /// Tokens that the lookup at the start found.
     cached: usize,
-    /// Tokens of the prompt, until the lookup is counted; `None` for a fork.
+    /// Tokens of the prompt, until the lookup is counted; `None` for a fork, or without a lookup.
     uncounted: Option<usize>,
     /// Computed tokens. Invariant: at least the tokens of the hold.
     computed: usize,
@@ -78,7 +81,8 @@ pub struct Sequence {
 impl PrefixCache {
     /// Starts a request: looks up its prompt, but leaves one token or more to compute.
     ///
-    /// The sequence owns the prompt: a `Vec` is moved, a slice or an array copied.
+    /// The sequence owns the prompt: a `Vec` is moved, a slice or an array copied. It keeps the
+    /// items, the priority and the switches of a [`Prompt`], and its forks do too.
     /// [`Stats`](crate::Stats) count the lookup when the sequence first grows or advances, so a
     /// request that is refused blocks and retried counts once.
     ///
@@ -104,27 +108,24 @@ impl PrefixCache {
     /// ```
     #[must_use = "a sequence that is dropped lets go at once"]
     #[track_caller]
-    pub fn sequence(&self, namespace: &Namespace, prompt: impl Into<Vec<u32>>) -> Sequence {
+    pub fn sequence<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> Sequence {
         let prompt = prompt.into();
-        let hold = self.find(namespace, &prompt[..prompt.len().saturating_sub(1)]);
-        Sequence::new(hold, prompt, self.append_only_tables())
+        let hold = self.find(namespace, &prompt.readable(prompt.all_but_last()));
+        let uncounted = prompt.requested();
+        let (tokens, terms) = prompt.into_owned();
+        let mut sequence = Sequence::new(hold, tokens, terms, self.append_only_tables());
+        sequence.uncounted = uncounted;
+        sequence
     }
 }
 
 impl Sequence {
-    /// Makes a sequence of a prompt that starts with the prefix of `hold`. Its lookup is uncounted.
-    pub(crate) fn new(hold: Hold, prompt: Vec<u32>, append_only: bool) -> Self {
-        Self {
-            uncounted: Some(prompt.len()),
-            ..Self::of(hold, prompt, append_only)
-        }
-    }
-
     /// Makes a sequence whose tokens start with the prefix of `hold`, without a lookup to count.
-    fn of(hold: Hold, tokens: Vec<u32>, append_only: bool) -> Self {
+    fn new(hold: Hold, tokens: Vec<u32>, terms: Terms<'static>, append_only: bool) -> Self {
         let cached = hold.token_count();
         Self {
             tokens,
+            terms,
             block_size: hold.shared().trie.block_size,
             cached,
             uncounted: None,
@@ -250,7 +251,8 @@ impl Sequence {
         }
     }
 
-    /// Appends a token to compute. A token cannot be removed.
+    /// Appends a token to compute. A token cannot be removed. No item can start at it: a turn with
+    /// new items starts a new sequence.
     pub fn push(&mut self, token: u32) {
         self.tokens.push(token);
     }
@@ -281,7 +283,8 @@ impl Sequence {
         self.publish()
     }
 
-    /// Publishes every complete block now, even if there are fewer than 16.
+    /// Publishes every complete block now, even if there are fewer than 16, but none of a
+    /// [private](Prompt::with_store) prompt.
     ///
     /// Returns the range of changed entries of the block table: from the first to the last that now
     /// name the cache's copy, empty if no other request had published the same tokens. The replaced
@@ -309,10 +312,13 @@ impl Sequence {
             return UNCHANGED;
         }
         let (start, published) = (self.hold.token_count(), self.hold.len());
-        let tokens = &self.tokens[start..start + blocks * self.block_size];
+        let all = Keyed::new(&self.tokens, &self.terms.items);
+        let unpublished = all.split_at(start).1;
+        let tokens = unpublished.split_at(blocks * self.block_size).0;
         let following = self.tokens.len() / self.block_size - published - blocks;
         let offered = self.unpublished.drain(..blocks);
-        let duplicates = (self.hold).publish_part(tokens, offered, following, Priority::Normal);
+        let priority = self.terms.priority;
+        let duplicates = (self.hold).publish_part(tokens, offered, following, priority);
         if self.append_only {
             self.duplicates.extend(duplicates);
             UNCHANGED
@@ -323,7 +329,8 @@ impl Sequence {
 
     /// Starts a second continuation of the computed tokens.
     ///
-    /// [Publishes](Self::publish) every complete block, so that both sequences share them. Call
+    /// [Publishes](Self::publish) every complete block, so that both sequences share them. The fork
+    /// of a [private](Prompt::with_store) prompt shares only the blocks found at its start. Call
     /// `publish` before if you need the range of changed entries. The fork must compute the rest,
     /// less than a block, again. To copy it instead, [`grow`](Self::grow) the fork, copy the keys
     /// and values, and [`advance`](Self::advance) the fork over them.
@@ -345,10 +352,11 @@ impl Sequence {
     #[must_use = "a sequence that is dropped lets go at once"]
     pub fn fork(&mut self) -> Self {
         self.publish();
-        Self::of(self.hold.clone(), self.tokens.clone(), self.append_only)
+        let (hold, tokens) = (self.hold.clone(), self.tokens.clone());
+        Self::new(hold, tokens, self.terms.clone(), self.append_only)
     }
 
-    /// Publishes every complete block, drops the hold, and returns all tokens.
+    /// [Publishes](Self::publish) every complete block, drops the hold, and returns all tokens.
     pub fn finish(mut self) -> Vec<u32> {
         self.publish();
         self.tokens
@@ -371,8 +379,13 @@ impl Sequence {
         first..last + 1
     }
 
-    /// Returns how many blocks are complete and computed but not yet published.
+    /// Returns how many blocks are to be published: those that are complete and computed but not yet
+    /// published, or none of a private prompt.
     fn publishable(&self) -> usize {
-        self.computed / self.block_size - self.hold.len()
+        if self.terms.store {
+            self.computed / self.block_size - self.hold.len()
+        } else {
+            0
+        }
     }
 }

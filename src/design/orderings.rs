@@ -71,6 +71,10 @@
 //!   `unlink_versus_unlink_of_the_neighbour`)
 //! * **walk-again**: a node is retired while it is linked. (M:
 //!   `unlink_versus_unlink_of_the_neighbour`)
+//! * **compare-items**: a request finds the blocks of another image. (M:
+//!   `publish_versus_publish_of_another_image`)
+//! * **cut-at-items**: a block with items lies inside a run, where no search looks for it. (T:
+//!   `equal_tokens_match_up_to_the_first_block_with_other_items`)
 //! * **skip-gone**: an evicted node hides the node that replaced it. (M: `pin_versus_claim`)
 //! * **look-first**: the pin count of an evicted block grows without bound. (M:
 //!   `lookups_versus_claim_of_the_tail`)

@@ -74,7 +74,7 @@ impl SharedPtr {
     pub fn new(trie: Trie, budget: Budget, number: u64) -> Self {
         let shared = Box::new(Shared {
             pool: Pool::new(trie.clock.capacity()),
-            registry: Mutex::new(Registry::new(number, &trie.hasher)),
+            registry: Mutex::new(Registry::new(number, &trie.bucket_hasher)),
             trie,
             budget,
             number,

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::hash::{BlockHash, Hasher};
+use crate::bucket::BucketHasher;
+use crate::hash::BlockHash;
 use crate::key::NamespaceKey;
 use crate::stats::Counters;
 use crate::sync::Arc;
@@ -66,9 +67,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Makes an empty registry for the cache with that number. The hasher's seed fixes the order of
-    /// sweeps.
-    pub fn new(cache: u64, hasher: &Hasher) -> Self {
+    /// Makes an empty registry for the cache with that number.
+    pub fn new(cache: u64, hasher: &BucketHasher) -> Self {
         Self {
             cache,
             spaces: HashMap::with_hasher(hasher.state()),
@@ -87,9 +87,9 @@ impl Registry {
             self.forget_unused(&trie.counters);
             self.enough = FEW.max(2 * self.spaces.len());
         }
-        let start = trie.hasher.start(&key);
+        let start = trie.block_hasher.start(&key);
         let guard = enter();
-        let root = self.new_root(start, &trie.hasher);
+        let root = self.new_root(start, &trie.bucket_hasher);
         let space = Arc::new(Space {
             key: key.clone(),
             cache: self.cache,
@@ -107,7 +107,7 @@ impl Registry {
     pub fn renew(&mut self, space: &Space, trie: &Trie) -> Position {
         let guard = enter();
         self.free_past(&guard, &trie.counters);
-        let fresh = self.new_root(space.start, &trie.hasher);
+        let fresh = self.new_root(space.start, &trie.bucket_hasher);
         let old = space.root(&guard).at;
         let bytes = node(old, &guard).bytes();
         trie.counters.namespaces(0, bytes as isize);
@@ -143,7 +143,7 @@ impl Registry {
     }
 
     /// Makes a root with a key of its own.
-    fn new_root(&mut self, start: BlockHash, hasher: &Hasher) -> Position {
+    fn new_root(&mut self, start: BlockHash, hasher: &BucketHasher) -> Position {
         self.roots += 1;
         NodeRef::build_root(hasher.key(self.roots), start).position(0)
     }

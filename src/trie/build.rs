@@ -15,6 +15,7 @@ use super::node::NodeRef;
 use super::state::State;
 use crate::hash::{BlockHash, OnceHash};
 use crate::id::BlockId;
+use crate::item::{Item, Keyed};
 use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::{AtomicPtr, AtomicU8};
 
@@ -36,8 +37,9 @@ pub struct Blueprint<'a> {
     pub room: usize,
     /// The physical blocks. Invariant: 1 to `room`.
     pub ids: &'a [BlockId],
-    /// The tokens of those blocks. Invariant: the same number for each block.
-    pub tokens: &'a [u32],
+    /// The tokens of those blocks. Invariant: the same number for each block. Items start in the
+    /// first block only.
+    pub tokens: Keyed<'a>,
 }
 
 impl NodeRef<'_> {
@@ -52,10 +54,11 @@ impl NodeRef<'_> {
             next: AtomicPtr::new(std::ptr::null_mut()),
             key: plan.key,
             parent: Some(plan.parent),
-            block_size: (plan.tokens.len() / len) as u32,
+            block_size: (plan.tokens.tokens.len() / len) as u32,
             room: plan.room as u8,
             filled: AtomicU8::new(len as u8),
             gap: 0,
+            keyed: !plan.tokens.is_plain(),
         };
         let origin = Origin {
             root: Some(plan.root),
@@ -75,12 +78,14 @@ impl NodeRef<'_> {
             room: 1,
             filled: AtomicU8::new(1),
             gap: 0,
+            keyed: false,
         };
         let origin = Origin {
             root: None,
             prefix_hash: OnceHash::of(start),
         };
-        Self::allocate(header, origin, Default::default(), &[BlockId::NONE], &[])
+        let ids = &[BlockId::NONE];
+        Self::allocate(header, origin, Default::default(), ids, Keyed::plain(&[]))
     }
 
     /// Allocates a node with this header and computes the header's gap. The last block gets the
@@ -90,10 +95,10 @@ impl NodeRef<'_> {
         origin: Origin,
         (inner, last): (Heat, Heat),
         ids: &[BlockId],
-        tokens: &[u32],
+        tokens: Keyed<'_>,
     ) -> Self {
         let (len, room) = (ids.len(), usize::from(header.room));
-        let layout = layout(room, header.block_size as usize);
+        let layout = layout(room, header.block_size as usize, tokens.items().len());
         // SAFETY: the layout includes a header, so it is not empty.
         let base = unsafe { alloc(layout) };
         let Some(base) = NonNull::new(base) else {
@@ -124,7 +129,10 @@ impl NodeRef<'_> {
             unsafe { slot.write(state) };
         }
         // SAFETY: there is room for them, and the node is not yet shared.
-        unsafe { node.write(0, ids, tokens) };
+        unsafe { node.write(0, ids, tokens.tokens) };
+        if !tokens.is_plain() {
+            node.write_items(tokens);
+        }
         node
     }
 
@@ -148,13 +156,27 @@ impl NodeRef<'_> {
         unsafe { place.copy_from_nonoverlapping(source, tokens.len()) };
     }
 
+    /// Writes the items of a new keyed node, and their number.
+    fn write_items(self, first: Keyed<'_>) {
+        let number = self.array::<u32>(self.items_offset());
+        // SAFETY: the layout of a keyed node reserves the number there, not yet shared.
+        unsafe { number.write(first.items().len() as u32) };
+        let items = self.array::<Item>(self.items_offset() + size_of::<u32>());
+        for (place, item) in first.items().enumerate() {
+            // SAFETY: within the items that the layout reserves behind their number.
+            let slot = unsafe { items.add(place) };
+            // SAFETY: reserved, aligned, and not yet shared.
+            unsafe { slot.write(item) };
+        }
+    }
+
     /// Frees the node.
     ///
     /// # Safety
     ///
     /// * No thread uses the node any more, and it is freed once.
     pub unsafe fn free(self) {
-        let layout = layout(self.room(), self.block_size());
+        let layout = layout(self.room(), self.block_size(), self.items().len());
         let in_front = usize::from(self.header().gap) + front(self.room());
         // SAFETY: the allocation starts that far in front of the header (invariant of `gap`).
         let base = unsafe { self.ptr.byte_sub(in_front) }.cast::<u8>();
@@ -163,7 +185,7 @@ impl NodeRef<'_> {
             // SAFETY: the whole allocation, unused by the caller's promise.
             unsafe { base.write_bytes(POISON, layout.size()) };
         }
-        // SAFETY: allocated with this same layout, since room and block size never change, and
+        // SAFETY: allocated with this same layout, since no part of its shape ever changes, and
         // unused by the caller's promise. No part of the node needs dropping.
         unsafe { dealloc(base.as_ptr(), layout) };
     }
@@ -193,12 +215,12 @@ impl NodeRef<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::Hasher;
+    use crate::hash::BlockHasher;
     use crate::trie::layout::CACHE_LINE;
 
     #[test]
     fn a_node_of_any_shape_keeps_its_contents() {
-        let start = Hasher::new(Some(7)).start("model");
+        let start = BlockHasher::new(&[7; 16]).start(&"model".into());
         let root = NodeRef::build_root(5, start);
         assert_eq!(
             (root.root(), root.prefix_hash()),
@@ -215,7 +237,7 @@ mod tests {
                 priority: Priority::Normal,
                 room,
                 ids: &ids[..len],
-                tokens: &tokens[..len * block_size],
+                tokens: Keyed::plain(&tokens[..len * block_size]),
             });
             assert_eq!((node.room(), node.written(room)), (room, len));
             assert_eq!(node.root(), root.position(0));

@@ -36,8 +36,12 @@ impl Trie {
             if let Some(hash) = node(top, guard).prefix_hash() {
                 break hash;
             }
+            let Some(parent) = node(top, guard).parent() else {
+                // A root stores its hash, so only a hash of zero can seem unknown.
+                break BlockHash::ZERO;
+            };
             way.push(top);
-            top = (node(top, guard).parent()).expect("a root knows its hash");
+            top = parent;
         };
         for below in way.into_iter().rev() {
             hash = self.hashes(hash, top, guard).last().unwrap_or(hash);
@@ -55,8 +59,7 @@ impl Trie {
         at: Position,
         guard: &'g Guard,
     ) -> impl Iterator<Item = BlockHash> + 'g {
-        let node = node(at, guard);
-        let tokens = node.tokens(at.offset() + 1);
-        self.hasher.run(prefix_hash, tokens, self.block_size)
+        let run = node(at, guard).content(at.offset() + 1);
+        self.block_hasher.run(prefix_hash, run, self.block_size)
     }
 }

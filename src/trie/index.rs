@@ -23,6 +23,7 @@ use crossbeam_utils::Backoff;
 use super::guard::Guard;
 use super::layout::{Header, Position, Prefetch};
 use super::node::NodeRef;
+use crate::item::Keyed;
 use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::zeroed;
@@ -69,7 +70,7 @@ impl Index {
         &self.buckets[key as usize & (self.buckets.len() - 1)]
     }
 
-    /// Finds the live child of `parent` that `prompt` starts with.
+    /// Finds the live child of `parent` that `prompt` starts with, and in which no item starts.
     pub fn find<'g>(
         &self,
         key: u64,
@@ -79,7 +80,29 @@ impl Index {
     ) -> Option<Found<'g>> {
         // Acquire (publish): the nodes of this list are fully written.
         let head = self.bucket(key).load(Ordering::Acquire);
-        search(head, key, parent, prompt, guard)
+        // Rule (compare-items): plain tokens do not match those of an item.
+        search(
+            head,
+            key,
+            parent,
+            prompt,
+            |node| !node.header().keyed,
+            guard,
+        )
+    }
+
+    /// Finds the live child of `parent` that `prompt` starts with. Items may start in the first
+    /// block of `prompt` only.
+    pub fn find_keyed<'g>(
+        &self,
+        key: u64,
+        parent: Position,
+        prompt: Keyed<'_>,
+        guard: &'g Guard,
+    ) -> Option<Found<'g>> {
+        // Acquire (publish): the nodes of this list are fully written.
+        let head = self.bucket(key).load(Ordering::Acquire);
+        search_keyed(head, key, parent, prompt, guard)
     }
 
     /// Prefetches a part of the first node of a bucket. Waits for the bucket itself, unless it was
@@ -95,7 +118,8 @@ impl Index {
         prefetch(self.bucket(key));
     }
 
-    /// Links a node, unless the index has a live node with the same parent and first block.
+    /// Links a node, unless the index has a live node with the same parent and first block, including
+    /// its items.
     ///
     /// # Errors
     ///
@@ -108,9 +132,9 @@ impl Index {
         loop {
             // Acquire (publish): the nodes of this list are fully written.
             let head = bucket.load(Ordering::Acquire);
-            let first = node.tokens(1);
+            let first = node.content(1);
             // Rule (search-again): whenever the head has changed, an equal node may be new.
-            if let Some(equal) = search(head, header.key, parent, first, guard) {
+            if let Some(equal) = search_keyed(head, header.key, parent, first, guard) {
                 return Err(equal);
             }
             // Relaxed: published by the exchange below.
@@ -176,23 +200,37 @@ impl Index {
     }
 }
 
-/// Searches a list for the live node that `prompt` starts with.
+/// Searches a list for the live node that `prompt` and its items start with.
+fn search_keyed<'g>(
+    head: *mut Header,
+    key: u64,
+    parent: Position,
+    prompt: Keyed<'_>,
+    guard: &'g Guard,
+) -> Option<Found<'g>> {
+    // Rule (compare-items): equal tokens under another image are another block.
+    let same_items = |node: NodeRef<'_>| prompt.has_items(node.items());
+    search(head, key, parent, prompt.tokens, same_items, guard)
+}
+
+/// Searches a list for the live node that `prompt` starts with, and that has the items wanted.
 fn search<'g>(
     head: *mut Header,
     key: u64,
     parent: Position,
     prompt: &[u32],
+    has_items: impl Fn(NodeRef<'_>) -> bool,
     guard: &'g Guard,
 ) -> Option<Found<'g>> {
     let mut current = head;
     while let Some(node) = resolve(current, guard) {
         let header = node.header();
-        // The key only saves comparisons: the parent and the tokens decide. An evicted node may
+        // The key only saves comparisons: the parent, the tokens and the items decide. An evicted node may
         // still be linked, even after an equal one was published in front of it.
         // Rule (skip-gone): no search may return an evicted node.
         if header.key == key && node.parent() == Some(parent) && !node.is_evicted() {
             let blocks = node.matching(0, prompt);
-            if blocks > 0 {
+            if blocks > 0 && has_items(node) {
                 return Some(Found { node, blocks });
             }
         }

@@ -1,15 +1,16 @@
 //! The layout of a node in memory, and how much of it a walk prefetches.
 //!
 //! ```text
-//!                the last  ◄──  the first
-//! ┌─────┬────────┬────────────────────────────┬────────┬───────────────┬────────────────────────┐
-//! │ gap │ Origin │ State; room                │ Header │ BlockId; room │ u32; room * block_size │
-//! └─────┴────────┴────────────────────────────┴────────┴───────────────┴────────────────────────┘
-//!                 one word each, in reverse    ▲        ▲ a cache line starts here
-//!                                              a pointer to the node
+//!              the last ◄── the first
+//! ┌─────┬────────┬─────────────┬────────┬───────────────┬────────────────────────┬───────────┐
+//! │ gap │ Origin │ State; room │ Header │ BlockId; room │ u32; room * block_size │ u32; Item │
+//! └─────┴────────┴─────────────┴────────┴───────────────┴────────────────────────┴───────────┘
+//!          one each, in reverse ▲        ▲ a cache line starts here
+//!                               a pointer to the node
 //! ```
 //!
 //! A node has room for a number of blocks, its *slots*. Those that have no block yet are at the end.
+//! The last part, the number of items and the items, is there only if the first block is keyed.
 //!
 //! A lookup reads one contiguous range: the first state, the header, the ids and the tokens. It
 //! writes to one state, usually the last. In a run of more than four blocks the last state lies on
@@ -23,6 +24,7 @@ use std::ptr::NonNull;
 use super::state::State;
 use crate::hash::OnceHash;
 use crate::id::BlockId;
+use crate::item::Item;
 use crate::prefetch::{prefetch, prefetch_second_level};
 use crate::sync::atomic::{AtomicPtr, AtomicU8};
 
@@ -51,6 +53,7 @@ const _: () = assert!(align_of::<Header>() >= align_of::<State>());
 const _: () = assert!(align_of::<State>() >= align_of::<Origin>());
 const _: () = assert!(CACHE_LINE >= align_of::<BlockId>());
 const _: () = assert!(size_of::<BlockId>() % align_of::<u32>() == 0);
+const _: () = assert!(align_of::<Item>() == align_of::<u32>());
 const _: () = assert!(CACHE_LINE <= u8::MAX as usize, "a gap fits its field");
 
 /// The fields of a node that a walk reads. Its alignment leaves room in a [`Position`] for an
@@ -73,6 +76,8 @@ pub struct Header {
     pub filled: AtomicU8,
     /// Unused bytes at the start of the allocation. Invariant: the result of [`gap`].
     pub gap: u8,
+    /// Whether items start in the first block. Then the tail ends with them.
+    pub keyed: bool,
 }
 
 /// The origin of a node, which is rarely read.
@@ -142,10 +147,18 @@ fn tail(room: usize, block_size: usize) -> usize {
     room * (size_of::<BlockId>() + block_size * size_of::<u32>())
 }
 
+/// Returns the bytes of `items` items and of their number, or 0 if there are none.
+fn items_bytes(items: usize) -> usize {
+    match items {
+        0 => 0,
+        _ => size_of::<u32>() + items * size_of::<Item>(),
+    }
+}
+
 /// Returns the allocation that a node needs, with room for any gap.
-pub fn layout(room: usize, block_size: usize) -> Layout {
+pub fn layout(room: usize, block_size: usize, items: usize) -> Layout {
     let most = CACHE_LINE - align_of::<State>();
-    let size = most + front(room) + size_of::<Header>() + tail(room, block_size);
+    let size = most + front(room) + IDS + tail(room, block_size) + items_bytes(items);
     Layout::from_size_align(size, ALIGN).expect("a run of blocks fits the address space")
 }
 

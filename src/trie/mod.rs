@@ -14,7 +14,9 @@ pub mod node;
 pub mod publish;
 pub mod state;
 
-use crate::hash::Hasher;
+use crate::bucket::BucketHasher;
+use crate::hash::BlockHasher;
+use crate::item::Keyed;
 use crate::stats::Counters;
 use evict::clock::Clock;
 use guard::Guard;
@@ -29,8 +31,10 @@ pub struct Trie {
     pub block_size: usize,
     /// The most blocks per node. Invariant: 1 to `MAX_RUN`.
     pub run_length: usize,
-    /// The hash functions.
-    pub hasher: Hasher,
+    /// Computes the keys under which the index finds nodes.
+    pub bucket_hasher: BucketHasher,
+    /// Computes the hashes of prefixes, for external use.
+    pub block_hasher: BlockHasher,
     /// Finds a node by its hash.
     pub index: Index,
     /// Finds a block's position, and the block to evict next.
@@ -50,8 +54,8 @@ pub struct Reached {
 
 impl Trie {
     /// Walks down from a position as long as the cached blocks match `prompt`, the tokens that
-    /// follow the position.
-    pub fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
+    /// follow the position. No item starts in them.
+    fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
         let Reached { mut at, mut depth } = from;
         let mut rest = prompt;
         let matched = self.match_rest_of_run(at, rest, guard);
@@ -90,6 +94,45 @@ impl Trie {
         Reached { at, depth }
     }
 
+    /// Walks down like [`descend`](Self::descend), segment by segment.
+    fn descend_keyed(&self, from: Reached, prompt: Keyed<'_>, guard: &Guard) -> Reached {
+        let (mut reached, mut rest) = (from, prompt);
+        while rest.tokens.len() >= self.block_size {
+            let segment = rest.segment(self.block_size);
+            let whole = segment.tokens.len() / self.block_size;
+            let before = reached.depth;
+            reached = self.descend_segment(reached, segment, guard);
+            if reached.depth - before < whole {
+                break;
+            }
+            rest = rest.split_at(whole * self.block_size).1;
+        }
+        reached
+    }
+
+    /// Walks down over one segment, of which only the first block may be keyed.
+    fn descend_segment(&self, from: Reached, segment: Keyed<'_>, guard: &Guard) -> Reached {
+        if segment.is_plain() {
+            return self.descend(from, segment.tokens, guard);
+        }
+        // A keyed block starts a node, so the search begins at the index, not in the run.
+        let first = segment.split_at(self.block_size).0;
+        let above = node(from.at, guard).header().key;
+        let key = self
+            .bucket_hasher
+            .child_keyed(above, from.at.offset(), first);
+        let Some(Found { node, blocks }) = self.index.find_keyed(key, from.at, segment, guard)
+        else {
+            return from;
+        };
+        let reached = Reached {
+            at: node.position(blocks - 1),
+            depth: from.depth + blocks,
+        };
+        let rest = &segment.tokens[blocks * self.block_size..];
+        self.descend(reached, rest, guard)
+    }
+
     /// Counts the blocks behind a position, in the same run, that `prompt` starts with.
     ///
     /// Zero if the next slot has no block, or if its block has left, because it never comes back.
@@ -121,14 +164,19 @@ impl Trie {
     /// starts like `prompt`. Prefetches its bucket. None if `prompt` is shorter than a block.
     fn child_key(&self, parent: u64, offset: usize, prompt: &[u32]) -> Option<u64> {
         let block = prompt.get(..self.block_size)?;
-        let key = self.hasher.child(parent, offset, block);
+        let key = (self.bucket_hasher).child(parent, offset, block);
         self.index.prefetch(key);
         Some(key)
     }
 
     /// Finds the longest cached prefix and pins it. None if even the root is gone, because its
     /// namespace was cleared.
-    pub fn find_and_pin(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
+    pub fn find_and_pin(
+        &self,
+        from: Reached,
+        prompt: &Keyed<'_>,
+        guard: &Guard,
+    ) -> Option<Reached> {
         self.find_live(from, prompt, guard, |at| {
             let state = state(at, guard);
             // Rule (look-first): lookups that match an evicted block do not all write to it.
@@ -138,7 +186,7 @@ impl Trie {
 
     /// Finds the longest cached prefix without a write. None as for
     /// [`find_and_pin`](Self::find_and_pin).
-    pub fn peek(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
+    pub fn peek(&self, from: Reached, prompt: &Keyed<'_>, guard: &Guard) -> Option<Reached> {
         self.find_live(from, prompt, guard, |at| {
             !state(at, guard).load().is_evicted()
         })
@@ -155,14 +203,18 @@ impl Trie {
     fn find_live(
         &self,
         from: Reached,
-        prompt: &[u32],
+        prompt: &Keyed<'_>,
         guard: &Guard,
         accept: impl Fn(Position) -> bool,
     ) -> Option<Reached> {
         let mut base = from;
         loop {
             let skipped = (base.depth - from.depth) * self.block_size;
-            let reached = self.descend(base, &prompt[skipped..], guard);
+            let reached = if prompt.is_plain() {
+                self.descend(base, &prompt.tokens[skipped..], guard)
+            } else {
+                self.descend_keyed(base, prompt.split_at(skipped).1, guard)
+            };
             if accept(reached.at) {
                 return Some(reached);
             }

@@ -19,6 +19,7 @@ use super::layout::{Header, IDS, Origin, Position, front, layout};
 use super::state::State;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
+use crate::item::{Item, Keyed};
 use crate::prefetch::prefetch;
 use crate::sync::atomic::Ordering;
 
@@ -99,6 +100,29 @@ impl<'g> NodeRef<'g> {
         let tokens = self.array(self.tokens_offset());
         // SAFETY: that many initialised tokens lie there, for `'g`, and are never written again.
         unsafe { slice::from_raw_parts(tokens.as_ptr(), len * self.block_size()) }
+    }
+
+    /// Returns the offset of the number of items, directly behind the tokens. The items follow it.
+    pub(super) fn items_offset(self) -> usize {
+        self.tokens_offset() + self.room() * self.block_size() * size_of::<u32>()
+    }
+
+    /// Returns the items that start in the first block. None start in any other block.
+    pub fn items(self) -> &'g [Item] {
+        if !self.header().keyed {
+            return &[];
+        }
+        let number = self.array::<u32>(self.items_offset());
+        // SAFETY: the number of items lies there in a keyed node, and is never written again.
+        let len = unsafe { number.read() } as usize;
+        let items = self.array(self.items_offset() + size_of::<u32>());
+        // SAFETY: that many initialised items lie there, for `'g`, and are never written again.
+        unsafe { slice::from_raw_parts(items.as_ptr(), len) }
+    }
+
+    /// Returns the first `len` blocks: their tokens and items.
+    pub fn content(self, len: usize) -> Keyed<'g> {
+        Keyed::new(self.tokens(len), self.items())
     }
 
     /// Returns the number of slots.
@@ -188,7 +212,7 @@ impl<'g> NodeRef<'g> {
 
     /// Returns the size of the node in bytes.
     pub fn bytes(self) -> usize {
-        layout(self.room(), self.block_size()).size()
+        layout(self.room(), self.block_size(), self.items().len()).size()
     }
 
     /// Returns the raw pointer, for a link.

@@ -17,6 +17,7 @@ use super::layout::Position;
 use super::node::{NodeRef, node, previous, state};
 use super::{Reached, Trie};
 use crate::id::BlockId;
+use crate::item::Keyed;
 
 /// The progress of a publication.
 #[derive(Debug)]
@@ -47,8 +48,8 @@ impl Progress {
 /// The blocks to publish.
 #[derive(Debug, Clone, Copy)]
 pub struct Offer<'a> {
-    /// The tokens. Invariant: as many whole blocks as there are ids.
-    pub tokens: &'a [u32],
+    /// The tokens and their items. Invariant: as many whole blocks as there are ids.
+    pub tokens: Keyed<'a>,
     /// The physical blocks that hold their keys and values.
     pub ids: &'a [BlockId],
     /// How many more blocks the caller expects to publish behind them.
@@ -75,7 +76,7 @@ impl Trie {
     pub fn publish(&self, offer: Offer<'_>, progress: &mut Progress) {
         let mut guard = enter();
         let rest = |done: usize| Offer {
-            tokens: &offer.tokens[done * self.block_size..],
+            tokens: offer.tokens.split_at(done * self.block_size).1,
             ids: &offer.ids[done..],
             ..offer
         };
@@ -105,7 +106,7 @@ impl Trie {
     fn adopt(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) {
         let held = progress.end;
         let reached = self
-            .find_and_pin(held, offer.tokens, guard)
+            .find_and_pin(held, &offer.tokens, guard)
             .expect("a held position is not gone");
         // If nothing was found after all, the block now has two pins of the caller, and this
         // removes one. The cache is open, because the caller's blocks keep it open.
@@ -138,21 +139,24 @@ impl Trie {
     }
 
     /// Returns where the first block of `tokens` belongs, behind a position that the caller holds.
-    fn next_place(&self, at: Position, tokens: &[u32], guard: &Guard) -> Place {
+    fn next_place(&self, at: Position, tokens: Keyed<'_>, guard: &Guard) -> Place {
+        let segment = tokens.segment(self.block_size);
+        // A keyed block starts a node, so it never continues a run.
+        let may_continue = segment.is_plain();
         if let Some(slot) = node(at, guard).state_behind(at.offset()) {
             loop {
                 let seen = slot.load_slot();
                 if !seen.is_empty() {
                     break;
                 }
-                if slot.reserve() {
+                if may_continue && slot.reserve() {
                     return Place::Slot;
                 }
                 // Rule (shut-first): a slot that may get a block must not have an equal child.
                 slot.shut(seen);
             }
         }
-        if self.match_rest_of_run(at, tokens, guard) > 0 {
+        if may_continue && self.match_rest_of_run(at, segment.tokens, guard) > 0 {
             Place::Cached
         } else {
             Place::Child
@@ -164,9 +168,10 @@ impl Trie {
     fn append(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
         let Reached { at, depth } = progress.end;
         let (run, first) = (node(at, guard), at.offset() + 1);
-        let len = offer.ids.len().min(run.room() - first);
+        let tokens = offer.tokens.segment(self.block_size).tokens;
+        let len = (tokens.len() / self.block_size).min(run.room() - first);
         let blocks = first..first + len;
-        let tokens = &offer.tokens[..len * self.block_size];
+        let tokens = &tokens[..len * self.block_size];
         // SAFETY: this thread has reserved the first slot. No thread looks at the later ones before
         // that one is filled.
         unsafe { run.write(first, &offer.ids[..len], tokens) };
@@ -203,13 +208,18 @@ impl Trie {
     /// moves the pin to its end. Returns false, without any change, if there is an equal child.
     fn publish_run(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
         let Reached { at: parent, depth } = progress.end;
-        let len = offer.ids.len().min(self.run_length);
+        let segment = offer.tokens.segment(self.block_size);
+        let blocks = segment.tokens.len() / self.block_size;
+        let len = blocks.min(self.run_length);
+        // A keyed block starts a node, so it needs no room in this one.
+        let is_all = blocks == offer.ids.len();
+        let following = if is_all { offer.following } else { 0 };
         let run = self.build_run(
             parent,
             Offer {
-                tokens: &offer.tokens[..len * self.block_size],
+                tokens: segment.split_at(len * self.block_size).0,
                 ids: &offer.ids[..len],
-                following: offer.following + offer.ids.len() - len,
+                following: blocks - len + following,
                 ..offer
             },
             guard,
@@ -240,11 +250,11 @@ impl Trie {
     /// Builds the node of a run whose parent is the position `parent`.
     fn build_run<'g>(&self, parent: Position, run: Offer<'_>, guard: &'g Guard) -> NodeRef<'g> {
         let above = node(parent, guard);
-        let first = &run.tokens[..self.block_size];
+        let first = run.tokens.split_at(self.block_size).0;
         NodeRef::build(Blueprint {
             parent,
             root: above.root(),
-            key: (self.hasher).child(above.header().key, parent.offset(), first),
+            key: (self.bucket_hasher).child_keyed(above.header().key, parent.offset(), first),
             priority: run.priority,
             room: self.room(parent, run, guard),
             ids: run.ids,

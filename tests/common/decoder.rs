@@ -104,7 +104,7 @@ impl Decoder {
                 let _ = self.cache.stats();
             }
             4 => {
-                let _ = self.cache.peek(&self.namespaces[0], &[0, 7, 7, 7]);
+                let _ = self.cache.peek(&self.namespaces[0], [0, 7, 7, 7]);
             }
             _ => {}
         }

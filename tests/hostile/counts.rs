@@ -22,7 +22,7 @@ fn a_block_bears_65_536_holds() {
             let (cache, namespace, hold) = (&cache, &namespace, &hold);
             let fork = move |at| match (thread + at) % 2 {
                 0 => hold.clone(),
-                _ => cache.lookup(namespace, &[1, 2, 3]),
+                _ => cache.lookup(namespace, [1, 2, 3]),
             };
             scope.spawn(move || (0..MANY / 4).map(fork).collect::<Vec<_>>())
         };

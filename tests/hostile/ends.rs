@@ -31,7 +31,7 @@ impl Rest {
         vec![
             Self::Hold(hold.clone()),
             Self::Hold(hold),
-            Self::Empty(cache.lookup(namespace, &[7])),
+            Self::Empty(cache.lookup(namespace, [7])),
             Self::Pinned(pinned),
             Self::Block(block),
             Self::Sequence(Box::new(sequence)),
@@ -128,14 +128,14 @@ impl Drop for Keepsake {
         let hold = self.hold.take().expect("kept");
         drop((hold.clone(), hold));
         let prompt = [1, 2, 3, 4, 5, 6];
-        let before = self.cache.peek(&namespace, &prompt);
+        let before = self.cache.peek(&namespace, prompt);
         // Every other block is evicted and published again, so that nodes are retired as well.
         for round in 0..100 {
             drop(publish(&self.cache, &namespace, &[1, 2, round]));
         }
         drop(self.cache.evict_all());
         drop(publish(&self.cache, &namespace, &prompt));
-        let after = self.cache.peek(&namespace, &prompt);
+        let after = self.cache.peek(&namespace, prompt);
         assert_eq!(self.cache.reclaimable(), self.cache.stats().cached);
         self.tell
             .send(10 * before + after)
@@ -161,7 +161,7 @@ fn thread_locals_use_the_cache_when_its_own_are_gone() {
                 keep(None);
             }
             let namespace = theirs.namespace("a");
-            assert_eq!(theirs.lookup(&namespace, &[1, 2, 9]).len(), 2);
+            assert_eq!(theirs.lookup(&namespace, [1, 2, 9]).len(), 2);
             if !keep_first {
                 keep(None);
             }

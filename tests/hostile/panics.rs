@@ -64,13 +64,11 @@ impl Stage {
 fn what_belongs_to_another_cache_is_refused_and_changes_nothing() {
     let (ours, theirs) = (Stage::new(), Stage::new());
     let foreign = "a namespace can only be used with its own cache";
+    ours.survives(foreign, |ours| ours.cache.lookup(&theirs.namespace, [1, 1]));
     ours.survives(foreign, |ours| {
-        ours.cache.lookup(&theirs.namespace, &[1, 1])
+        ours.cache.lookup_prefill(&theirs.namespace, [1, 1])
     });
-    ours.survives(foreign, |ours| {
-        ours.cache.lookup_prefill(&theirs.namespace, &[1, 1])
-    });
-    ours.survives(foreign, |ours| ours.cache.peek(&theirs.namespace, &[1, 1]));
+    ours.survives(foreign, |ours| ours.cache.peek(&theirs.namespace, [1, 1]));
     ours.survives(foreign, |ours| {
         ours.cache.sequence(&theirs.namespace, [1, 1])
     });
@@ -88,11 +86,11 @@ fn what_belongs_to_another_cache_is_refused_and_changes_nothing() {
         };
         let tokens = [7, 7, 8, 8, 9, 9];
         ours.survives(foreign, |ours| {
-            ours.hold.clone().publish(&tokens, mixed(ours))
+            ours.hold.clone().publish(tokens, mixed(ours))
         });
         // Here the hold goes with them.
-        let mut request = ours.cache.lookup(&ours.namespace, &[1, 1]);
-        ours.survives(foreign, move |ours| request.publish(&tokens, mixed(ours)));
+        let mut request = ours.cache.lookup(&ours.namespace, [1, 1]);
+        ours.survives(foreign, move |ours| request.publish(tokens, mixed(ours)));
         let mut sequence = ours.cache.sequence(&ours.namespace, [1, 1, 2, 2, 3, 3, 4]);
         ours.survives(foreign, |ours| sequence.add_blocks(mixed(ours)));
         assert_eq!(
@@ -121,9 +119,7 @@ fn a_sequence_goes_on_after_wrong_advances() {
     sequence.advance(2);
     sequence.finish();
     assert_eq!(
-        stage
-            .cache
-            .peek(&stage.namespace, &[1, 1, 2, 2, 3, 3, 4, 4]),
+        stage.cache.peek(&stage.namespace, [1, 1, 2, 2, 3, 3, 4, 4]),
         8
     );
     stage.ends();
@@ -134,7 +130,7 @@ struct Key<'s>(&'s Stage, Option<&'static str>);
 
 impl From<Key<'_>> for NamespaceKey {
     fn from(Key(stage, message): Key<'_>) -> Self {
-        let hold = stage.cache.lookup(&stage.cache.namespace("a"), &[5, 5]);
+        let hold = stage.cache.lookup(&stage.cache.namespace("a"), [5, 5]);
         drop(stage.cache.clear(&stage.cache.namespace("b")));
         if let Some(message) = message {
             panic!("{message}");
@@ -159,7 +155,7 @@ fn a_key_may_use_the_cache_and_panic() {
     // No lock is held any more.
     assert_eq!(stage.cache.namespace(Key(&stage, None)).hash(), hash);
     stage.cache.clear_all();
-    assert_eq!(stage.cache.peek(&stage.namespace, &[1, 1]), 0);
+    assert_eq!(stage.cache.peek(&stage.namespace, [1, 1]), 0);
     stage.ends();
 }
 
@@ -208,7 +204,7 @@ fn absurd_numbers_are_refused_or_mean_all() {
             .expect_err("too many");
         assert!(evicted.is_empty());
     }
-    assert_eq!(stage.cache.peek(&stage.namespace, &[5, 5, 6, 6]), 4);
+    assert_eq!(stage.cache.peek(&stage.namespace, [5, 5, 6, 6]), 4);
     assert_eq!(stage.cache.evict(usize::MAX).len(), 2);
     stage.ends();
 }
@@ -242,17 +238,13 @@ fn work_and_panic(decoder: &Decoder, seed: u64) {
     let _pinned = decoder.cache.pin(
         &kept
             .last()
-            .unwrap_or(&decoder.cache.lookup(namespace, &[]))
+            .unwrap_or(&decoder.cache.lookup(namespace, []))
             .clone(),
     );
     let _fork = kept.first().cloned();
     match (blocks, rng.bool()) {
         (Ok(blocks), true) => sequence.add_blocks(blocks),
-        (blocks, _) => kept.extend(
-            blocks
-                .is_err()
-                .then(|| decoder.cache.lookup(namespace, &[])),
-        ),
+        (blocks, _) => kept.extend(blocks.is_err().then(|| decoder.cache.lookup(namespace, []))),
     }
     // As `panic!` does, without a word about it.
     resume_unwind(Box::new(seed));

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use kvtrie::{Block, BlockId, Evicted, Hold, Namespace, PrefixCache};
+use kvtrie::{Block, BlockId, Evicted, Hold, Namespace, PrefixCache, Prompt};
 
 use crate::allocator::yielding;
 use crate::model::{Call, HoldName, Step};
@@ -16,6 +16,8 @@ const FEW_BLOCKS: usize = 4;
 const DEPTH: usize = 6;
 /// The most blocks of one extension.
 const PIECE: usize = 3;
+/// What the model calls a token 0 that stands for an image.
+const IMAGE: u32 = 2;
 
 /// What the threads of one history share.
 pub struct Stage {
@@ -184,7 +186,11 @@ impl<'s> Actor<'s> {
 
     /// Few distinct tokens, so that prompts share prefixes and part anywhere.
     fn tokens(&mut self, blocks: usize) -> Vec<u32> {
-        let token = |rng: &mut fastrand::Rng| u32::from(rng.u8(0..4) == 0);
+        let token = |rng: &mut fastrand::Rng| match rng.u8(0..8) {
+            0 | 1 => 1,
+            2 => IMAGE,
+            _ => 0,
+        };
         (0..blocks).map(|_| token(&mut self.rng)).collect()
     }
 
@@ -198,7 +204,7 @@ impl<'s> Actor<'s> {
         let name = self.next;
         self.next += 1;
         let hold = self.call(
-            |stage| stage.cache.lookup(&stage.namespace, &prompt),
+            |stage| stage.cache.lookup(&stage.namespace, with_images(&prompt)),
             |hold| {
                 vec![Step::Lookup {
                     hold: name,
@@ -213,7 +219,7 @@ impl<'s> Actor<'s> {
     fn peek(&mut self) {
         let prompt = self.prompt();
         self.call(
-            |stage| stage.cache.peek(&stage.namespace, &prompt),
+            |stage| stage.cache.peek(&stage.namespace, with_images(&prompt)),
             |blocks| {
                 vec![Step::Peek {
                     prompt: prompt.clone(),
@@ -258,7 +264,9 @@ impl<'s> Actor<'s> {
         // over.
         let (hold, _duplicates) = self.call(
             |_| {
-                let duplicates = hold.publish(&tokens, offered).expect("whole blocks");
+                let duplicates = hold
+                    .publish(with_images(&tokens), offered)
+                    .expect("whole blocks");
                 (hold, duplicates)
             },
             |(hold, _)| {
@@ -302,8 +310,17 @@ impl<'s> Actor<'s> {
     }
 }
 
+/// What the cache is told: images are tokens 0, each with an item.
+fn with_images(tokens: &[u32]) -> Prompt<'static> {
+    let plain: Vec<_> = tokens.iter().map(|token| token % IMAGE).collect();
+    let images = (0..tokens.len()).filter(|place| tokens[*place] == IMAGE);
+    images.fold(Prompt::new(plain), |prompt, place| {
+        prompt.with_item(place..place + 1, [7; 32])
+    })
+}
+
 /// The steps of an extension: a block that is in the table as it was offered was published, as many
-/// at once as make a run; any other was adopted.
+/// at once as make a run; any other was adopted. A run ends before an image.
 fn extension(
     hold: HoldName,
     run_length: usize,
@@ -314,6 +331,10 @@ fn extension(
     let mut steps = Vec::new();
     let mut run = Vec::new();
     for ((token, offered), block) in tokens.iter().zip(offered).zip(table) {
+        if *token == IMAGE && !run.is_empty() {
+            let run = std::mem::take(&mut run);
+            steps.push(Step::Publish { hold, run });
+        }
         if offered != block {
             assert!(run.is_empty(), "a run is published whole");
             let (token, block) = (*token, *block);

@@ -88,7 +88,7 @@ fn a_long_publication_lets_the_nodes_of_others_be_freed() {
     let (space, churned_space) = (long.namespace("a"), churned.namespace("a"));
     count_nodes(&churned, &churned_space);
     let tokens: Vec<u32> = (0..long.capacity() as u32).collect();
-    let mut hold = long.lookup(&space, &[]);
+    let mut hold = long.lookup(&space, []);
     let blocks = long.allocate(tokens.len()).expect("room");
     let other = Other::new();
     let left = thread::scope(|scope| {

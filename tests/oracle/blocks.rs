@@ -7,7 +7,7 @@ use kvtrie::{Block, BlockId, Evicted, OutOfBlocks};
 
 use crate::case::{Case, PROMPT};
 use crate::check::Sight;
-use crate::model::{Cover, tokens};
+use crate::model::{Cover, whole};
 use crate::request::Request;
 
 impl Case<'_> {
@@ -122,9 +122,11 @@ impl Case<'_> {
             let (root, letters) = self.model.prefix(gone.block).expect("it was cached");
             let start = self.spaces[self.model.namespace(root)].0.hash();
             let size = self.cache.block_size();
-            let tokens = tokens(&letters, size);
-            let chain = |hash, block: &[u32]| self.cache.compute_block_hash(hash, block);
-            assert_eq!(gone.hash, tokens.chunks(size).fold(start, chain));
+            let chain = |hash, block: &[u8]| {
+                let block = whole(block, size);
+                self.cache.compute_block_hash(hash, block)
+            };
+            assert_eq!(gone.hash, letters.chunks(1).fold(start, chain));
             self.leaves(gone.block);
         }
     }

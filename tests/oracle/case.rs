@@ -1,11 +1,13 @@
 //! One case: a cache of some shape, what was done to it, and what it should contain. After each
 //! operation everything that can be seen of the cache is compared with the [`Model`].
 
-use kvtrie::{Block, BlockId, Hold, Namespace, NamespaceKey, Pinned, PrefixCache, Priority};
+use kvtrie::{
+    Block, BlockId, Hold, Namespace, NamespaceKey, Pinned, PrefixCache, Priority, Prompt,
+};
 
 use crate::choices::Choices;
-use crate::model::{Cover, Model, Root, tokens};
-use crate::request::Request;
+use crate::model::{Cover, Model, Root, begun, prompt, tokens, whole};
+use crate::request::{Kind, Request};
 
 /// Operations of a case, at most.
 const STEPS: usize = 1_000;
@@ -107,38 +109,49 @@ impl<'b> Case<'b> {
         }
     }
 
-    /// A prompt: its letters, its tokens, and perhaps the start of one more block.
-    fn prompt(&mut self) -> (Vec<u8>, Vec<u32>) {
+    /// A prompt: a letter for each block that it has a token of, how many tokens it has, whether it
+    /// is to be read, and itself.
+    fn prompt(&mut self) -> (Vec<u8>, usize, bool, Prompt<'static>) {
         let size = self.cache.block_size();
-        let letters = self.choices.letters(PROMPT);
-        let mut prompt = tokens(&letters, size);
-        prompt.extend(&tokens(&[0], size)[..self.choices.upto(size - 1)]);
-        (letters, prompt)
+        let mut letters = self.choices.letters(PROMPT, size);
+        let mut len = letters.len() * size;
+        let rest = self.choices.upto(size - 1);
+        if rest > 0 {
+            letters.push(begun(self.choices.keyed_letter(size)));
+            len += rest;
+        }
+        let read = self.choices.upto(15) < 15;
+        let prompt = prompt(&letters, size, len).with_read(read);
+        (letters, len, read, prompt)
+    }
+
+    /// What a prompt should find of the blocks that lie within its first `len` tokens.
+    fn found(&self, space: usize, letters: &[u8], len: usize, read: bool) -> Cover {
+        let whole = len / self.cache.block_size();
+        let sought = if read { &letters[..whole] } else { &[] };
+        self.model.longest(self.spaces[space].1, sought)
     }
 
     fn lookup(&mut self) {
         let space = self.choices.upto(2);
-        let (letters, mut prompt) = self.prompt();
-        let (handle, root) = &self.spaces[space];
-        let (hold, cover) = if self.choices.upto(3) == 0 {
+        let (letters, len, read, prompt) = self.prompt();
+        let handle = &self.spaces[space].0;
+        let (hold, most) = if self.choices.upto(3) == 0 {
             let hold = self.cache.lookup_prefill(handle, &prompt);
-            prompt.pop();
-            let whole = prompt.len() / self.cache.block_size();
-            (hold, self.model.longest(*root, &letters[..whole]))
+            (hold, len.saturating_sub(1))
         } else {
-            let hold = self.cache.lookup(handle, &prompt);
-            (hold, self.model.longest(*root, &letters))
+            (self.cache.lookup(handle, &prompt), len)
         };
+        let cover = self.found(space, &letters, most, read);
         self.holds.push((hold, cover));
     }
 
     fn peek(&mut self) {
         let space = self.choices.upto(2);
-        let (letters, prompt) = self.prompt();
-        let (handle, root) = &self.spaces[space];
-        let expected = self.model.longest(*root, &letters).letters.len();
+        let (letters, len, read, prompt) = self.prompt();
+        let expected = self.found(space, &letters, len, read).letters.len();
         let before = self.sight();
-        let found = self.cache.peek(handle, &prompt);
+        let found = self.cache.peek(&self.spaces[space].0, &prompt);
         assert_eq!(found, expected * self.cache.block_size());
         assert_eq!(self.sight(), before, "a peek leaves no trace");
     }
@@ -168,8 +181,9 @@ impl<'b> Case<'b> {
         let n = self.choices.upto(self.owned.len());
         let blocks = self.owned.split_off(self.owned.len() - n);
         let ids: Vec<_> = blocks.iter().map(Block::id).collect();
-        let letters: Vec<u8> = (0..n).map(|_| self.choices.letter()).collect();
-        let mut tokens = tokens(&letters, self.cache.block_size());
+        let size = self.cache.block_size();
+        let letters: Vec<u8> = (0..n).map(|_| self.choices.keyed_letter(size)).collect();
+        let mut tokens = tokens(&letters, size);
         match self.choices.upto(15) {
             12 => {
                 return self.extend_wrongly(
@@ -179,15 +193,23 @@ impl<'b> Case<'b> {
                 );
             }
             13 => {
-                tokens.extend(vec![0; self.cache.block_size()]);
+                tokens.extend(vec![0; size]);
                 return self.extend_wrongly(index, &tokens, blocks);
             }
             _ => {}
         }
         let (hold, cover) = &mut self.holds[index];
         let priority = self.choices.of(&[Priority::Normal, Priority::High]);
-        let extended = hold.publish_with(&tokens, blocks, priority);
-        let duplicates = extended.expect("complete blocks");
+        let store = self.choices.upto(15) < 15;
+        let prompt = whole(&letters, size)
+            .with_priority(priority)
+            .with_store(store);
+        let duplicates = hold.publish(prompt, blocks).expect("complete blocks");
+        if !store {
+            assert!(duplicates.iter().map(Block::id).eq(ids), "all come back");
+            self.owned.extend(duplicates);
+            return;
+        }
         let expected = self.model.extend(cover, &letters, &ids);
         assert!(duplicates.iter().map(Block::id).eq(expected));
         self.owned.extend(duplicates);
@@ -256,18 +278,17 @@ impl<'b> Case<'b> {
 
     fn start_request(&mut self) {
         let space = self.choices.upto(2);
-        let (letters, prompt) = self.prompt();
-        let (handle, root) = &self.spaces[space];
-        let whole = prompt.len().saturating_sub(1) / self.cache.block_size();
-        let cover = self.model.longest(*root, &letters[..whole]);
-        let sequence = self.cache.sequence(handle, prompt);
-        let request = Request::new(
-            sequence,
-            cover,
-            letters,
-            self.append_only,
-            self.cache.block_size(),
-        );
+        let (letters, len, read, prompt) = self.prompt();
+        let cover = self.found(space, &letters, len.saturating_sub(1), read);
+        let store = self.choices.upto(7) < 7;
+        let prompt = prompt.with_store(store);
+        let sequence = self.cache.sequence(&self.spaces[space].0, prompt);
+        let kind = Kind {
+            append_only: self.append_only,
+            store,
+            size: self.cache.block_size(),
+        };
+        let request = Request::new(sequence, cover, letters, kind);
         self.requests.push(request);
     }
 

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use kvtrie::{BlockId, BlockStatus, Stats};
 
 use crate::case::Case;
-use crate::model::tokens;
+use crate::model::whole;
 
 /// What a failed call must not change.
 #[derive(Debug, PartialEq)]
@@ -89,7 +89,7 @@ impl Case<'_> {
         for (root, letters, _) in self.model.cached() {
             let (handle, current) = &self.spaces[self.model.namespace(root)];
             if root == *current && !self.model.is_followed(root, letters) {
-                let found = self.cache.peek(handle, &tokens(letters, size));
+                let found = self.cache.peek(handle, whole(letters, size));
                 assert_eq!(found, letters.len() * size, "what is cached is found");
             }
         }

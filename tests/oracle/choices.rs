@@ -3,6 +3,8 @@
 
 use arbitrary::Unstructured;
 
+use crate::model::PLAIN;
+
 /// A source of choices, which always chooses the least once its bytes are used up.
 pub struct Choices<'b>(Unstructured<'b>);
 
@@ -28,13 +30,24 @@ impl<'b> Choices<'b> {
         values[self.upto(values.len() - 1)]
     }
 
-    /// Letters for up to `most` blocks: few different ones, so that prompts share prefixes and part
-    /// anywhere.
-    pub fn letters(&mut self, most: usize) -> Vec<u8> {
+    /// Letters for up to `most` blocks of `size` tokens: few different ones, so that prompts share
+    /// prefixes and part anywhere.
+    pub fn letters(&mut self, most: usize, size: usize) -> Vec<u8> {
         let blocks = self.upto(most);
-        (0..blocks).map(|_| self.letter()).collect()
+        (0..blocks).map(|_| self.keyed_letter(size)).collect()
     }
 
+    /// A letter, most likely without items.
+    pub fn keyed_letter(&mut self, size: usize) -> u8 {
+        let ways: &[u8] = if size > 1 {
+            &[0, 0, 0, 0, 0, 0, 1, 2, 3, 4]
+        } else {
+            &[0, 0, 0, 0, 1, 2]
+        };
+        self.letter() + PLAIN * self.of(ways)
+    }
+
+    /// A letter without items.
     pub fn letter(&mut self) -> u8 {
         self.of(&[0, 0, 0, 0, 0, 1, 2, 3])
     }

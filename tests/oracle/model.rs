@@ -1,13 +1,13 @@
 //! A cache in its simplest form: a table of prefixes.
 //!
-//! A prefix is written as letters, one a block. The model does not predict what the clock evicts,
+//! A prefix is written as letters, one a block: its tokens, and the items that start in it. The model does not predict what the clock evicts,
 //! only what it may: blocks that are reported to have left are taken out after checking that they
 //! were there, unheld, and that nothing cached followed them.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use kvtrie::BlockId;
+use kvtrie::{BlockId, Prompt};
 
 /// A namespace between two clearings.
 pub type Root = usize;
@@ -31,8 +31,55 @@ pub struct Cover {
     pub table: Vec<BlockId>,
 }
 
+/// Letters that differ in their tokens. A letter plus a multiple of this has the same tokens, and
+/// other items.
+pub const PLAIN: u8 = 4;
+
+/// The items of a letter: the place of each in the block, and what fills its digest.
+fn items(letter: u8, size: usize) -> Vec<(usize, u8)> {
+    match letter / PLAIN {
+        0 => vec![],
+        1 => vec![(0, 1)],
+        2 => vec![(0, 2)],
+        3 => vec![(size - 1, 1)],
+        _ => vec![(0, 1), (size - 1, 2)],
+    }
+}
+
+/// The letter of a block of which a prompt has all tokens but the last, or fewer: what it will be
+/// once plain tokens have completed it.
+pub fn begun(letter: u8) -> u8 {
+    let plain = letter % PLAIN;
+    match letter / PLAIN {
+        3 => plain,
+        4.. => plain + PLAIN,
+        _ => letter,
+    }
+}
+
+/// A prompt of the first `len` tokens of some blocks.
+pub fn prompt(letters: &[u8], size: usize, len: usize) -> Prompt<'static> {
+    let mut tokens = tokens(letters, size);
+    tokens.truncate(len);
+    let blocks = letters.iter().enumerate();
+    let items = blocks.flat_map(|(block, letter)| {
+        let here = items(*letter, size).into_iter();
+        here.map(move |(place, content)| (block * size + place, content))
+    });
+    let kept = items.filter(|(start, _)| *start < len);
+    kept.fold(Prompt::new(tokens), |prompt, (start, content)| {
+        prompt.with_item(start..start + 1, [content; 32])
+    })
+}
+
+/// A prompt of whole blocks.
+pub fn whole(letters: &[u8], size: usize) -> Prompt<'static> {
+    prompt(letters, size, letters.len() * size)
+}
+
 /// The token at one place of a block, which differs from that of other letters only at one end.
 fn token(letter: u8, place: usize, size: usize) -> u32 {
+    let letter = letter % PLAIN;
     let at = if letter % 2 == 0 { 0 } else { size - 1 };
     u32::from(letter) * u32::from(place == at)
 }

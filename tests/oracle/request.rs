@@ -13,7 +13,7 @@ pub struct Request {
     cover: Cover,
     /// A letter for each block that it has a token of.
     letters: Vec<u8>,
-    size: usize,
+    kind: Kind,
     tokens: Vec<u32>,
     cached: usize,
     computed: usize,
@@ -22,38 +22,33 @@ pub struct Request {
     unpublished: Vec<BlockId>,
     /// Copies of what others published first.
     kept: Vec<BlockId>,
-    append_only: bool,
+}
+
+/// What all sequences of a cache have in common, and whether this one publishes.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    pub append_only: bool,
+    pub store: bool,
+    pub size: usize,
 }
 
 impl Request {
-    /// A sequence that has just begun, with the letters of the prompt's whole blocks.
-    pub fn new(
-        sequence: Sequence,
-        cover: Cover,
-        letters: Vec<u8>,
-        append_only: bool,
-        size: usize,
-    ) -> Self {
+    /// A sequence that has just begun, with the letters of the blocks that it has a token of.
+    pub fn new(sequence: Sequence, cover: Cover, letters: Vec<u8>, kind: Kind) -> Self {
         let tokens = sequence.tokens().to_vec();
-        let cached = cover.table.len() * size;
-        let mut request = Self {
+        let cached = cover.table.len() * kind.size;
+        Self {
             table: cover.table.clone(),
             cover,
             letters,
-            size,
+            kind,
             tokens,
             cached,
             computed: cached,
             unpublished: Vec::new(),
             kept: Vec::new(),
-            append_only,
             sequence,
-        };
-        // The start of one more block is that of a block of zeroes.
-        request
-            .letters
-            .resize(request.tokens.len().div_ceil(size), 0);
-        request
+        }
     }
 
     /// What it holds.
@@ -73,7 +68,7 @@ impl Request {
 
     /// Tokens that may be computed next: those that have a place.
     pub fn most(&self) -> usize {
-        self.tokens.len().min(self.table.len() * self.size) - self.computed
+        self.tokens.len().min(self.table.len() * self.kind.size) - self.computed
     }
 
     pub fn add_blocks(&mut self, blocks: Vec<Block>) {
@@ -85,12 +80,12 @@ impl Request {
 
     /// Adds the next token of the last block, or the first one of a new block.
     pub fn push(&mut self, letter: u8) {
-        let place = self.tokens.len() % self.size;
+        let place = self.tokens.len() % self.kind.size;
         if place == 0 {
             self.letters.push(letter);
         }
         let last = self.letters.last().expect("a block was begun");
-        let token = tokens(&[*last], self.size)[place];
+        let token = tokens(&[*last], self.kind.size)[place];
         self.tokens.push(token);
         self.sequence.push(token);
     }
@@ -101,6 +96,12 @@ impl Request {
         self.published(changed, model);
     }
 
+    /// Complete blocks to publish.
+    fn publishable(&self) -> usize {
+        let complete = self.computed / self.kind.size - self.cover.table.len();
+        if self.kind.store { complete } else { 0 }
+    }
+
     pub fn publish(&mut self, model: &mut Model) {
         let changed = self.sequence.publish();
         self.published(changed, model);
@@ -109,14 +110,8 @@ impl Request {
     pub fn fork(&mut self, model: &mut Model) -> Self {
         self.publish(model);
         let fork = self.sequence.fork();
-        let letters = self.letters.clone();
-        Self::new(
-            fork,
-            self.cover.clone(),
-            letters,
-            self.append_only,
-            self.size,
-        )
+        let (cover, letters) = (self.cover.clone(), self.letters.clone());
+        Self::new(fork, cover, letters, self.kind)
     }
 
     pub fn finish(mut self, model: &mut Model) {
@@ -126,11 +121,11 @@ impl Request {
 
     /// Notes that every complete block was published, which changed those places of the table.
     fn published(&mut self, changed: Range<usize>, model: &mut Model) {
-        let whole = self.computed / self.size;
         let start = self.cover.table.len();
+        let whole = start + self.publishable();
         let offered: Vec<_> = self.unpublished.drain(..whole - start).collect();
         let duplicates = model.extend(&mut self.cover, &self.letters[start..whole], &offered);
-        if self.append_only {
+        if self.kind.append_only {
             self.kept.extend(duplicates);
             assert!(changed.is_empty());
         } else {
@@ -151,7 +146,7 @@ impl Request {
         assert_eq!(sequence.computed_tokens(), self.computed);
         assert_eq!(
             sequence.published_tokens(),
-            self.cover.table.len() * self.size
+            self.cover.table.len() * self.kind.size
         );
         assert_eq!(sequence.block_table(), self.table);
         assert_eq!(sequence.missing_blocks(), self.missing());

@@ -66,8 +66,8 @@ impl<'g> Imagined<'g> {
             trie,
             guard,
             wanted,
-            orphaned: HashMap::with_hasher(trie.hasher.state()),
-            stopped: HashSet::with_hasher(trie.hasher.state()),
+            orphaned: HashMap::with_hasher(trie.bucket_hasher.state()),
+            stopped: HashSet::with_hasher(trie.bucket_hasher.state()),
         }
     }
 

@@ -1,0 +1,300 @@
+//! Prompts: what a request asks for, and how it uses the cache.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::item::{Item, Keyed};
+use crate::trie::evict::policy::Priority;
+
+/// The tokens of a request, the items that they stand for, and how the request uses the cache.
+///
+/// [`lookup`], [`peek`], [`sequence`] and [`Hold::publish`] take one. Plain tokens convert into it,
+/// and stay borrowed if they are: a slice, an array, a `Vec`, or a reference to one of these. To
+/// use a prompt with items twice, pass a reference to it.
+///
+/// # Items
+///
+/// A model that sees images receives the same **placeholder tokens** for every image. So tokens
+/// alone do not tell two images apart. An **item** names the content of a range of tokens by a
+/// digest: an image, an audio clip, a prompt embedding. Equal tokens match only if the same items
+/// start at the same tokens. The text before an item is shared in whole blocks.
+///
+/// # Reading and storing
+///
+/// | | `with_read(false)` | `with_store(false)` |
+/// | --- | --- | --- |
+/// | `lookup`, `lookup_prefill` | returns the empty prefix, counts no lookup | no effect |
+/// | `peek` | returns 0 | no effect |
+/// | `sequence` | starts with the empty prefix, counts no lookup | never publishes, nor do its forks |
+/// | `Hold::publish` | no effect | publishes nothing, and returns all blocks |
+///
+/// [`lookup`]: crate::PrefixCache::lookup
+/// [`peek`]: crate::PrefixCache::peek
+/// [`sequence`]: crate::PrefixCache::sequence
+/// [`Hold::publish`]: crate::Hold::publish
+///
+/// # Examples
+///
+/// ```
+/// use kvtrie::{PrefixCache, Prompt};
+///
+/// let cache = PrefixCache::builder().blocks(8).block_size(2).build()?;
+/// let model = cache.namespace("vision-model");
+/// let (cat, dog) = ([1; 32], [2; 32]); // digests of two images
+/// let tokens = [7, 7, 0, 0, 0, 0, 8]; // 0 is the placeholder
+///
+/// let mut hold = cache.lookup(&model, Prompt::new(&tokens).with_item(2..6, cat));
+/// let blocks = cache.allocate(3).unwrap();
+/// hold.publish(Prompt::new(&tokens[..6]).with_item(2..6, cat), blocks).unwrap();
+///
+/// assert_eq!(cache.peek(&model, Prompt::new(&tokens).with_item(2..6, cat)), 6);
+/// assert_eq!(cache.peek(&model, Prompt::new(&tokens).with_item(2..6, dog)), 2);
+/// assert_eq!(cache.peek(&model, &tokens), 2);
+/// # Ok::<_, kvtrie::BuildError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a prompt does nothing until it is passed to the cache"]
+pub struct Prompt<'a> {
+    tokens: Cow<'a, [u32]>,
+    /// All but the tokens.
+    pub(super) terms: Terms<'a>,
+}
+
+/// The items of a prompt, and how the request uses the cache.
+#[derive(Debug, Clone)]
+pub struct Terms<'a> {
+    /// Invariant: in the order of their starts, all of which lie within the tokens.
+    pub items: Cow<'a, [Item]>,
+    /// Where the last item ends.
+    end: usize,
+    /// The priority of published blocks.
+    pub priority: Priority,
+    /// Whether the request looks up its prefix.
+    pub read: bool,
+    /// Whether the request publishes its blocks.
+    pub store: bool,
+}
+
+impl<'a> Prompt<'a> {
+    /// Makes a prompt of tokens, borrowed or owned, that reads and stores at normal priority.
+    #[inline]
+    pub fn new(tokens: impl Into<Cow<'a, [u32]>>) -> Self {
+        Self {
+            tokens: tokens.into(),
+            terms: Terms {
+                items: Cow::Borrowed(&[]),
+                end: 0,
+                priority: Priority::Normal,
+                read: true,
+                store: true,
+            },
+        }
+    }
+
+    /// Adds an item: the tokens of `range` stand for the content with this digest.
+    ///
+    /// The digest must cover everything that decides the embeddings: the content, and how it is
+    /// scaled and cut. Only the start of the range and the digest decide a match. An item that
+    /// starts before the tokens, in the prefix of a hold, must be left out: the prefix has it.
+    ///
+    /// A **salt** from some token on is the same: an item that starts there, with the salt as its
+    /// digest. Let its range cover one token only, so that other items may follow.
+    ///
+    /// An item takes up 36 bytes in the node of the block in which it starts. That block always
+    /// starts a node, so a block with items costs about as much time and memory as one published
+    /// alone.
+    ///
+    /// # Panics
+    ///
+    /// If the range is empty, does not lie within the tokens, starts before the end of the previous
+    /// item, or starts behind token 2^32 - 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(2).build()?;
+    /// # let model = cache.namespace("model");
+    /// use kvtrie::Prompt;
+    ///
+    /// let salted = |salt: u8| Prompt::new(&[1, 2, 3, 4, 5]).with_item(2..3, [salt; 32]);
+    /// let mut request = cache.sequence(&model, salted(1));
+    /// request.grow(&cache).unwrap();
+    /// request.advance(5);
+    /// request.finish();
+    /// assert_eq!(cache.peek(&model, salted(1)), 4);
+    /// assert_eq!(cache.peek(&model, salted(2)), 2);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn with_item(mut self, range: Range<usize>, digest: [u8; 32]) -> Self {
+        let (tokens, earlier) = (self.tokens.len(), self.terms.end);
+        assert!(
+            range.start < range.end && range.end <= tokens,
+            "with_item({range:?}): not a range of some of the {tokens} tokens"
+        );
+        assert!(
+            earlier <= range.start,
+            "with_item({range:?}): the previous item ends at {earlier}"
+        );
+        let start = u32::try_from(range.start)
+            .unwrap_or_else(|_| panic!("with_item({range:?}): an item starts below 2^32"));
+        self.terms.end = range.end;
+        self.terms.items.to_mut().push(Item { start, digest });
+        self
+    }
+
+    /// Sets the priority at which [`Hold::publish`](crate::Hold::publish) or a
+    /// [`Sequence`](crate::Sequence) publishes blocks, including those of pushed tokens.
+    ///
+    /// The default is [`Priority::Normal`]. A lookup does not change the priority of blocks that it
+    /// finds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// use kvtrie::{Priority, Prompt};
+    ///
+    /// let mut system = cache.lookup(&model, &[]);
+    /// let prompt = Prompt::new(&[7]).with_priority(Priority::High);
+    /// system.publish(prompt, cache.allocate(1).unwrap()).unwrap();
+    /// assert_eq!(cache.inspect(system.block_table()[0]).unwrap().warmth, 3);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    pub fn with_priority(mut self, priority: Priority) -> Self {
+        self.terms.priority = priority;
+        self
+    }
+
+    /// Sets whether the request looks up its prefix. The default is `true`.
+    ///
+    /// Without, every token is computed, as for the log-probabilities of a prompt. The
+    /// [table](Prompt#reading-and-storing) says what each call does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// use kvtrie::Prompt;
+    ///
+    /// assert_eq!(cache.sequence(&model, [1, 2, 3]).uncomputed(), [3]);
+    /// let logprobs = cache.sequence(&model, Prompt::new(&[1, 2, 3]).with_read(false));
+    /// assert_eq!(logprobs.uncomputed(), [1, 2, 3]);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    pub fn with_read(mut self, read: bool) -> Self {
+        self.terms.read = read;
+        self
+    }
+
+    /// Sets whether the request publishes its blocks. The default is `true`.
+    ///
+    /// Without, the prompt is private: the request uses what is cached, but no other request finds
+    /// its blocks. The [table](Prompt#reading-and-storing) says what each call does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// use kvtrie::Prompt;
+    ///
+    /// let mut request = cache.sequence(&model, Prompt::new(&[1, 2]).with_store(false));
+    /// request.grow(&cache).unwrap();
+    /// request.advance(2);
+    /// request.finish();
+    /// assert_eq!(cache.peek(&model, &[1, 2]), 0);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    pub fn with_store(mut self, store: bool) -> Self {
+        self.terms.store = store;
+        self
+    }
+
+    /// Returns the tokens with the items that start in them.
+    #[inline]
+    pub(super) fn keyed(&self) -> Keyed<'_> {
+        Keyed::new(&self.tokens, &self.terms.items)
+    }
+
+    /// Returns the tokens without the last, which a prefill computes in any case.
+    pub(super) fn all_but_last(&self) -> Keyed<'_> {
+        let all = self.keyed();
+        all.split_at(all.tokens.len().saturating_sub(1)).0
+    }
+
+    /// Returns the part of the tokens to look up: all of `part`, or nothing if the prompt is not to
+    /// be read.
+    #[inline]
+    pub(super) fn readable<'p>(&self, part: Keyed<'p>) -> Keyed<'p> {
+        if self.terms.read {
+            part
+        } else {
+            Keyed::plain(&[])
+        }
+    }
+
+    /// Returns the number of tokens that a lookup counts as requested; none if it counts none.
+    #[inline]
+    pub(super) fn requested(&self) -> Option<usize> {
+        self.terms.read.then_some(self.tokens.len())
+    }
+
+    /// Returns the tokens and the terms, owned: copies what is borrowed.
+    pub(super) fn into_owned(self) -> (Vec<u32>, Terms<'static>) {
+        let Self { tokens, terms } = self;
+        let items = Cow::Owned(terms.items.into_owned());
+        (tokens.into_owned(), Terms { items, ..terms })
+    }
+}
+
+impl<'a> From<&'a [u32]> for Prompt<'a> {
+    #[inline]
+    fn from(tokens: &'a [u32]) -> Self {
+        Self::new(tokens)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u32; N]> for Prompt<'a> {
+    #[inline]
+    fn from(tokens: &'a [u32; N]) -> Self {
+        Self::new(tokens)
+    }
+}
+
+impl<const N: usize> From<[u32; N]> for Prompt<'_> {
+    fn from(tokens: [u32; N]) -> Self {
+        Self::new(Vec::from(tokens))
+    }
+}
+
+impl<'a> From<&'a Vec<u32>> for Prompt<'a> {
+    #[inline]
+    fn from(tokens: &'a Vec<u32>) -> Self {
+        Self::new(tokens)
+    }
+}
+
+impl From<Vec<u32>> for Prompt<'_> {
+    fn from(tokens: Vec<u32>) -> Self {
+        Self::new(tokens)
+    }
+}
+
+impl<'a> From<&'a Prompt<'_>> for Prompt<'a> {
+    /// Borrows the tokens and the items.
+    fn from(prompt: &'a Prompt<'_>) -> Self {
+        let terms = Terms {
+            items: Cow::Borrowed(&prompt.terms.items),
+            ..prompt.terms
+        };
+        Self {
+            tokens: Cow::Borrowed(&prompt.tokens),
+            terms,
+        }
+    }
+}
