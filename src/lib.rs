@@ -62,7 +62,7 @@ pub use api::cache::PrefixCache;
 pub use api::hold::{Hold, PublishError};
 pub use api::namespace::Namespace;
 pub use api::pinned::{OverBudget, Pinned};
-pub use api::report::{BlockStatus, Evicted, OutOfBlocks};
+pub use api::report::{BlockStatus, Evicted, OutOfBlocks, Replaced};
 pub use api::sequence::Sequence;
 pub use hash::BlockHash;
 pub use id::BlockId;

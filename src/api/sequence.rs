@@ -1,19 +1,18 @@
 //! Sequences: the life of one request, from prompt to answer.
 
-use std::ops::Range;
+mod end;
+mod publish;
 
 use super::block::Block;
 use super::cache::PrefixCache;
 use super::hold::Hold;
 use super::namespace::Namespace;
-use super::report::{OutOfBlocks, counted};
+use super::report::{OutOfBlocks, Replaced, counted};
 use crate::id::BlockId;
 
 /// Number of complete blocks at which [`Sequence::advance`] publishes. Longer runs are found
 /// faster, but unpublished blocks are not found at all: so this is less than a full run.
 const AT_ONCE: usize = 16;
-/// The empty range of a block table.
-const UNCHANGED: Range<usize> = 0..0;
 
 /// One request: its tokens, its block table, and how many tokens are computed.
 ///
@@ -21,17 +20,18 @@ const UNCHANGED: Range<usize> = 0..0;
 /// allocate blocks for the other tokens, runs the model over the
 /// [uncomputed](Self::uncomputed) ones, reports that with [`advance`](Self::advance), and
 /// [pushes](Self::push) each token it samples. Complete blocks are published in runs as they fill.
-/// [`finish`](Self::finish) publishes the rest and drops the hold. Dropping a sequence frees all
-/// its unpublished blocks **without publishing** them.
+/// [`finish`](Self::finish) publishes the rest and drops the hold;
+/// [`finish_at`](Self::finish_at) also evicts the part that no request will ask for again. Dropping
+/// a sequence frees all its unpublished blocks **without publishing** them.
 ///
 /// # The block table
 ///
 /// [`grow`](Self::grow) and [`add_blocks`](Self::add_blocks) append to it. Publishing may change
 /// entries: if another request published the same tokens first, the cache's copy replaces the
-/// sequence's own, which is free at once. [`advance`](Self::advance) and
-/// [`publish`](Self::publish) return the range of changed entries, for an engine that keeps a copy
-/// of the table on a device. An engine that reads [`block_table`](Self::block_table) at every step
-/// can ignore it. With [`append_only_tables`](crate::Builder::append_only_tables) no entry changes.
+/// sequence's own. [`advance`](Self::advance) and [`publish`](Self::publish) return the changed
+/// entries and the [`Replaced`] blocks. An engine that reads [`block_table`](Self::block_table) at
+/// every step, and whose device runs its steps in order, can ignore them.
+/// [`truncate`](Self::truncate) may remove entries in the middle.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ const UNCHANGED: Range<usize> = 0..0;
 ///
 /// let mut request = cache.sequence(&model, [1, 2, 3, 4, 5, 6]);
 /// assert_eq!(request.cached_tokens(), 0);
-/// request.grow(&cache).unwrap();
+/// request.grow(&cache, 0).unwrap();
 /// // ... run the model over `request.uncomputed()`, writing through `request.block_table()` ...
 /// request.advance(6);
 /// request.push(7); // the token that the model chose
@@ -71,10 +71,6 @@ pub struct Sequence {
     table: Vec<BlockId>,
     /// The blocks of the table behind the hold.
     unpublished: Vec<Block>,
-    /// The sequence's own copies of adopted blocks, which the table still lists. Invariant: empty
-    /// unless `append_only`.
-    duplicates: Vec<Block>,
-    append_only: bool,
 }
 
 impl PrefixCache {
@@ -109,21 +105,21 @@ impl PrefixCache {
     pub fn sequence(&self, namespace: &Namespace, prompt: impl Into<Vec<u32>>) -> Sequence {
         let prompt = prompt.into();
         let hold = self.find(namespace, &prompt[..prompt.len().saturating_sub(1)]);
-        Sequence::new(hold, prompt, self.append_only_tables())
+        Sequence::new(hold, prompt)
     }
 }
 
 impl Sequence {
     /// Makes a sequence of a prompt that starts with the prefix of `hold`. Its lookup is uncounted.
-    pub(crate) fn new(hold: Hold, prompt: Vec<u32>, append_only: bool) -> Self {
+    pub(crate) fn new(hold: Hold, prompt: Vec<u32>) -> Self {
         Self {
             uncounted: Some(prompt.len()),
-            ..Self::of(hold, prompt, append_only)
+            ..Self::of(hold, prompt)
         }
     }
 
     /// Makes a sequence whose tokens start with the prefix of `hold`, without a lookup to count.
-    fn of(hold: Hold, tokens: Vec<u32>, append_only: bool) -> Self {
+    fn of(hold: Hold, tokens: Vec<u32>) -> Self {
         let cached = hold.token_count();
         Self {
             tokens,
@@ -133,8 +129,6 @@ impl Sequence {
             computed: cached,
             table: hold.block_table(),
             unpublished: Vec::new(),
-            duplicates: Vec::new(),
-            append_only,
             hold,
         }
     }
@@ -157,10 +151,10 @@ impl Sequence {
         self.computed
     }
 
-    /// Returns how many tokens are published, and held.
+    /// Returns the hold on the published tokens.
     #[must_use]
-    pub fn published_tokens(&self) -> usize {
-        self.hold.token_count()
+    pub fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     /// Returns the tokens that the model must still run over.
@@ -177,26 +171,25 @@ impl Sequence {
         &self.table
     }
 
-    /// Returns how many blocks are missing for the tokens.
+    /// Returns how many blocks are missing for the tokens and `extra` more.
     #[must_use]
-    pub fn missing_blocks(&self) -> usize {
-        let needed = self.tokens.len().div_ceil(self.block_size);
+    pub fn missing_blocks(&self, extra: usize) -> usize {
+        let places = self.tokens.len().saturating_add(extra);
+        let needed = places.div_ceil(self.block_size);
         needed.saturating_sub(self.table.len())
     }
 
-    /// Returns whether some token has no block yet.
-    #[must_use]
-    pub fn needs_block(&self) -> bool {
-        self.missing_blocks() > 0
-    }
-
-    /// Allocates and adds the [missing](Self::missing_blocks) blocks: all or none.
+    /// Allocates and adds the [missing](Self::missing_blocks) blocks, for the tokens and `extra`
+    /// more: all or none.
     ///
-    /// Does nothing if none are missing, so the engine may call it before every step.
+    /// `extra` is 0, or the number of tokens that the next step writes beyond those of the
+    /// sequence: drafts or a lookahead. Does nothing if no block is missing, so the engine may call
+    /// it before every step.
     ///
     /// # Errors
     ///
-    /// [`OutOfBlocks`] as from [`PrefixCache::allocate`]. The sequence is unchanged then.
+    /// [`OutOfBlocks`] as from [`PrefixCache::allocate`]. The sequence is unchanged then: retry
+    /// with fewer extra tokens, or later. [`into_tokens`](Self::into_tokens) takes the prompt back.
     ///
     /// # Panics
     ///
@@ -208,21 +201,23 @@ impl Sequence {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(2).block_size(4).build()?;
     /// # let model = cache.namespace("model");
     /// let mut request = cache.sequence(&model, [1, 2, 3, 4, 5, 6]);
-    /// request.grow(&cache).unwrap();
+    /// request.grow(&cache, 2).unwrap(); // places for two draft tokens
     /// assert_eq!(request.block_table().len(), 2);
+    /// assert_eq!(request.missing_blocks(3), 1);
     ///
-    /// let refused = cache.sequence(&model, [7]).grow(&cache).unwrap_err();
+    /// let refused = cache.sequence(&model, [7]).grow(&cache, 0).unwrap_err();
     /// assert_eq!((refused.requested, refused.owned), (1, 2));
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[track_caller]
-    pub fn grow(&mut self, cache: &PrefixCache) -> Result<(), OutOfBlocks> {
+    pub fn grow(&mut self, cache: &PrefixCache, extra: usize) -> Result<(), OutOfBlocks> {
         assert!(
             self.hold.is_of(cache.shared_ptr()),
             "a sequence can only grow from its own cache: {self:?}"
         );
-        if self.needs_block() {
-            self.add_blocks(cache.allocate(self.missing_blocks())?);
+        let missing = self.missing_blocks(extra);
+        if missing > 0 {
+            self.add_blocks(cache.allocate(missing)?);
         }
         self.count_lookup();
         Ok(())
@@ -230,8 +225,9 @@ impl Sequence {
 
     /// Appends blocks to the table. Those beyond the missing ones stay in reserve.
     ///
-    /// [`grow`](Self::grow) is simpler. Use this to allocate for several requests at once, to keep
-    /// a reserve, or to learn [which blocks were evicted](PrefixCache::allocate_reporting).
+    /// [`grow`](Self::grow) is simpler. Use this to allocate for several requests at once, for a
+    /// part of the tokens, or to learn
+    /// [which blocks were evicted](PrefixCache::allocate_reporting).
     ///
     /// # Panics
     ///
@@ -252,21 +248,21 @@ impl Sequence {
         }
     }
 
-    /// Appends a token to compute. A token cannot be removed.
+    /// Appends a token to compute.
     pub fn push(&mut self, token: u32) {
         self.tokens.push(token);
     }
 
     /// Marks the next `n` tokens computed: their keys and values are written.
     ///
-    /// Publishes the complete blocks once there are 16 or more, so that runs are long. Returns the
-    /// range of changed entries of the block table, as [`publish`](Self::publish) does.
+    /// Publishes the complete blocks once there are 16 or more, so that runs are long. Returns what
+    /// was replaced in the block table, as [`publish`](Self::publish) does.
     ///
     /// # Panics
     ///
     /// If fewer than `n` tokens are uncomputed, or some of them have no block.
     #[track_caller]
-    pub fn advance(&mut self, n: usize) -> Range<usize> {
+    pub fn advance(&mut self, n: usize) -> Replaced {
         let uncomputed = self.uncomputed().len();
         assert!(
             n <= uncomputed,
@@ -283,103 +279,7 @@ impl Sequence {
         if self.publishable() >= AT_ONCE {
             self.publish()
         } else {
-            UNCHANGED
+            Replaced::default()
         }
-    }
-
-    /// Publishes every complete block now, even if there are fewer than 16.
-    ///
-    /// Returns the range of changed entries of the block table: from the first to the last that now
-    /// name the cache's copy, empty if no other request had published the same tokens. The replaced
-    /// blocks are free already. Ignore the range if you read the
-    /// [block table](Self::block_table) again.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
-    /// # let model = cache.namespace("model");
-    /// let [mut first, mut second] = [(); 2].map(|()| cache.sequence(&model, [1, 2]));
-    /// for request in [&mut first, &mut second] {
-    ///     request.grow(&cache).unwrap();
-    ///     request.advance(2);
-    /// }
-    /// assert_eq!(first.publish(), 0..0);
-    /// assert_eq!(second.publish(), 0..2);
-    /// assert_eq!(first.block_table(), second.block_table());
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    pub fn publish(&mut self) -> Range<usize> {
-        let blocks = self.publishable();
-        if blocks == 0 {
-            return UNCHANGED;
-        }
-        let (start, published) = (self.hold.token_count(), self.hold.len());
-        let tokens = &self.tokens[start..start + blocks * self.block_size];
-        let offered = self.unpublished.drain(..blocks).collect();
-        let duplicates = (self.hold)
-            .publish(tokens, offered)
-            .expect("as many blocks as the tokens fill");
-        if self.append_only {
-            self.duplicates.extend(duplicates);
-            UNCHANGED
-        } else {
-            self.adopt(published, &duplicates)
-        }
-    }
-
-    /// Starts a second continuation of the computed tokens.
-    ///
-    /// [Publishes](Self::publish) every complete block, so that both sequences share them. Call
-    /// `publish` before if you need the range of changed entries. The fork must compute the rest,
-    /// less than a block, again. To copy it instead, [`grow`](Self::grow) the fork, copy the keys
-    /// and values, and [`advance`](Self::advance) the fork over them.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
-    /// # let model = cache.namespace("model");
-    /// let mut request = cache.sequence(&model, [1, 2, 3]);
-    /// request.grow(&cache).unwrap();
-    /// request.advance(3);
-    /// let mut other = request.fork();
-    /// other.push(8);
-    /// assert_eq!(other.computed_tokens(), 3, "all of them in whole blocks");
-    /// assert_eq!(other.block_table(), request.block_table());
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    #[must_use = "a sequence that is dropped lets go at once"]
-    pub fn fork(&mut self) -> Self {
-        self.publish();
-        Self::of(self.hold.clone(), self.tokens.clone(), self.append_only)
-    }
-
-    /// Publishes every complete block, drops the hold, and returns all tokens.
-    pub fn finish(mut self) -> Vec<u32> {
-        self.publish();
-        self.tokens
-    }
-
-    /// Replaces the duplicates in the table by the cache's copies, and returns the changed range.
-    /// The duplicates lie in order, from `start` on.
-    fn adopt(&mut self, start: usize, duplicates: &[Block]) -> Range<usize> {
-        let (Some(first), Some(last)) = (duplicates.first(), duplicates.last()) else {
-            return UNCHANGED;
-        };
-        let place = |from: usize, block: &Block| {
-            let found = self.table[from..].iter().position(|id| *id == block.id());
-            from + found.expect("the table lists every offered block")
-        };
-        let first = place(start, first);
-        let last = place(first, last);
-        let end = self.hold.len();
-        self.hold.last_blocks_into(&mut self.table[first..end]);
-        first..last + 1
-    }
-
-    /// Returns how many blocks are complete and computed but not yet published.
-    fn publishable(&self) -> usize {
-        self.computed / self.block_size - self.hold.len()
     }
 }
