@@ -196,10 +196,10 @@ impl Engine {
     /// waits for blocks, the others get none.
     fn allocate(&self, ticket: Ticket, sequence: &mut Sequence) -> bool {
         let is_oldest = self.state().unfinished.first() == Some(&ticket);
-        if sequence.needs_block() && self.state().oldest_waits && !is_oldest {
+        if sequence.missing_blocks(0) > 0 && self.state().oldest_waits && !is_oldest {
             return false;
         }
-        let is_granted = sequence.grow(&self.cache).is_ok();
+        let is_granted = sequence.grow(&self.cache, 0).is_ok();
         if is_oldest {
             self.state().oldest_waits = !is_granted;
         }
@@ -228,7 +228,7 @@ impl Engine {
         for mut running in mem::take(batch) {
             let sequence = &mut running.sequence;
             let uncomputed = sequence.uncomputed().len();
-            let most = if sequence.needs_block() { 0 } else { left };
+            let most = if sequence.missing_blocks(0) > 0 { 0 } else { left };
             let chunk = most.min(uncomputed);
             let state = self.model.compute(sequence, chunk);
             sequence.advance(chunk);

@@ -52,7 +52,7 @@ impl Rest {
             Self::Block(block) => assert!(block.id().index() < peculiar(4)),
             Self::Sequence(sequence) => {
                 sequence.publish();
-                assert_eq!(sequence.published_tokens(), 4);
+                assert_eq!(sequence.hold().token_count(), 4);
                 assert_eq!(sequence.block_table().len(), 5);
             }
         }

@@ -1,8 +1,6 @@
 //! A sequence, and what it should look like.
 
-use std::ops::Range;
-
-use kvtrie::{Block, BlockId, Sequence};
+use kvtrie::{Block, BlockId, Evicted, PrefixCache, Replaced, Sequence};
 
 use crate::model::{Cover, Model, tokens};
 
@@ -23,9 +21,9 @@ pub struct Request {
     table: Vec<BlockId>,
     /// The blocks of the table behind what is published.
     unpublished: Vec<BlockId>,
-    /// Copies of what others published first.
-    kept: Vec<BlockId>,
-    append_only: bool,
+    /// Blocks that publications replaced.
+    kept: Vec<Block>,
+    keeps_replaced: bool,
 }
 
 impl Request {
@@ -34,7 +32,7 @@ impl Request {
         sequence: Sequence,
         cover: Cover,
         letters: Vec<u8>,
-        append_only: bool,
+        keeps_replaced: bool,
         size: usize,
     ) -> Self {
         let tokens = sequence.tokens().to_vec();
@@ -49,7 +47,7 @@ impl Request {
             computed: cached,
             unpublished: Vec::new(),
             kept: Vec::new(),
-            append_only,
+            keeps_replaced,
             sequence,
         };
         // The start of one more block is that of a block of zeroes.
@@ -66,7 +64,13 @@ impl Request {
 
     /// The blocks that it owns.
     pub fn owned(&self) -> impl Iterator<Item = BlockId> {
-        self.unpublished.iter().chain(&self.kept).copied()
+        let kept = self.kept.iter().map(Block::id);
+        self.unpublished.iter().copied().chain(kept)
+    }
+
+    /// Its tokens.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
     }
 
     /// Blocks it lacks.
@@ -99,18 +103,32 @@ impl Request {
     }
 
     pub fn advance(&mut self, n: usize, model: &mut Model) {
-        let changed = self.sequence.advance(n);
+        let replaced = self.sequence.advance(n);
         self.computed += n;
         if self.computed / self.size - self.cover.table.len() >= AT_ONCE {
-            self.published(changed, model);
+            self.published(replaced, model);
         } else {
-            assert!(changed.is_empty());
+            assert!(replaced.entries.is_empty() && replaced.blocks.is_empty());
         }
     }
 
     pub fn publish(&mut self, model: &mut Model) {
-        let changed = self.sequence.publish();
-        self.published(changed, model);
+        let replaced = self.sequence.publish();
+        self.published(replaced, model);
+    }
+
+    pub fn truncate(&mut self, n: usize) {
+        self.sequence.truncate(n);
+        self.tokens.truncate(n);
+        self.letters.truncate(n.div_ceil(self.size));
+        let (whole, published) = (n / self.size, self.cover.table.len());
+        // A published block is never written again: its tokens have no place any more.
+        let computed = if whole < published { whole * self.size } else { n };
+        self.computed = self.computed.min(computed);
+        let kept = whole.min(published);
+        self.cover.letters.truncate(kept);
+        self.cover.table.truncate(kept);
+        self.table.drain(kept..published);
     }
 
     pub fn fork(&mut self, model: &mut Model) -> Self {
@@ -121,7 +139,7 @@ impl Request {
             fork,
             self.cover.clone(),
             letters,
-            self.append_only,
+            self.keeps_replaced,
             self.size,
         )
     }
@@ -131,22 +149,41 @@ impl Request {
         assert_eq!(self.sequence.finish(), self.tokens);
     }
 
-    /// Notes that every complete block was published, which changed those places of the table.
-    fn published(&mut self, changed: Range<usize>, model: &mut Model) {
-        let whole = self.computed / self.size;
+    /// Ends it early. Answers what it held, and which blocks were evicted.
+    pub fn finish_at(
+        mut self,
+        cache: &PrefixCache,
+        keep: usize,
+        model: &mut Model,
+    ) -> (Cover, Vec<Evicted>) {
+        let whole = (self.computed / self.size).min(keep.div_ceil(self.size));
+        self.extend(whole, model);
+        let (tokens, evicted) = self.sequence.finish_at(cache, keep);
+        assert_eq!(tokens, self.tokens);
+        (self.cover, evicted)
+    }
+
+    /// Notes that the first `whole` blocks are published. Answers which were duplicates.
+    fn extend(&mut self, whole: usize, model: &mut Model) -> Vec<BlockId> {
         let start = self.cover.table.len();
-        let offered: Vec<_> = self.unpublished.drain(..whole - start).collect();
-        let duplicates = model.extend(&mut self.cover, &self.letters[start..whole], &offered);
-        if self.append_only {
-            self.kept.extend(duplicates);
-            assert!(changed.is_empty());
-        } else {
-            let places = 0..whole;
-            let differs = |place: &usize| self.table[*place] != self.cover.table[*place];
-            let differing: Vec<_> = places.filter(differs).collect();
-            let ends = differing.first().zip(differing.last());
-            assert_eq!(changed, ends.map_or(0..0, |(first, last)| *first..last + 1));
-            self.table[..whole].copy_from_slice(&self.cover.table);
+        let new = whole.saturating_sub(start);
+        let offered: Vec<_> = self.unpublished.drain(..new).collect();
+        model.extend(&mut self.cover, &self.letters[start..start + new], &offered)
+    }
+
+    /// Notes that every complete block was published, which replaced those of the table.
+    fn published(&mut self, replaced: Replaced, model: &mut Model) {
+        let whole = self.computed / self.size;
+        let duplicates = self.extend(whole, model);
+        assert!(replaced.blocks.iter().map(Block::id).eq(duplicates));
+        let differs = |place: &usize| self.table[*place] != self.cover.table[*place];
+        let differing: Vec<_> = (0..whole).filter(differs).collect();
+        let ends = differing.first().zip(differing.last());
+        let expected = ends.map_or(0..0, |(first, last)| *first..last + 1);
+        assert_eq!(replaced.entries, expected);
+        self.table[..whole].copy_from_slice(&self.cover.table);
+        if self.keeps_replaced {
+            self.kept.extend(replaced.blocks);
         }
     }
 
@@ -157,11 +194,12 @@ impl Request {
         assert_eq!(sequence.cached_tokens(), self.cached);
         assert_eq!(sequence.computed_tokens(), self.computed);
         assert_eq!(
-            sequence.published_tokens(),
+            sequence.hold().token_count(),
             self.cover.table.len() * self.size
         );
         assert_eq!(sequence.block_table(), self.table);
-        assert_eq!(sequence.missing_blocks(), self.missing());
-        assert_eq!(sequence.needs_block(), self.missing() > 0);
+        assert_eq!(sequence.missing_blocks(0), self.missing());
+        let next = self.missing() + usize::from(self.table.len() <= self.letters.len());
+        assert_eq!(sequence.missing_blocks(self.size), next);
     }
 }

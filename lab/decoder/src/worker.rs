@@ -90,7 +90,7 @@ impl<'e> Worker<'e> {
         let cache = &self.engine.cache;
         let cost = &mut job.cost;
         self.queue
-            .allocate(job.ticket, || cost.time(|| sequence.grow(cache)).is_ok())
+            .allocate(job.ticket, || cost.time(|| sequence.grow(cache, 0)).is_ok())
     }
 
     /// Lets the blocks of a request go, and queues it again with all its tokens.
@@ -106,7 +106,7 @@ impl<'e> Worker<'e> {
     /// except the oldest.
     fn make_room(&mut self) {
         for mut running in mem::take(&mut self.batch) {
-            let is_refused = running.sequence.needs_block() && !self.allocate(&mut running);
+            let is_refused = running.sequence.missing_blocks(0) > 0 && !self.allocate(&mut running);
             if is_refused && !self.queue.is_oldest(running.job.ticket) {
                 running.job.cost.preemptions += 1;
                 self.put_back(running);
@@ -193,7 +193,7 @@ impl Running {
 
     /// Returns how many tokens can be computed now.
     fn computable(&self) -> usize {
-        match self.sequence.needs_block() {
+        match self.sequence.missing_blocks(0) > 0 {
             true => 0,
             false => self.sequence.uncomputed().len(),
         }

@@ -1,0 +1,156 @@
+//! Holds that move up, and the end of a request: a block that another thread holds, or needs for
+//! what it publishes, never leaves, and what no thread needs is never lost.
+#![cfg(loom)]
+
+#[path = "common.rs"]
+mod common;
+
+use common::{Memory, both, cache, explore, publish};
+use kvtrie::Sequence;
+use loom::sync::Arc;
+
+/// A sequence takes a token back while another thread evicts all that it can: the published block
+/// of that token may leave, the one before it may not.
+fn truncate_versus_eviction(run_length: usize) {
+    let (cache, namespace) = cache(3, run_length);
+    drop(publish(&cache, &namespace, &[1, 2]));
+    let mut request = cache.sequence(&namespace, [1, 2, 3]);
+    let table = request.block_table().to_vec();
+    let cache = Arc::new(cache);
+    let memory: Arc<[Memory; 3]> = Arc::default();
+    let (other, contents) = (Arc::clone(&cache), Arc::clone(&memory));
+    let evictor = move || {
+        let evicted = other.evict_all();
+        for gone in &evicted {
+            contents[gone.block.index()].write(1);
+        }
+        evicted
+    };
+    let (evicted, ()) = both(evictor, || {
+        memory[table[1].index()].read();
+        request.truncate(1);
+        assert_eq!(memory[table[0].index()].read(), 0);
+    });
+    assert!(evicted.iter().all(|gone| gone.block == table[1]));
+    assert_eq!(request.block_table(), &table[..1]);
+    assert_eq!(cache.peek(&namespace, &[1]), 1, "the earlier block stays");
+    drop(request);
+    assert_eq!(evicted.len() + cache.evict_all().len(), 2);
+}
+
+/// Both blocks lie in one run.
+#[test]
+fn truncate_versus_claim_within_its_run() {
+    explore("truncate_versus_claim_within_its_run", 100, || {
+        truncate_versus_eviction(2);
+    });
+}
+
+/// The earlier block is the parent of the later one's node.
+#[test]
+fn truncate_versus_claim_of_the_parent() {
+    explore("truncate_versus_claim_of_the_parent", 100, || {
+        truncate_versus_eviction(1);
+    });
+}
+
+/// A sequence takes tokens back while its cache is dropped: the cache counts the hold once.
+#[test]
+fn truncate_versus_drop_of_the_cache() {
+    explore("truncate_versus_drop_of_the_cache", 20, || {
+        let (cache, namespace) = cache(2, 2);
+        drop(publish(&cache, &namespace, &[1, 2]));
+        let mut request: Sequence = cache.sequence(&namespace, [1, 2, 3]);
+        drop(namespace);
+        let holder = move || {
+            request.truncate(1);
+            assert_eq!(request.hold().block_table().len(), 1);
+        };
+        both(holder, || drop(cache));
+    });
+}
+
+/// A request ends while another thread looks its prefix up: what the other finds stays, all else
+/// leaves.
+#[test]
+fn end_of_request_versus_lookup() {
+    for run_length in [1, 2] {
+        explore("end_of_request_versus_lookup", 100, move || {
+            let (cache, namespace) = cache(2, run_length);
+            let hold = publish(&cache, &namespace, &[1, 2]);
+            let table = hold.block_table();
+            let cache = Arc::new(cache);
+            let (other, names) = (Arc::clone(&cache), namespace.clone());
+            let (found, evicted) = both(
+                move || other.lookup(&names, &[1, 2]),
+                || cache.evict_from(hold, 0),
+            );
+            assert_eq!(found.len() + evicted.len(), 2, "held or evicted, not both");
+            assert_eq!(found.block_table(), table[..found.len()]);
+            assert_eq!(cache.peek(&namespace, &[1, 2]), found.len());
+            drop(found);
+            cache.evict_all();
+            assert_eq!(cache.stats().free, 2);
+        });
+    }
+}
+
+/// A request ends while another thread publishes behind its end: the other's prefix stays whole.
+#[test]
+fn end_of_request_versus_publication() {
+    explore("end_of_request_versus_publication", 100, || {
+        let (cache, namespace) = cache(2, 1);
+        let hold = publish(&cache, &namespace, &[1]);
+        let mut theirs = hold.clone();
+        let block = cache.allocate(1).expect("one is free");
+        let cache = Arc::new(cache);
+        let publisher = move || {
+            theirs.publish(&[2], block).expect("a complete block");
+            theirs
+        };
+        let (theirs, evicted) = both(publisher, || cache.evict_from(hold, 0));
+        assert!(evicted.is_empty(), "the other thread holds it throughout");
+        assert_eq!(cache.peek(&namespace, &[1, 2]), 2);
+        assert_eq!(cache.evict_from(theirs, 0).len(), 2);
+        assert_eq!(cache.stats().free, 2);
+    });
+}
+
+/// A request ends while another thread evicts a block: the two take each block once. Where the
+/// other takes the end and stops there, the request goes on before it; what it leaves within a
+/// chain of runs, the clock keeps.
+#[test]
+fn end_of_request_versus_eviction() {
+    for run_length in [1, 2] {
+        explore("end_of_request_versus_eviction", 100, move || {
+            let (cache, namespace) = cache(2, run_length);
+            let hold = publish(&cache, &namespace, &[1, 2]);
+            let cache = Arc::new(cache);
+            let other = Arc::clone(&cache);
+            let (theirs, ours) = both(move || other.evict(1), || cache.evict_from(hold, 0));
+            assert!(ours.iter().all(|gone| !theirs.contains(gone)));
+            let taken = ours.len() + theirs.len();
+            assert!(taken == 2 || run_length == 1, "a run leaves whole");
+            assert_eq!(taken + cache.evict_all().len(), 2, "the clock loses no block");
+            assert_eq!(cache.stats().free, 2);
+        });
+    }
+}
+
+/// Two requests with one prefix end at the same time: the second to let go evicts it.
+#[test]
+fn two_ends_of_one_prefix() {
+    explore("two_ends_of_one_prefix", 100, || {
+        let (cache, namespace) = cache(2, 2);
+        let hold = publish(&cache, &namespace, &[1, 2]);
+        let twin = hold.clone();
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let (theirs, ours) = both(
+            move || other.evict_from(twin, 0),
+            || cache.evict_from(hold, 0),
+        );
+        assert_eq!(theirs.len() + ours.len(), 2);
+        assert_eq!(cache.stats().free, 2);
+    });
+}
