@@ -228,7 +228,11 @@ impl Engine {
         for mut running in mem::take(batch) {
             let sequence = &mut running.sequence;
             let uncomputed = sequence.uncomputed().len();
-            let most = if sequence.missing_blocks(0) > 0 { 0 } else { left };
+            let most = if sequence.missing_blocks(0) > 0 {
+                0
+            } else {
+                left
+            };
             let chunk = most.min(uncomputed);
             let state = self.model.compute(sequence, chunk);
             sequence.advance(chunk);

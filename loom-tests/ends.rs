@@ -74,25 +74,22 @@ fn truncate_versus_drop_of_the_cache() {
 /// leaves.
 #[test]
 fn end_of_request_versus_lookup() {
-    for run_length in [1, 2] {
-        explore("end_of_request_versus_lookup", 100, move || {
-            let (cache, namespace) = cache(2, run_length);
-            let hold = publish(&cache, &namespace, &[1, 2]);
-            let table = hold.block_table();
-            let cache = Arc::new(cache);
-            let (other, names) = (Arc::clone(&cache), namespace.clone());
-            let (found, evicted) = both(
-                move || other.lookup(&names, &[1, 2]),
-                || cache.evict_from(hold, 0),
-            );
-            assert_eq!(found.len() + evicted.len(), 2, "held or evicted, not both");
-            assert_eq!(found.block_table(), table[..found.len()]);
-            assert_eq!(cache.peek(&namespace, &[1, 2]), found.len());
-            drop(found);
-            cache.evict_all();
-            assert_eq!(cache.stats().free, 2);
-        });
-    }
+    explore("end_of_request_versus_lookup", 1_000, || {
+        let (cache, namespace) = cache(2, 2);
+        let hold = publish(&cache, &namespace, &[1, 2]);
+        let table = hold.block_table();
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let (found, evicted) = both(
+            move || other.lookup(&namespace, &[1, 2]),
+            || cache.evict_from(hold, 0),
+        );
+        assert_eq!(found.len() + evicted.len(), 2, "held or evicted, not both");
+        assert_eq!(found.block_table(), table[..found.len()]);
+        drop(found);
+        cache.evict_all();
+        assert_eq!(cache.stats().free, 2);
+    });
 }
 
 /// A request ends while another thread publishes behind its end: the other's prefix stays whole.
@@ -116,41 +113,26 @@ fn end_of_request_versus_publication() {
     });
 }
 
-/// A request ends while another thread evicts a block: the two take each block once. Where the
-/// other takes the end and stops there, the request goes on before it; what it leaves within a
-/// chain of runs, the clock keeps.
+/// A request ends while another thread evicts all that it can: each block leaves once, and the
+/// nodes of the prefix are not freed while the ending thread walks over them.
 #[test]
 fn end_of_request_versus_eviction() {
-    for run_length in [1, 2] {
-        explore("end_of_request_versus_eviction", 100, move || {
-            let (cache, namespace) = cache(2, run_length);
-            let hold = publish(&cache, &namespace, &[1, 2]);
-            let cache = Arc::new(cache);
-            let other = Arc::clone(&cache);
-            let (theirs, ours) = both(move || other.evict(1), || cache.evict_from(hold, 0));
-            assert!(ours.iter().all(|gone| !theirs.contains(gone)));
-            let taken = ours.len() + theirs.len();
-            assert!(taken == 2 || run_length == 1, "a run leaves whole");
-            assert_eq!(taken + cache.evict_all().len(), 2, "the clock loses no block");
-            assert_eq!(cache.stats().free, 2);
-        });
-    }
-}
-
-/// Two requests with one prefix end at the same time: the second to let go evicts it.
-#[test]
-fn two_ends_of_one_prefix() {
-    explore("two_ends_of_one_prefix", 100, || {
-        let (cache, namespace) = cache(2, 2);
+    explore("end_of_request_versus_eviction", 500, || {
+        let (cache, namespace) = cache(2, 1);
         let hold = publish(&cache, &namespace, &[1, 2]);
-        let twin = hold.clone();
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (theirs, ours) = both(
-            move || other.evict_from(twin, 0),
+            move || [other.evict_all(), other.evict_all()].concat(),
             || cache.evict_from(hold, 0),
         );
-        assert_eq!(theirs.len() + ours.len(), 2);
+        assert!(ours.iter().all(|gone| !theirs.contains(gone)));
+        let rest = cache.evict_all().len();
+        assert_eq!(
+            theirs.len() + ours.len() + rest,
+            2,
+            "the clock loses no block"
+        );
         assert_eq!(cache.stats().free, 2);
     });
 }

@@ -104,7 +104,7 @@
 //! | cached | held   | `lookup`                      | the addition of a pin                  |
 //! | held   | cached | drop of the last hold over it | the subtraction of a pin               |
 //! | cached | owned  | `allocate`, by eviction       | the claim: the unheld block is gone    |
-//! | cached | free   | `evict`, `evict_all`, `clear` | the claim                              |
+//! | cached | free   | `evict`, `evict_all`, `evict_from`, `clear` | the claim                |
 //! | owned  | free   | drop of a `Block`             | the exchange of the pool's head        |
 //!
 //! # The state word
@@ -150,6 +150,14 @@
 //!   the bucket was searched, the search is repeated, because an equal node can only be inserted at
 //!   the head. (M: `publish_versus_publish`, `twin_publication`; T: `linear`)
 //! * **drop of a hold**: at the subtraction. (M: `fork_versus_unpin`; T: `linear`)
+//! * **truncate**: at the subtraction on the later block. The earlier one is pinned before, while
+//!   the later pin keeps it. (M: `truncate_versus_claim_within_its_run`,
+//!   `truncate_versus_claim_of_the_parent`, `truncate_versus_drop_of_the_cache`; T: `linear`)
+//! * **evict_from**, **finish_at**: the hold is dropped at the subtraction. Then each block leaves
+//!   at its claim, the last one first, up to the first that is held or has a child. So a lookup at
+//!   the same time holds a whole prefix, and what it holds stays. (M:
+//!   `end_of_request_versus_lookup`, `end_of_request_versus_publication`,
+//!   `end_of_request_versus_eviction`; T: `linear`)
 //! * **claim**: at the exchange of the state word, which fails if the word has changed since it was
 //!   loaded. (M: `claim_versus_claim`, `two_sweepers`; T: `linear`)
 //! * **clear**: when the namespace's root is replaced. Lookups no longer find the blocks under the
@@ -197,8 +205,12 @@
 //!
 //! | rule | what goes wrong without | what fails without |
 //! |---|---|---|
-//! | refused-pin | a lookup holds a block that has left | M: `pin_versus_claim` |
-//! | pin-to-child | a parent is claimed between the removal of the pin and the addition of the child | M: `hand_over_versus_claim` |
+//! | refused-pin | a lookup holds a block that has left | M: `pin_versus_claim`, `end_of_request_versus_lookup` |
+//! | pin-to-child | a parent is claimed between the removal of the pin and the addition of the child | M: `hand_over_versus_claim`, `end_of_request_versus_publication` |
+//! | pin-then-let-go | a truncated sequence holds a block that has left | M: `truncate_versus_claim_within_its_run`, `truncate_versus_claim_of_the_parent` |
+//! | guard-then-let-go | an ended request walks over a freed node | M: `end_of_request_versus_eviction` |
+//! | pass-evicted | an ended request leaves blocks that no thread needs | M: `end_of_request_versus_eviction_of_its_end` |
+//! | no-resume | the prefix that an ended request keeps is evicted before colder ones | T: `the_kept_prefix_is_not_evicted_next` |
 //! | claim-by-exchange | two threads claim one block, or one claims a block that was just pinned | M: `claim_versus_claim`; T: `every_history_has_an_explanation` |
 //! | confirm-children | no thread lists a block that has lost the rest of its run and its children | M: `tail_versus_last_child` |
 //! | mark-and-count | a hold is dropped uncounted, and the cache is never freed | M: `unpin_versus_census` |
@@ -274,6 +286,12 @@
 //! an id that the hand has just passed. Measured on the conversation trace (16-token blocks, 64
 //! requests in flight) against exact LRU, on average over five capacities: without the record the
 //! hit ratio is 0.33 points lower (with runs of 16), with it 0.18 higher.
+//!
+//! The end of a request climbs too, from the end of its hold and up to the first block to keep. It
+//! takes warm blocks, needs no candidate to start from, and records no position: the prefix that it
+//! keeps was just used. If another thread evicts a node of the same prefix, the request may find a
+//! parent that still counts its child, and stops there. The other thread then lists that parent, so
+//! the rest is evicted like any unheld block. (M: `end_of_request_versus_eviction`; T: `ends`)
 //!
 //! `allocate` must not evict without success. So before the hand moves, a forecast visits the same
 //! candidates and simulates the same climb until it has counted enough blocks. If there are too

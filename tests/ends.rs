@@ -25,12 +25,22 @@ fn truncation_keeps_own_blocks_in_reserve_and_lets_published_ones_go() {
         request.truncate(9);
         assert_eq!(request.computed_tokens(), 9, "nothing was taken back");
         request.truncate(8);
-        assert_eq!((request.computed_tokens(), request.block_table()), (8, &table[..]));
+        assert_eq!(
+            (request.computed_tokens(), request.block_table()),
+            (8, &table[..])
+        );
         request.truncate(5); // in the third block, which is published
-        assert_eq!((request.tokens(), request.computed_tokens()), (&[1, 2, 3, 4, 5][..], 4));
+        assert_eq!(
+            (request.tokens(), request.computed_tokens()),
+            (&[1, 2, 3, 4, 5][..], 4)
+        );
         assert_eq!(request.block_table(), [table[0], table[1], table[4]]);
         assert_eq!((request.hold().len(), cache.stats().owned), (2, owned));
-        assert_eq!(cache.peek(&namespace, &[1, 2, 3, 4, 5, 6, 7, 8]), 8, "still cached");
+        assert_eq!(
+            cache.peek(&namespace, &[1, 2, 3, 4, 5, 6, 7, 8]),
+            8,
+            "still cached"
+        );
         assert_eq!(cache.evict_all().len(), 2, "and unheld");
 
         request.push(60);
@@ -103,7 +113,11 @@ fn nothing_is_left_of_a_one_off() {
         assert_eq!(cache.stats().free, cache.capacity());
 
         let (_, evicted) = run(&cache, &namespace, prompt.clone()).finish_at(&cache, 3);
-        assert_eq!(evicted.len(), 3, "five complete blocks, less two of 3 tokens");
+        assert_eq!(
+            evicted.len(),
+            3,
+            "five complete blocks, less two of 3 tokens"
+        );
         assert_eq!(cache.peek(&namespace, &prompt), 4);
         let session = cache.lookup(&namespace, &prompt);
         assert_eq!(cache.evict_from(session, 0).len(), 2, "later");
@@ -141,7 +155,10 @@ fn the_end_of_a_request_leaves_what_others_use() {
         assert_eq!(cache.evict_from(branch, 0).len(), 3, "8, 7 and 3");
         assert_eq!(held.block_table().len(), 2);
         let twin = held.clone();
-        assert!(cache.evict_from(twin, 0).is_empty(), "another hold keeps them");
+        assert!(
+            cache.evict_from(twin, 0).is_empty(),
+            "another hold keeps them"
+        );
         drop(held);
         assert_accounted(&cache);
         assert_eq!(cache.peek(&namespace, &prompt), 2);
@@ -169,7 +186,10 @@ fn a_hold_is_evicted_from_its_own_cache_only() {
     let [ours, theirs] = [(); 2].map(|()| cache(2, 1, 1));
     let hold = || ours.lookup(&ours.namespace("a"), &[]);
     let (file, text) = panic_of(&|| drop(theirs.evict_from(hold(), 0)));
-    assert!(text.starts_with("a prefix can only be evicted from its own cache"), "{text}");
+    assert!(
+        text.starts_with("a prefix can only be evicted from its own cache"),
+        "{text}"
+    );
     assert!(file.ends_with("ends.rs"), "{file}");
 }
 

@@ -18,7 +18,10 @@ fn sequence_lives_a_request() {
             request.push(token);
             request.grow(&cache, 0).unwrap();
             assert_eq!(request.uncomputed(), [token]);
-            assert!(request.advance(1).entries.is_empty(), "no other thread publishes");
+            assert!(
+                request.advance(1).entries.is_empty(),
+                "no other thread publishes"
+            );
         }
         assert_eq!(request.block_table().len(), 32);
         assert_eq!(
@@ -210,7 +213,9 @@ fn extra_places_are_counted_in_tokens() {
     request.grow(&cache, 2).unwrap();
     assert_eq!(request.block_table().len(), 2);
     assert!(request.grow(&cache, usize::MAX).is_err(), "not a panic");
-    request.grow(&cache, 5).expect("five drafts have places already");
+    request
+        .grow(&cache, 5)
+        .expect("five drafts have places already");
     request.advance(3);
     request.push(4);
     request.grow(&cache, 0).expect("drafts left a place");
@@ -246,7 +251,10 @@ fn a_generation_lasts_until_the_namespace_is_cleared() {
     assert_eq!(one.generation(), cache.namespace("one").generation());
     let old = publish(&cache, &one, &[1, 2]);
     let empty = cache.lookup(&one, &[]);
-    assert_eq!((old.generation(), empty.generation()), (one.generation(), one.generation()));
+    assert_eq!(
+        (old.generation(), empty.generation()),
+        (one.generation(), one.generation())
+    );
     let others = two.generation();
     cache.clear(&one);
     assert_ne!(old.generation(), one.generation());

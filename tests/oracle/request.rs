@@ -123,7 +123,11 @@ impl Request {
         self.letters.truncate(n.div_ceil(self.size));
         let (whole, published) = (n / self.size, self.cover.table.len());
         // A published block is never written again: its tokens have no place any more.
-        let computed = if whole < published { whole * self.size } else { n };
+        let computed = if whole < published {
+            whole * self.size
+        } else {
+            n
+        };
         self.computed = self.computed.min(computed);
         let kept = whole.min(published);
         self.cover.letters.truncate(kept);
