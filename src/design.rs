@@ -291,7 +291,7 @@
 //! takes warm blocks, needs no candidate to start from, and records no position: the prefix that it
 //! keeps was just used. If another thread evicts a node of the same prefix, the request may find a
 //! parent that still counts its child, and stops there. The other thread then lists that parent, so
-//! the rest is evicted like any unheld block. (M: `end_of_request_versus_eviction`; T: `ends`)
+//! the rest is evicted like any unheld block. (M: `end_of_request_versus_eviction_of_a_chain`)
 //!
 //! `allocate` must not evict without success. So before the hand moves, a forecast visits the same
 //! candidates and simulates the same climb until it has counted enough blocks. If there are too
