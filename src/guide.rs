@@ -34,7 +34,7 @@
 //!
 //! Their calls and ours, one table each: [vLLM](from_vllm), [SGLang](from_sglang),
 //! [TensorRT-LLM](from_tensorrt_llm), [kvbm](from_kvbm) (NVIDIA Dynamo's block manager), and a
-//! [single-threaded cache in Python](from_python). A [checklist](checklist) goes through what the
+//! [single-threaded cache in Python](from_python). A [checklist] goes through what the
 //! tests of vLLM and mistral.rs expect of such a cache.
 
 #[doc = include_str!("guide/cancellation.md")]
