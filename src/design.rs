@@ -10,7 +10,7 @@
 //! ```text
 //! src/
 //!   api/         the public types: cache, lookup, allocate, builder, hold, block, namespace,
-//!                sequence, pinned, report
+//!                sequence, pinned, report; hold/fork, sequence/{publish, end}
 //!     ▼
 //!   shared/      the part that a cache shares with its holds and blocks:
 //!                mod, pool, registry, budget

@@ -209,7 +209,7 @@ fn every_block_is_accounted_for_when_requests_end_under_load() {
                 prompt.extend((0..rng.usize(0..6)).map(|_| rng.u32(0..3)));
                 let mut request = cache.sequence(namespace, prompt.clone());
                 if request.grow(cache, rng.usize(0..3)).is_err() {
-                    prompt = request.into_tokens();
+                    prompt = request.finish();
                     drop(cache.evict_from(cache.lookup(namespace, &prompt), 4));
                     continue;
                 }

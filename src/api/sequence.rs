@@ -189,7 +189,7 @@ impl Sequence {
     /// # Errors
     ///
     /// [`OutOfBlocks`] as from [`PrefixCache::allocate`]. The sequence is unchanged then: retry
-    /// with fewer extra tokens, or later. [`into_tokens`](Self::into_tokens) takes the prompt back.
+    /// with fewer extra tokens, or later. [`finish`](Self::finish) gives the prompt back.
     ///
     /// # Panics
     ///

@@ -58,6 +58,21 @@ impl Sequence {
     }
 
     /// Publishes every complete block, drops the hold, and returns all tokens.
+    ///
+    /// A request that was refused its first blocks has computed nothing, so this publishes nothing:
+    /// it gives the prompt back, for another try.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(2).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut request = cache.sequence(&model, vec![1, 2, 3]);
+    /// assert!(request.grow(&cache, 0).is_err());
+    /// let prompt = request.finish(); // the vector that was passed in
+    /// assert_eq!(prompt, [1, 2, 3]);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn finish(mut self) -> Vec<u32> {
         self.publish();
         self.tokens
@@ -92,26 +107,6 @@ impl Sequence {
     pub fn finish_at(mut self, cache: &PrefixCache, keep: usize) -> (Vec<u32>, Vec<Evicted>) {
         self.publish_up_to(keep.div_ceil(self.block_size));
         (self.tokens, cache.evict_from(self.hold, keep))
-    }
-
-    /// Drops the hold, frees the unpublished blocks without publishing them, and returns all tokens.
-    ///
-    /// For a request that cannot start or go on: its prompt waits for another try.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let cache = kvtrie::PrefixCache::builder().blocks(2).block_size(1).build()?;
-    /// # let model = cache.namespace("model");
-    /// let mut request = cache.sequence(&model, vec![1, 2, 3]);
-    /// assert!(request.grow(&cache, 0).is_err());
-    /// let prompt = request.into_tokens(); // the vector that was passed in
-    /// assert_eq!(prompt, [1, 2, 3]);
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    #[must_use = "the tokens are lost; to discard them, drop the sequence"]
-    pub fn into_tokens(self) -> Vec<u32> {
-        self.tokens
     }
 }
 
