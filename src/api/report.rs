@@ -27,8 +27,8 @@ impl Evicted {
 
 /// What a publication replaced in the block table of a [`Sequence`](crate::Sequence).
 ///
-/// Dropping it frees the replaced blocks. An engine whose device may still read them, because a step
-/// runs or a captured graph names them, keeps it until the device is done.
+/// Dropping it frees the replaced blocks. An engine whose device may still read them, because a
+/// step runs or a captured graph names them, keeps it until the device is done.
 ///
 /// # Examples
 ///

@@ -119,9 +119,9 @@ impl PrefixCache {
     /// free at once, and this may yield the core first. Takes time proportional to the number of
     /// tokens evicted, and to the prefix if its [hash](Hold::hash) is not known yet.
     ///
-    /// A lookup at the same time keeps the blocks that it finds. If another thread evicts, publishes
-    /// or clears at the same time, blocks that it was about to leave may stay cached until they are
-    /// evicted like any other.
+    /// A lookup at the same time keeps the blocks that it finds. If another thread evicts a part of
+    /// the prefix at the same time, the rest may stay cached until it is evicted like any other
+    /// unheld block. Blocks under a cleared namespace leave too.
     ///
     /// # Panics
     ///
