@@ -143,7 +143,7 @@ impl Engine {
                 let place = self.place(sequence.block_table(), position);
                 assert_eq!(place.load(Ordering::Relaxed), state, "a wrong hit");
             }
-            if sequence.grow(&self.cache).is_err() {
+            if sequence.grow(&self.cache, 0).is_err() {
                 return self.put_back(request, sequence);
             }
             batch.push((request, sequence));
@@ -156,7 +156,7 @@ impl Engine {
         batch.sort_by_key(|(request, _)| request.ticket);
         let mut supplied = 0;
         while let Some((_, sequence)) = batch.get_mut(supplied) {
-            if sequence.grow(&self.cache).is_ok() {
+            if sequence.grow(&self.cache, 0).is_ok() {
                 supplied += 1;
             } else if let Some((youngest, sequence)) = batch.pop() {
                 self.put_back(youngest, sequence);

@@ -22,13 +22,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     // Get blocks for the rest, then run the model over it, which writes to the blocks of the table.
-    request.grow(&cache)?;
+    request.grow(&cache, 0)?;
     request.advance(request.uncomputed().len());
 
     // Decode. A full last block makes `grow` allocate the next one.
     for token in [17, 4, 99] {
         request.push(token);
-        request.grow(&cache)?;
+        request.grow(&cache, 0)?;
         request.advance(1);
     }
     println!("its blocks: {:?}", request.block_table());

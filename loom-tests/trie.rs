@@ -7,8 +7,8 @@ mod common;
 
 use common::{both, explore};
 use kvtrie::model::{
-    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, Index, Keyed, NodeRef, Pool,
-    Position, Reached, Scope, Trie, unprotected,
+    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Index, Keyed,
+    NodeRef, Pool, Position, Reached, Scope, Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -128,6 +128,33 @@ fn tail_versus_retirement() {
         }
         evict();
         // SAFETY: the other thread has ended, and the trie is not used again.
+        unsafe { node(tree.root).free() };
+    });
+}
+
+/// A request ends while another thread evicts the end of its prefix and stops there: the request
+/// goes on before it, so that no block is left that neither takes.
+#[test]
+fn end_of_request_versus_eviction_of_its_end() {
+    explore("end_of_request_versus_eviction_of_its_end", 20, || {
+        let tree = Arc::new(Tree::new());
+        let at = tree.publish(tree.root, 0, &[1, 2, 3], &tree.ids);
+        let end = Reached { at, depth: 3 };
+        let ending = |tree: Arc<Tree>, kept| {
+            move || {
+                let mut evicted = Vec::new();
+                let on_evict = |block: EvictedBlock<'_, '_>| evicted.push(block.id);
+                tree.trie.evict_behind(kept, end, unprotected(), on_evict);
+                evicted
+            }
+        };
+        let (theirs, ours) = both(ending(Arc::clone(&tree), 2), ending(Arc::clone(&tree), 1));
+        let all = [theirs, ours].concat();
+        assert_eq!(all.len(), 2, "all but the first leave: {all:?}");
+        assert!(all[0] != all[1] && !all.contains(&tree.ids[0]));
+        // SAFETY: no thread uses the node any more.
+        unsafe { node(at).free() };
+        // SAFETY: as above.
         unsafe { node(tree.root).free() };
     });
 }

@@ -21,10 +21,10 @@
 //! | --- | --- |
 //! | [What if blocks run out?](out_of_blocks) | Preempt the youngest request with `finish`, and try again. |
 //! | [How does chunked prefill work?](chunked_prefill) | Call `advance` for each chunk, and `publish` to share early. |
-//! | [How does speculative decoding work?](speculative) | Give drafts reserved places, and push accepted tokens only. |
+//! | [How does speculative decoding work?](speculative) | `grow` with their number, push what is accepted, `truncate` the rest. |
 //! | [Where do a draft model's keys and values go?](draft_models) | To a cache of their own, a namespace, or the same blocks. |
 //! | [How do parallel samples and beams share a prompt?](sampling) | By `fork`. |
-//! | [What does a cancelled request leave behind?](cancellation) | Nothing, if it is dropped. |
+//! | [What does a request leave behind?](cancellation) | Nothing, if it is dropped or ends with `finish_at`. |
 //! | [How does a waiting request keep its prefix?](waiting_queue) | Look it up when it arrives, and drop the hold. |
 //! | [How long does a system prompt stay?](priorities) | Longer at high priority, always if pinned. |
 //! | [What if two images have the same tokens?](images) | Name each image by an item of the prompt. |
@@ -34,10 +34,13 @@
 //!
 //! Their calls and ours, one table each: [vLLM](from_vllm), [SGLang](from_sglang),
 //! [TensorRT-LLM](from_tensorrt_llm), [kvbm](from_kvbm) (NVIDIA Dynamo's block manager), and a
-//! [single-threaded cache in Python](from_python).
+//! [single-threaded cache in Python](from_python). A [checklist] goes through what the
+//! tests of vLLM and mistral.rs expect of such a cache.
 
 #[doc = include_str!("guide/cancellation.md")]
 pub mod cancellation {}
+#[doc = include_str!("guide/checklist.md")]
+pub mod checklist {}
 #[doc = include_str!("guide/chunked_prefill.md")]
 pub mod chunked_prefill {}
 #[doc = include_str!("guide/device.md")]

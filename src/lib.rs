@@ -50,7 +50,7 @@ pub mod model {
     pub use crate::stripes::{Owners, SHARED};
     pub use crate::trie::build::Blueprint;
     pub use crate::trie::evict::clock::Clock;
-    pub use crate::trie::evict::eviction::Scope;
+    pub use crate::trie::evict::eviction::{EvictedBlock, Scope};
     pub use crate::trie::evict::policy::{Heat, Priority};
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
@@ -68,7 +68,7 @@ pub use api::hold::{Hold, PublishError};
 pub use api::namespace::Namespace;
 pub use api::pinned::{OverBudget, Pinned};
 pub use api::prompt::Prompt;
-pub use api::report::{BlockStatus, Evicted, OutOfBlocks};
+pub use api::report::{BlockStatus, Evicted, OutOfBlocks, Replaced};
 pub use api::sequence::Sequence;
 pub use hash::BlockHash;
 pub use id::BlockId;

@@ -208,18 +208,18 @@ fn a_refused_request_is_no_lookup_and_one_that_grows_is_one() {
     let prompt = [1, 1, 2, 2, 3];
     for _ in 0..10 {
         let mut refused = cache.sequence(&namespace, prompt);
-        refused.grow(&cache).expect_err("one block is left");
+        refused.grow(&cache, 0).expect_err("one block is left");
     }
     assert_eq!(counts(), (lookups, requested, hit), "refused requests");
     let mut request = cache.sequence(&namespace, prompt);
-    request.grow(&cache).expect_err("one block is left");
+    request.grow(&cache, 0).expect_err("one block is left");
     drop(owned);
-    request.grow(&cache).expect("room");
+    request.grow(&cache, 0).expect("room");
     let once = (lookups + 1, requested + prompt.len() as u64, hit + 2);
     assert_eq!(counts(), once, "a request that was refused before it grew");
     request.advance(3);
     request.push(3);
     request.push(4);
-    request.grow(&cache).expect("room");
+    request.grow(&cache, 0).expect("room");
     assert_eq!(counts(), once, "a request that grows again");
 }

@@ -83,7 +83,7 @@ fn a_mistake_is_reported_where_the_caller_made_it() {
     let namespace = ours.namespace("a");
     let request = || {
         let mut request = ours.sequence(&namespace, [1, 2, 3]);
-        request.grow(&ours).unwrap();
+        request.grow(&ours, 0).unwrap();
         request.push(4);
         request
     };

@@ -138,14 +138,14 @@ fn sequences_keep_their_items() {
     with_caches(8, 4, |cache| {
         let model = cache.namespace("a");
         let mut request = cache.sequence(&model, placeholders(6, &[(1, 1), (5, 2)]));
-        request.grow(&cache).unwrap();
+        request.grow(&cache, 0).unwrap();
         request.advance(6);
         let mut fork = request.fork();
         for token in [3, 4, 5] {
             request.push(token);
             fork.push(token);
         }
-        request.grow(&cache).unwrap();
+        request.grow(&cache, 0).unwrap();
         request.advance(3);
         let tokens = request.finish();
 
@@ -161,13 +161,9 @@ fn sequences_keep_their_items() {
         assert_eq!(cache.peek(&model, with([(1, 2), (5, 2)])), 0);
         assert_eq!(cache.peek(&model, &tokens), 0);
 
-        fork.grow(&cache).unwrap();
-        fork.advance(fork.uncomputed().len());
-        assert_eq!(
-            fork.publish(),
-            1..2,
-            "the same block as the first request's"
-        );
+        fork.grow(&cache, 0).unwrap();
+        let replaced = fork.advance(fork.uncomputed().len());
+        assert_eq!(replaced.entries, 1..2, "the first request's block");
     });
 }
 
@@ -228,14 +224,14 @@ fn a_prompt_that_is_not_read_finds_nothing_and_stores_everything() {
         assert!(cache.lookup_prefill(&model, &unread).is_empty());
         let mut request = cache.sequence(&model, &unread);
         assert_eq!(request.cached_tokens(), 0);
-        request.grow(&cache).unwrap();
-        request.advance(6);
+        request.grow(&cache, 0).unwrap();
+        let replaced = request.advance(6).entries;
         let after = cache.stats();
         assert_eq!(
             (after.lookups, after.requested_tokens),
             (before.lookups, before.requested_tokens)
         );
-        assert_eq!(request.publish(), 0..3, "the blocks that were cached");
+        assert_eq!(replaced, 0..3, "the blocks that were cached");
         assert_eq!(request.block_table(), hold.block_table());
         let duplicates = cache
             .lookup(&model, [])
@@ -256,12 +252,11 @@ fn a_private_prompt_reads_and_never_stores() {
         assert_eq!(cache.lookup(&model, &private).token_count(), 2);
         let mut request = cache.sequence(&model, &private);
         assert_eq!(request.cached_tokens(), 2);
-        request.grow(&cache).unwrap();
-        assert_eq!(request.advance(6), 0..0);
-        assert_eq!(request.publish(), 0..0);
+        request.grow(&cache, 0).unwrap();
+        assert_eq!(request.advance(6).entries, 0..0);
         let fork = request.fork();
         assert_eq!((fork.computed_tokens(), fork.uncomputed().len()), (2, 6));
-        assert_eq!(request.published_tokens(), 2);
+        assert_eq!(request.hold().token_count(), 2);
         assert_eq!(request.finish(), prompt(4));
         assert_eq!(fork.finish(), prompt(4));
 

@@ -119,17 +119,17 @@ impl Crowd {
         let mut request = self.cache.sequence(&self.shared, prompt);
         done.lookups += 1;
         done.requested += 5;
-        assert_eq!((request.cached_tokens(), request.missing_blocks()), (0, 3));
+        assert_eq!((request.cached_tokens(), request.missing_blocks(0)), (0, 3));
         request.add_blocks(self.cache.allocate(1).expect("room for every thread"));
-        request.grow(&self.cache).expect("room for every thread");
-        assert!(!request.needs_block() && request.block_table().len() == 3);
-        assert!(request.advance(5).is_empty());
+        request.grow(&self.cache, 0).expect("room for every thread");
+        assert!(request.missing_blocks(0) == 0 && request.block_table().len() == 3);
+        assert!(request.advance(5).entries.is_empty());
         request.push(thread);
         assert_eq!(
             (request.uncomputed(), request.computed_tokens()),
             (&[thread][..], 5)
         );
-        assert_eq!((request.publish(), request.published_tokens()), (0..0, 4));
+        assert_eq!(request.hold().token_count(), 4);
         let fork = request.fork();
         assert_eq!(fork.tokens(), request.tokens());
         drop(fork);

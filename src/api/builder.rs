@@ -33,7 +33,6 @@ pub struct Builder {
     pub(crate) hash_key: [u8; 16],
     /// Blocks that may be pinned; half of the capacity if `None`.
     pub(crate) pin_budget: Option<usize>,
-    pub(crate) append_only_tables: bool,
 }
 
 /// The setting for which [`Builder::build`] refused.
@@ -56,7 +55,6 @@ impl Default for Builder {
             run_length: MAX_RUN,
             hash_key: BlockHasher::DEFAULT_KEY,
             pin_budget: None,
-            append_only_tables: false,
         }
     }
 }
@@ -112,38 +110,6 @@ impl Builder {
     pub fn pin_budget(self, blocks: usize) -> Self {
         Self {
             pin_budget: Some(blocks),
-            ..self
-        }
-    }
-
-    /// Sets whether block tables of [`Sequence`]s only grow. The default is `false`.
-    ///
-    /// By default, if another request published the same tokens first, the table changes to the
-    /// cache's copy, and the sequence's own copy is freed at once. Set this if a table must not
-    /// change while a step runs: the sequence then keeps its own copy, and both copies of those
-    /// tokens take up blocks as long as it lives.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use kvtrie::PrefixCache;
-    /// let builder = PrefixCache::builder().blocks(4).block_size(1);
-    /// let cache = builder.append_only_tables(true).build()?;
-    /// let model = cache.namespace("model");
-    /// let [mut first, mut second] = [(); 2].map(|()| cache.sequence(&model, [1]));
-    /// for request in [&mut first, &mut second] {
-    ///     request.grow(&cache).unwrap();
-    ///     request.advance(1);
-    ///     request.publish();
-    /// }
-    /// assert_ne!(first.block_table(), second.block_table());
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    ///
-    /// [`Sequence`]: crate::Sequence
-    pub fn append_only_tables(self, append_only_tables: bool) -> Self {
-        Self {
-            append_only_tables,
             ..self
         }
     }

@@ -47,8 +47,6 @@ use crate::trie::node::state;
 pub struct PrefixCache {
     /// Invariant: this cache owns one reference.
     shared: SharedPtr,
-    /// Whether the block tables of the cache's sequences only grow.
-    append_only_tables: bool,
 }
 
 /// The number of the next cache. It is unique: a namespace of one cache is refused by another.
@@ -77,7 +75,6 @@ impl PrefixCache {
         let budget = Budget::new(settings.pin_budget.unwrap_or(settings.blocks / 2));
         Self {
             shared: SharedPtr::new(trie, budget, number),
-            append_only_tables: settings.append_only_tables,
         }
     }
 
@@ -207,11 +204,6 @@ impl PrefixCache {
     /// Returns the trie of the cached blocks.
     pub(super) fn trie(&self) -> &Trie {
         &self.shared().trie
-    }
-
-    /// Returns whether the block tables of the cache's sequences only grow.
-    pub(super) fn append_only_tables(&self) -> bool {
-        self.append_only_tables
     }
 }
 

@@ -1,5 +1,7 @@
 //! Holds: pinned prefixes, and the publication of blocks behind them.
 
+mod fork;
+
 use std::fmt;
 
 use super::block::Block;
@@ -127,6 +129,16 @@ impl Hold {
         self.shared().trie.hash(self.end.at, &enter())
     }
 
+    /// Returns the [generation](crate::Namespace::generation) of the namespace that the prefix
+    /// belongs to.
+    ///
+    /// If the namespace now has another one, it was cleared since, and no later lookup finds the
+    /// prefix.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.shared().trie.generation(self.end.at, &enter())
+    }
+
     /// Returns how many holds end at the same block, including this one.
     ///
     /// The number changes while other threads look up and drop holds: for tests and tools.
@@ -216,6 +228,11 @@ impl Hold {
         duplicates
     }
 
+    /// Returns the end of the prefix.
+    pub(super) fn end(&self) -> Reached {
+        self.end
+    }
+
     /// Panics if a block belongs to another cache.
     #[track_caller]
     pub(crate) fn check(&self, blocks: &[Block]) {
@@ -240,22 +257,6 @@ impl Hold {
         // SAFETY: this hold's pin keeps the node.
         let node: NodeRef<'_> = unsafe { NodeRef::at(self.end.at) };
         node.state(self.end.at.offset())
-    }
-}
-
-impl Clone for Hold {
-    /// Forks the hold. Wait-free.
-    ///
-    /// # Aborts
-    ///
-    /// If 2^28 - 2^22 holds would end at one block.
-    fn clone(&self) -> Self {
-        // Rule (count-forks): a closed cache counts each of its holds.
-        if self.state().fork() == CacheStatus::Closed {
-            // SAFETY: this is a hold of a closed cache.
-            unsafe { self.shared.retain(1) };
-        }
-        Self { ..*self }
     }
 }
 

@@ -27,6 +27,29 @@ impl Namespace {
     pub fn hash(&self) -> BlockHash {
         self.space.start
     }
+
+    /// Returns the generation: a number that changes each time the namespace is cleared.
+    ///
+    /// No two states of a cache's namespaces have the same number. A hold whose
+    /// [generation](crate::Hold::generation) differs belongs to a state that was cleared since, for
+    /// instance because the weights changed. Hashes do not tell these states apart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!(hold.generation(), model.generation());
+    /// cache.clear(&model);
+    /// assert_ne!(hold.generation(), model.generation(), "the hold covers stale blocks");
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.space.generation()
+    }
 }
 
 impl fmt::Debug for Namespace {

@@ -118,7 +118,7 @@ impl<'a> Prompt<'a> {
     ///
     /// let salted = |salt: u8| Prompt::new(&[1, 2, 3, 4, 5]).with_item(2..3, [salt; 32]);
     /// let mut request = cache.sequence(&model, salted(1));
-    /// request.grow(&cache).unwrap();
+    /// request.grow(&cache, 0).unwrap();
     /// request.advance(5);
     /// request.finish();
     /// assert_eq!(cache.peek(&model, salted(1)), 4);
@@ -204,7 +204,7 @@ impl<'a> Prompt<'a> {
     /// use kvtrie::Prompt;
     ///
     /// let mut request = cache.sequence(&model, Prompt::new(&[1, 2]).with_store(false));
-    /// request.grow(&cache).unwrap();
+    /// request.grow(&cache, 0).unwrap();
     /// request.advance(2);
     /// request.finish();
     /// assert_eq!(cache.peek(&model, &[1, 2]), 0);

@@ -1,36 +1,33 @@
 //! Sequences: the life of one request, from prompt to answer.
 
-use std::ops::Range;
+mod end;
+mod publish;
 
 use super::block::Block;
 use super::cache::PrefixCache;
 use super::hold::Hold;
 use super::namespace::Namespace;
 use super::prompt::{Prompt, Terms};
-use super::report::{OutOfBlocks, counted};
+use super::report::{OutOfBlocks, Replaced, counted};
 use crate::id::BlockId;
-use crate::item::Keyed;
-
-/// The empty range of a block table.
-const UNCHANGED: Range<usize> = 0..0;
 
 /// One request: its tokens, its block table, and how many tokens are computed.
 ///
 /// A sequence starts with the cached prefix of a prompt. The engine calls [`grow`](Self::grow) to
 /// allocate blocks for the other tokens, runs the model over the
 /// [uncomputed](Self::uncomputed) ones, reports that with [`advance`](Self::advance), and
-/// [pushes](Self::push) each token it samples. Complete blocks are published in runs as they fill.
-/// [`finish`](Self::finish) publishes the rest and drops the hold. Dropping a sequence frees all
-/// its unpublished blocks **without publishing** them.
+/// [pushes](Self::push) each token it samples. Each block is published as soon as it is complete.
+/// [`finish`](Self::finish) drops the hold; [`finish_at`](Self::finish_at) also evicts the part that
+/// no request will ask for again. Dropping a sequence at any time is the same as finishing it.
 ///
 /// # The block table
 ///
 /// [`grow`](Self::grow) and [`add_blocks`](Self::add_blocks) append to it. Publishing may change
 /// entries: if another request published the same tokens first, the cache's copy replaces the
-/// sequence's own, which is free at once. [`advance`](Self::advance) and
-/// [`publish`](Self::publish) return the range of changed entries, for an engine that keeps a copy
-/// of the table on a device. An engine that reads [`block_table`](Self::block_table) at every step
-/// can ignore it. With [`append_only_tables`](crate::Builder::append_only_tables) no entry changes.
+/// sequence's own. [`advance`](Self::advance) returns the changed entries and the [`Replaced`]
+/// blocks. An engine that reads [`block_table`](Self::block_table) at
+/// every step, and whose device runs its steps in order, can ignore them.
+/// [`truncate`](Self::truncate) may remove entries in the middle.
 ///
 /// # Examples
 ///
@@ -41,7 +38,7 @@ const UNCHANGED: Range<usize> = 0..0;
 ///
 /// let mut request = cache.sequence(&model, [1, 2, 3, 4, 5, 6]);
 /// assert_eq!(request.cached_tokens(), 0);
-/// request.grow(&cache).unwrap();
+/// request.grow(&cache, 0).unwrap();
 /// // ... run the model over `request.uncomputed()`, writing through `request.block_table()` ...
 /// request.advance(6);
 /// request.push(7); // the token that the model chose
@@ -72,10 +69,6 @@ pub struct Sequence {
     table: Vec<BlockId>,
     /// The blocks of the table behind the hold.
     unpublished: Vec<Block>,
-    /// The sequence's own copies of adopted blocks, which the table still lists. Invariant: empty
-    /// unless `append_only`.
-    duplicates: Vec<Block>,
-    append_only: bool,
 }
 
 impl PrefixCache {
@@ -113,7 +106,7 @@ impl PrefixCache {
         let hold = self.find(namespace, &prompt.readable(prompt.all_but_last()));
         let uncounted = prompt.requested();
         let (tokens, terms) = prompt.into_owned();
-        let mut sequence = Sequence::new(hold, tokens, terms, self.append_only_tables());
+        let mut sequence = Sequence::new(hold, tokens, terms);
         sequence.uncounted = uncounted;
         sequence
     }
@@ -121,7 +114,7 @@ impl PrefixCache {
 
 impl Sequence {
     /// Makes a sequence whose tokens start with the prefix of `hold`, without a lookup to count.
-    fn new(hold: Hold, tokens: Vec<u32>, terms: Terms<'static>, append_only: bool) -> Self {
+    fn new(hold: Hold, tokens: Vec<u32>, terms: Terms<'static>) -> Self {
         let cached = hold.token_count();
         Self {
             tokens,
@@ -132,8 +125,6 @@ impl Sequence {
             computed: cached,
             table: hold.block_table(),
             unpublished: Vec::new(),
-            duplicates: Vec::new(),
-            append_only,
             hold,
         }
     }
@@ -156,10 +147,10 @@ impl Sequence {
         self.computed
     }
 
-    /// Returns how many tokens are published, and held.
+    /// Returns the hold on the published tokens.
     #[must_use]
-    pub fn published_tokens(&self) -> usize {
-        self.hold.token_count()
+    pub fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     /// Returns the tokens that the model must still run over.
@@ -176,26 +167,25 @@ impl Sequence {
         &self.table
     }
 
-    /// Returns how many blocks are missing for the tokens.
+    /// Returns how many blocks are missing for the tokens and `extra` more.
     #[must_use]
-    pub fn missing_blocks(&self) -> usize {
-        let needed = self.tokens.len().div_ceil(self.block_size);
+    pub fn missing_blocks(&self, extra: usize) -> usize {
+        let places = self.tokens.len().saturating_add(extra);
+        let needed = places.div_ceil(self.block_size);
         needed.saturating_sub(self.table.len())
     }
 
-    /// Returns whether some token has no block yet.
-    #[must_use]
-    pub fn needs_block(&self) -> bool {
-        self.missing_blocks() > 0
-    }
-
-    /// Allocates and adds the [missing](Self::missing_blocks) blocks: all or none.
+    /// Allocates and adds the [missing](Self::missing_blocks) blocks, for the tokens and `extra`
+    /// more: all or none.
     ///
-    /// Does nothing if none are missing, so the engine may call it before every step.
+    /// `extra` is 0, or the number of tokens that the next step writes beyond those of the
+    /// sequence: drafts or a lookahead. Does nothing if no block is missing, so the engine may call
+    /// it before every step.
     ///
     /// # Errors
     ///
-    /// [`OutOfBlocks`] as from [`PrefixCache::allocate`]. The sequence is unchanged then.
+    /// [`OutOfBlocks`] as from [`PrefixCache::allocate`]. The sequence is unchanged then: retry
+    /// with fewer extra tokens, or later. [`finish`](Self::finish) gives the prompt back.
     ///
     /// # Panics
     ///
@@ -207,21 +197,23 @@ impl Sequence {
     /// # let cache = kvtrie::PrefixCache::builder().blocks(2).block_size(4).build()?;
     /// # let model = cache.namespace("model");
     /// let mut request = cache.sequence(&model, [1, 2, 3, 4, 5, 6]);
-    /// request.grow(&cache).unwrap();
+    /// request.grow(&cache, 2).unwrap(); // places for two draft tokens
     /// assert_eq!(request.block_table().len(), 2);
+    /// assert_eq!(request.missing_blocks(3), 1);
     ///
-    /// let refused = cache.sequence(&model, [7]).grow(&cache).unwrap_err();
+    /// let refused = cache.sequence(&model, [7]).grow(&cache, 0).unwrap_err();
     /// assert_eq!((refused.requested, refused.owned), (1, 2));
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[track_caller]
-    pub fn grow(&mut self, cache: &PrefixCache) -> Result<(), OutOfBlocks> {
+    pub fn grow(&mut self, cache: &PrefixCache, extra: usize) -> Result<(), OutOfBlocks> {
         assert!(
             self.hold.is_of(cache.shared_ptr()),
             "a sequence can only grow from its own cache: {self:?}"
         );
-        if self.needs_block() {
-            self.add_blocks(cache.allocate(self.missing_blocks())?);
+        let missing = self.missing_blocks(extra);
+        if missing > 0 {
+            self.add_blocks(cache.allocate(missing)?);
         }
         self.count_lookup();
         Ok(())
@@ -229,8 +221,9 @@ impl Sequence {
 
     /// Appends blocks to the table. Those beyond the missing ones stay in reserve.
     ///
-    /// [`grow`](Self::grow) is simpler. Use this to allocate for several requests at once, to keep
-    /// a reserve, or to learn [which blocks were evicted](PrefixCache::allocate_reporting).
+    /// [`grow`](Self::grow) is simpler. Use this to allocate for several requests at once, for a
+    /// part of the tokens, or to learn
+    /// [which blocks were evicted](PrefixCache::allocate_reporting).
     ///
     /// # Panics
     ///
@@ -251,22 +244,40 @@ impl Sequence {
         }
     }
 
-    /// Appends a token to compute. A token cannot be removed. No item can start at it: a turn with
-    /// new items starts a new sequence.
+    /// Appends a token to compute. No item can start at it: a turn with new items starts a new
+    /// sequence.
     pub fn push(&mut self, token: u32) {
         self.tokens.push(token);
     }
 
-    /// Marks the next `n` tokens computed: their keys and values are written.
+    /// Marks the next `n` tokens computed, and publishes the blocks that are complete now.
     ///
-    /// Publishes the complete blocks once there are 16 or more, so that runs are long. Returns the
-    /// range of changed entries of the block table, as [`publish`](Self::publish) does.
+    /// From then on other requests find those blocks: none of a [private](Prompt::with_store)
+    /// prompt. If another request published the same tokens first, entries of the block table now
+    /// name the cache's copies. Returns those entries and the sequence's own blocks, which they
+    /// replaced. Ignore the result if you read the [block table](Self::block_table) again and your
+    /// device runs its steps in order: the replaced blocks are then free at once.
     ///
     /// # Panics
     ///
     /// If fewer than `n` tokens are uncomputed, or some of them have no block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let [mut first, mut second] = [(); 2].map(|()| cache.sequence(&model, [1, 2]));
+    /// for request in [&mut first, &mut second] {
+    ///     request.grow(&cache, 0).unwrap();
+    /// }
+    /// assert_eq!(first.advance(2).entries, 0..0);
+    /// assert_eq!(second.advance(2).entries, 0..2);
+    /// assert_eq!(first.block_table(), second.block_table());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[track_caller]
-    pub fn advance(&mut self, n: usize) -> Range<usize> {
+    pub fn advance(&mut self, n: usize) -> Replaced {
         let uncomputed = self.uncomputed().len();
         assert!(
             n <= uncomputed,
@@ -281,111 +292,5 @@ impl Sequence {
         self.count_lookup();
         self.computed += n;
         self.publish()
-    }
-
-    /// Publishes every complete block now, even if there are fewer than 16, but none of a
-    /// [private](Prompt::with_store) prompt.
-    ///
-    /// Returns the range of changed entries of the block table: from the first to the last that now
-    /// name the cache's copy, empty if no other request had published the same tokens. The replaced
-    /// blocks are free already. Ignore the range if you read the
-    /// [block table](Self::block_table) again.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
-    /// # let model = cache.namespace("model");
-    /// let [mut first, mut second] = [(); 2].map(|()| cache.sequence(&model, [1, 2]));
-    /// for request in [&mut first, &mut second] {
-    ///     request.grow(&cache).unwrap();
-    ///     request.advance(2);
-    /// }
-    /// assert_eq!(first.publish(), 0..0);
-    /// assert_eq!(second.publish(), 0..2);
-    /// assert_eq!(first.block_table(), second.block_table());
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    pub fn publish(&mut self) -> Range<usize> {
-        let blocks = self.publishable();
-        if blocks == 0 {
-            return UNCHANGED;
-        }
-        let (start, published) = (self.hold.token_count(), self.hold.len());
-        let all = Keyed::new(&self.tokens, &self.terms.items);
-        let unpublished = all.split_at(start).1;
-        let tokens = unpublished.split_at(blocks * self.block_size).0;
-        let following = self.tokens.len() / self.block_size - published - blocks;
-        let offered = self.unpublished.drain(..blocks);
-        let priority = self.terms.priority;
-        let duplicates = (self.hold).publish_part(tokens, offered, following, priority);
-        if self.append_only {
-            self.duplicates.extend(duplicates);
-            UNCHANGED
-        } else {
-            self.adopt(published, &duplicates)
-        }
-    }
-
-    /// Starts a second continuation of the computed tokens.
-    ///
-    /// [Publishes](Self::publish) every complete block, so that both sequences share them. The fork
-    /// of a [private](Prompt::with_store) prompt shares only the blocks found at its start. Call
-    /// `publish` before if you need the range of changed entries. The fork must compute the rest,
-    /// less than a block, again. To copy it instead, [`grow`](Self::grow) the fork, copy the keys
-    /// and values, and [`advance`](Self::advance) the fork over them.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
-    /// # let model = cache.namespace("model");
-    /// let mut request = cache.sequence(&model, [1, 2, 3]);
-    /// request.grow(&cache).unwrap();
-    /// request.advance(3);
-    /// let mut other = request.fork();
-    /// other.push(8);
-    /// assert_eq!(other.computed_tokens(), 3, "all of them in whole blocks");
-    /// assert_eq!(other.block_table(), request.block_table());
-    /// # Ok::<_, kvtrie::BuildError>(())
-    /// ```
-    #[must_use = "a sequence that is dropped lets go at once"]
-    pub fn fork(&mut self) -> Self {
-        self.publish();
-        let (hold, tokens) = (self.hold.clone(), self.tokens.clone());
-        Self::new(hold, tokens, self.terms.clone(), self.append_only)
-    }
-
-    /// [Publishes](Self::publish) every complete block, drops the hold, and returns all tokens.
-    pub fn finish(mut self) -> Vec<u32> {
-        self.publish();
-        self.tokens
-    }
-
-    /// Replaces the duplicates in the table by the cache's copies, and returns the changed range.
-    /// The duplicates lie in order, from `start` on.
-    fn adopt(&mut self, start: usize, duplicates: &[Block]) -> Range<usize> {
-        let (Some(first), Some(last)) = (duplicates.first(), duplicates.last()) else {
-            return UNCHANGED;
-        };
-        let place = |from: usize, block: &Block| {
-            let found = self.table[from..].iter().position(|id| *id == block.id());
-            from + found.expect("the table lists every offered block")
-        };
-        let first = place(start, first);
-        let last = place(first, last);
-        let end = self.hold.len();
-        self.hold.last_blocks_into(&mut self.table[first..end]);
-        first..last + 1
-    }
-
-    /// Returns how many blocks are to be published: those that are complete and computed but not yet
-    /// published, or none of a private prompt.
-    fn publishable(&self) -> usize {
-        if self.terms.store {
-            self.computed / self.block_size - self.hold.len()
-        } else {
-            0
-        }
     }
 }

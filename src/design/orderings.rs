@@ -56,9 +56,18 @@
 //! Each step that is easily forgotten has a name too. The statements that implement it carry it.
 //! Each entry says what goes wrong without the step, and what fails then.
 //!
-//! * **refused-pin**: a lookup holds a block that has left. (M: `pin_versus_claim`)
+//! * **refused-pin**: a lookup holds a block that has left. (M: `pin_versus_claim`,
+//!   `end_of_request_versus_lookup`)
 //! * **pin-to-child**: a parent is claimed between the removal of the pin and the addition of the
-//!   child. (M: `hand_over_versus_claim`)
+//!   child. (M: `hand_over_versus_claim`, `end_of_request_versus_publication`)
+//! * **pin-then-let-go**: a truncated sequence holds a block that has left. (M:
+//!   `truncate_versus_claim_within_its_run`, `truncate_versus_claim_of_the_parent`)
+//! * **guard-then-let-go**: an ended request walks over a freed node. (M:
+//!   `end_of_request_versus_eviction`)
+//! * **pass-evicted**: an ended request leaves blocks that no thread needs. (M:
+//!   `end_of_request_versus_eviction_of_its_end`)
+//! * **no-resume**: the prefix that an ended request keeps is evicted before colder ones. (T:
+//!   `the_kept_prefix_is_not_evicted_next`)
 //! * **claim-by-exchange**: two threads claim one block, or one claims a block that was just
 //!   pinned. (M: `claim_versus_claim`; T: `every_history_has_an_explanation`)
 //! * **confirm-children**: no thread lists a block that has lost the rest of its run and its

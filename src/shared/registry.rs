@@ -6,8 +6,8 @@ use crate::bucket::BucketHasher;
 use crate::hash::BlockHash;
 use crate::key::NamespaceKey;
 use crate::stats::Counters;
-use crate::sync::Arc;
 use crate::sync::atomic::{AtomicPtr, Ordering, fence};
+use crate::sync::{Arc, Counter, RELAXED};
 use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::{Header, Position};
 use crate::trie::node::{NodeRef, node, state};
@@ -27,12 +27,19 @@ pub struct Space {
     pub start: BlockHash,
     /// The current root. Invariant: pinned once by this space.
     root: AtomicPtr<Header>,
+    /// The number of the current root, which a handle can read after the cache was dropped.
+    generation: Counter,
 }
 
 impl Space {
     /// Returns about how many bytes the namespace takes beside its root. The map has the key too.
     fn bytes(&self) -> usize {
         2 * self.key.bytes() + size_of::<Self>() + size_of::<(NamespaceKey, Arc<Self>)>()
+    }
+
+    /// Returns the number of the current root.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(RELAXED)
     }
 
     /// Returns the current root, which stands for the empty prefix.
@@ -60,7 +67,7 @@ pub struct Registry {
     spaces: HashMap<NamespaceKey, Arc<Space>, ahash::RandomState>,
     /// Roots of cleared namespaces that still had a pin or a child when last checked.
     past: Vec<Position>,
-    /// Number of roots made so far. Each root has its own key.
+    /// Number of roots made so far.
     roots: u64,
     /// Unused namespaces are swept from this count on.
     enough: usize,
@@ -89,12 +96,13 @@ impl Registry {
         }
         let start = trie.block_hasher.start(&key);
         let guard = enter();
-        let root = self.new_root(start, &trie.bucket_hasher);
+        let root = self.new_root(start);
         let space = Arc::new(Space {
             key: key.clone(),
             cache: self.cache,
             start,
             root: AtomicPtr::new(root.into_raw()),
+            generation: Counter::new(self.roots),
         });
         let bytes = space.bytes() + node(root, &guard).bytes();
         trie.counters.namespaces(1, bytes as isize);
@@ -107,13 +115,14 @@ impl Registry {
     pub fn renew(&mut self, space: &Space, trie: &Trie) -> Position {
         let guard = enter();
         self.free_past(&guard, &trie.counters);
-        let fresh = self.new_root(space.start, &trie.bucket_hasher);
+        let fresh = self.new_root(space.start);
         let old = space.root(&guard).at;
         let bytes = node(old, &guard).bytes();
         trie.counters.namespaces(0, bytes as isize);
         // Release (clear): the new root is fully written.
         // Rule (new-root): lookups that start later must not find the old root.
         space.root.store(fresh.into_raw(), Ordering::Release);
+        space.generation.store(self.roots, RELAXED);
         // Rule (keep-past): the old root is freed once nothing hangs off it.
         self.past.push(old);
         old
@@ -142,10 +151,10 @@ impl Registry {
         self.spaces.len()
     }
 
-    /// Makes a root with a key of its own.
-    fn new_root(&mut self, start: BlockHash, hasher: &BucketHasher) -> Position {
+    /// Makes a root. Its key is its number, which is also the generation of its namespace.
+    fn new_root(&mut self, start: BlockHash) -> Position {
         self.roots += 1;
-        NodeRef::build_root(hasher.key(self.roots), start).position(0)
+        NodeRef::build_root(self.roots, start).position(0)
     }
 
     /// Removes the namespaces that have no handle, no hold and no cached block.

@@ -222,6 +222,11 @@ impl Trie {
         }
     }
 
+    /// Returns the number of the root above a position: no other root of this cache has the same.
+    pub fn generation(&self, at: Position, guard: &Guard) -> u64 {
+        node(node(at, guard).root(), guard).header().key
+    }
+
     /// Returns the last block, at or before a position, that has not left. None if the root has.
     fn step_back(&self, from: Reached, guard: &Guard) -> Option<Reached> {
         let Reached { mut at, mut depth } = from;

@@ -273,6 +273,15 @@ pub fn previous(at: Position, guard: &Guard) -> Option<Position> {
     }
 }
 
+/// Returns the position that lies `blocks` before another. There must be as many.
+pub fn before(mut at: Position, mut blocks: usize, guard: &Guard) -> Position {
+    while blocks > at.offset() {
+        blocks -= at.offset() + 1;
+        at = (node(at, guard).parent()).expect("the root lies before every block");
+    }
+    node(at, guard).position(at.offset() - blocks)
+}
+
 /// Counts the first blocks, of `most`, that agree. `agree` compares a range of blocks.
 fn count_agreeing(most: usize, agree: impl Fn(Range<usize>) -> bool) -> usize {
     if agree(0..most) {

@@ -51,8 +51,7 @@ impl Rest {
             Self::Pinned(pinned) => assert_eq!(pinned.hold().block_table().len(), 4),
             Self::Block(block) => assert!(block.id().index() < peculiar(4)),
             Self::Sequence(sequence) => {
-                sequence.publish();
-                assert_eq!(sequence.published_tokens(), 4);
+                assert_eq!(sequence.hold().token_count(), 4);
                 assert_eq!(sequence.block_table().len(), 5);
             }
         }

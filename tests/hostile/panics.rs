@@ -94,7 +94,7 @@ fn what_belongs_to_another_cache_is_refused_and_changes_nothing() {
         let mut sequence = ours.cache.sequence(&ours.namespace, [1, 1, 2, 2, 3, 3, 4]);
         ours.survives(foreign, |ours| sequence.add_blocks(mixed(ours)));
         assert_eq!(
-            (sequence.block_table().len(), sequence.missing_blocks()),
+            (sequence.block_table().len(), sequence.missing_blocks(0)),
             (3, 1)
         );
     }
@@ -234,7 +234,7 @@ fn work_and_panic(decoder: &Decoder, seed: u64) {
     let _nosy = Nosy(decoder, seed);
     let namespace = &decoder.namespaces[rng.usize(0..2)];
     let mut sequence = decoder.cache.sequence(namespace, [0; 3 * SIZE + 1]);
-    let blocks = decoder.cache.allocate(sequence.missing_blocks());
+    let blocks = decoder.cache.allocate(sequence.missing_blocks(0));
     let _pinned = decoder.cache.pin(
         &kept
             .last()

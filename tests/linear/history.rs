@@ -133,7 +133,7 @@ impl<'s> Actor<'s> {
         self.stage.wait();
         for _ in 0..self.rng.usize(3..=5) {
             self.pause();
-            match self.rng.u8(0..16) {
+            match self.rng.u8(0..18) {
                 0..4 => self.lookup(),
                 4..6 => self.peek(),
                 6..10 => self.extend(),
@@ -143,7 +143,9 @@ impl<'s> Actor<'s> {
                     self.evict(|cache| cache.evict(n));
                 }
                 14 => self.evict(PrefixCache::evict_all),
-                _ => self.clear(),
+                15 => self.clear(),
+                16 => self.truncate(),
+                _ => self.end_a_request(),
             }
         }
         while !self.holds.is_empty() {
@@ -286,6 +288,49 @@ impl<'s> Actor<'s> {
         if let Some((name, hold)) = self.holds.pop() {
             self.call(|_| drop(hold), |()| vec![Step::LetGo { hold: name }]);
         }
+    }
+
+    /// Starts a sequence, takes some of its tokens back, and keeps its hold.
+    fn truncate(&mut self) {
+        let prompt = self.prompt();
+        let name = self.next;
+        self.next += 1;
+        let mut request = self.call(
+            |stage| stage.cache.sequence(&stage.namespace, with_images(&prompt)),
+            |request| {
+                vec![Step::Lookup {
+                    hold: name,
+                    prompt: prompt[..prompt.len() - 1].to_vec(),
+                    table: request.hold().block_table(),
+                }]
+            },
+        );
+        let kept = self.rng.usize(0..=request.hold().len());
+        let request = self.call(
+            |_| {
+                request.truncate(kept);
+                request
+            },
+            |_| vec![Step::Truncate { hold: name, kept }],
+        );
+        self.holds.push((name, request.hold().clone()));
+    }
+
+    /// Drops a hold, and evicts the blocks behind some token.
+    fn end_a_request(&mut self) {
+        let Some((name, hold)) = self.holds.pop() else {
+            return self.lookup();
+        };
+        let from = self.rng.usize(0..=hold.len());
+        self.call(
+            |stage| stage.cache.evict_from(hold, from),
+            |evicted| {
+                let blocks = evicted.iter().map(|gone| gone.block);
+                let left = blocks.map(|block| Step::Evict { block });
+                let dropped = Step::LetGo { hold: name };
+                std::iter::once(dropped).chain(left).collect()
+            },
+        );
     }
 
     fn evict(&mut self, evict: impl FnOnce(&PrefixCache) -> Vec<Evicted>) {

@@ -36,6 +36,8 @@ pub enum Step {
     Allocate { ids: Vec<BlockId> },
     /// A hold ended.
     LetGo { hold: HoldName },
+    /// A hold moved up, and keeps so many blocks.
+    Truncate { hold: HoldName, kept: usize },
     /// The namespace became empty.
     Clear,
     /// A block left.
@@ -89,6 +91,11 @@ impl State {
             }
             Step::Allocate { ids } => !self.cached.values().any(|cached| ids.contains(cached)),
             Step::LetGo { hold } => self.holds.remove(hold).is_some(),
+            Step::Truncate { hold, kept } => {
+                let place = self.holds.get_mut(hold).expect("it was looked up");
+                place.1.truncate(*kept);
+                place.1.len() == *kept
+            }
             Step::Clear => {
                 self.cleared += 1;
                 true

@@ -136,6 +136,22 @@ impl Case<'_> {
         self.model.evict(id);
     }
 
+    /// Checks what the end of a request evicted: from the end of its prefix back to a token, up to
+    /// the first block that is held or followed.
+    pub fn ended(&mut self, cover: &Cover, from: usize, gone: &[BlockId]) {
+        let kept = from.div_ceil(self.cache.block_size());
+        let (held, mut end) = (self.held(), cover.table.len());
+        for &id in gone {
+            assert!(end > kept, "too many leave");
+            assert_eq!(id, cover.table[end - 1], "the last one first");
+            end -= 1;
+            self.leaves(id);
+        }
+        let followed = self.model.is_followed(cover.root, &cover.letters[..end]);
+        let may_go = end > kept && !held.contains(&cover.table[end - 1]) && !followed;
+        assert!(!may_go, "too few leave");
+    }
+
     pub fn evict(&mut self) {
         let n = self.choices.upto(8);
         let expected = n.min(self.unheld());

@@ -22,7 +22,8 @@ pub struct Case<'b> {
     pub cache: PrefixCache,
     pub model: Model,
     pub budget: usize,
-    append_only: bool,
+    /// Whether its requests keep replaced blocks until they end.
+    keeps_replaced: bool,
     pub spaces: Vec<(Namespace, Root)>,
     pub holds: Vec<(Hold, Cover)>,
     pub pinned: Vec<(Pinned, Cover)>,
@@ -59,13 +60,12 @@ impl<'b> Case<'b> {
     fn new(mut choices: Choices<'b>) -> Self {
         let blocks = choices.of(&[1, 2, 3, 5, 8, 12, 24, 40, 72, 200]);
         let budget = choices.upto(blocks);
-        let append_only = choices.upto(1) == 1;
+        let keeps_replaced = choices.upto(1) == 1;
         let cache = PrefixCache::builder()
             .blocks(blocks)
             .block_size(choices.of(&[1, 2, 4, 16, 33]))
             .run_length(choices.of(&[1, 2, 3, 5, 32]))
             .pin_budget(budget)
-            .append_only_tables(append_only)
             .build()
             .expect("the settings are sound");
         let all = cache.allocate(blocks).expect("all are free");
@@ -78,7 +78,7 @@ impl<'b> Case<'b> {
             choices,
             model,
             budget,
-            append_only,
+            keeps_replaced,
             holds: Vec::new(),
             pinned: Vec::new(),
             requests: Vec::new(),
@@ -231,8 +231,13 @@ impl<'b> Case<'b> {
 
     fn let_go(&mut self) {
         if !self.holds.is_empty() {
-            self.holds
-                .swap_remove(self.choices.upto(self.holds.len() - 1));
+            let (hold, cover) = (self.holds).swap_remove(self.choices.upto(self.holds.len() - 1));
+            if self.choices.upto(3) == 3 {
+                let from = self.choices.upto(hold.token_count() + 1);
+                let evicted = self.cache.evict_from(hold, from);
+                let gone: Vec<_> = evicted.iter().map(|evicted| evicted.block).collect();
+                self.ended(&cover, from, &gone);
+            }
         }
         if !self.pinned.is_empty() && self.choices.upto(3) == 0 {
             self.pinned
@@ -284,7 +289,7 @@ impl<'b> Case<'b> {
         let prompt = prompt.with_store(store);
         let sequence = self.cache.sequence(&self.spaces[space].0, prompt);
         let kind = Kind {
-            append_only: self.append_only,
+            keeps_replaced: self.keeps_replaced,
             store,
             size: self.cache.block_size(),
         };
@@ -298,9 +303,10 @@ impl<'b> Case<'b> {
             return;
         }
         let index = self.choices.upto(self.requests.len() - 1);
+        let choice = self.choices.upto(17);
         let (choices, model) = (&mut self.choices, &mut self.model);
         let request = &mut self.requests[index];
-        match choices.upto(15) {
+        match choice {
             0..5 => {
                 let spare = choices.upto(7) / 7;
                 let missing = request.missing() + spare;
@@ -310,13 +316,24 @@ impl<'b> Case<'b> {
             }
             5..9 => request.advance(choices.upto(request.most()), model),
             9..12 => (0..=choices.upto(40)).for_each(|_| request.push(choices.letter())),
-            12 => request.publish(model),
-            13 => {
-                let fork = request.fork(model);
+            12 | 13 => {
+                let fork = request.fork();
                 self.requests.push(fork);
             }
-            14 => self.requests.swap_remove(index).finish(model),
-            _ => drop(self.requests.swap_remove(index)),
+            14 => self.requests.swap_remove(index).finish(),
+            15 => drop(self.requests.swap_remove(index)),
+            16 => request.truncate(choices.upto(request.len())),
+            _ => self.finish_at(index),
         }
+    }
+
+    /// Ends a request early.
+    fn finish_at(&mut self, index: usize) {
+        let request = self.requests.swap_remove(index);
+        let keep = self.choices.upto(request.len() + 1);
+        let cover = request.finish_at(&self.cache, keep);
+        let gone = |id: &&BlockId| self.cache.inspect(**id).is_none();
+        let gone: Vec<_> = cover.table.iter().rev().filter(gone).copied().collect();
+        self.ended(&cover, keep, &gone);
     }
 }

@@ -1,10 +1,8 @@
 //! A sequence, and what it should look like.
 
-use std::ops::Range;
+use kvtrie::{Block, BlockId, PrefixCache, Replaced, Sequence};
 
-use kvtrie::{Block, BlockId, Sequence};
-
-use crate::model::{Cover, Model, tokens};
+use crate::model::{Cover, Model, begun, tokens};
 
 /// A sequence, and what it should look like.
 pub struct Request {
@@ -20,14 +18,14 @@ pub struct Request {
     table: Vec<BlockId>,
     /// The blocks of the table behind what is published.
     unpublished: Vec<BlockId>,
-    /// Copies of what others published first.
-    kept: Vec<BlockId>,
+    /// Blocks that publications replaced.
+    kept: Vec<Block>,
 }
 
 /// What all sequences of a cache have in common, and whether this one publishes.
 #[derive(Clone, Copy)]
 pub struct Kind {
-    pub append_only: bool,
+    pub keeps_replaced: bool,
     pub store: bool,
     pub size: usize,
 }
@@ -58,7 +56,13 @@ impl Request {
 
     /// The blocks that it owns.
     pub fn owned(&self) -> impl Iterator<Item = BlockId> {
-        self.unpublished.iter().chain(&self.kept).copied()
+        let kept = self.kept.iter().map(Block::id);
+        self.unpublished.iter().copied().chain(kept)
+    }
+
+    /// Its tokens.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
     }
 
     /// Blocks it lacks.
@@ -91,9 +95,9 @@ impl Request {
     }
 
     pub fn advance(&mut self, n: usize, model: &mut Model) {
-        let changed = self.sequence.advance(n);
+        let replaced = self.sequence.advance(n);
         self.computed += n;
-        self.published(changed, model);
+        self.published(replaced, model);
     }
 
     /// Complete blocks to publish.
@@ -102,39 +106,56 @@ impl Request {
         if self.kind.store { complete } else { 0 }
     }
 
-    pub fn publish(&mut self, model: &mut Model) {
-        let changed = self.sequence.publish();
-        self.published(changed, model);
+    pub fn truncate(&mut self, n: usize) {
+        let size = self.kind.size;
+        self.sequence.truncate(n);
+        self.tokens.truncate(n);
+        self.letters.truncate(n.div_ceil(size));
+        if n % size != 0 {
+            let last = self.letters.last_mut().expect("a block was begun");
+            *last = begun(*last);
+        }
+        let (whole, published) = (n / size, self.cover.table.len());
+        // A published block is never written again: its tokens have no place any more.
+        let computed = if whole < published { whole * size } else { n };
+        self.computed = self.computed.min(computed);
+        let kept = whole.min(published);
+        self.cover.letters.truncate(kept);
+        self.cover.table.truncate(kept);
+        self.table.drain(kept..published);
     }
 
-    pub fn fork(&mut self, model: &mut Model) -> Self {
-        self.publish(model);
+    pub fn fork(&self) -> Self {
         let fork = self.sequence.fork();
         let (cover, letters) = (self.cover.clone(), self.letters.clone());
         Self::new(fork, cover, letters, self.kind)
     }
 
-    pub fn finish(mut self, model: &mut Model) {
-        self.publish(model);
+    pub fn finish(self) {
         assert_eq!(self.sequence.finish(), self.tokens);
     }
 
-    /// Notes that every complete block was published, which changed those places of the table.
-    fn published(&mut self, changed: Range<usize>, model: &mut Model) {
+    /// Ends it early. Answers what it held, and how many blocks were evicted.
+    pub fn finish_at(self, cache: &PrefixCache, keep: usize) -> Cover {
+        assert_eq!(self.sequence.finish_at(cache, keep), self.tokens);
+        self.cover
+    }
+
+    /// Notes that every complete block was published, which replaced those of the table.
+    fn published(&mut self, replaced: Replaced, model: &mut Model) {
         let start = self.cover.table.len();
         let whole = start + self.publishable();
         let offered: Vec<_> = self.unpublished.drain(..whole - start).collect();
         let duplicates = model.extend(&mut self.cover, &self.letters[start..whole], &offered);
-        if self.kind.append_only {
-            self.kept.extend(duplicates);
-            assert!(changed.is_empty());
-        } else {
-            let places = 0..whole;
-            let differs = |place: &usize| self.table[*place] != self.cover.table[*place];
-            let differing: Vec<_> = places.filter(differs).collect();
-            let ends = differing.first().zip(differing.last());
-            assert_eq!(changed, ends.map_or(0..0, |(first, last)| *first..last + 1));
-            self.table[..whole].copy_from_slice(&self.cover.table);
+        assert!(replaced.blocks.iter().map(Block::id).eq(duplicates));
+        let differs = |place: &usize| self.table[*place] != self.cover.table[*place];
+        let differing: Vec<_> = (0..whole).filter(differs).collect();
+        let ends = differing.first().zip(differing.last());
+        let expected = ends.map_or(0..0, |(first, last)| *first..last + 1);
+        assert_eq!(replaced.entries, expected);
+        self.table[..whole].copy_from_slice(&self.cover.table);
+        if self.kind.keeps_replaced {
+            self.kept.extend(replaced.blocks);
         }
     }
 
@@ -145,11 +166,12 @@ impl Request {
         assert_eq!(sequence.cached_tokens(), self.cached);
         assert_eq!(sequence.computed_tokens(), self.computed);
         assert_eq!(
-            sequence.published_tokens(),
+            sequence.hold().token_count(),
             self.cover.table.len() * self.kind.size
         );
         assert_eq!(sequence.block_table(), self.table);
-        assert_eq!(sequence.missing_blocks(), self.missing());
-        assert_eq!(sequence.needs_block(), self.missing() > 0);
+        assert_eq!(sequence.missing_blocks(0), self.missing());
+        let next = self.missing() + usize::from(self.table.len() <= self.letters.len());
+        assert_eq!(sequence.missing_blocks(self.kind.size), next);
     }
 }

@@ -86,7 +86,7 @@ impl<'e> Worker<'e> {
     fn allocate(&self, running: &mut Running) -> bool {
         let cost = &mut running.request.cost;
         let (sequence, cache) = (&mut running.sequence, &self.engine.cache);
-        let grow = || cost.time(|| sequence.grow(cache)).is_ok();
+        let grow = || cost.time(|| sequence.grow(cache, 0)).is_ok();
         self.queue.allocate(running.request.ticket, grow)
     }
 
@@ -94,7 +94,7 @@ impl<'e> Worker<'e> {
     /// except the oldest.
     fn make_room(&mut self) {
         for mut running in mem::take(&mut self.batch) {
-            let is_refused = running.sequence.needs_block() && !self.allocate(&mut running);
+            let is_refused = running.sequence.missing_blocks(0) > 0 && !self.allocate(&mut running);
             if is_refused && !self.queue.is_oldest(running.request.ticket) {
                 running.request.cost.preemptions += 1;
                 self.queue.put_back(running.stop());
@@ -204,7 +204,7 @@ impl Running {
 
     /// Returns how many tokens can be computed now.
     fn computable(&self) -> usize {
-        match self.sequence.needs_block() {
+        match self.sequence.missing_blocks(0) > 0 {
             true => 0,
             false => self.sequence.uncomputed().len(),
         }
@@ -231,9 +231,6 @@ impl Running {
         let prefilled = count.min(self.prefill);
         cost.prefilled += prefilled;
         self.prefill -= prefilled;
-        if prefilled > 0 && self.prefill == 0 {
-            cost.time(|| self.sequence.publish());
-        }
     }
 }
 

@@ -7,12 +7,12 @@ use super::policy::MOST_TURNS;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::prefetch::prefetch;
-use crate::trie::Trie;
 use crate::trie::evict::changes::Change;
 use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::Position;
-use crate::trie::node::{NodeRef, is_last_of_run, node, state};
+use crate::trie::node::{NodeRef, is_last_of_run, node, previous, state};
 use crate::trie::state::Claim;
+use crate::trie::{Reached, Trie};
 
 /// The blocks that an eviction may take.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,8 @@ pub enum Scope {
     Unheld,
     /// All unheld blocks below this root.
     Under(Position),
+    /// The unheld blocks of a request that has ended.
+    Ended,
 }
 
 impl Scope {
@@ -34,9 +36,14 @@ impl Scope {
     /// Returns whether the scope includes the blocks of a node.
     fn covers(self, node: NodeRef<'_>) -> bool {
         match self {
-            Self::Cold | Self::Unheld => true,
+            Self::Cold | Self::Unheld | Self::Ended => true,
             Self::Under(root) => node.root() == root,
         }
+    }
+
+    /// Returns whether the next sweep resumes where this eviction stopped within a chain.
+    fn resumes(self) -> bool {
+        !matches!(self, Self::Ended)
     }
 }
 
@@ -122,6 +129,43 @@ impl Trie {
             guard = eviction.visit(id, guard);
         }
     }
+
+    /// Evicts the blocks of a prefix beyond the first `kept`, the last one first, up to the first
+    /// that is held or has a child.
+    ///
+    /// The caller took the guard while it held `end`, and has dropped that hold since.
+    pub fn evict_behind(
+        &self,
+        kept: usize,
+        end: Reached,
+        guard: &Guard,
+        mut on_evict: impl FnMut(EvictedBlock<'_, '_>),
+    ) {
+        let Reached { mut at, mut depth } = end;
+        while depth > kept {
+            let seen = state(at, guard).load();
+            // Rule (pass-evicted): another thread may have evicted the end. It may stop at the
+            // block before, and then leaves that one to this thread.
+            if seen.is_evicted() {
+                at = previous(at, guard).expect("the root lies before every block");
+                depth -= 1;
+                continue;
+            }
+            if seen.pins() > 0 || seen.children() > 0 || !is_last_of_run(at, guard) {
+                return;
+            }
+            let mut eviction = Eviction {
+                trie: self,
+                scope: Scope::Ended,
+                wanted: depth - kept,
+                on_evict: &mut on_evict,
+            };
+            // If the claim fails, another thread has just changed the word: look again.
+            if eviction.claim(at, guard) == Claim::Claimed {
+                return eviction.climb(at, guard);
+            }
+        }
+    }
 }
 
 impl Eviction<'_> {
@@ -201,7 +245,10 @@ impl Taker for Guarded<'_, '_, '_> {
         let clock = &self.eviction.trie.clock;
         let id = node(at, self.guard).id(at.offset());
         if self.eviction.wanted == 0 {
-            clock.set_resume_at(id);
+            // Rule (no-resume): the prefix that an ended request keeps is not the next to leave.
+            if self.eviction.scope.resumes() {
+                clock.set_resume_at(id);
+            }
         } else if self.eviction.claim(at, self.guard) == Claim::Claimed {
             return true;
         }

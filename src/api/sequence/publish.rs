@@ -1,0 +1,81 @@
+//! Publication of a sequence's complete blocks, and forks that share them.
+
+use super::Sequence;
+use crate::api::block::Block;
+use crate::api::report::Replaced;
+use crate::item::Keyed;
+
+impl Sequence {
+    /// Publishes every complete block that is not yet published.
+    pub(super) fn publish(&mut self) -> Replaced {
+        let published = self.hold.len();
+        let blocks = self.publishable();
+        if blocks == 0 {
+            return Replaced::default();
+        }
+        let all = Keyed::new(&self.tokens, &self.terms.items);
+        let unpublished = all.split_at(published * self.block_size).1;
+        let tokens = unpublished.split_at(blocks * self.block_size).0;
+        let following = self.tokens.len() / self.block_size - published - blocks;
+        let offered = self.unpublished.drain(..blocks);
+        let priority = self.terms.priority;
+        let duplicates = (self.hold).publish_part(tokens, offered, following, priority);
+        self.adopt(published, duplicates)
+    }
+
+    /// Starts a second continuation of the computed tokens.
+    ///
+    /// Both sequences share the published blocks: all complete ones, or for a
+    /// [private](crate::Prompt::with_store) prompt those that were found at its start. The fork must
+    /// compute the rest again. To copy it instead, [`grow`](Self::grow) the fork, copy the keys and
+    /// values, and [`advance`](Self::advance) the fork over them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut request = cache.sequence(&model, [1, 2, 3]);
+    /// request.grow(&cache, 0).unwrap();
+    /// request.advance(3);
+    /// let mut other = request.fork();
+    /// other.push(8);
+    /// assert_eq!(other.computed_tokens(), 3, "all of them in whole blocks");
+    /// assert_eq!(other.block_table(), request.block_table());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use = "a sequence that is dropped lets go at once"]
+    pub fn fork(&self) -> Self {
+        Self::new(self.hold.clone(), self.tokens.clone(), self.terms.clone())
+    }
+
+    /// Replaces the duplicates in the table by the cache's copies. The duplicates lie in order,
+    /// from `start` on.
+    fn adopt(&mut self, start: usize, duplicates: Vec<Block>) -> Replaced {
+        let (Some(first), Some(last)) = (duplicates.first(), duplicates.last()) else {
+            return Replaced::default();
+        };
+        let place = |from: usize, block: &Block| {
+            let found = self.table[from..].iter().position(|id| *id == block.id());
+            from + found.expect("the table lists every offered block")
+        };
+        let first = place(start, first);
+        let last = place(first, last);
+        let end = self.hold.len();
+        self.hold.last_blocks_into(&mut self.table[first..end]);
+        Replaced {
+            entries: first..last + 1,
+            blocks: duplicates,
+        }
+    }
+
+    /// Returns how many blocks are to be published: those that are complete and computed but not
+    /// yet published, or none of a private prompt.
+    fn publishable(&self) -> usize {
+        if self.terms.store {
+            self.computed / self.block_size - self.hold.len()
+        } else {
+            0
+        }
+    }
+}
