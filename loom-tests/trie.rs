@@ -83,7 +83,7 @@ fn lookups_versus_claim_of_the_tail() {
                 let from = Reached { at: root, depth: 0 };
                 let reached = other
                     .trie
-                    .find_and_pin(from, Keyed::plain(&[1, 2]), unprotected());
+                    .find_and_pin(from, &Keyed::plain(&[1, 2]), unprotected());
                 let at = reached.expect("the root is there").at;
                 assert_ne!(at, root, "the first block was there throughout");
                 let _ = node(at).state(at.offset()).unpin();

@@ -2,7 +2,7 @@
 //!
 //! Blocks behind the end of a run go into the next slots of the run, if it has room. Otherwise they
 //! become a new node, a child. The word of the next slot decides (see the state word's
-//! [transitions](super::state)): a thread publishes a child only once that slot can get no block.
+//! [transitions](mod@super::state)): a thread publishes a child only once that slot can get no block.
 //! So a block is never cached twice, in a slot and in a child.
 //!
 //! The ids belong to the caller until the exchange that publishes their node, and to the index
