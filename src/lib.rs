@@ -40,6 +40,7 @@ mod api {
 #[doc(hidden)]
 pub mod model {
     pub use crate::hash::Hasher;
+    pub use crate::shared::lent::Lent;
     pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
     pub use crate::stripes::{Owners, SHARED};
@@ -56,7 +57,7 @@ pub mod model {
     pub use crate::trie::{Reached, Trie};
 }
 
-pub use api::block::Block;
+pub use api::block::{AdoptError, Block};
 pub use api::builder::{BuildError, Builder};
 pub use api::cache::PrefixCache;
 pub use api::hold::{Hold, PublishError};

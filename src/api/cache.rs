@@ -108,13 +108,15 @@ impl PrefixCache {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let (trie, pool) = (self.trie(), &self.shared().pool);
+        let Shared {
+            trie, pool, lent, ..
+        } = self.shared();
         let mut stats = Stats {
             capacity: self.capacity(),
             free: pool.free(),
-            owned: self.shared().refs() - 1,
+            owned: self.shared().owned(),
             pinned: self.shared().budget.pinned(),
-            table_bytes: trie.index.bytes() + trie.clock.bytes() + pool.bytes(),
+            table_bytes: trie.index.bytes() + trie.clock.bytes() + pool.bytes() + lent.bytes(),
             ..Stats::default()
         };
         trie.counters.fill(&mut stats);

@@ -75,14 +75,19 @@ impl Hold {
     /// Returns the block table: the physical blocks of the prefix, in order.
     #[must_use]
     pub fn block_table(&self) -> Vec<BlockId> {
-        let mut table = Vec::new();
-        self.block_table_into(&mut table);
+        let mut table = vec![BlockId::NONE; self.len()];
+        self.last_blocks_into(&mut table);
         table
     }
 
-    /// Replaces the contents of `table` with the block table.
+    /// Writes the block table into the first [`len`](Self::len) places of `row`.
     ///
-    /// Allocates memory only if `table` is too small.
+    /// The row has ids, or the `u32` or `i32` of a device's table. Its other places stay as they
+    /// are. Allocates nothing; takes time proportional to the number of blocks.
+    ///
+    /// # Panics
+    ///
+    /// If the row is shorter than the block table.
     ///
     /// # Examples
     ///
@@ -91,19 +96,24 @@ impl Hold {
     /// # let model = cache.namespace("model");
     /// # let mut hold = cache.lookup(&model, &[]);
     /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
-    /// let mut table = Vec::with_capacity(16); // kept for the next request
-    /// hold.block_table_into(&mut table);
-    /// assert_eq!(table, hold.block_table());
+    /// let mut row = [-1_i32; 4];
+    /// hold.block_table_into(&mut row);
+    /// let table = hold.block_table();
+    /// assert_eq!(row, [table[0].into(), table[1].into(), -1, -1]);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
-    pub fn block_table_into(&self, table: &mut Vec<BlockId>) {
-        table.clear();
-        table.resize(self.end.depth, BlockId::NONE);
-        self.last_blocks_into(table);
+    #[track_caller]
+    pub fn block_table_into<T: From<BlockId>>(&self, row: &mut [T]) {
+        let (len, row_len) = (self.len(), row.len());
+        assert!(
+            len <= row_len,
+            "a table of {len} blocks, but a row of {row_len}"
+        );
+        self.last_blocks_into(&mut row[..len]);
     }
 
     /// Fills `rest` with the last ids of the block table, which must have at least as many.
-    pub(crate) fn last_blocks_into(&self, mut rest: &mut [BlockId]) {
+    pub(crate) fn last_blocks_into<T: From<BlockId>>(&self, mut rest: &mut [T]) {
         let mut at = self.end.at;
         while !rest.is_empty() {
             // SAFETY: this hold's pin is at or below this position.
@@ -111,7 +121,8 @@ impl Hold {
             let run = &node.ids()[..=at.offset()];
             let run = &run[run.len().saturating_sub(rest.len())..];
             let (earlier, filled) = rest.split_at_mut(rest.len() - run.len());
-            filled.copy_from_slice(run);
+            let places = filled.iter_mut().zip(run);
+            places.for_each(|(place, id)| *place = T::from(*id));
             rest = earlier;
             let Some(parent) = node.parent() else { break };
             at = parent;
@@ -292,7 +303,7 @@ impl<'h> Publication<'h> {
     /// Takes over the caller's blocks.
     fn new(hold: &'h mut Hold, blocks: Vec<Block>) -> Self {
         let progress = Progress::new(hold.end);
-        let ids = blocks.into_iter().map(Block::into_id).collect();
+        let ids = blocks.into_iter().map(Block::into_raw).collect();
         Self {
             hold,
             ids,

@@ -2,25 +2,21 @@
 
 use std::fmt;
 
+use super::block::Block;
 use crate::hash::BlockHash;
-use crate::id::BlockId;
 use crate::trie::evict::policy::Priority;
 
-/// An evicted block: it is free, or the caller owns it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An evicted block, which the caller now owns.
+///
+/// Drop it to free the block, or use the block like any other: first save its keys and values, if
+/// the engine keeps evicted blocks elsewhere.
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Evicted {
     /// The physical block.
-    pub block: BlockId,
+    pub block: Block,
     /// The chained hash of the prefix that ended at the block.
     pub hash: BlockHash,
-}
-
-impl Evicted {
-    /// Makes the report on one block.
-    pub(crate) fn new(block: BlockId, hash: BlockHash) -> Self {
-        Self { block, hash }
-    }
 }
 
 /// The error of [`allocate`](crate::PrefixCache::allocate), with the counts of blocks.
@@ -43,7 +39,7 @@ pub struct OutOfBlocks {
     pub reclaimable: usize,
     /// Cached blocks that a hold kept.
     pub held: usize,
-    /// Blocks that callers owned.
+    /// Blocks that callers owned, as blocks or as lent ids.
     pub owned: usize,
 }
 

@@ -231,7 +231,7 @@ impl Sequence {
     /// Appends blocks to the table. Those beyond the missing ones stay in reserve.
     ///
     /// [`grow`](Self::grow) is simpler. Use this to allocate for several requests at once, to keep
-    /// a reserve, or to learn [which blocks were evicted](PrefixCache::allocate_reporting).
+    /// a reserve, or for blocks that the engine [adopts](PrefixCache::adopt).
     ///
     /// # Panics
     ///

@@ -22,7 +22,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::id::BlockId;
+use crate::id::{BlockId, place};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::zeroed;
@@ -269,11 +269,6 @@ impl Iterator for Bits {
         self.0 &= self.0.wrapping_sub(1);
         lowest
     }
-}
-
-/// Returns the word and the bit of a block.
-fn place(id: BlockId) -> (usize, u64) {
-    (id.index() / WORD, 1 << (id.index() % WORD))
 }
 
 /// Returns whether a bit is set in a word.
