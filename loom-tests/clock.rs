@@ -185,9 +185,9 @@ fn two_sweepers_and_a_holder() {
 fn leave_versus_enter_anew() {
     explore("leave_versus_enter_anew", 5, || {
         let (dial, pool) = (Dial::new(1), Arc::new(Pool::new(1)));
-        let mut ids = Vec::new();
-        pool.take(1, &mut ids);
-        let (id, [old]) = (ids[0], dial.cache([ids[0]]));
+        let mut ids = [BlockId::new(0)];
+        assert_eq!(pool.take(&mut ids), 1);
+        let (id, [old]) = (ids[0], dial.cache(ids));
         let _ = state(old).unpin();
         let (other, ids) = (Arc::clone(&dial), Arc::clone(&pool));
         let evict = move || {
@@ -196,9 +196,9 @@ fn leave_versus_enter_anew() {
             other.trie.clock.remove_if_stale(node(old));
         };
         let ((), fresh) = both(evict, || {
-            let mut taken = Vec::new();
-            pool.take(1, &mut taken);
-            taken.first().map(|id| dial.cache([*id])[0])
+            let mut taken = [id];
+            let is_back = pool.take(&mut taken) == 1;
+            is_back.then(|| dial.cache(taken)[0])
         });
         let nodes: Vec<_> = [old].into_iter().chain(fresh).collect();
         if let Some(at) = fresh {

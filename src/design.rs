@@ -13,7 +13,7 @@
 //!                sequence, pinned, report
 //!     ▼
 //!   shared/      the part that a cache shares with its holds and blocks:
-//!                mod, pool, registry, budget
+//!                mod, pool, lent, registry, budget
 //!     ▼
 //!   trie/        the cached blocks:
 //!                mod, node, build, layout, state, index, guard, publish, hashes
@@ -71,7 +71,7 @@
 //!    over it is dropped. (M, the block itself: `pin_versus_claim`, `hand_over_versus_claim`; the
 //!    blocks before it: `hold_versus_claim_within_its_run`, `hold_versus_claim_of_its_parent`)
 //! 3. At any instant each id is in exactly one place: free, owned by one [`Block`](crate::Block),
-//!    cached, or in transit in one thread. (M: `claim_versus_claim`, `eviction_versus_reuse`, all
+//!    lent, cached, or in transit in one thread. (M: `claim_versus_claim`, `eviction_versus_reuse`, all
 //!    of `pool`; in `allocate`, including its second attempt and the ids that it puts back:
 //!    `two_allocations_of_what_there_is`, `two_allocations_of_more_than_there_is`,
 //!    `allocation_versus_the_drop_of_a_block`, `allocation_versus_a_passing_hold`)
@@ -104,8 +104,10 @@
 //! | cached | held   | `lookup`                      | the addition of a pin                  |
 //! | held   | cached | drop of the last hold over it | the subtraction of a pin               |
 //! | cached | owned  | `allocate`, by eviction       | the claim: the unheld block is gone    |
-//! | cached | free   | `evict`, `evict_all`, `clear` | the claim                              |
+//! | cached | owned  | `evict`, `clear`              | the claim                              |
 //! | owned  | free   | drop of a `Block`             | the exchange of the pool's head        |
+//! | owned  | lent   | `into_id`                     | the setting of its bit                 |
+//! | lent   | owned  | `adopt`                       | the clearing of its bit                |
 //!
 //! # The state word
 //!
@@ -180,6 +182,7 @@
 //! | slot | `Clock::insert` | `Clock::position`, `positions` | a node is fully written before the hand reaches it | M: `enter_versus_visit` |
 //! | list | `Clock::list` | `Clock::unlist` | no candidate is lost (see below) | M: `list_versus_unlist` |
 //! | free | `Pool::put` | `Pool::take` | the last owner's accesses to a block come before the next owner's | M: `take_versus_put` |
+//! | lend | `Lent::insert` | `Lent::remove` | the accesses to a block before its id was lent come before those of the next owner | M: `lend_versus_adopt` |
 //! | clear | `Registry::renew` | `Space::root` | a root is fully written before it is read | M: `clear_versus_lookup` |
 //! | clear-race | the fence in `guard::enter` | the fence in `Space::still_has` | a lookup that saw a clearing evict a part of a prefix also sees the new root | M: `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix` |
 //! | last-reference | `release`, `release_hold`, `close` | the guard in `count_holds`, the load in `free` | all threads are done with the cache before it is freed | M: `publication_versus_drop_of_the_cache` (the guard); T: `blocks_outlive_the_cache`, `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others) |
@@ -229,6 +232,7 @@
 //! | past-stays | an old root is freed while it has holds or children | M: `forgetting_versus_clear` |
 //! | handles-count | a namespace with a handle is swept | M: `forgetting_versus_the_last_handle` |
 //! | refuse-first | a call that will be refused takes blocks from one that would succeed | M: `refusal_versus_allocation`, `refusal_versus_eviction` |
+//! | one-adopter | two threads adopt one id | M: `lend_versus_adopt` |
 //! | put-back | an id is lost | M: `two_allocations_of_more_than_there_is` |
 //! | stand-in | the cache is freed while `count_holds` runs | M: `fork_versus_drop_of_the_cache` |
 //! | count-forks | the cache is freed under a hold | M: `fork_versus_drop_of_the_cache` |
@@ -319,6 +323,14 @@
 //! shape. (M: `unpin_versus_census`, all of `closing`; under a cleared root:
 //! `hold_under_an_old_root_versus_drop_of_the_cache`.) Linux's percpu-refcount has the same idea:
 //! cheap counts during use, one exact sum at the end.
+//!
+//! # Lent ids
+//!
+//! An engine may keep the ids of blocks that it owns in a list of its own. A *lent* id is one bit
+//! in a bitmap. It has no reference to the cache, because the engine may drop the cache and its
+//! list in any order. So an id alone proves nothing, and `adopt` believes only the bit: a
+//! read-modify-write clears it and tells whether it was set. Of several threads that adopt one id,
+//! one succeeds. (M: `lend_versus_adopt`; T: `linear`, `oracle`)
 //!
 //! # Costs
 //!

@@ -57,13 +57,13 @@ pub mod model {
     pub use crate::trie::{Reached, Trie};
 }
 
-pub use api::block::{AdoptError, Block};
+pub use api::block::{AdoptError, Block, Evicted};
 pub use api::builder::{BuildError, Builder};
 pub use api::cache::PrefixCache;
 pub use api::hold::{Hold, PublishError};
 pub use api::namespace::Namespace;
 pub use api::pinned::{OverBudget, Pinned};
-pub use api::report::{BlockStatus, Evicted, OutOfBlocks};
+pub use api::report::{BlockStatus, OutOfBlocks};
 pub use api::sequence::Sequence;
 pub use hash::BlockHash;
 pub use id::BlockId;

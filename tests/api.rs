@@ -101,7 +101,7 @@ fn empty_input_has_no_effect() {
         assert!(hold.publish(&[], Vec::new()).unwrap().is_empty());
         assert!(cache.allocate(0).unwrap().is_empty());
         assert!(cache.evict(0).is_empty());
-        assert!(cache.evict_all().is_empty());
+        assert!(cache.evict(usize::MAX).is_empty());
         assert_eq!(
             (cache.stats().free, cache.stats().cached),
             (before.free, before.cached)
@@ -146,7 +146,7 @@ fn counts_rise_with_lookups_and_fall_with_releases() {
             assert_eq!(cache.inspect(last).unwrap().holds, count);
         }
         // A hold is let go once, by its drop: there is no call that could go below zero.
-        assert_eq!(cache.reclaimable(), cache.stats().cached);
+        assert_eq!(cache.available(usize::MAX), cache.capacity());
         assert_eq!(cache.stats().cached, 2);
     });
 }
@@ -159,9 +159,9 @@ fn fork_counts_like_a_lookup() {
         let forks = vec![hold.clone(); 3];
         assert_eq!(hold.holds(), 4);
         drop(hold);
-        assert!(cache.evict_all().is_empty());
+        assert!(cache.evict(usize::MAX).is_empty());
         drop(forks);
-        assert_eq!(cache.evict_all().len(), 1);
+        assert_eq!(cache.evict(usize::MAX).len(), 1);
     });
 }
 
@@ -236,12 +236,12 @@ fn stats_count_tokens_and_places() {
             (2, 14, 6)
         );
         assert_eq!((stats.owned, stats.cached), (2, 3));
-        assert_eq!(cache.reclaimable(), 0);
+        assert_eq!(cache.available(usize::MAX), stats.free);
         assert_eq!(stats.free, stats.capacity - 5);
         assert!(stats.node_bytes > 0 && stats.table_bytes > 0);
         drop((hold, again, owned));
-        assert_eq!(cache.reclaimable(), cache.stats().cached);
-        cache.evict_all();
+        assert_eq!(cache.available(usize::MAX), cache.capacity());
+        cache.evict(usize::MAX);
         assert_eq!((cache.stats().evicted, cache.stats().node_bytes), (3, 0));
     });
 }
@@ -266,7 +266,7 @@ fn stats_show_what_namespaces_take() {
     let two_roots = cache.stats().namespace_bytes;
     assert!(two_roots > one.namespace_bytes);
     drop(hold);
-    cache.evict_all();
+    cache.evict(usize::MAX);
     cache.clear(&acme);
     cache.clear(&acme);
     assert_eq!(cache.stats().namespace_bytes, two_roots);

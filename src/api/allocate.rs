@@ -1,8 +1,8 @@
 //! Allocation and eviction: free blocks are taken first, then unheld ones are evicted.
 
-use super::block::Block;
+use super::block::{Block, Evicted};
 use super::cache::PrefixCache;
-use super::report::{Evicted, OutOfBlocks};
+use super::report::OutOfBlocks;
 use crate::id::BlockId;
 use crate::shared::pool::Pool;
 use crate::trie::evict::eviction::{EvictedBlock, Scope};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 
 use super::cache::PrefixCache;
+use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::shared::SharedPtr;
 
@@ -130,6 +131,19 @@ impl PrefixCache {
         unsafe { self.shared_ptr().retain(1) };
         Block::new(id, self.shared_ptr())
     }
+}
+
+/// An evicted block, which the caller now owns.
+///
+/// Drop it to free the block, or use the block like any other: first save its keys and values, if
+/// the engine keeps evicted blocks elsewhere.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Evicted {
+    /// The physical block.
+    pub block: Block,
+    /// The chained hash of the prefix that ended at the block.
+    pub hash: BlockHash,
 }
 
 /// The error of [`PrefixCache::adopt`].

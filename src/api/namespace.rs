@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::block::Evicted;
 use super::cache::PrefixCache;
-use super::report::Evicted;
 use crate::hash::BlockHash;
 use crate::key::NamespaceKey;
 use crate::shared::registry::Space;

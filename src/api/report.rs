@@ -1,23 +1,8 @@
-//! Reports to the caller: evicted blocks, refused allocations, the status of a block.
+//! Reports to the caller: refused allocations, the status of a block.
 
 use std::fmt;
 
-use super::block::Block;
-use crate::hash::BlockHash;
 use crate::trie::evict::policy::Priority;
-
-/// An evicted block, which the caller now owns.
-///
-/// Drop it to free the block, or use the block like any other: first save its keys and values, if
-/// the engine keeps evicted blocks elsewhere.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Evicted {
-    /// The physical block.
-    pub block: Block,
-    /// The chained hash of the prefix that ended at the block.
-    pub hash: BlockHash,
-}
 
 /// The error of [`allocate`](crate::PrefixCache::allocate), with the counts of blocks.
 ///

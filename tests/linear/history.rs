@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use kvtrie::{Block, BlockId, Evicted, Hold, Namespace, PrefixCache};
+use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
 
 use crate::allocator::yielding;
 use crate::model::{Call, HoldName, Step};
@@ -41,6 +41,11 @@ struct Actor<'s> {
     calls: Vec<Call>,
 }
 
+/// Whether the cache of a history has few blocks.
+pub fn has_few(seed: u64) -> bool {
+    seed / 2 % 2 == 1
+}
+
 /// What each thread did, in its own order.
 pub type History = Vec<Vec<Call>>;
 
@@ -70,7 +75,7 @@ pub fn record(seeds: &[u64], threads: usize) -> Vec<History> {
             .collect()
     });
     let finish = |mut main: Actor<'_>| {
-        main.evict(PrefixCache::evict_all);
+        main.evict(usize::MAX);
         let threads = played.iter_mut().filter_map(Iterator::next);
         threads.chain([main.calls]).collect()
     };
@@ -81,7 +86,7 @@ impl Stage {
     fn new(seed: u64, threads: usize) -> Self {
         let run_length = [1, 3][seed as usize % 2];
         let builder = PrefixCache::builder().block_size(1).run_length(run_length);
-        let blocks = [BLOCKS, FEW_BLOCKS][seed as usize / 2 % 2];
+        let blocks = if has_few(seed) { FEW_BLOCKS } else { BLOCKS };
         let cache = builder.blocks(blocks).build().expect("sound settings");
         Self {
             namespace: cache.namespace("model"),
@@ -125,23 +130,26 @@ impl<'s> Actor<'s> {
             self.extend();
             self.let_go();
         }
+        self.lend();
     }
 
     fn perform(mut self) -> Vec<Call> {
         self.stage.wait();
         for _ in 0..self.rng.usize(3..=5) {
             self.pause();
-            match self.rng.u8(0..16) {
+            match self.rng.u8(0..19) {
                 0..4 => self.lookup(),
                 4..6 => self.peek(),
                 6..10 => self.extend(),
                 10..12 => self.let_go(),
                 12..14 => {
                     let n = self.rng.usize(1..4);
-                    self.evict(|cache| cache.evict(n));
+                    self.evict(n);
                 }
-                14 => self.evict(PrefixCache::evict_all),
-                _ => self.clear(),
+                14 => self.evict(usize::MAX),
+                15 => self.clear(),
+                16 => self.lend(),
+                _ => self.adopt(),
             }
         }
         while !self.holds.is_empty() {
@@ -225,19 +233,43 @@ impl<'s> Actor<'s> {
 
     /// Allocates blocks, if there are as many.
     fn allocate(&mut self, n: usize) -> Option<Vec<Block>> {
-        let (allocated, _evicted) = self.call(
-            |stage| {
-                let mut evicted = Vec::new();
-                let allocated = stage.cache.allocate_reporting(n, &mut evicted);
-                (allocated.ok(), evicted)
+        let available = self.stage.cache.available(n);
+        assert!(available <= n, "no more than was asked for");
+        let (meets_others, are_few) = (self.meets_others, has_few(self.stage.seed));
+        self.call(
+            |stage| match n {
+                1 => stage.cache.allocate_one().map(|block| vec![block]).ok(),
+                _ => stage.cache.allocate(n).ok(),
             },
-            |(allocated, evicted)| {
-                let left = evicted.iter().map(|gone| Step::Evict { block: gone.block });
-                let ids = allocated.iter().flatten().map(Block::id).collect();
-                left.chain([Step::Allocate { ids }]).collect()
+            |allocated| match allocated {
+                Some(blocks) => {
+                    let ids = blocks.iter().map(Block::id);
+                    ids.map(|block| Step::Take { block, are_few }).collect()
+                }
+                // Without others, it leaves no trace.
+                None => vec![Step::MayEvict; usize::from(meets_others) * n],
             },
-        );
-        allocated
+        )
+    }
+
+    /// Lends the id of a block, if there is one.
+    fn lend(&mut self) {
+        if let Some(block) = self.allocate(1).and_then(|mut blocks| blocks.pop()) {
+            let lent = |block: &BlockId| vec![Step::Lend { block: *block }];
+            self.call(|_| block.into_id(), lent);
+        }
+    }
+
+    /// Adopts an id, which may be lent. Frees the block once the call is over.
+    fn adopt(&mut self) {
+        let block = BlockId::new(self.rng.usize(0..FEW_BLOCKS));
+        drop(self.call(
+            |stage| stage.cache.adopt(block),
+            |adopted| {
+                let succeeded = adopted.is_ok();
+                vec![Step::Reclaim { block, succeeded }]
+            },
+        ));
     }
 
     /// Extends some hold; without one that has room, looks a prompt up instead.
@@ -280,11 +312,11 @@ impl<'s> Actor<'s> {
         }
     }
 
-    fn evict(&mut self, evict: impl FnOnce(&PrefixCache) -> Vec<Evicted>) {
+    fn evict(&mut self, n: usize) {
         self.call(
-            |stage| evict(&stage.cache),
+            |stage| stage.cache.evict(n),
             |evicted| {
-                let blocks = evicted.iter().map(|gone| gone.block);
+                let blocks = evicted.iter().map(|gone| gone.block.id());
                 blocks.map(|block| Step::Evict { block }).collect()
             },
         );
@@ -294,7 +326,7 @@ impl<'s> Actor<'s> {
         self.call(
             |stage| stage.cache.clear(&stage.namespace),
             |evicted| {
-                let blocks = evicted.iter().map(|gone| gone.block);
+                let blocks = evicted.iter().map(|gone| gone.block.id());
                 let left = blocks.map(|block| Step::EvictCleared { block });
                 std::iter::once(Step::Clear).chain(left).collect()
             },

@@ -63,7 +63,7 @@ fn a_large_eviction_frees_nodes_while_it_goes_on() {
         let cache = cache(BLOCKS, chain, 1);
         let namespace = cache.namespace("a");
         count_nodes(&cache, &namespace);
-        cache.evict_all();
+        cache.evict(usize::MAX);
         fill(&cache, &namespace, chain);
         let before = live();
         drop(cache.evict(BLOCKS));
@@ -96,7 +96,7 @@ fn a_long_publication_lets_the_nodes_of_others_be_freed() {
             for _ in 0..TURNS {
                 other.take_turn(|| {
                     fill(&churned, &churned_space, 1);
-                    churned.evict_all();
+                    churned.evict(usize::MAX);
                 });
             }
             live()
