@@ -23,8 +23,8 @@ struct Dial {
 
 impl Dial {
     fn new(capacity: usize) -> Arc<Self> {
-        let (hasher, mut ids) = (Hasher::new(Some(1)), Vec::new());
-        Pool::new(capacity).take(capacity, &mut ids);
+        let hasher = Hasher::new(Some(1));
+        let ids: Vec<_> = (0..capacity).map(BlockId::new).collect();
         Arc::new(Self {
             root: NodeRef::build_root(0, hasher.start("root")).position(0),
             trie: Trie {
