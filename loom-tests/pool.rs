@@ -29,7 +29,8 @@ impl Blocks {
     /// Takes up to `n` blocks and writes to each, as its owner may.
     fn take(&self, n: usize) -> Vec<BlockId> {
         let mut ids = vec![BlockId::new(0); n];
-        ids.truncate(self.pool.take(&mut ids));
+        let taken = self.pool.take(&mut ids);
+        ids.truncate(taken);
         for id in &ids {
             self.memory[id.index()].write(1);
         }

@@ -7,8 +7,8 @@ mod common;
 
 use common::{both, explore};
 use kvtrie::model::{
-    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Pool, Position, Reached, Scope,
-    Trie, unprotected,
+    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Position, Reached, Scope, Trie,
+    unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -22,8 +22,7 @@ struct Tree {
 
 impl Tree {
     fn new() -> Self {
-        let (hasher, mut ids) = (Hasher::new(Some(1)), Vec::new());
-        Pool::new(3).take(3, &mut ids);
+        let hasher = Hasher::new(Some(1));
         Self {
             root: NodeRef::build_root(0, hasher.start("root")).position(0),
             trie: Trie {
@@ -34,7 +33,7 @@ impl Tree {
                 clock: Clock::new(3),
                 counters: Counters::new(),
             },
-            ids,
+            ids: (0..3).map(BlockId::new).collect(),
         }
     }
 

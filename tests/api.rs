@@ -3,7 +3,7 @@
 mod common;
 
 use common::{assert_accounted, cache, prompt, publish, with_caches};
-use kvtrie::{BlockId, NamespaceKey, PrefixCache};
+use kvtrie::{Block, BlockId, NamespaceKey, PrefixCache};
 
 #[test]
 fn hash_is_deterministic_chained_and_positional() {
@@ -306,4 +306,32 @@ fn a_block_id_made_by_hand_owns_nothing() {
     assert_eq!(cache.inspect(id).unwrap().holds, 1);
     assert_eq!(cache.inspect(BlockId::new((1 << 28) - 1)), None);
     assert_eq!(cache.stats().owned, 0);
+}
+
+#[test]
+fn a_cache_may_be_dropped_while_ids_are_lent() {
+    let cache = cache(4, 2, 2);
+    let hold = publish(&cache, &cache.namespace("a"), &prompt(1));
+    let mut blocks = cache.allocate(3).unwrap();
+    let last = blocks.pop().unwrap();
+    let lent: Vec<_> = blocks.into_iter().map(Block::into_id).collect();
+    assert_eq!((cache.stats().owned, cache.available(4)), (3, 0));
+    assert_accounted(&cache);
+    drop(cache);
+    drop(last); // the last reference: lent ids have none
+    assert_eq!(hold.len(), 1);
+    assert_eq!(lent.len(), 2);
+}
+
+#[test]
+fn a_new_cache_gives_its_ids_in_order() {
+    let cache = cache(4, 2, 2);
+    let padding = cache.allocate_one().unwrap();
+    assert_eq!(
+        padding.id().index(),
+        0,
+        "as an engine's padding block must be"
+    );
+    let ids = cache.allocate(3).unwrap();
+    assert!(ids.iter().map(|block| block.id().index()).eq(1..4));
 }

@@ -98,17 +98,13 @@ impl Hold {
     /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
     /// let mut row = [-1_i32; 4];
     /// hold.block_table_into(&mut row);
-    /// let table = hold.block_table();
-    /// assert_eq!(row, [table[0].into(), table[1].into(), -1, -1]);
+    /// assert_eq!(row, [0, 1, -1, -1]);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[track_caller]
     pub fn block_table_into<T: From<BlockId>>(&self, row: &mut [T]) {
         let (len, row_len) = (self.len(), row.len());
-        assert!(
-            len <= row_len,
-            "a table of {len} blocks, but a row of {row_len}"
-        );
+        assert!(len <= row_len, "a row of {row_len} for {len} blocks");
         self.last_blocks_into(&mut row[..len]);
     }
 
