@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod evict;
+pub mod gauge;
 pub mod guard;
 pub mod hashes;
 pub mod index;
@@ -17,6 +18,7 @@ pub mod state;
 use crate::hash::Hasher;
 use crate::stats::Counters;
 use evict::clock::Clock;
+use gauge::Gauge;
 use guard::Guard;
 use index::{Found, Index};
 use layout::{Position, Prefetch};
@@ -35,6 +37,8 @@ pub struct Trie {
     pub index: Index,
     /// Finds a block's position, and the block to evict next.
     pub clock: Clock,
+    /// Counts the held blocks.
+    pub gauge: Gauge,
     /// Statistics.
     pub counters: Counters,
 }
@@ -49,6 +53,11 @@ pub struct Reached {
 }
 
 impl Trie {
+    /// Returns the size of the tables in bytes.
+    pub fn table_bytes(&self) -> usize {
+        self.index.bytes() + self.clock.bytes() + self.gauge.bytes()
+    }
+
     /// Walks down from a position as long as the cached blocks match `prompt`, the tokens that
     /// follow the position.
     pub fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
@@ -135,11 +144,14 @@ impl Trie {
     /// Finds the longest cached prefix and pins it. None if even the root is gone, because its
     /// namespace was cleared.
     pub fn find_and_pin(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
-        self.find_live(from, prompt, guard, |at| {
+        let end = self.find_live(from, prompt, guard, |at| {
             let state = state(at, guard);
             // Rule (look-first): lookups that match an evicted block do not all write to it.
             !state.load().is_evicted() && state.pin()
-        })
+        })?;
+        // Rule (queue-ends): the gauge learns of every block with a hold.
+        self.queue(end.at, guard);
+        Some(end)
     }
 
     /// Finds the longest cached prefix without a write. None as for

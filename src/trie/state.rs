@@ -86,6 +86,9 @@ const GONE: u64 = 1 << 60;
 /// one.
 const CLOSED: u64 = PHASE;
 
+/// The gauge has the block in its queue, or watches it (see [`gauge`](super::gauge)).
+const QUEUED: u64 = 1 << 62;
+
 /// The state word of a block as it was at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot(u64);
@@ -145,6 +148,16 @@ pub enum Claim {
     Parent,
     /// The block is unheld, but it was used since the hand last passed.
     Warm,
+}
+
+/// The result of [`sight`](State::sight).
+#[must_use = "a block that is not pinned is no longer queued"]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sighting {
+    /// The block is pinned, and stays queued.
+    Pinned,
+    /// The block has no pin, or has left.
+    Unpinned,
 }
 
 /// The state word of one block. By default it is unheld and cold.
@@ -297,6 +310,30 @@ impl State {
         Snapshot(self.0.load(Ordering::Acquire)).is_evicted()
     }
 
+    /// Marks a block that the caller has pinned as queued. Returns whether it was not.
+    #[must_use]
+    pub fn queue(&self) -> bool {
+        // Relaxed, both: the flag and the pins are in one word, so whoever clears the flag later
+        // sees the caller's pin. If the flag is set, it is not cleared before the pin is seen.
+        let is_queued = |word: u64| word & QUEUED != 0;
+        !is_queued(self.load().0) && !is_queued(self.0.fetch_or(QUEUED, Ordering::Relaxed))
+    }
+
+    /// Looks at a queued block for the gauge. If it has no pin, it is no longer queued.
+    pub fn sight(&self) -> Sighting {
+        let unqueue = |word: u64| {
+            let is_unpinned = word & COUNT == 0 && word & PHASE == 0;
+            is_unpinned.then_some(word & !QUEUED)
+        };
+        // Relaxed: as in `queue`. The gauge reads nothing that a pin guards.
+        // Rule (unqueue-unpinned): a pin after the load makes the exchange fail.
+        let unqueued = (self.0).fetch_update(Ordering::Relaxed, Ordering::Relaxed, unqueue);
+        match unqueued {
+            Err(word) if !Snapshot(word).is_evicted() => Sighting::Pinned,
+            _ => Sighting::Unpinned,
+        }
+    }
+
     /// Loads the word.
     pub fn load(&self) -> Snapshot {
         // Relaxed: decides nothing by itself, except `gone`, which is final and guards no data.
@@ -361,7 +398,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_the_word_do_not_overlap() {
-        let fields = [COUNT, COUNT << COUNT_BITS, HEAT, PHASE];
+        let fields = [COUNT, COUNT << COUNT_BITS, HEAT, PHASE, QUEUED];
         assert_eq!(
             fields.iter().fold(0, |all, field| all ^ field),
             fields.iter().sum::<u64>()

@@ -102,6 +102,7 @@ impl Case<'_> {
         assert_eq!(stats.free + stats.owned + stats.cached, stats.capacity);
         let available = self.cache.available(usize::MAX);
         assert_eq!(available, stats.free + self.unheld());
+        assert_eq!(self.cache.in_use(), owned + self.held().len());
         assert_eq!(stats.pinned, self.pins());
         assert_eq!(stats.published - stats.evicted, cached as u64);
     }

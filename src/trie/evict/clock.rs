@@ -84,6 +84,12 @@ impl Clock {
         }
     }
 
+    /// Records the position of a block that the caller has pinned.
+    pub fn insert_one(&self, id: BlockId, at: Position) {
+        // Release (slot): as in `insert`.
+        self.slots[id.index()].store(at.into_raw(), Ordering::Release);
+    }
+
     /// Removes a block that the caller has claimed but not yet given away.
     pub fn remove(&self, id: BlockId) {
         // Relaxed: no thread may conclude anything from an empty slot alone.

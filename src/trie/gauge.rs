@@ -1,0 +1,250 @@
+//! The gauge: how many cached blocks holds keep.
+//!
+//! A lookup writes only to the block at which it ends, so no word says how many blocks are held. The
+//! gauge knows the *ends*: the blocks with a pin. It keeps a [`Tally`] of the prefixes of all ends,
+//! and brings it up to date when it is asked:
+//!
+//! * A thread that has pinned a block *queues* it, unless it is queued already: it sets a flag in
+//!   the block's state word and a bit in a bitmap.
+//! * The gauge takes the bits. From then on it watches the blocks that are still pinned, and looks
+//!   at each of them whenever it is asked. A block without a pin is no longer queued: its flag is
+//!   cleared, by an exchange that fails if the block was just pinned.
+//!
+//! So dropping a hold tells the gauge nothing, and a block that is held again and again is queued
+//! once. A block is queued from its first pin until the gauge finds it without one.
+//!
+//! The tally has copies of all it needs of a node, because a node may be freed between two calls.
+//! An address is reused, so a run is named by its address and its key.
+//!
+//! # Orderings
+//!
+//! One edge, *gauge*: setting a bit releases and taking it acquires, so the gauge finds the block's
+//! slot filled. Flag and pins are in one word, whose order of changes decides all else.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::Trie;
+use super::guard::{Guard, enter};
+use super::layout::Position;
+use super::node::{NodeRef, node, state};
+use super::state::Sighting;
+use crate::id::{BlockId, place};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Counter, Mutex, RELAXED, zeroed};
+
+/// Blocks, or words, per word of a bitmap.
+const WORD: usize = u64::BITS as usize;
+
+/// The queue of pinned blocks, and the tally of what they keep.
+#[derive(Debug)]
+pub struct Gauge {
+    /// The queued blocks at which the gauge has not looked yet.
+    queue: Box<[AtomicU64]>,
+    /// The words of the queue in which a bit was set since they were last taken.
+    words: Box<[AtomicU64]>,
+    /// The last count. (A statistic.)
+    held: Counter,
+    tally: Mutex<Tally>,
+}
+
+/// The prefixes of all ends that the gauge watches.
+#[derive(Debug, Default)]
+struct Tally {
+    ends: HashMap<BlockId, Place, ahash::RandomState>,
+    /// The runs with an end, or with a run below it that has one.
+    runs: HashMap<Run, Kept, ahash::RandomState>,
+    /// Blocks in the prefixes of all ends.
+    held: usize,
+}
+
+/// The name of a node: the position of its first block, and its key.
+type Run = (Position, u64);
+
+/// A block, by its run and its offset in it.
+type Place = (Run, usize);
+
+/// What keeps the blocks of a run.
+#[derive(Debug)]
+struct Kept {
+    /// The parent position; none below a root.
+    parent: Option<Place>,
+    /// For each offset with an end or with kept runs below it, how many there are.
+    by: Vec<(usize, usize)>,
+}
+
+impl Kept {
+    /// Returns how many blocks of the run are kept: up to the last with an end or a run below it.
+    fn blocks(&self) -> usize {
+        let last = self.by.iter().map(|(offset, _)| offset + 1);
+        last.max().unwrap_or(0)
+    }
+}
+
+impl Gauge {
+    /// Makes a gauge for `capacity` blocks, none of them pinned.
+    pub fn new(capacity: usize) -> Self {
+        let words = capacity.div_ceil(WORD);
+        Self {
+            // SAFETY: the default of an atomic number is zero; a cache has at least one block.
+            queue: unsafe { zeroed(words) },
+            // SAFETY: as above.
+            words: unsafe { zeroed(words.div_ceil(WORD)) },
+            held: Counter::new(0),
+            tally: Mutex::default(),
+        }
+    }
+
+    /// Returns the size of the bitmaps in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.queue) + size_of_val(&*self.words)
+    }
+
+    /// Adds a block to the queue. Its slot is filled.
+    fn push(&self, id: BlockId) {
+        let (word, bit) = place(id);
+        // Release (gauge): the slot is filled.
+        self.queue[word].fetch_or(bit, Ordering::Release);
+        // Release (gauge): the bit is set before the word is named. Another thread may have set
+        // its bit before and not named the word yet, so this does not depend on the old bits.
+        self.words[word / WORD].fetch_or(1 << (word % WORD), Ordering::Release);
+    }
+
+    /// Takes all blocks off the queue.
+    fn take(&self) -> impl Iterator<Item = BlockId> {
+        let words = self.words.iter().enumerate();
+        let words = words.flat_map(|(at, named)| {
+            // Relaxed: most words name nothing, and what is named later is taken later.
+            let named = match named.load(Ordering::Relaxed) {
+                0 => 0,
+                // Acquire (gauge): the bits of the named words are set.
+                _ => named.swap(0, Ordering::Acquire),
+            };
+            bits(named).map(move |bit| at * WORD + bit)
+        });
+        words.flat_map(|word| {
+            // Acquire (gauge): the slots of these blocks are filled.
+            let queued = self.queue[word].swap(0, Ordering::Acquire);
+            bits(queued).map(move |bit| BlockId::new(word * WORD + bit))
+        })
+    }
+}
+
+/// Returns the positions of the bits set in a word.
+fn bits(word: u64) -> impl Iterator<Item = usize> {
+    (0..WORD).filter(move |bit| word >> bit & 1 == 1)
+}
+
+impl Trie {
+    /// Has the gauge look at a block that the caller has pinned.
+    pub fn queue(&self, at: Position, guard: &Guard) {
+        let run = node(at, guard);
+        if !state(at, guard).queue() || run.parent().is_none() {
+            return;
+        }
+        let id = run.ids()[at.offset()];
+        // Rule (slot-first): a lookup may find a run before its publisher has filled the slots.
+        self.clock.insert_one(id, at);
+        self.gauge.push(id);
+    }
+
+    /// Counts the cached blocks that holds keep. If another thread is counting, returns the last
+    /// count.
+    pub fn held(&self) -> usize {
+        let gauge = &self.gauge;
+        if let Ok(mut tally) = gauge.tally.try_lock() {
+            self.update(&mut tally);
+            gauge.held.store(tally.held as u64, RELAXED);
+        }
+        gauge.held.load(RELAXED) as usize
+    }
+
+    /// Brings a tally up to date.
+    fn update(&self, tally: &mut Tally) {
+        let guard = enter();
+        // First the ends that are over, so that no new run gets the name of an old one.
+        let is_over = |(id, end): (&BlockId, &Place)| {
+            let is_there = |at: &Position| place_of(*at, &guard) == *end;
+            let at = self.clock.position(*id, &guard).filter(is_there);
+            at.is_none_or(|at| state(at, &guard).sight() != Sighting::Pinned)
+        };
+        let over: Vec<_> = (tally.ends.iter())
+            .filter(|end| is_over(*end))
+            .map(|(id, _)| *id)
+            .collect();
+        over.into_iter().for_each(|id| tally.remove(id));
+        for id in self.gauge.take() {
+            let at = self.clock.position(id, &guard);
+            let pinned = |at: &Position| state(*at, &guard).sight() == Sighting::Pinned;
+            if let Some(at) = at.filter(pinned) {
+                tally.add(id, at, &guard);
+            }
+        }
+    }
+}
+
+/// Returns the place of a block.
+fn place_of(at: Position, guard: &Guard) -> Place {
+    let run: NodeRef<'_> = node(at, guard);
+    ((run.position(0), run.header().key), at.offset())
+}
+
+impl Tally {
+    /// Adds an end.
+    fn add(&mut self, id: BlockId, at: Position, guard: &Guard) {
+        let place = place_of(at, guard);
+        match self.ends.insert(id, place) {
+            Some(old) if old == place => return,
+            Some(old) => self.release(old),
+            None => {}
+        }
+        let (mut at, mut next) = (at, Some(place));
+        while let Some((run, offset)) = next {
+            let parent = node(at, guard).parent().expect("a block has a parent");
+            let is_block = node(parent, guard).parent().is_some();
+            let (kept, is_new) = match self.runs.entry(run) {
+                Entry::Occupied(kept) => (kept.into_mut(), false),
+                Entry::Vacant(vacant) => {
+                    let parent = is_block.then(|| place_of(parent, guard));
+                    let by = Vec::new();
+                    (vacant.insert(Kept { parent, by }), true)
+                }
+            };
+            let before = kept.blocks();
+            match kept.by.iter_mut().find(|(at, _)| *at == offset) {
+                Some((_, count)) => *count += 1,
+                None => kept.by.push((offset, 1)),
+            }
+            self.held += kept.blocks() - before;
+            next = kept.parent.filter(|_| is_new);
+            at = parent;
+        }
+    }
+
+    /// Removes an end.
+    fn remove(&mut self, id: BlockId) {
+        let place = self.ends.remove(&id).expect("an end is watched");
+        self.release(place);
+    }
+
+    /// Removes an end, or a run that is no longer kept, from the run that it kept.
+    fn release(&mut self, place: Place) {
+        let mut next = Some(place);
+        while let Some((run, offset)) = next {
+            let kept = self.runs.get_mut(&run).expect("a kept run is there");
+            let before = kept.blocks();
+            let by = kept.by.iter_mut().position(|(at, _)| *at == offset);
+            let by = by.expect("what keeps a run is counted");
+            kept.by[by].1 -= 1;
+            if kept.by[by].1 == 0 {
+                kept.by.swap_remove(by);
+            }
+            self.held -= before - kept.blocks();
+            let is_over = kept.by.is_empty();
+            next = kept.parent.filter(|_| is_over);
+            if is_over {
+                self.runs.remove(&run);
+            }
+        }
+    }
+}
