@@ -7,8 +7,8 @@ mod common;
 
 use common::{Memory, both, explore, three};
 use kvtrie::model::{
-    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Pool, Position, Scope, State, Trie,
-    unprotected,
+    Blueprint, Claim, Clock, Counters, Gauge, Hasher, Index, NodeRef, Pool, Position, Scope, State,
+    Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -29,6 +29,7 @@ impl Dial {
             root: NodeRef::build_root(0, hasher.start("root")).position(0),
             trie: Trie {
                 block_size: 1,
+                gauge: Gauge::new(capacity, &hasher),
                 run_length: 1,
                 hasher,
                 index: Index::new(capacity),

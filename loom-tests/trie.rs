@@ -7,8 +7,8 @@ mod common;
 
 use common::{both, explore};
 use kvtrie::model::{
-    Blueprint, Claim, Clock, Counters, Hasher, Index, NodeRef, Position, Reached, Scope, Trie,
-    unprotected,
+    Blueprint, Claim, Clock, Counters, Gauge, Hasher, Index, NodeRef, Position, Reached, Scope,
+    Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -27,6 +27,7 @@ impl Tree {
             root: NodeRef::build_root(0, hasher.start("root")).position(0),
             trie: Trie {
                 block_size: 1,
+                gauge: Gauge::new(3, &hasher),
                 run_length: 2,
                 hasher,
                 index: Index::new(3),

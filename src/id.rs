@@ -88,6 +88,20 @@ pub fn place(id: BlockId) -> (usize, u64) {
     (id.index() / word, 1 << (id.index() % word))
 }
 
+/// The positions of the bits set in a word.
+#[derive(Debug)]
+pub struct Bits(pub u64);
+
+impl Iterator for Bits {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let lowest = (self.0 != 0).then(|| self.0.trailing_zeros() as usize);
+        self.0 &= self.0.wrapping_sub(1);
+        lowest
+    }
+}
+
 impl From<BlockId> for u32 {
     fn from(id: BlockId) -> Self {
         id.0

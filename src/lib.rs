@@ -48,6 +48,7 @@ pub mod model {
     pub use crate::trie::evict::clock::Clock;
     pub use crate::trie::evict::eviction::Scope;
     pub use crate::trie::evict::policy::{Heat, Priority};
+    pub use crate::trie::gauge::Gauge;
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
     pub use crate::trie::layout::Position;

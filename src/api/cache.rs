@@ -64,13 +64,14 @@ impl PrefixCache {
         // The first pin of a process makes the collector: here, so that no lookup waits for it.
         drop(enter());
         let number = CACHES.fetch_add(1, RELAXED);
+        let hasher = Hasher::new(settings.seed);
         let trie = Trie {
             block_size: settings.block_size,
             run_length: settings.run_length,
-            hasher: Hasher::new(settings.seed),
+            gauge: Gauge::new(settings.blocks, &hasher),
+            hasher,
             index: Index::new(settings.blocks),
             clock: Clock::new(settings.blocks),
-            gauge: Gauge::new(settings.blocks),
             counters: Counters::new(),
         };
         let budget = Budget::new(settings.pin_budget.unwrap_or(settings.blocks / 2));

@@ -26,10 +26,11 @@ use std::collections::hash_map::Entry;
 
 use super::Trie;
 use super::guard::{Guard, enter};
-use super::layout::Position;
+use super::layout::{MAX_RUN, Position};
 use super::node::{NodeRef, node, state};
 use super::state::Sighting;
-use crate::id::{BlockId, place};
+use crate::hash::Hasher;
+use crate::id::{Bits, BlockId, place};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Counter, Mutex, RELAXED, zeroed};
 
@@ -49,11 +50,13 @@ pub struct Gauge {
 }
 
 /// The prefixes of all ends that the gauge watches.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tally {
     ends: HashMap<BlockId, Place, ahash::RandomState>,
-    /// The runs with an end, or with a run below it that has one.
+    /// The runs with an end, or with a run below them that is kept.
     runs: HashMap<Run, Kept, ahash::RandomState>,
+    /// How many ends and runs below keep a block, beyond the first.
+    more: HashMap<Place, usize, ahash::RandomState>,
     /// Blocks in the prefixes of all ends.
     held: usize,
 }
@@ -69,21 +72,29 @@ type Place = (Run, usize);
 struct Kept {
     /// The parent position; none below a root.
     parent: Option<Place>,
-    /// For each offset with an end or with kept runs below it, how many there are.
-    by: Vec<(usize, usize)>,
+    /// One bit for each offset with an end, or with a kept run below it.
+    by: u32,
 }
+
+const _: () = assert!(MAX_RUN <= u32::BITS as usize, "one bit for each offset");
 
 impl Kept {
     /// Returns how many blocks of the run are kept: up to the last with an end or a run below it.
     fn blocks(&self) -> usize {
-        let last = self.by.iter().map(|(offset, _)| offset + 1);
-        last.max().unwrap_or(0)
+        (u32::BITS - self.by.leading_zeros()) as usize
     }
 }
 
 impl Gauge {
-    /// Makes a gauge for `capacity` blocks, none of them pinned.
-    pub fn new(capacity: usize) -> Self {
+    /// Makes a gauge for `capacity` blocks, none of them pinned. The hasher's seed fixes the order
+    /// in which it looks at them.
+    pub fn new(capacity: usize, hasher: &Hasher) -> Self {
+        let tally = Tally {
+            ends: HashMap::with_hasher(hasher.state()),
+            runs: HashMap::with_hasher(hasher.state()),
+            more: HashMap::with_hasher(hasher.state()),
+            held: 0,
+        };
         let words = capacity.div_ceil(WORD);
         Self {
             // SAFETY: the default of an atomic number is zero; a cache has at least one block.
@@ -91,7 +102,7 @@ impl Gauge {
             // SAFETY: as above.
             words: unsafe { zeroed(words.div_ceil(WORD)) },
             held: Counter::new(0),
-            tally: Mutex::default(),
+            tally: Mutex::new(tally),
         }
     }
 
@@ -101,38 +112,35 @@ impl Gauge {
     }
 
     /// Adds a block to the queue. Its slot is filled.
-    fn push(&self, id: BlockId) {
+    pub fn push(&self, id: BlockId) {
         let (word, bit) = place(id);
-        // Release (gauge): the slot is filled.
+        // Release (gauge): the slot is filled. Another thread may name the word.
         self.queue[word].fetch_or(bit, Ordering::Release);
-        // Release (gauge): the bit is set before the word is named. Another thread may have set
-        // its bit before and not named the word yet, so this does not depend on the old bits.
+        // Release (gauge): the bit is set.
         self.words[word / WORD].fetch_or(1 << (word % WORD), Ordering::Release);
     }
 
     /// Takes all blocks off the queue.
-    fn take(&self) -> impl Iterator<Item = BlockId> {
+    pub fn take(&self) -> impl Iterator<Item = BlockId> {
         let words = self.words.iter().enumerate();
         let words = words.flat_map(|(at, named)| {
-            // Relaxed: most words name nothing, and what is named later is taken later.
-            let named = match named.load(Ordering::Relaxed) {
-                0 => 0,
-                // Acquire (gauge): the bits of the named words are set.
-                _ => named.swap(0, Ordering::Acquire),
-            };
-            bits(named).map(move |bit| at * WORD + bit)
+            // Acquire (gauge): the bits that these words were named for are set.
+            let named = take_bits(named, |named| named.swap(0, Ordering::Acquire));
+            named.map(move |bit| at * WORD + bit)
         });
         words.flat_map(|word| {
             // Acquire (gauge): the slots of these blocks are filled.
-            let queued = self.queue[word].swap(0, Ordering::Acquire);
-            bits(queued).map(move |bit| BlockId::new(word * WORD + bit))
+            let queued = take_bits(&self.queue[word], |word| word.swap(0, Ordering::Acquire));
+            queued.map(move |bit| BlockId::new(word * WORD + bit))
         })
     }
 }
 
-/// Returns the positions of the bits set in a word.
-fn bits(word: u64) -> impl Iterator<Item = usize> {
-    (0..WORD).filter(move |bit| word >> bit & 1 == 1)
+/// Takes the bits of a word, if any is set.
+fn take_bits(word: &AtomicU64, take: impl FnOnce(&AtomicU64) -> u64) -> Bits {
+    // Relaxed: what is set later is taken later.
+    let is_empty = word.load(Ordering::Relaxed) == 0;
+    Bits(if is_empty { 0 } else { take(word) })
 }
 
 impl Trie {
@@ -143,7 +151,7 @@ impl Trie {
             return;
         }
         let id = run.ids()[at.offset()];
-        // Rule (slot-first): a lookup may find a run before its publisher has filled the slots.
+        // Rule (slot-first): the gauge finds a block by its slot, and a lookup may find a run before its publisher has filled the slots.
         self.clock.insert_one(id, at);
         self.gauge.push(id);
     }
@@ -202,21 +210,17 @@ impl Tally {
         while let Some((run, offset)) = next {
             let parent = node(at, guard).parent().expect("a block has a parent");
             let is_block = node(parent, guard).parent().is_some();
-            let (kept, is_new) = match self.runs.entry(run) {
-                Entry::Occupied(kept) => (kept.into_mut(), false),
-                Entry::Vacant(vacant) => {
-                    let parent = is_block.then(|| place_of(parent, guard));
-                    let by = Vec::new();
-                    (vacant.insert(Kept { parent, by }), true)
-                }
-            };
-            let before = kept.blocks();
-            match kept.by.iter_mut().find(|(at, _)| *at == offset) {
-                Some((_, count)) => *count += 1,
-                None => kept.by.push((offset, 1)),
+            let kept = self.runs.entry(run).or_insert_with(|| Kept {
+                parent: is_block.then(|| place_of(parent, guard)),
+                by: 0,
+            });
+            let (before, bit) = (kept.blocks(), 1 << offset);
+            next = kept.parent.filter(|_| kept.by == 0);
+            if kept.by & bit != 0 {
+                *self.more.entry((run, offset)).or_default() += 1;
             }
+            kept.by |= bit;
             self.held += kept.blocks() - before;
-            next = kept.parent.filter(|_| is_new);
             at = parent;
         }
     }
@@ -231,16 +235,18 @@ impl Tally {
     fn release(&mut self, place: Place) {
         let mut next = Some(place);
         while let Some((run, offset)) = next {
+            if let Entry::Occupied(mut more) = self.more.entry((run, offset)) {
+                *more.get_mut() -= 1;
+                if *more.get() == 0 {
+                    more.remove();
+                }
+                return;
+            }
             let kept = self.runs.get_mut(&run).expect("a kept run is there");
             let before = kept.blocks();
-            let by = kept.by.iter_mut().position(|(at, _)| *at == offset);
-            let by = by.expect("what keeps a run is counted");
-            kept.by[by].1 -= 1;
-            if kept.by[by].1 == 0 {
-                kept.by.swap_remove(by);
-            }
+            kept.by &= !(1 << offset);
             self.held -= before - kept.blocks();
-            let is_over = kept.by.is_empty();
+            let is_over = kept.by == 0;
             next = kept.parent.filter(|_| is_over);
             if is_over {
                 self.runs.remove(&run);

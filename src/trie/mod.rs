@@ -149,7 +149,7 @@ impl Trie {
             // Rule (look-first): lookups that match an evicted block do not all write to it.
             !state.load().is_evicted() && state.pin()
         })?;
-        // Rule (queue-ends): the gauge learns of every block with a hold.
+        // Rule (queue-found): the gauge learns of every block with a hold.
         self.queue(end.at, guard);
         Some(end)
     }

@@ -72,7 +72,7 @@ impl Trie {
             // Not earlier: the caller's pin kept each end, and the next run gave it a child.
             let at = progress.end.at;
             self.clock.list(node(at, &guard).ids()[at.offset()]);
-            // Rule (queue-ends): as in `find_and_pin`.
+            // Rule (queue-published): the gauge learns of every block with a hold.
             self.queue(at, &guard);
         }
         if !progress.duplicates.is_empty() {

@@ -22,7 +22,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::id::{BlockId, place};
+use crate::id::{Bits, BlockId, place};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::zeroed;
@@ -262,19 +262,6 @@ impl Sweep<'_> {
 fn cached_at(slot: &AtomicPtr<Header>) -> Option<Position> {
     // Acquire (slot): the node is fully written.
     Position::from_raw(slot.load(Ordering::Acquire))
-}
-
-/// The positions of the bits set in a word.
-struct Bits(u64);
-
-impl Iterator for Bits {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        let lowest = (self.0 != 0).then(|| self.0.trailing_zeros() as usize);
-        self.0 &= self.0.wrapping_sub(1);
-        lowest
-    }
 }
 
 /// Returns whether a bit is set in a word.
