@@ -16,7 +16,7 @@
 //!                mod, pool, lent, registry, budget
 //!     ▼
 //!   trie/        the cached blocks:
-//!                mod, node, build, layout, state, index, guard, publish, hashes
+//!                mod, node, build, layout, state, index, gauge, guard, publish, hashes
 //!     evict/     mod, clock, climb, eviction, forecast, policy, changes
 //!     ▼
 //!   hash  id  key  prefetch  stats  sync
@@ -115,10 +115,10 @@
 //! features, so that no later change has to move a field:
 //!
 //! ```text
-//!   63 62   61 60     59      58   56  55        28  27      0
-//! ┌───────┬───────┬─────────┬────────┬────────────┬──────────┐
-//! │ free  │ phase │ follow  │  heat  │  children  │   pins   │
-//! └───────┴───────┴─────────┴────────┴────────────┴──────────┘
+//!   63      62      61 60     59      58   56  55        28  27      0
+//! ┌──────┬────────┬───────┬─────────┬────────┬────────────┬──────────┐
+//! │ free │ queued │ phase │ follow  │  heat  │  children  │   pins   │
+//! └──────┴────────┴───────┴─────────┴────────┴────────────┴──────────┘
 //! ```
 //!
 //! * **pins**, **children**: 28 bits each, because a cache has at most 2^28 blocks. A count that
@@ -134,7 +134,9 @@
 //!   is final: for a block, the cache was dropped; for such a slot, it will never hold a block. A
 //!   lookup may pin only `00`, so one comparison refuses all other phases.
 //! * **follow**: reserved for a block behind which a run has grown. Once set, it stays set.
-//! * Two bits are **free**.
+//! * **queued**: set with the first pin, until the gauge finds the block without one (see *The
+//!   gauge*).
+//! * One bit is **free**.
 //!
 //! # When each operation takes effect
 //!
@@ -182,6 +184,7 @@
 //! | slot | `Clock::insert` | `Clock::position`, `positions` | a node is fully written before the hand reaches it | M: `enter_versus_visit` |
 //! | list | `Clock::list` | `Clock::unlist` | no candidate is lost (see below) | M: `list_versus_unlist` |
 //! | free | `Pool::put` | `Pool::take` | the last owner's accesses to a block come before the next owner's | M: `take_versus_put` |
+//! | gauge | `Gauge::push` | `Gauge::take` | the gauge finds the slot of a queued block filled | M: `push_versus_take` |
 //! | lend | `Lent::insert` | `Lent::remove` | the accesses to a block before its id was lent come before those of the next owner | M: `lend_versus_adopt` |
 //! | clear | `Registry::renew` | `Space::root` | a root is fully written before it is read | M: `clear_versus_lookup` |
 //! | clear-race | the fence in `guard::enter` | the fence in `Space::still_has` | a lookup that saw a clearing evict a part of a prefix also sees the new root | M: `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix` |
@@ -232,6 +235,10 @@
 //! | past-stays | an old root is freed while it has holds or children | M: `forgetting_versus_clear` |
 //! | handles-count | a namespace with a handle is swept | M: `forgetting_versus_the_last_handle` |
 //! | refuse-first | a call that will be refused takes blocks from one that would succeed | M: `refusal_versus_allocation`, `refusal_versus_eviction` |
+//! | queue-found | a held block is not counted | M: `lookup_versus_count`; T: `agrees_with_a_naive_cache` |
+//! | queue-published | the same | M: `publication_versus_count`; T: `agrees_with_a_naive_cache` |
+//! | unqueue-unpinned | the same | M: `hold_anew_versus_count` |
+//! | slot-first | the same | M: `lookup_versus_publication_of_its_run` |
 //! | one-adopter | two threads adopt one id | M: `lend_versus_adopt` |
 //! | put-back | an id is lost | M: `two_allocations_of_more_than_there_is` |
 //! | stand-in | the cache is freed while `count_holds` runs | M: `fork_versus_drop_of_the_cache` |
@@ -323,6 +330,28 @@
 //! shape. (M: `unpin_versus_census`, all of `closing`; under a cleared root:
 //! `hold_under_an_old_root_versus_drop_of_the_cache`.) Linux's percpu-refcount has the same idea:
 //! cheap counts during use, one exact sum at the end.
+//!
+//! # The gauge
+//!
+//! No word says how many blocks are held, because a lookup writes to its last block only. To count
+//! held children in each block would add a read-modify-write for each node of a prefix, and all
+//! requests behind one system prompt would write to its last word. So the gauge counts when it is
+//! asked (`trie/gauge.rs`), from what has changed:
+//!
+//! | block    | becomes | by                                | the deciding step                  |
+//! |----------|---------|-----------------------------------|------------------------------------|
+//! | unqueued | queued  | a lookup or publication ends here | the setting of *queued*            |
+//! | queued   | watched | the gauge finds it pinned         | (stays *queued*)                   |
+//! | queued   | unqueued| the gauge finds it without a pin  | the exchange that clears *queued*  |
+//! | watched  | unqueued| the same, or the block has left   | the same                           |
+//!
+//! Every block with a pin is queued or watched once the call that pinned it has returned. A hold
+//! that is dropped tells the gauge nothing: it could not, since the cache may be freed directly
+//! after the pin is gone. Instead the gauge looks at each watched block again. It adds up the
+//! prefixes of the watched blocks in a tree of its own, in which a run counts once however many
+//! requests share it: an end changes the tree up to the first run that something else keeps. So a
+//! count takes time for each block at which holds end, and for each run newly held or let go. It is
+//! exact if no other thread works. (M: all of `gauge`; T: `oracle`)
 //!
 //! # Lent ids
 //!

@@ -151,7 +151,9 @@ impl PrefixCache {
     /// ```
     #[must_use]
     pub fn in_use(&self) -> usize {
-        self.shared().owned() + self.trie().held()
+        // A block that is published meanwhile may count twice.
+        let held = self.trie().gauge.held(&self.trie().clock);
+        (self.shared().owned() + held).min(self.capacity())
     }
 
     /// Returns the status of a cached block; `None` if the block is free or owned.

@@ -24,11 +24,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::Trie;
+use super::evict::clock::Clock;
 use super::guard::{Guard, enter};
 use super::layout::{MAX_RUN, Position};
 use super::node::{NodeRef, node, state};
-use super::state::Sighting;
 use crate::hash::Hasher;
 use crate::id::{Bits, BlockId, place};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -111,6 +110,19 @@ impl Gauge {
         size_of_val(&*self.queue) + size_of_val(&*self.words)
     }
 
+    /// Queues a block that the caller has pinned, unless it is queued already.
+    pub fn queue(&self, at: Position, clock: &Clock, guard: &Guard) {
+        let run = node(at, guard);
+        if !state(at, guard).queue() || run.parent().is_none() {
+            return;
+        }
+        let id = run.ids()[at.offset()];
+        // Rule (slot-first): the gauge finds a block by its slot, and a lookup may find a run before
+        // its publisher has filled the slots.
+        clock.insert_one(id, at);
+        self.push(id);
+    }
+
     /// Adds a block to the queue. Its slot is filled.
     pub fn push(&self, id: BlockId) {
         let (word, bit) = place(id);
@@ -134,6 +146,35 @@ impl Gauge {
             queued.map(move |bit| BlockId::new(word * WORD + bit))
         })
     }
+
+    /// Counts the cached blocks that holds keep. If another thread is counting, returns the last
+    /// count.
+    pub fn held(&self, clock: &Clock) -> usize {
+        if let Ok(mut tally) = self.tally.try_lock() {
+            self.update(&mut tally, clock);
+            self.held.store(tally.held as u64, RELAXED);
+        }
+        self.held.load(RELAXED) as usize
+    }
+
+    /// Brings the tally up to date.
+    fn update(&self, tally: &mut Tally, clock: &Clock) {
+        let guard = enter();
+        let is_pinned = |at: &Position| state(*at, &guard).stays_queued();
+        // First the ends that are over, so that no new run gets the name of an old one.
+        let goes_on = |(id, end): &(&BlockId, &Place)| {
+            let at = clock.position(**id, &guard);
+            at.is_some_and(|at| place_of(at, &guard) == **end && is_pinned(&at))
+        };
+        let over = tally.ends.iter().filter(|end| !goes_on(end));
+        let over: Vec<_> = over.map(|(id, _)| *id).collect();
+        over.into_iter().for_each(|id| tally.remove(id));
+        for id in self.take() {
+            if let Some(at) = clock.position(id, &guard).filter(is_pinned) {
+                tally.add(id, at, &guard);
+            }
+        }
+    }
 }
 
 /// Takes the bits of a word, if any is set.
@@ -141,54 +182,6 @@ fn take_bits(word: &AtomicU64, take: impl FnOnce(&AtomicU64) -> u64) -> Bits {
     // Relaxed: what is set later is taken later.
     let is_empty = word.load(Ordering::Relaxed) == 0;
     Bits(if is_empty { 0 } else { take(word) })
-}
-
-impl Trie {
-    /// Has the gauge look at a block that the caller has pinned.
-    pub fn queue(&self, at: Position, guard: &Guard) {
-        let run = node(at, guard);
-        if !state(at, guard).queue() || run.parent().is_none() {
-            return;
-        }
-        let id = run.ids()[at.offset()];
-        // Rule (slot-first): the gauge finds a block by its slot, and a lookup may find a run before its publisher has filled the slots.
-        self.clock.insert_one(id, at);
-        self.gauge.push(id);
-    }
-
-    /// Counts the cached blocks that holds keep. If another thread is counting, returns the last
-    /// count.
-    pub fn held(&self) -> usize {
-        let gauge = &self.gauge;
-        if let Ok(mut tally) = gauge.tally.try_lock() {
-            self.update(&mut tally);
-            gauge.held.store(tally.held as u64, RELAXED);
-        }
-        gauge.held.load(RELAXED) as usize
-    }
-
-    /// Brings a tally up to date.
-    fn update(&self, tally: &mut Tally) {
-        let guard = enter();
-        // First the ends that are over, so that no new run gets the name of an old one.
-        let is_over = |(id, end): (&BlockId, &Place)| {
-            let is_there = |at: &Position| place_of(*at, &guard) == *end;
-            let at = self.clock.position(*id, &guard).filter(is_there);
-            at.is_none_or(|at| state(at, &guard).sight() != Sighting::Pinned)
-        };
-        let over: Vec<_> = (tally.ends.iter())
-            .filter(|end| is_over(*end))
-            .map(|(id, _)| *id)
-            .collect();
-        over.into_iter().for_each(|id| tally.remove(id));
-        for id in self.gauge.take() {
-            let at = self.clock.position(id, &guard);
-            let pinned = |at: &Position| state(*at, &guard).sight() == Sighting::Pinned;
-            if let Some(at) = at.filter(pinned) {
-                tally.add(id, at, &guard);
-            }
-        }
-    }
 }
 
 /// Returns the place of a block.

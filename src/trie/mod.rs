@@ -150,7 +150,7 @@ impl Trie {
             !state.load().is_evicted() && state.pin()
         })?;
         // Rule (queue-found): the gauge learns of every block with a hold.
-        self.queue(end.at, guard);
+        self.gauge.queue(end.at, &self.clock, guard);
         Some(end)
     }
 

@@ -73,7 +73,7 @@ impl Trie {
             let at = progress.end.at;
             self.clock.list(node(at, &guard).ids()[at.offset()]);
             // Rule (queue-published): the gauge learns of every block with a hold.
-            self.queue(at, &guard);
+            self.gauge.queue(at, &self.clock, &guard);
         }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());

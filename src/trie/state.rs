@@ -1,13 +1,13 @@
 //! The state word of a cached block: its pins, its children, its heat and its phase.
 //!
 //! ```text
-//!   63 62   61 60   59          58   56  55        28  27      0
-//! ┌───────┬───────┬──────────┬────────┬────────────┬──────────┐
-//! │ free  │ phase │ reserved │  heat  │  children  │   pins   │
-//! └───────┴───────┴──────────┴────────┴────────────┴──────────┘
+//!   63      62      61 60   59          58   56  55        28  27      0
+//! ┌──────┬────────┬───────┬──────────┬────────┬────────────┬──────────┐
+//! │ free │ queued │ phase │ reserved │  heat  │  children  │   pins   │
+//! └──────┴────────┴───────┴──────────┴────────┴────────────┴──────────┘
 //! ```
 //!
-//! The phase is *here*, *gone* or *closed*. The heat says how long the block survives unheld (see
+//! The phase is *here*, *gone* or *closed*. *Queued* belongs to the [gauge](super::gauge). The heat says how long the block survives unheld (see
 //! [`policy`](super::evict::policy)). [`design`](crate::design) explains the reserved bit and the
 //! fourth phase.
 //!
@@ -24,6 +24,8 @@
 //! | here, a child  | one child fewer       | [`drop_child`] | the child's node was unlinked      |
 //! | here, held     | higher priority, warm | [`raise`]      | published again, at a higher one   |
 //! | unheld, warm   | one level cooler      | [`cool`]       | the clock hand passes              |
+//! | here, held     | queued                | [`queue`]      | a lookup or a publication ends     |
+//! | here, unheld   | not queued            | [`stays_queued`] | the gauge finds it without a pin   |
 //! | unheld         | gone                  | [`claim`]      | the block is evicted               |
 //! | a root, unheld | gone                  | [`claim_root`] | its namespace is swept or cleared  |
 //! | any            | closed                | [`close`]      | the cache is dropped before a hold |
@@ -55,6 +57,8 @@
 //! [`confirm_children`]: State::confirm_children
 //! [`raise`]: State::raise
 //! [`cool`]: State::cool
+//! [`queue`]: State::queue
+//! [`stays_queued`]: State::stays_queued
 //! [`claim`]: State::claim
 //! [`claim_root`]: State::claim_root
 //! [`close`]: State::close
@@ -148,16 +152,6 @@ pub enum Claim {
     Parent,
     /// The block is unheld, but it was used since the hand last passed.
     Warm,
-}
-
-/// The result of [`sight`](State::sight).
-#[must_use = "a block that is not pinned is no longer queued"]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sighting {
-    /// The block is pinned, and stays queued.
-    Pinned,
-    /// The block has no pin, or has left.
-    Unpinned,
 }
 
 /// The state word of one block. By default it is unheld and cold.
@@ -313,25 +307,20 @@ impl State {
     /// Marks a block that the caller has pinned as queued. Returns whether it was not.
     #[must_use]
     pub fn queue(&self) -> bool {
-        // Relaxed, both: the flag and the pins are in one word, so whoever clears the flag later
-        // sees the caller's pin. If the flag is set, it is not cleared before the pin is seen.
         let is_queued = |word: u64| word & QUEUED != 0;
+        // Relaxed: pins and flag are in one word. While the flag is set, the gauge will look.
         !is_queued(self.load().0) && !is_queued(self.0.fetch_or(QUEUED, Ordering::Relaxed))
     }
 
-    /// Looks at a queued block for the gauge. If it has no pin, it is no longer queued.
-    pub fn sight(&self) -> Sighting {
-        let unqueue = |word: u64| {
-            let is_unpinned = word & COUNT == 0 && word & PHASE == 0;
-            is_unpinned.then_some(word & !QUEUED)
-        };
+    /// Returns whether a queued block is pinned. If it is not, it is no longer queued.
+    #[must_use]
+    pub fn stays_queued(&self) -> bool {
+        let is_unpinned = |word: u64| word & (COUNT | PHASE) == 0;
+        let unqueue = |word: u64| is_unpinned(word).then_some(word & !QUEUED);
         // Relaxed: as in `queue`. The gauge reads nothing that a pin guards.
         // Rule (unqueue-unpinned): a pin after the load makes the exchange fail.
         let unqueued = (self.0).fetch_update(Ordering::Relaxed, Ordering::Relaxed, unqueue);
-        match unqueued {
-            Err(word) if !Snapshot(word).is_evicted() => Sighting::Pinned,
-            _ => Sighting::Unpinned,
-        }
+        unqueued.is_err_and(|word| !Snapshot(word).is_evicted())
     }
 
     /// Loads the word.
