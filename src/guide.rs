@@ -13,7 +13,7 @@
 //! | [Which threads may call what?](threads) | Any thread, anything. Only `namespace` and `clear` take a lock. |
 //! | [How do LoRA adapters and tenants stay apart?](namespaces) | Each has a namespace. |
 //! | [How do several devices share a cache?](parallelism) | One cache for each KV pool. |
-//! | [What does a dashboard read?](metrics) | `stats`, and `available` now and then. |
+//! | [What does a dashboard read?](metrics) | `stats`, and `in_use`. |
 //! | [How are evicted blocks saved, and who may keep ids?](offloading) | Evict ahead; `into_id` and `adopt` for a free list of your own. |
 //!
 //! # Running requests

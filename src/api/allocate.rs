@@ -50,10 +50,7 @@ impl PrefixCache {
         }
         let mut ids = vec![BlockId::NONE; n];
         self.take(&mut ids)?;
-        // SAFETY: this cache has a reference.
-        unsafe { self.shared_ptr().retain(n) };
-        let owned = |id| Block::new(id, self.shared_ptr());
-        Ok(ids.into_iter().map(owned).collect())
+        Ok(ids.into_iter().map(self.own_all(n)).collect())
     }
 
     /// Takes one block, like [`allocate`](Self::allocate), without a `Vec`.
@@ -78,6 +75,14 @@ impl PrefixCache {
         let mut id = [BlockId::NONE];
         self.take(&mut id)?;
         Ok(self.own(id[0]))
+    }
+
+    /// Makes blocks of ids that this thread has taken: as many as the result is called for.
+    fn own_all(&self, n: usize) -> impl Fn(BlockId) -> Block {
+        let shared = self.shared_ptr();
+        // SAFETY: this cache has a reference.
+        unsafe { shared.retain(n) };
+        move |id| Block::new(id, shared)
     }
 
     /// Takes as many blocks as `ids` has places, and fills it.
@@ -207,13 +212,14 @@ impl PrefixCache {
         &self,
         evict: impl FnOnce(&mut dyn FnMut(EvictedBlock<'_, '_>)),
     ) -> Vec<Evicted> {
-        let mut evicted = Vec::new();
-        evict(&mut |mut left| {
-            let block = self.own(left.id);
-            let hash = left.hash();
-            evicted.push(Evicted { block, hash });
-        });
-        evicted
+        let mut left = Vec::new();
+        evict(&mut |mut block| left.push((block.id, block.hash())));
+        let owned = self.own_all(left.len());
+        let evicted = |(id, hash)| Evicted {
+            block: owned(id),
+            hash,
+        };
+        left.into_iter().map(evicted).collect()
     }
 }
 

@@ -144,14 +144,16 @@ impl Trie {
     /// Finds the longest cached prefix and pins it. None if even the root is gone, because its
     /// namespace was cleared.
     pub fn find_and_pin(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Option<Reached> {
-        let end = self.find_live(from, prompt, guard, |at| {
+        self.find_live(from, prompt, guard, |at| {
             let state = state(at, guard);
             // Rule (look-first): lookups that match an evicted block do not all write to it.
-            !state.load().is_evicted() && state.pin()
-        })?;
-        // Rule (queue-found): the gauge learns of every block with a hold.
-        self.gauge.queue(end.at, &self.clock, guard);
-        Some(end)
+            let is_pinned = !state.load().is_evicted() && state.pin();
+            if is_pinned {
+                // Rule (queue-found): the gauge learns of every block with a hold.
+                self.gauge.queue(at, &self.clock, guard);
+            }
+            is_pinned
+        })
     }
 
     /// Finds the longest cached prefix without a write. None as for

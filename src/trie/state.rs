@@ -113,6 +113,11 @@ impl Snapshot {
         Heat::from_bits(self.0 >> HEAT_SHIFT)
     }
 
+    /// Returns whether the gauge will look at the block.
+    pub fn is_queued(self) -> bool {
+        self.0 & QUEUED != 0
+    }
+
     /// Returns whether the block has left the cache.
     pub fn is_evicted(self) -> bool {
         self.0 & PHASE == GONE
@@ -305,18 +310,15 @@ impl State {
     }
 
     /// Marks a block that the caller has pinned as queued. Returns whether it was not.
-    #[must_use]
     pub fn queue(&self) -> bool {
-        let is_queued = |word: u64| word & QUEUED != 0;
         // Relaxed: pins and flag are in one word. While the flag is set, the gauge will look.
-        !is_queued(self.load().0) && !is_queued(self.0.fetch_or(QUEUED, Ordering::Relaxed))
+        !Snapshot(self.0.fetch_or(QUEUED, Ordering::Relaxed)).is_queued()
     }
 
     /// Returns whether a queued block is pinned. If it is not, it is no longer queued.
     #[must_use]
     pub fn stays_queued(&self) -> bool {
-        let is_unpinned = |word: u64| word & (COUNT | PHASE) == 0;
-        let unqueue = |word: u64| is_unpinned(word).then_some(word & !QUEUED);
+        let unqueue = |word: u64| (word & (COUNT | PHASE) == 0).then_some(word & !QUEUED);
         // Relaxed: as in `queue`. The gauge reads nothing that a pin guards.
         // Rule (unqueue-unpinned): a pin after the load makes the exchange fail.
         let unqueued = (self.0).fetch_update(Ordering::Relaxed, Ordering::Relaxed, unqueue);
