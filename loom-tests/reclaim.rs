@@ -43,6 +43,7 @@ fn last_child_versus_parent() {
             2,
             "the clock loses no block"
         );
+        drop((theirs, ours, rest));
         assert_eq!(cache.stats().free, 2);
     });
 }
@@ -74,8 +75,8 @@ fn eviction_versus_reuse() {
         drop(publish(&cache, &namespace, &[1]));
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (_, reused) = both(
-            move || other.evict(usize::MAX),
+        let ((), reused) = both(
+            move || drop(other.evict(usize::MAX)),
             || match cache.allocate(1) {
                 Ok(block) => hold.publish(&[2], block).is_ok(),
                 Err(_) => false,

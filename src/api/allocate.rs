@@ -174,8 +174,8 @@ impl PrefixCache {
 
     /// Evicts up to `n` unheld blocks, the least recently used first, and hands them over.
     ///
-    /// With `usize::MAX` it evicts every unheld block. The caller owns the blocks: it may save their
-    /// keys and values, and then drop or use them. It may yield the core first, as
+    /// With `usize::MAX` it evicts every unheld block. The caller owns the blocks: it may save
+    /// their keys and values, and then drop or use them. This may yield the core first, as
     /// [`allocate`](Self::allocate) does.
     ///
     /// # Examples

@@ -129,13 +129,13 @@ impl PrefixCache {
     /// Returns how many blocks are in use: owned by callers, or kept by holds.
     ///
     /// All others are free or reclaimable, so this over the [capacity](Self::capacity) is the usage
-    /// that dashboards show. Exact if no other thread works. If another thread is counting, it takes
-    /// the last count of held blocks.
+    /// that dashboards show. Exact if no other thread works. If another thread is counting, it
+    /// takes the last count of held blocks.
     ///
     /// The cache remembers what it has counted. So the time does not depend on the capacity, but on
-    /// the blocks at which holds end, and on what was published, held or let go since the last call:
-    /// about 10 to 20 nanoseconds for each such block, and 100 for each run of blocks that is newly
-    /// held or no longer held. The first call looks at every prefix published so far.
+    /// the blocks at which holds end, and on what was published, held or let go since the last
+    /// call: about 10 to 20 nanoseconds for each such block, and 100 for each run of blocks that is
+    /// newly held or no longer held. The first call looks at every prefix published so far.
     ///
     /// # Examples
     ///

@@ -1,8 +1,8 @@
 //! The gauge: how many cached blocks holds keep.
 //!
-//! A lookup writes only to the block at which it ends, so no word says how many blocks are held. The
-//! gauge knows the *ends*: the blocks with a pin. It keeps a [`Tally`] of the prefixes of all ends,
-//! and brings it up to date when it is asked:
+//! A lookup writes only to the block at which it ends, so no word says how many blocks are held.
+//! The gauge knows the *ends*: the blocks with a pin. It keeps a [`Tally`] of the prefixes of all
+//! ends, and brings it up to date when it is asked:
 //!
 //! * A thread that has pinned a block *queues* it, unless it is queued already: it sets a flag in
 //!   the block's state word and a bit in a bitmap.
@@ -128,8 +128,8 @@ impl Gauge {
             return;
         }
         let id = run.ids()[at.offset()];
-        // Rule (slot-first): the gauge finds a block by its slot, and a lookup may find a run before
-        // its publisher has filled the slots.
+        // Rule (slot-first): the gauge finds a block by its slot, and a lookup may find a run
+        // before its publisher has filled the slots.
         clock.insert_one(id, at);
         self.push(id);
     }

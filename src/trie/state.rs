@@ -7,9 +7,9 @@
 //! └──────┴────────┴───────┴──────────┴────────┴────────────┴──────────┘
 //! ```
 //!
-//! The phase is *here*, *gone* or *closed*. *Queued* belongs to the [gauge](super::gauge). The heat says how long the block survives unheld (see
-//! [`policy`](super::evict::policy)). [`design`](crate::design) explains the reserved bit and the
-//! fourth phase.
+//! The phase is *here*, *gone* or *closed*. The heat says how long the block survives unheld (see
+//! [`policy`](super::evict::policy)). *Queued* belongs to the [gauge](super::gauge).
+//! [`design`](crate::design) explains the reserved bit and the fourth phase.
 //!
 //! A namespace's root has a state word too. Its pins are empty holds and the namespace itself.
 //!
@@ -25,7 +25,7 @@
 //! | here, held     | higher priority, warm | [`raise`]      | published again, at a higher one   |
 //! | unheld, warm   | one level cooler      | [`cool`]       | the clock hand passes              |
 //! | here, held     | queued                | [`queue`]      | a lookup or a publication ends     |
-//! | here, unheld   | not queued            | [`stays_queued`] | the gauge finds it without a pin   |
+//! | here, unheld   | not queued            | [`stays_queued`] | the gauge finds no pin           |
 //! | unheld         | gone                  | [`claim`]      | the block is evicted               |
 //! | a root, unheld | gone                  | [`claim_root`] | its namespace is swept or cleared  |
 //! | any            | closed                | [`close`]      | the cache is dropped before a hold |
