@@ -6,7 +6,7 @@
 mod common;
 
 use common::{both, explore, three};
-use kvtrie::model::{Blueprint, Hasher, Index, NodeRef, Pool, Position, unprotected};
+use kvtrie::model::{Blueprint, Hasher, Index, NodeRef, Position, unprotected};
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
@@ -19,12 +19,11 @@ struct Bucket {
 
 impl Bucket {
     fn new() -> Arc<Self> {
-        let (hasher, mut ids) = (Hasher::new(Some(1)), Vec::new());
-        Pool::new(4).take(4, &mut ids);
+        let hasher = Hasher::new(Some(1));
         Arc::new(Self {
             index: Index::new(1),
             root: NodeRef::build_root(0, hasher.start("root")).position(0),
-            ids,
+            ids: (0..4).map(BlockId::new).collect(),
         })
     }
 
