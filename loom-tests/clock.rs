@@ -55,7 +55,7 @@ impl Dial {
         let published = self.trie.index.publish(run, unprotected());
         assert!(published.is_ok(), "no equal");
         self.trie.clock.insert(run);
-        assert!(state(self.root).pin(), "the root is there");
+        assert!(state(self.root).pin().is_some(), "the root is there");
         state(self.root).hand_over();
         self.trie.clock.list(ids[N - 1]);
         std::array::from_fn(|offset| run.position(offset))
@@ -129,7 +129,7 @@ fn list_versus_unlist() {
         let dial = Dial::new(2);
         let [id, end] = [dial.ids[0], dial.ids[1]];
         let run = dial.cache([id, end]);
-        assert!(state(run[0]).pin());
+        assert!(state(run[0]).pin().is_some());
         let _ = state(run[1]).unpin();
         // As a thread may that is late with what it has seen of the id's last use.
         dial.trie.clock.list(id);
@@ -168,7 +168,7 @@ fn two_sweepers_and_a_holder() {
             sweeper(Arc::clone(&dial)),
             sweeper(Arc::clone(&dial)),
             || {
-                if state(held).pin() {
+                if state(held).pin().is_some() {
                     dial.memory[0].read();
                     let _ = state(held).unpin();
                 }

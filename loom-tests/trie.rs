@@ -54,7 +54,7 @@ impl Tree {
         trie.clock.list(ids[ids.len() - 1]);
         let end = run.position(ids.len() - 1);
         let above = node(parent).state(parent.offset());
-        assert!(above.pin(), "the parent is there");
+        assert!(above.pin().is_some(), "the parent is there");
         above.hand_over();
         let _ = node(end).state(end.offset()).unpin();
         end

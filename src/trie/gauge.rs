@@ -111,17 +111,8 @@ impl Gauge {
     }
 
     /// Queues a block that the caller has pinned, unless it is queued already.
-    #[inline]
-    pub fn queue(&self, at: Position, clock: &Clock, guard: &Guard) {
-        if !state(at, guard).load().is_queued() {
-            self.queue_anew(at, clock, guard);
-        }
-    }
-
-    /// Queues a block that was not queued a moment ago.
     #[cold]
-    #[inline(never)]
-    fn queue_anew(&self, at: Position, clock: &Clock, guard: &Guard) {
+    pub fn queue(&self, at: Position, clock: &Clock, guard: &Guard) {
         let run = node(at, guard);
         let is_root = run.parent().is_none();
         if !state(at, guard).queue() || is_root {

@@ -23,6 +23,7 @@ use guard::Guard;
 use index::{Found, Index};
 use layout::{Position, Prefetch};
 use node::{node, previous, state};
+use state::State;
 
 /// The nodes of one cache, with the tables that find and evict them.
 #[derive(Debug)]
@@ -147,12 +148,14 @@ impl Trie {
         self.find_live(from, prompt, guard, |at| {
             let state = state(at, guard);
             // Rule (look-first): lookups that match an evicted block do not all write to it.
-            let is_pinned = !state.load().is_evicted() && state.pin();
-            if is_pinned {
+            let seen = Some(state)
+                .filter(|state| !state.load().is_evicted())
+                .and_then(State::pin);
+            if seen.is_some_and(|seen| !seen.is_queued()) {
                 // Rule (queue-found): the gauge learns of every block with a hold.
                 self.gauge.queue(at, &self.clock, guard);
             }
-            is_pinned
+            seen.is_some()
         })
     }
 

@@ -174,20 +174,20 @@ impl State {
         Self(AtomicU64::new(PIN | heat.bits() << HEAT_SHIFT))
     }
 
-    /// Pins and warms the block, unless it is gone.
+    /// Pins and warms the block, and returns the word before. None if the block is gone.
     #[must_use]
-    pub fn pin(&self) -> bool {
+    pub fn pin(&self) -> Option<Snapshot> {
         // Relaxed: the block was reached through a link loaded with Acquire (publish), and a
         // refused pin reads nothing.
         let old = self.0.fetch_add(PIN, Ordering::Relaxed);
         // Rule (refused-pin): `gone` is final, so a later pin has no effect.
         if old & PHASE != 0 {
-            return false;
+            return None;
         }
         check(old & COUNT);
         let heat = Snapshot(old).heat();
         self.add_heat(heat, heat.after_hit());
-        true
+        Some(Snapshot(old))
     }
 
     /// Sets the bits that `wanted` has beyond the heat `seen`.
@@ -383,7 +383,7 @@ mod tests {
                 .expect("a test runs");
             assert_eq!(ended.status.code(), None, "{operation} ends by a signal");
         }
-        assert!(counting(MOST - 1, 0).pin());
+        assert!(counting(MOST - 1, 0).pin().is_some());
         counting(1, MOST - 1).hand_over();
     }
 
