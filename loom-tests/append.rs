@@ -6,12 +6,21 @@
 mod common;
 
 use common::{Memory, both, cache, explore, publish, three};
-use kvtrie::model::{BlockHasher, Blueprint, Claim, Heat, Keyed, NodeRef, State};
+use kvtrie::model::{BlockHasher, Blueprint, Claim, Heat, Keyed, NewBlock, NodeRef, State};
 use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache, Priority};
 use loom::sync::Arc;
 
 fn cold() -> Heat {
     Heat::cold(Priority::Normal)
+}
+
+/// The last block appended to a run.
+fn last() -> NewBlock {
+    NewBlock {
+        heat: cold(),
+        is_last: true,
+        is_queued: false,
+    }
 }
 
 /// The word of a block, that of the slot behind it, and the memory of both.
@@ -26,7 +35,7 @@ impl Slot {
     fn held_by(threads: usize) -> Arc<Self> {
         let before = State::pinned(cold());
         for _ in 1..threads {
-            assert!(before.pin());
+            assert!(before.pin().is_some());
         }
         Arc::new(Self {
             before,
@@ -41,7 +50,7 @@ impl Slot {
             return false;
         }
         self.memory[1].write(1);
-        let filled = self.slot.fill(cold(), true);
+        let filled = self.slot.fill(last());
         if filled {
             self.before.follow();
         }
@@ -115,7 +124,7 @@ fn fill_versus_filled() {
         let writer = move || {
             assert!(node.0.state(1).reserve());
             memory.write(1);
-            assert!(node.0.state(1).fill(cold(), true));
+            assert!(node.0.state(1).fill(last()));
             node.0.set_filled(2);
         };
         both(writer, || {
@@ -206,7 +215,7 @@ fn check(memory: &[Memory], hold: &Hold, tokens: &[u32]) {
 fn end(cache: &PrefixCache, cached: usize) {
     let stats = cache.stats();
     assert_eq!((stats.cached, stats.owned), (cached, 0));
-    assert_eq!(cache.evict_all().len(), cached, "none is lost");
+    assert_eq!(cache.evict(usize::MAX).len(), cached, "none is lost");
 }
 
 /// Two blocks are appended at once while a thread looks them up: it finds both or neither.
@@ -295,7 +304,7 @@ fn append_versus_eviction() {
         let blocks = cache.allocate(1).expect("some are free");
         drop(other);
         let theirs = Arc::clone(&cache);
-        let evictor = move || theirs.evict_all().len();
+        let evictor = move || theirs.evict(usize::MAX).len();
         let (evicted, ()) = both(evictor, || {
             append(&memory, &mut hold, &[3], blocks);
             drop(hold);

@@ -20,12 +20,12 @@ fn pin_versus_claim() {
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (evicted, hold) = both(
-            move || other.evict_all().len(),
+            move || other.evict(usize::MAX).len(),
             || cache.lookup(&namespace, &[1]),
         );
         assert_eq!(hold.len() + evicted, 1, "held or evicted, not both");
         drop(hold);
-        assert_eq!(cache.evict_all().len() + evicted, 1);
+        assert_eq!(cache.evict(usize::MAX).len() + evicted, 1);
     });
 }
 
@@ -40,7 +40,7 @@ fn longest_match_versus_cascade() {
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (evicted, hold) = both(
-            move || other.evict_all(),
+            move || other.evict(usize::MAX),
             || cache.lookup(&namespace, &[1, 2, 3]),
         );
         assert!(!hold.is_empty(), "the head was cached throughout");
@@ -48,10 +48,10 @@ fn longest_match_versus_cascade() {
         assert!(
             evicted
                 .iter()
-                .all(|left| !hold.block_table().contains(&left.block))
+                .all(|left| !hold.block_table().contains(&left.block.id()))
         );
         drop((head, hold));
-        assert_eq!(evicted.len() + cache.evict_all().len(), 3);
+        assert_eq!(evicted.len() + cache.evict(usize::MAX).len(), 3);
     });
 }
 
@@ -71,7 +71,7 @@ fn longest_match_versus_eviction_and_publication() {
             let cache = Arc::new(cache);
             let (other, names) = (Arc::clone(&cache), namespace.clone());
             let writer = move || {
-                let evicted = other.evict_all().len();
+                let evicted = other.evict(usize::MAX).len();
                 drop(head.publish(&[2, 3], blocks));
                 (evicted, other.peek(&names, &[1, 2, 3]))
             };
@@ -127,13 +127,13 @@ fn publication_versus_claim_of_the_parent() {
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (evicted, ()) = both(
-            move || other.evict_all().len(),
+            move || other.evict(usize::MAX).len(),
             || drop(hold.publish(&[2], block).expect("a complete block")),
         );
         assert_eq!(evicted, 0);
         assert_eq!(cache.peek(&namespace, &[1, 2]), 2);
         drop(hold);
-        assert_eq!(cache.evict_all().len(), 2);
+        assert_eq!(cache.evict(usize::MAX).len(), 2);
     });
 }
 
@@ -213,7 +213,7 @@ fn clear_versus_lookup() {
         });
         assert_eq!(hold.block_table().len(), hold.len());
         drop(hold);
-        cache.evict_all();
+        cache.evict(usize::MAX);
         assert_eq!(cache.stats().free, 2);
     });
 }

@@ -7,8 +7,8 @@ mod common;
 
 use common::{Memory, both, explore, three};
 use kvtrie::model::{
-    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, Index, Keyed, NodeRef, Pool,
-    Position, Scope, State, Trie, unprotected,
+    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, Gauge, Index, Keyed, NodeRef,
+    Pool, Position, Scope, State, Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -23,12 +23,13 @@ struct Dial {
 
 impl Dial {
     fn new(capacity: usize) -> Arc<Self> {
-        let (hasher, mut ids) = (BlockHasher::new(&[1; 16]), Vec::new());
-        Pool::new(capacity).take(capacity, &mut ids);
+        let hasher = BlockHasher::new(&[1; 16]);
+        let ids: Vec<_> = (0..capacity).map(BlockId::new).collect();
         Arc::new(Self {
             root: NodeRef::build_root(0, hasher.start(&"root".into())).position(0),
             trie: Trie {
                 block_size: 1,
+                gauge: Gauge::new(capacity, &BucketHasher::new()),
                 run_length: 1,
                 bucket_hasher: BucketHasher::new(),
                 block_hasher: hasher,
@@ -56,7 +57,7 @@ impl Dial {
         let published = self.trie.index.publish(run, unprotected());
         assert!(published.is_ok(), "no equal");
         self.trie.clock.insert(run, 0..N);
-        assert!(state(self.root).pin(), "the root is there");
+        assert!(state(self.root).pin().is_some(), "the root is there");
         state(self.root).hand_over();
         self.trie.clock.list(ids[N - 1]);
         std::array::from_fn(|offset| run.position(offset))
@@ -131,7 +132,7 @@ fn list_versus_unlist() {
         let dial = Dial::new(2);
         let [id, end] = [dial.ids[0], dial.ids[1]];
         let run = dial.cache([id, end]);
-        assert!(state(run[0]).pin());
+        assert!(state(run[0]).pin().is_some());
         let _ = state(run[1]).unpin();
         // As a thread may that is late with what it has seen of the id's last use.
         dial.trie.clock.list(id);
@@ -170,7 +171,7 @@ fn two_sweepers_and_a_holder() {
             sweeper(Arc::clone(&dial)),
             sweeper(Arc::clone(&dial)),
             || {
-                if state(held).pin() {
+                if state(held).pin().is_some() {
                     dial.memory[0].read();
                     let _ = state(held).unpin();
                 }
@@ -188,9 +189,9 @@ fn two_sweepers_and_a_holder() {
 fn leave_versus_enter_anew() {
     explore("leave_versus_enter_anew", 5, || {
         let (dial, pool) = (Dial::new(1), Arc::new(Pool::new(1)));
-        let mut ids = Vec::new();
-        pool.take(1, &mut ids);
-        let (id, [old]) = (ids[0], dial.cache([ids[0]]));
+        let mut ids = [BlockId::new(0)];
+        assert_eq!(pool.take(&mut ids), 1);
+        let (id, [old]) = (ids[0], dial.cache(ids));
         let _ = state(old).unpin();
         let (other, ids) = (Arc::clone(&dial), Arc::clone(&pool));
         let evict = move || {
@@ -199,9 +200,9 @@ fn leave_versus_enter_anew() {
             other.trie.clock.remove_if_stale(node(old));
         };
         let ((), fresh) = both(evict, || {
-            let mut taken = Vec::new();
-            pool.take(1, &mut taken);
-            taken.first().map(|id| dial.cache([*id])[0])
+            let mut taken = [id];
+            let is_back = pool.take(&mut taken) == 1;
+            is_back.then(|| dial.cache(taken)[0])
         });
         let nodes: Vec<_> = [old].into_iter().chain(fresh).collect();
         if let Some(at) = fresh {

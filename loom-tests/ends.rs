@@ -20,9 +20,9 @@ fn truncate_versus_eviction(run_length: usize) {
     let memory: Arc<[Memory; 3]> = Arc::default();
     let (other, contents) = (Arc::clone(&cache), Arc::clone(&memory));
     let evictor = move || {
-        let evicted = other.evict_all();
+        let evicted = other.evict(usize::MAX);
         for gone in &evicted {
-            contents[gone.block.index()].write(1);
+            contents[gone.block.id().index()].write(1);
         }
         evicted
     };
@@ -31,11 +31,11 @@ fn truncate_versus_eviction(run_length: usize) {
         request.truncate(1);
         assert_eq!(memory[table[0].index()].read(), 0);
     });
-    assert!(evicted.iter().all(|gone| gone.block == table[1]));
+    assert!(evicted.iter().all(|gone| gone.block.id() == table[1]));
     assert_eq!(request.block_table(), &table[..1]);
     assert_eq!(cache.peek(&namespace, &[1]), 1, "the earlier block stays");
     drop(request);
-    assert_eq!(evicted.len() + cache.evict_all().len(), 2);
+    assert_eq!(evicted.len() + cache.evict(usize::MAX).len(), 2);
 }
 
 /// Both blocks lie in one run.
@@ -87,7 +87,7 @@ fn end_of_request_versus_lookup() {
         assert_eq!(found.len() + evicted.len(), 2, "held or evicted, not both");
         assert_eq!(found.block_table(), table[..found.len()]);
         drop(found);
-        cache.evict_all();
+        cache.evict(usize::MAX);
         assert_eq!(cache.stats().free, 2);
     });
 }
@@ -125,9 +125,21 @@ fn end_of_request_versus_eviction() {
         drop(publish(&cache, &namespace, &[3]));
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict_all(), || cache.evict_from(hold, 0));
-        assert!(ours.iter().all(|gone| !theirs.contains(gone)));
-        let left = theirs.len() + ours.len() + cache.evict_all().len();
+        let (theirs, ours) = both(
+            move || other.evict(usize::MAX),
+            || cache.evict_from(hold, 0),
+        );
+        let mut left: Vec<_> = theirs
+            .iter()
+            .chain(&ours)
+            .map(|gone| gone.block.id())
+            .collect();
+        left.sort();
+        assert!(
+            left.windows(2).all(|pair| pair[0] != pair[1]),
+            "each leaves once"
+        );
+        let left = left.len() + cache.evict(usize::MAX).len();
         assert_eq!(left, 3, "the clock loses no block");
     });
 }
@@ -140,10 +152,23 @@ fn end_of_request_versus_eviction_of_a_chain() {
         let hold = publish(&cache, &namespace, &[1, 2]);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict_all(), || cache.evict_from(hold, 0));
-        assert!(ours.iter().all(|gone| !theirs.contains(gone)));
-        let left = theirs.len() + ours.len() + cache.evict_all().len();
+        let (theirs, ours) = both(
+            move || other.evict(usize::MAX),
+            || cache.evict_from(hold, 0),
+        );
+        let mut left: Vec<_> = theirs
+            .iter()
+            .chain(&ours)
+            .map(|gone| gone.block.id())
+            .collect();
+        left.sort();
+        assert!(
+            left.windows(2).all(|pair| pair[0] != pair[1]),
+            "each leaves once"
+        );
+        let left = left.len() + cache.evict(usize::MAX).len();
         assert_eq!(left, 2, "the clock loses no block");
+        drop((theirs, ours));
         assert_eq!(cache.stats().free, 2);
     });
 }

@@ -6,9 +6,7 @@
 mod common;
 
 use common::{both, explore, three};
-use kvtrie::model::{
-    BlockHasher, Blueprint, Index, Item, Keyed, NodeRef, Pool, Position, unprotected,
-};
+use kvtrie::model::{BlockHasher, Blueprint, Index, Item, Keyed, NodeRef, Position, unprotected};
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
@@ -32,12 +30,11 @@ struct Bucket {
 
 impl Bucket {
     fn new() -> Arc<Self> {
-        let (hasher, mut ids) = (BlockHasher::new(&[1; 16]), Vec::new());
-        Pool::new(4).take(4, &mut ids);
+        let hasher = BlockHasher::new(&[1; 16]);
         Arc::new(Self {
             index: Index::new(1),
             root: NodeRef::build_root(0, hasher.start(&"root".into())).position(0),
-            ids,
+            ids: (0..4).map(BlockId::new).collect(),
         })
     }
 

@@ -51,7 +51,10 @@ fn forgetting_versus_eviction_of_the_last_block() {
         drop(namespace);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let ((), evicted) = both(move || forget_unused(&other), || cache.evict_all().len());
+        let ((), evicted) = both(
+            move || forget_unused(&other),
+            || cache.evict(usize::MAX).len(),
+        );
         assert_eq!(evicted, 1);
         let again = cache.namespace("a");
         assert_eq!(cache.peek(&again, &[1]), 0);
@@ -118,7 +121,7 @@ fn clear_all_versus_lookup() {
         assert!(evicted + hold.len() <= 1, "held or evicted, not both");
         assert_eq!(empty.holds(), 1, "the namespace lets go of its old root");
         drop(hold);
-        cache.evict_all();
+        cache.evict(usize::MAX);
         assert_eq!(cache.stats().free, 1);
     });
 }
@@ -147,7 +150,7 @@ fn clear_all_versus_publication() {
         let is_found = old.holds() == 1; // so `start` is on the new root
         assert_eq!(cache.peek(&namespace, &[1]), usize::from(is_found));
         drop((old, start, hold));
-        assert_eq!(cache.evict_all().len(), 1);
+        assert_eq!(cache.evict(usize::MAX).len(), 1);
         assert_eq!(cache.stats().free, 1);
     });
 }

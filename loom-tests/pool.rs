@@ -1,12 +1,15 @@
-//! The pool, bare: a free block is never given to two owners, and never lost.
+//! The pool and the lent ids, bare: a free or lent block is never given to two owners, and never
+//! lost.
 #![cfg(loom)]
 
 #[path = "common.rs"]
 mod common;
 
 use common::{Memory, both, explore, three};
+use std::sync::atomic::Ordering;
+
 use kvtrie::BlockId;
-use kvtrie::model::Pool;
+use kvtrie::model::{Lent, Pool};
 use loom::sync::Arc;
 
 /// A pool, and the memory of its blocks.
@@ -25,8 +28,9 @@ impl Blocks {
 
     /// Takes up to `n` blocks and writes to each, as its owner may.
     fn take(&self, n: usize) -> Vec<BlockId> {
-        let mut ids = Vec::new();
-        self.pool.take(n, &mut ids);
+        let mut ids = vec![BlockId::new(0); n];
+        let taken = self.pool.take(&mut ids);
+        ids.truncate(taken);
         for id in &ids {
             self.memory[id.index()].write(1);
         }
@@ -103,5 +107,38 @@ fn put_versus_put() {
             || blocks.take(2),
         );
         blocks.assert_whole(&[&taken]);
+    });
+}
+
+/// The lent ids of one block, and its memory.
+#[derive(Default)]
+struct Loan {
+    memory: Memory,
+    adopters: std::sync::atomic::AtomicUsize,
+}
+
+/// An owner lends an id while two threads try to adopt it: one of them may succeed, and what the
+/// owner did with the block comes first.
+#[test]
+fn lend_versus_adopt() {
+    explore("lend_versus_adopt", 20, || {
+        let (lent, loan) = (Arc::new(Lent::new(1)), Arc::new(Loan::default()));
+        let id = BlockId::new(0);
+        let adopt = || {
+            let (lent, loan) = (Arc::clone(&lent), Arc::clone(&loan));
+            move || {
+                if lent.remove(id) {
+                    loan.memory.write(1);
+                    loan.adopters.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        };
+        three(adopt(), adopt(), || {
+            loan.memory.write(2);
+            lent.insert(id);
+        });
+        let adopted = loan.adopters.load(Ordering::Relaxed) == 1;
+        assert_eq!(lent.remove(id), !adopted, "the id has one owner");
+        assert_eq!(lent.count(), 0);
     });
 }

@@ -7,6 +7,7 @@ mod common;
 
 use common::{Memory, both, cache, explore, publish, publish_cold};
 use loom::sync::Arc;
+use std::collections::HashSet;
 
 /// Two sweepers at two cold blocks: each block is taken once, and none is left behind.
 #[test]
@@ -16,13 +17,12 @@ fn two_sweepers() {
         publish_cold(&cache, &namespace, &[&[1], &[2]]);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict(1), || cache.evict_all());
-        assert!(
-            ours.iter().all(|block| !theirs.contains(block)),
-            "an id is freed once"
-        );
-        let rest = cache.evict_all();
-        assert_eq!(ours.len() + theirs.len() + rest.len(), 2);
+        let (theirs, ours) = both(move || other.evict(1), || cache.evict(usize::MAX));
+        let rest = cache.evict(usize::MAX);
+        let evicted: Vec<_> = [theirs, ours, rest].into_iter().flatten().collect();
+        let ids: HashSet<_> = evicted.iter().map(|left| left.block.id()).collect();
+        assert_eq!((evicted.len(), ids.len()), (2, 2), "each leaves once");
+        drop(evicted);
         assert_eq!(cache.stats().free, 3);
     });
 }
@@ -36,13 +36,14 @@ fn last_child_versus_parent() {
         drop(publish(&cache, &namespace, &[1, 2]));
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict_all(), || cache.evict_all());
-        let rest = cache.evict_all();
+        let (theirs, ours) = both(move || other.evict(usize::MAX), || cache.evict(usize::MAX));
+        let rest = cache.evict(usize::MAX);
         assert_eq!(
             theirs.len() + ours.len() + rest.len(),
             2,
             "the clock loses no block"
         );
+        drop((theirs, ours, rest));
         assert_eq!(cache.stats().free, 2);
     });
 }
@@ -57,10 +58,10 @@ fn last_child_versus_unlisting() {
         let parent = cache.lookup(&namespace, &[1]);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (theirs, ours) = both(move || other.evict_all(), || cache.evict_all());
+        let (theirs, ours) = both(move || other.evict(usize::MAX), || cache.evict(usize::MAX));
         assert_eq!(theirs.len() + ours.len(), 1, "the child alone");
         drop(parent);
-        assert_eq!(cache.evict_all().len(), 1, "the clock loses no block");
+        assert_eq!(cache.evict(usize::MAX).len(), 1, "the clock loses no block");
     });
 }
 
@@ -74,15 +75,15 @@ fn eviction_versus_reuse() {
         drop(publish(&cache, &namespace, &[1]));
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
-        let (_, reused) = both(
-            move || other.evict_all(),
+        let ((), reused) = both(
+            move || drop(other.evict(usize::MAX)),
             || match cache.allocate(1) {
                 Ok(block) => hold.publish(&[2], block).is_ok(),
                 Err(_) => false,
             },
         );
         drop(hold);
-        assert_eq!(cache.evict_all().len(), usize::from(reused));
+        assert_eq!(cache.evict(usize::MAX).len(), usize::from(reused));
         assert_eq!(cache.stats().free, 1);
     });
 }
@@ -103,16 +104,16 @@ fn tail_versus_last_child() {
         let reader = move || {
             contents.read();
             drop(hold);
-            other.evict_all()
+            other.evict(usize::MAX)
         };
         let (theirs, ours) = both(reader, || {
-            let evicted = cache.evict_all();
-            if evicted.iter().any(|left| left.block == ids[0]) {
+            let evicted = cache.evict(usize::MAX);
+            if evicted.iter().any(|left| left.block.id() == ids[0]) {
                 head.write(1);
             }
             evicted
         });
-        let rest = cache.evict_all();
+        let rest = cache.evict(usize::MAX);
         assert_eq!(
             theirs.len() + ours.len() + rest.len(),
             3,
@@ -134,7 +135,7 @@ fn reader_in_the_bucket_versus_reclamation() {
         let other = Arc::clone(&cache);
         let (found, evicted) = both(
             move || other.lookup(&namespace, &[1]).len(),
-            || cache.evict_all().len(),
+            || cache.evict(usize::MAX).len(),
         );
         assert_eq!((found, evicted), (1, 2));
         drop(held);
@@ -175,14 +176,14 @@ fn hold_versus_claim_of_the_block_before_it(run_length: usize) {
         }
     };
     let ((), evicted) = both(holder, || {
-        let evicted = cache.evict_all();
+        let evicted = cache.evict(usize::MAX);
         for left in &evicted {
-            memory[left.block.index()].write(1);
+            memory[left.block.id().index()].write(1);
         }
         evicted.len()
     });
     assert!(evicted >= 1, "what no thread holds");
-    assert_eq!(evicted + cache.evict_all().len(), 3);
+    assert_eq!(evicted + cache.evict(usize::MAX).len(), 3);
 }
 
 /// The block before the held one lies in the same run.

@@ -41,7 +41,7 @@ fn pin_versus_claim() {
         let run = Arc::new(Run::default());
         let holder = |run: Arc<Run>| {
             move || {
-                if run.states[0].pin() {
+                if run.states[0].pin().is_some() {
                     run.head.read();
                     let _ = run.states[0].unpin();
                 }
@@ -63,7 +63,7 @@ fn claim_versus_claim() {
         let claimer = |run: Arc<Run>| move || run.states[0].claim(true, None) == Claim::Claimed;
         let (first, second, held) =
             three(claimer(Arc::clone(&run)), claimer(Arc::clone(&run)), || {
-                run.states[0].pin()
+                run.states[0].pin().is_some()
             });
         assert!(usize::from(first) + usize::from(second) + usize::from(held) <= 1);
         assert_eq!(run.states[0].load().is_evicted(), first || second);
@@ -76,7 +76,7 @@ fn claim_versus_claim() {
 fn hand_over_versus_claim() {
     explore("hand_over_versus_claim", 100, || {
         let run = Arc::new(Run::default());
-        assert!(run.states[0].pin());
+        assert!(run.states[0].pin().is_some());
         let claimer = |run: Arc<Run>| move || run.states[0].claim(true, None) == Claim::Claimed;
         let (first, second, ()) =
             three(claimer(Arc::clone(&run)), claimer(Arc::clone(&run)), || {
@@ -97,7 +97,7 @@ fn holder_of_the_child_versus_claim_of_the_parent() {
             Arc::new(Run::default()),
             Arc::new(State::pinned(Heat::cold(Priority::Normal))),
         );
-        assert!(parent.states[0].pin());
+        assert!(parent.states[0].pin().is_some());
         parent.states[0].hand_over();
         let (above, below) = (Arc::clone(&parent), Arc::clone(&child));
         let holder = move || {
@@ -124,7 +124,7 @@ fn holder_of_the_child_versus_claim_of_the_parent() {
 fn holder_of_the_tail_versus_claim_of_the_head() {
     explore("holder_of_the_tail_versus_claim_of_the_head", 50, || {
         let run = Arc::new(Run::default());
-        assert!(run.states[2].pin());
+        assert!(run.states[2].pin().is_some());
         let (theirs, others) = (Arc::clone(&run), Arc::clone(&run));
         let holder = move || {
             theirs.head.read();
@@ -149,7 +149,7 @@ fn holder_of_the_tail_versus_claim_of_the_head() {
 fn tail_versus_last_child() {
     explore("tail_versus_last_child", 10, || {
         let run = Arc::new(Run::default());
-        assert!(run.states[1].pin());
+        assert!(run.states[1].pin().is_some());
         run.states[1].hand_over();
         let theirs = Arc::clone(&run);
         let (seen_by_tail, seen_by_child) = both(
@@ -169,7 +169,7 @@ fn fork_versus_unpin() {
     explore("fork_versus_unpin", 50, || {
         let run = Arc::new(Run::default());
         for _ in 0..2 {
-            assert!(run.states[0].pin());
+            assert!(run.states[0].pin().is_some());
         }
         let holder = |run: Arc<Run>| {
             move || {
@@ -190,7 +190,7 @@ fn fork_versus_unpin() {
 fn unpin_versus_claim_of_the_root() {
     explore("unpin_versus_claim_of_the_root", 5, || {
         let root = Arc::new(Run::default());
-        assert!(root.states[0].pin());
+        assert!(root.states[0].pin().is_some());
         let theirs = Arc::clone(&root);
         let holder = move || {
             theirs.head.read();
@@ -209,7 +209,7 @@ fn unpin_versus_claim_of_the_root() {
 fn last_child_versus_claim_of_the_root() {
     explore("last_child_versus_claim_of_the_root", 5, || {
         let root = Arc::new(Run::default());
-        assert!(root.states[0].pin());
+        assert!(root.states[0].pin().is_some());
         root.states[0].hand_over();
         let theirs = Arc::clone(&root);
         let evictor = move || {
@@ -231,7 +231,7 @@ fn unpin_versus_census() {
     explore("unpin_versus_census", 50, || {
         let run = Arc::new(Run::default());
         let holder = |run: Arc<Run>| {
-            assert!(run.states[0].pin());
+            assert!(run.states[0].pin().is_some());
             move || {
                 run.head.read();
                 run.states[0].unpin() == CacheStatus::Closed

@@ -7,8 +7,8 @@ mod common;
 
 use common::{both, explore};
 use kvtrie::model::{
-    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Index, Keyed,
-    NodeRef, Pool, Position, Reached, Scope, Trie, unprotected,
+    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
+    Keyed, NodeRef, Position, Reached, Scope, Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -22,12 +22,12 @@ struct Tree {
 
 impl Tree {
     fn new() -> Self {
-        let (hasher, mut ids) = (BlockHasher::new(&[1; 16]), Vec::new());
-        Pool::new(3).take(3, &mut ids);
+        let hasher = BlockHasher::new(&[1; 16]);
         Self {
             root: NodeRef::build_root(0, hasher.start(&"root".into())).position(0),
             trie: Trie {
                 block_size: 1,
+                gauge: Gauge::new(3, &BucketHasher::new()),
                 run_length: 2,
                 bucket_hasher: BucketHasher::new(),
                 block_hasher: hasher,
@@ -35,7 +35,7 @@ impl Tree {
                 clock: Clock::new(3),
                 counters: Counters::new(),
             },
-            ids,
+            ids: (0..3).map(BlockId::new).collect(),
         }
     }
 
@@ -56,7 +56,7 @@ impl Tree {
         trie.clock.list(ids[ids.len() - 1]);
         let end = run.position(ids.len() - 1);
         let above = node(parent).state(parent.offset());
-        assert!(above.pin(), "the parent is there");
+        assert!(above.pin().is_some(), "the parent is there");
         above.hand_over();
         let _ = node(end).state(end.offset()).unpin();
         end

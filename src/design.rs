@@ -13,10 +13,10 @@
 //!                namespace, sequence, pinned, report; hold/fork, sequence/{publish, end}
 //!     ▼
 //!   shared/      the part that a cache shares with its holds and blocks:
-//!                mod, pool, registry, budget
+//!                mod, pool, lent, registry, budget
 //!     ▼
 //!   trie/        the cached blocks:
-//!                mod, node, build, layout, state, index, guard, publish, hashes
+//!                mod, node, build, layout, state, index, gauge, guard, publish, hashes
 //!     evict/     mod, clock, climb, eviction, forecast, policy, changes
 //!     ▼
 //!   bucket  hash  id  item  key  prefetch  stats  stripes  sync
@@ -82,7 +82,7 @@
 //!    over it is dropped. (M, the block itself: `pin_versus_claim`, `hand_over_versus_claim`; the
 //!    blocks before it: `hold_versus_claim_within_its_run`, `hold_versus_claim_of_its_parent`)
 //! 3. At any instant each id is in exactly one place: free, owned by one [`Block`](crate::Block),
-//!    cached, or in transit in one thread. (M: `claim_versus_claim`, `eviction_versus_reuse`, all
+//!    lent, cached, or in transit in one thread. (M: `claim_versus_claim`, `eviction_versus_reuse`, all
 //!    of `pool`; in `allocate`, including its second attempt and the ids that it puts back:
 //!    `two_allocations_of_what_there_is`, `two_allocations_of_more_than_there_is`,
 //!    `allocation_versus_the_drop_of_a_block`, `allocation_versus_a_passing_hold`)
@@ -115,18 +115,21 @@
 //! | cached | held   | `lookup`                      | the addition of a pin                  |
 //! | held   | cached | drop of the last hold over it | the subtraction of a pin               |
 //! | cached | owned  | `allocate`, by eviction       | the claim: the unheld block is gone    |
-//! | cached | free   | `evict`, `evict_all`, `evict_from`, `clear` | the claim                |
+//! | cached | owned  | `evict`, `evict_from`, `clear` | the claim                             |
+//! | cached | free   | `finish_at`                   | the claim                              |
 //! | owned  | free   | drop of a `Block`             | the exchange of the pool's head        |
+//! | owned  | lent   | `into_id`                     | the setting of its bit                 |
+//! | lent   | owned  | `adopt`                       | the clearing of its bit                |
 //!
 //! # The state word
 //!
 //! One word per slot decides everything about its block:
 //!
 //! ```text
-//!   63 62   61 60      59      58   56  55        28  27      0
-//! ┌───────┬───────┬──────────┬────────┬────────────┬──────────┐
-//! │ free  │ phase │ followed │  heat  │  children  │   pins   │
-//! └───────┴───────┴──────────┴────────┴────────────┴──────────┘
+//!   63      62      61 60      59      58   56  55        28  27      0
+//! ┌──────┬────────┬───────┬──────────┬────────┬────────────┬──────────┐
+//! │ free │ queued │ phase │ followed │  heat  │  children  │   pins   │
+//! └──────┴────────┴───────┴──────────┴────────┴────────────┴──────────┘
 //! ```
 //!
 //! * **pins**, **children**: 28 bits each, because a cache has at most 2^28 blocks. A count that
@@ -142,7 +145,9 @@
 //!   block, the cache was dropped; for an empty slot, it will never have a block. A lookup may pin
 //!   only `00`, so one comparison refuses all other phases.
 //! * **followed**: the next slot of the run has, or had, a block. Once set, it stays set.
-//! * Two bits are **free**.
+//! * **queued**: set with the first pin, until the gauge finds the block without one (see *The
+//!   gauge*).
+//! * One bit is **free**.
 //!
 //! # When each operation takes effect
 //!
@@ -319,6 +324,36 @@
 //! `hold_under_an_old_root_versus_drop_of_the_cache`.) Linux's percpu-refcount has the same idea:
 //! cheap counts during use, one exact sum at the end.
 //!
+//! # The gauge
+//!
+//! No word says how many blocks are held, because a lookup writes to its last block only. To count
+//! held children in each block would add a read-modify-write for each node of a prefix, and all
+//! requests behind one system prompt would write to its last word. So the gauge counts when it is
+//! asked (`trie/gauge.rs`), from what has changed:
+//!
+//! | block    | becomes | by                                | the deciding step                  |
+//! |----------|---------|-----------------------------------|------------------------------------|
+//! | unqueued | queued  | a lookup or publication ends here | the setting of *queued*            |
+//! | queued   | watched | the gauge finds it pinned         | (stays *queued*)                   |
+//! | queued   | unqueued| the gauge finds it without a pin  | the exchange that clears *queued*  |
+//! | watched  | unqueued| the same, or the block has left   | the same                           |
+//!
+//! Every block with a pin is queued or watched once the call that pinned it has returned. A hold
+//! that is dropped tells the gauge nothing: it could not, since the cache may be freed directly
+//! after the pin is gone. Instead the gauge looks at each watched block again. It adds up the
+//! prefixes of the watched blocks in a tree of its own, in which a run counts once however many
+//! requests share it: an end changes the tree up to the first run that something else keeps. So a
+//! count takes time for each block at which holds end, and for each run newly held or let go. It is
+//! exact if no other thread works. (M: all of `gauge`; T: `oracle`)
+//!
+//! # Lent ids
+//!
+//! An engine may keep the ids of blocks that it owns in a list of its own. A *lent* id is one bit
+//! in a bitmap. It has no reference to the cache, because the engine may drop the cache and its
+//! list in any order. So an id alone proves nothing, and `adopt` believes only the bit: a
+//! read-modify-write clears it and tells whether it was set. Of several threads that adopt one id,
+//! one succeeds. (M: `lend_versus_adopt`; T: `linear`, `oracle`)
+//!
 //! # Costs
 //!
 //! * One live block keeps its whole run in memory: at worst `run_length` times the tokens of the
@@ -329,7 +364,7 @@
 //!   belong to one thread. If the thread is suspended there, `allocate` does not see them and may
 //!   refuse. It never waits.
 //! * A block in which an item starts costs as much as one published alone, plus 36 bytes an item.
-//! * A block hash takes about 45 ns for 16 tokens, and `evict` and `allocate_reporting` compute one
+//! * A block hash takes about 45 ns for 16 tokens, and `evict` and `clear` compute one
 //!   for each evicted block.
 //! * A node leaves up to 56 bytes unused, so that its ids start a cache line. Prefetching whole
 //!   nodes makes lookups of long prompts slower if the nodes are in the first-level caches, and

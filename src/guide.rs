@@ -13,7 +13,8 @@
 //! | [Which threads may call what?](threads) | Any thread, anything. Only `namespace` and `clear` take a lock. |
 //! | [How do LoRA adapters and tenants stay apart?](namespaces) | Each has a namespace. |
 //! | [How do several devices share a cache?](parallelism) | One cache for each KV pool. |
-//! | [Which metrics does a dashboard read?](metrics) | `stats`, and `reclaimable` now and then. |
+//! | [Which metrics does a dashboard read?](metrics) | `stats`, and `in_use`. |
+//! | [How are evicted blocks saved, and who may keep ids?](offloading) | Evict ahead; `into_id` and `adopt` for a free list of your own. |
 //!
 //! # Running requests
 //!
@@ -63,6 +64,8 @@ pub mod images {}
 pub mod metrics {}
 #[doc = include_str!("guide/namespaces.md")]
 pub mod namespaces {}
+#[doc = include_str!("guide/offloading.md")]
+pub mod offloading {}
 #[doc = include_str!("guide/out_of_blocks.md")]
 pub mod out_of_blocks {}
 #[doc = include_str!("guide/parallelism.md")]

@@ -45,6 +45,7 @@ pub mod model {
     pub use crate::bucket::BucketHasher;
     pub use crate::hash::BlockHasher;
     pub use crate::item::{Item, Keyed};
+    pub use crate::shared::lent::Lent;
     pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
     pub use crate::stripes::{Owners, SHARED};
@@ -52,24 +53,25 @@ pub mod model {
     pub use crate::trie::evict::clock::Clock;
     pub use crate::trie::evict::eviction::{EvictedBlock, Scope};
     pub use crate::trie::evict::policy::{Heat, Priority};
+    pub use crate::trie::gauge::Gauge;
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
     pub use crate::trie::layout::Position;
     pub use crate::trie::node::NodeRef;
     pub use crate::trie::publish::{Offer, Progress};
-    pub use crate::trie::state::{CacheStatus, Claim, State};
+    pub use crate::trie::state::{CacheStatus, Claim, NewBlock, State};
     pub use crate::trie::{Reached, Trie};
 }
 
-pub use api::block::Block;
+pub use api::block::{AdoptError, Block, Evicted};
 pub use api::builder::{BuildError, Builder};
 pub use api::cache::PrefixCache;
 pub use api::hold::{Hold, PublishError};
 pub use api::namespace::Namespace;
 pub use api::pinned::{OverBudget, Pinned};
 pub use api::prompt::Prompt;
-pub use api::report::{BlockStatus, Evicted, OutOfBlocks, Replaced};
-pub use api::sequence::Sequence;
+pub use api::report::{BlockStatus, OutOfBlocks};
+pub use api::sequence::{Replaced, Sequence};
 pub use hash::BlockHash;
 pub use id::BlockId;
 pub use key::NamespaceKey;

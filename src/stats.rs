@@ -16,7 +16,7 @@ pub struct Stats {
     pub capacity: usize,
     /// Blocks that are neither owned nor cached.
     pub free: usize,
-    /// Unpublished blocks that callers own.
+    /// Unpublished blocks that callers own, and [lent](crate::Block::into_id) ids.
     pub owned: usize,
     /// Cached blocks, held or not.
     pub cached: usize,

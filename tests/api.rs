@@ -3,7 +3,7 @@
 mod common;
 
 use common::{assert_accounted, cache, prompt, publish, with_caches};
-use kvtrie::{BlockId, NamespaceKey, PrefixCache};
+use kvtrie::{Block, BlockId, NamespaceKey, PrefixCache};
 
 #[test]
 fn hash_is_deterministic_chained_and_positional() {
@@ -97,7 +97,7 @@ fn empty_input_has_no_effect() {
         assert!(hold.publish([], Vec::new()).unwrap().is_empty());
         assert!(cache.allocate(0).unwrap().is_empty());
         assert!(cache.evict(0).is_empty());
-        assert!(cache.evict_all().is_empty());
+        assert!(cache.evict(usize::MAX).is_empty());
         assert_eq!(
             (cache.stats().free, cache.stats().cached),
             (before.free, before.cached)
@@ -142,7 +142,7 @@ fn counts_rise_with_lookups_and_fall_with_releases() {
             assert_eq!(cache.inspect(last).unwrap().holds, count);
         }
         // A hold is let go once, by its drop: there is no call that could go below zero.
-        assert_eq!(cache.reclaimable(), cache.stats().cached);
+        assert_eq!(cache.available(usize::MAX), cache.capacity());
         assert_eq!(cache.stats().cached, 2);
     });
 }
@@ -155,9 +155,9 @@ fn fork_counts_like_a_lookup() {
         let forks = vec![hold.clone(); 3];
         assert_eq!(hold.holds(), 4);
         drop(hold);
-        assert!(cache.evict_all().is_empty());
+        assert!(cache.evict(usize::MAX).is_empty());
         drop(forks);
-        assert_eq!(cache.evict_all().len(), 1);
+        assert_eq!(cache.evict(usize::MAX).len(), 1);
     });
 }
 
@@ -226,12 +226,12 @@ fn stats_count_tokens_and_places() {
             (2, 14, 6)
         );
         assert_eq!((stats.owned, stats.cached), (2, 3));
-        assert_eq!(cache.reclaimable(), 0);
+        assert_eq!(cache.available(usize::MAX), stats.free);
         assert_eq!(stats.free, stats.capacity - 5);
         assert!(stats.node_bytes > 0 && stats.table_bytes > 0);
         drop((hold, again, owned));
-        assert_eq!(cache.reclaimable(), cache.stats().cached);
-        cache.evict_all();
+        assert_eq!(cache.available(usize::MAX), cache.capacity());
+        cache.evict(usize::MAX);
         assert_eq!((cache.stats().evicted, cache.stats().node_bytes), (3, 0));
     });
 }
@@ -256,7 +256,7 @@ fn stats_show_what_namespaces_take() {
     let two_roots = cache.stats().namespace_bytes;
     assert!(two_roots > one.namespace_bytes);
     drop(hold);
-    cache.evict_all();
+    cache.evict(usize::MAX);
     cache.clear(&acme);
     cache.clear(&acme);
     assert_eq!(cache.stats().namespace_bytes, two_roots);
@@ -296,4 +296,32 @@ fn a_block_id_made_by_hand_owns_nothing() {
     assert_eq!(cache.inspect(id).unwrap().holds, 1);
     assert_eq!(cache.inspect(BlockId::new((1 << 28) - 1)), None);
     assert_eq!(cache.stats().owned, 0);
+}
+
+#[test]
+fn a_cache_may_be_dropped_while_ids_are_lent() {
+    let cache = cache(4, 2, 2);
+    let hold = publish(&cache, &cache.namespace("a"), &prompt(1));
+    let mut blocks = cache.allocate(3).unwrap();
+    let last = blocks.pop().unwrap();
+    let lent: Vec<_> = blocks.into_iter().map(Block::into_id).collect();
+    assert_eq!((cache.stats().owned, cache.available(4)), (3, 0));
+    assert_accounted(&cache);
+    drop(cache);
+    drop(last); // the last reference: lent ids have none
+    assert_eq!(hold.len(), 1);
+    assert_eq!(lent.len(), 2);
+}
+
+#[test]
+fn a_new_cache_gives_its_ids_in_order() {
+    let cache = cache(4, 2, 2);
+    let padding = cache.allocate_one().unwrap();
+    assert_eq!(
+        padding.id().index(),
+        0,
+        "as an engine's padding block must be"
+    );
+    let ids = cache.allocate(3).unwrap();
+    assert!(ids.iter().map(|block| block.id().index()).eq(1..4));
 }

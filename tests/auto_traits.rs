@@ -3,9 +3,9 @@
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use kvtrie::{
-    Block, BlockHash, BlockId, BlockStatus, BuildError, Builder, Evicted, Hold, Namespace,
-    NamespaceKey, OutOfBlocks, OverBudget, Pinned, PrefixCache, Priority, Prompt, PublishError,
-    Sequence, Stats,
+    AdoptError, Block, BlockHash, BlockId, BlockStatus, BuildError, Builder, Evicted, Hold,
+    Namespace, NamespaceKey, OutOfBlocks, OverBudget, Pinned, PrefixCache, Priority, Prompt,
+    PublishError, Sequence, Stats,
 };
 
 fn anywhere<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
@@ -24,6 +24,7 @@ fn everything_may_be_shared_and_sent() {
     anywhere::<Stats>();
     anywhere::<BlockStatus>();
     anywhere::<Evicted>();
+    anywhere::<AdoptError>();
     anywhere::<BuildError>();
     anywhere::<PublishError>();
     anywhere::<OutOfBlocks>();

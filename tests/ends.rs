@@ -40,7 +40,7 @@ fn truncation_keeps_own_blocks_in_reserve_and_lets_published_ones_go() {
             8,
             "still cached"
         );
-        assert_eq!(cache.evict_all().len(), 2, "and unheld");
+        assert_eq!(cache.evict(usize::MAX).len(), 2, "and unheld");
 
         request.push(60);
         request.grow(&cache, 0).expect("the reserve has a place");
@@ -49,7 +49,7 @@ fn truncation_keeps_own_blocks_in_reserve_and_lets_published_ones_go() {
         request.truncate(0);
         assert!(request.hold().is_empty() && request.tokens().is_empty());
         drop(request);
-        assert_eq!(cache.evict_all().len(), 3);
+        assert_eq!(cache.evict(usize::MAX).len(), 3);
         assert_accounted(&cache);
     });
 }
@@ -62,9 +62,9 @@ fn each_of_two_forks_is_truncated_by_itself() {
         let mut second = first.fork();
         first.truncate(2);
         assert_eq!(second.hold().len(), 5, "a fork keeps its own prefix");
-        assert_eq!(cache.evict_all().len(), 0);
+        assert_eq!(cache.evict(usize::MAX).len(), 0);
         second.truncate(3);
-        assert_eq!(cache.evict_all().len(), 2);
+        assert_eq!(cache.evict(usize::MAX).len(), 2);
         for (request, token) in [(&mut first, 6), (&mut second, 7)] {
             request.push(token);
             request.grow(&cache, 0).unwrap();
@@ -210,7 +210,7 @@ fn every_block_is_accounted_for_when_requests_end_under_load() {
     together((0..THREADS).map(job));
     assert_accounted(&cache);
     assert_eq!(cache.stats().owned, 0);
-    cache.evict_all();
+    cache.evict(usize::MAX);
     assert_eq!(cache.stats().free, cache.capacity());
 }
 

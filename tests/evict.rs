@@ -13,7 +13,11 @@ fn eviction_takes_unheld_blocks_alone_and_frees_them() {
         let held = publish(&cache, &namespace, &prompt(2));
         drop(publish(&cache, &namespace, &prompt(4)));
         drop(publish(&cache, &namespace, &[9, 9, 8, 8]));
-        let mut left: Vec<_> = cache.evict_all().iter().map(|gone| gone.block).collect();
+        let mut left: Vec<_> = cache
+            .evict(usize::MAX)
+            .iter()
+            .map(|gone| gone.block.id())
+            .collect();
         left.sort();
         assert_eq!(left.len(), 4);
         assert!(held.block_table().iter().all(|block| !left.contains(block)));
@@ -43,8 +47,11 @@ fn what_leaves_is_named_by_its_chained_hash() {
         // In parts, so that some parts go on in the middle of a run.
         let mut evicted = cache.evict(3);
         evicted.extend(cache.evict(40));
-        evicted.extend(cache.evict_all());
-        let mut named: Vec<_> = evicted.iter().map(|gone| (gone.block, gone.hash)).collect();
+        evicted.extend(cache.evict(usize::MAX));
+        let mut named: Vec<_> = evicted
+            .iter()
+            .map(|gone| (gone.block.id(), gone.hash))
+            .collect();
         expected.sort();
         named.sort();
         assert_eq!(named, expected);
@@ -59,7 +66,7 @@ fn evict_takes_no_more_than_asked_and_tails_first() {
         for left in (0..6).rev() {
             let evicted = cache.evict(1);
             assert_eq!(evicted.len(), 1);
-            assert_eq!(evicted[0].block, table[left]);
+            assert_eq!(evicted[0].block.id(), table[left]);
             assert_eq!(cache.peek(&namespace, prompt(6)), 2 * left);
         }
         assert!(cache.evict(1).is_empty());
@@ -115,18 +122,21 @@ fn allocate_is_all_or_nothing() {
 }
 
 #[test]
-fn allocation_reports_what_it_evicts() {
+fn the_caller_owns_what_it_evicts() {
     with_caches(3, 2, |cache| {
         let namespace = cache.namespace("a");
         let hold = publish(&cache, &namespace, &prompt(3));
         let (table, hash) = (hold.block_table(), hold.hash());
         drop(hold);
-        let mut evicted = Vec::new();
-        let n = cache.stats().free + 1;
-        let blocks = cache.allocate_reporting(n, &mut evicted).unwrap();
-        assert_eq!(blocks.len(), n);
-        assert_eq!(evicted.len(), 1);
-        assert_eq!((evicted[0].block, evicted[0].hash), (table[2], hash));
+        let free = cache.stats().free;
+        let mut evicted = cache.evict(1);
+        assert_eq!((evicted[0].block.id(), evicted[0].hash), (table[2], hash));
+        assert_eq!((cache.stats().free, cache.stats().owned), (free, 1));
+        // It is a block like any other: it may be published again.
+        let block = evicted.remove(0).block;
+        let mut hold = cache.lookup(&namespace, prompt(3));
+        hold.publish([2, 2], vec![block]).unwrap();
+        assert_eq!((hold.block_table(), hold.hash()), (table, hash));
     });
 }
 
@@ -143,7 +153,7 @@ fn clear_empties_one_namespace() {
         assert_eq!(cache.peek(&b, prompt(4)), 4);
         assert_eq!(held.token_count(), 4, "a hold stays valid");
         drop(held);
-        assert_eq!(cache.evict_all().len(), 4);
+        assert_eq!(cache.evict(usize::MAX).len(), 4);
         drop(publish(&cache, &a, &prompt(1)));
         assert_eq!(cache.peek(&a, prompt(1)), 2);
     });
@@ -162,7 +172,7 @@ fn clear_all_empties_every_namespace() {
         assert_eq!(held.token_count(), 6);
         assert_eq!(cache.peek(&a, [0, 0, 1, 1, 5, 5]), 0);
         drop(held);
-        assert_eq!(cache.evict_all().len(), 3);
+        assert_eq!(cache.evict(usize::MAX).len(), 3);
     });
 }
 
@@ -206,9 +216,9 @@ fn pins_stay_within_their_budget() {
         "3 blocks cannot be pinned: 3 of at most 4 are"
     );
     drop(hold);
-    assert!(cache.evict_all().is_empty());
+    assert!(cache.evict(usize::MAX).is_empty());
     assert_eq!(cache.stats().pinned, 3);
     drop(pinned);
     assert_eq!(cache.stats().pinned, 0);
-    assert_eq!(cache.evict_all().len(), 3);
+    assert_eq!(cache.evict(usize::MAX).len(), 3);
 }

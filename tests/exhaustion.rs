@@ -106,7 +106,7 @@ impl Stage {
     /// Checks that every block is there once. No thread is at work.
     fn assert_whole(self) {
         assert_accounted(&self.cache);
-        self.cache.evict_all();
+        self.cache.evict(usize::MAX);
         let capacity = self.cache.capacity();
         assert_eq!(self.cache.stats().free, capacity, "everything comes back");
         let all = self.allocate(capacity).expect("all are free");

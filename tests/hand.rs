@@ -30,7 +30,7 @@ fn full(blocks: usize) -> (PrefixCache, Namespace) {
 /// Evicts `n` blocks, and returns which.
 fn evict(cache: &PrefixCache, n: usize) -> Vec<usize> {
     let evicted = cache.evict(n);
-    evicted.iter().map(|gone| gone.block.index()).collect()
+    evicted.iter().map(|gone| gone.block.id().index()).collect()
 }
 
 /// Allocates one block, and returns which.
@@ -131,7 +131,7 @@ fn a_chain_that_grew_block_by_block_costs_one_candidate_to_look_at() {
 fn every_look_of_the_hand_is_counted() {
     let (cache, namespace) = full(2 * WORD);
     let held = cache.lookup(&namespace, [0]);
-    assert_eq!(cache.reclaimable(), 2 * WORD - 1);
+    assert_eq!(cache.available(usize::MAX), 2 * WORD - 1);
     assert_eq!(
         looks(&cache),
         (2, 0),

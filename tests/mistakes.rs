@@ -153,3 +153,11 @@ fn check_panics(mistakes: &[(&str, &dyn Fn())]) {
 fn a_block_id_that_no_cache_has_is_a_bug() {
     let _ = BlockId::new(1 << 28);
 }
+
+#[test]
+#[should_panic(expected = "a row of 1 for 2 blocks")]
+fn a_row_that_is_too_short_is_a_bug() {
+    let cache = cache(2, 1, 2);
+    let hold = publish(&cache, &cache.namespace("a"), &[1, 2]);
+    hold.block_table_into(&mut [0_u32]);
+}

@@ -73,7 +73,7 @@ fn holds_keep_their_old_root() {
             assert_eq!(hold.hash(), hash_of(&cache, &namespace, &prompt(2)));
             assert_eq!(cache.peek(&namespace, prompt(2)), 0, "cleared");
             drop((empty, hold));
-            assert_eq!(cache.evict_all().len(), 2);
+            assert_eq!(cache.evict(usize::MAX).len(), 2);
             assert_accounted(&cache);
         });
     }
@@ -113,7 +113,7 @@ fn what_is_used_is_not_forgotten() {
         assert_eq!(cache.peek(&cache.namespace("hold"), prompt(1)), 2);
         assert_eq!(cache.peek(&cache.namespace("block"), prompt(1)), 2);
         drop(hold);
-        assert_eq!(cache.evict_all().len(), 3);
+        assert_eq!(cache.evict(usize::MAX).len(), 3);
         assert_accounted(&cache);
     });
 }
@@ -138,7 +138,7 @@ fn namespaces_come_and_go_beside_lookups() {
         }
     }));
     assert_accounted(&cache);
-    cache.evict_all();
+    cache.evict(usize::MAX);
     assert_eq!(cache.stats().free, 64);
     assert_eq!(cache.stats().node_bytes, 0);
 }

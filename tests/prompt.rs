@@ -97,7 +97,7 @@ fn check_pairs(one: &Items, lists: &[Items], block_size: usize, run_length: usiz
             cache.compute_block_hash(model.hash(), &first),
             "{case}"
         );
-        let evicted = cache.evict_all();
+        let evicted = cache.evict(usize::MAX);
         assert!(evicted.iter().any(|gone| gone.hash == hash), "{case}");
     }
     assert_accounted(&cache);
@@ -206,7 +206,7 @@ fn any_number_of_items_may_start_in_a_block() {
         (MANY, 0)
     );
     drop(hold);
-    cache.evict_all();
+    cache.evict(usize::MAX);
     assert_eq!(cache.stats().node_bytes, 0);
 }
 

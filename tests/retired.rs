@@ -25,7 +25,7 @@ fn retired_bytes_are_shown_and_freed_in_bounded_batches() {
     fill(&small, 1_000);
     let linked = small.stats().node_bytes;
     assert_eq!(small.stats().retired_bytes, 0);
-    assert_eq!(small.evict_all().len(), 1_000);
+    assert_eq!(small.evict(usize::MAX).len(), 1_000);
     let stats = small.stats();
     assert_eq!(stats.node_bytes, 0);
     assert!(
@@ -52,7 +52,7 @@ fn retired_bytes_are_shown_and_freed_in_bounded_batches() {
         .unwrap();
     fill(&large, 100);
     let node = large.stats().node_bytes / 100;
-    large.evict_all();
+    large.evict(usize::MAX);
     pins(&large);
     let kept = large.stats().retired_bytes;
     assert!(

@@ -223,7 +223,7 @@ fn a_refused_start_gives_the_same_vector_back() {
     assert_eq!((refused.requested, refused.free, refused.held), (3, 2, 2));
     let prompt = request.finish();
     assert_eq!((prompt.as_ptr(), prompt.len()), (address, 5), "no copy");
-    assert_eq!(cache.reclaimable(), 2, "nothing is held");
+    assert_eq!(cache.in_use(), 0, "nothing is held");
     assert_eq!((cache.stats().owned, cache.stats().cached), (0, 2));
 }
 

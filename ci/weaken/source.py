@@ -124,7 +124,7 @@ class Entry:
 def read_entries(root):
     """The edges and the rules that src/design/orderings.rs lists, by name."""
     lines = (root / "src/design/orderings.rs").read_text().splitlines()
-    text = "\n".join(line.removeprefix("//!").removeprefix(" ") for line in lines)
+    text = "".join(line.removeprefix("//!").removeprefix(" ") + "\n" for line in lines)
     found = {}
     for heading in ["Edges", "Rules"]:
         section = re.search(rf"^# {heading}$(.*?)(?=^# |\Z)", text, re.M | re.S)[1]

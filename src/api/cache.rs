@@ -14,6 +14,7 @@ use crate::stats::{Counters, Stats};
 use crate::sync::{Counter, RELAXED};
 use crate::trie::Trie;
 use crate::trie::evict::clock::Clock;
+use crate::trie::gauge::Gauge;
 use crate::trie::guard::enter;
 use crate::trie::index::Index;
 use crate::trie::node::state;
@@ -63,10 +64,12 @@ impl PrefixCache {
         // The first pin of a process makes the collector: here, so that no lookup waits for it.
         drop(enter());
         let number = CACHES.fetch_add(1, RELAXED);
+        let bucket_hasher = BucketHasher::new();
         let trie = Trie {
             block_size: settings.block_size,
             run_length: settings.run_length,
-            bucket_hasher: BucketHasher::new(),
+            gauge: Gauge::new(settings.blocks, &bucket_hasher),
+            bucket_hasher,
             block_hasher: BlockHasher::new(&settings.hash_key),
             index: Index::new(settings.blocks),
             clock: Clock::new(settings.blocks),
@@ -108,17 +111,50 @@ impl PrefixCache {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let (trie, pool) = (self.trie(), &self.shared().pool);
+        let Shared {
+            trie, pool, lent, ..
+        } = self.shared();
         let mut stats = Stats {
             capacity: self.capacity(),
             free: pool.free(),
-            owned: self.shared().refs() - 1,
+            owned: self.shared().owned(),
             pinned: self.shared().budget.pinned(),
-            table_bytes: trie.index.bytes() + trie.clock.bytes() + pool.bytes(),
+            table_bytes: trie.table_bytes() + pool.bytes() + lent.bytes(),
             ..Stats::default()
         };
         trie.counters.fill(&mut stats);
         stats
+    }
+
+    /// Returns how many blocks are in use: owned by callers, or kept by holds.
+    ///
+    /// All others are free or reclaimable, so this over the [capacity](Self::capacity) is the usage
+    /// that dashboards show. Exact if no other thread works. If another thread is counting, it
+    /// takes the last count of held blocks.
+    ///
+    /// The cache remembers what it has counted. So the time does not depend on the capacity, but on
+    /// the blocks at which holds end, and on what was published, held or let go since the last
+    /// call: about 10 to 20 nanoseconds for each such block, and 130 for each run of blocks that is
+    /// newly held or no longer held. The first call looks at every prefix published so far.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut hold = cache.lookup(&model, &[]);
+    /// hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let block = cache.allocate_one().unwrap();
+    /// assert_eq!(cache.in_use(), 3);
+    /// drop((hold, block));
+    /// assert_eq!(cache.in_use(), 0);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        // A block that is published meanwhile may count twice.
+        let held = self.trie().gauge.held(&self.trie().clock);
+        (self.shared().owned() + held).min(self.capacity())
     }
 
     /// Returns the status of a cached block; `None` if the block is free or owned.

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::block::Evicted;
 use super::cache::PrefixCache;
-use super::report::Evicted;
 use crate::hash::BlockHash;
 use crate::key::NamespaceKey;
 use crate::shared::registry::Space;
@@ -87,9 +87,9 @@ impl PrefixCache {
 
     /// Empties a namespace, and returns the evicted blocks.
     ///
-    /// All its unheld blocks are evicted, and free at once, as with [`evict`](Self::evict). Holds
-    /// stay valid, and so does the handle. A lookup that starts later finds neither the blocks of
-    /// those holds nor any that they publish; they can be evicted once unheld. Takes a lock.
+    /// All its unheld blocks are evicted, and the caller owns them, as with [`evict`](Self::evict).
+    /// Holds stay valid, and so does the handle. A lookup that starts later finds neither the blocks
+    /// of those holds nor any that they publish; they can be evicted once unheld. Takes a lock.
     ///
     /// # Panics
     ///

@@ -72,7 +72,7 @@ impl PrefixCache {
     /// let pinned = cache.pin(&system).unwrap();
     /// assert!(cache.pin(&system).is_err(), "the budget is one block");
     /// drop(system);
-    /// assert!(cache.evict_all().is_empty());
+    /// assert!(cache.evict(usize::MAX).is_empty());
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[track_caller]

@@ -8,8 +8,9 @@ use super::cache::PrefixCache;
 use super::hold::Hold;
 use super::namespace::Namespace;
 use super::prompt::{Prompt, Terms};
-use super::report::{OutOfBlocks, Replaced, counted};
+use super::report::{OutOfBlocks, counted};
 use crate::id::BlockId;
+pub use publish::Replaced;
 
 /// One request: its tokens, its block table, and how many tokens are computed.
 ///
@@ -222,8 +223,7 @@ impl Sequence {
     /// Appends blocks to the table. Those beyond the missing ones stay in reserve.
     ///
     /// [`grow`](Self::grow) is simpler. Use this to allocate for several requests at once, for a
-    /// part of the tokens, or to learn
-    /// [which blocks were evicted](PrefixCache::allocate_reporting).
+    /// part of the tokens, or for blocks that the engine [adopts](PrefixCache::adopt).
     ///
     /// # Panics
     ///

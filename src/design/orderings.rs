@@ -32,6 +32,12 @@
 //!   `list_versus_unlist`)
 //! * **free**, from `Pool::put` to `Pool::take`: the last owner's accesses to a block come before
 //!   the next owner's. (M: `take_versus_put`)
+//! * **gauge**, from `Gauge::push` to `Gauge::take`: the gauge finds the slot of a queued block
+//!   filled. (M: `push_versus_take`)
+//! * **followed**, from `State::follow` to `State::unqueue`: the gauge finds the block that was
+//!   appended behind one that is no longer pinned. (M: `append_versus_count`)
+//! * **lend**, from `Lent::insert` to `Lent::remove`: the accesses to a block before its id was
+//!   lent come before those of the next owner. (M: `lend_versus_adopt`)
 //! * **clear**, from `Registry::renew` to `Space::root`: a root is fully written before it is read.
 //!   (M: `clear_versus_lookup`)
 //! * **clear-race**, from the fence in `guard::enter` to the fence in `Space::still_has`: a lookup
@@ -134,4 +140,13 @@
 //! * **stand-in**: the cache is freed while `count_holds` runs. (M:
 //!   `fork_versus_drop_of_the_cache`)
 //! * **count-forks**: the cache is freed under a hold. (M: `fork_versus_drop_of_the_cache`)
-//!
+//! * **queue-found**: a held block is not counted. (M: `lookup_versus_count`; T:
+//!   `agrees_with_a_naive_cache`)
+//! * **queue-published**: a held block is not counted. (M: `publication_versus_count`; T:
+//!   `agrees_with_a_naive_cache`)
+//! * **queue-behind**: a held block is not counted. (M: `append_versus_count`; T:
+//!   `agrees_with_a_naive_cache`)
+//! * **queue-truncated**: a held block is not counted. (T: `agrees_with_a_naive_cache`)
+//! * **unqueue-unpinned**: a held block is not counted. (M: `hold_anew_versus_count`)
+//! * **slot-first**: a held block is not counted. (M: `lookup_versus_publication_of_its_run`)
+//! * **one-adopter**: two threads adopt one id. (M: `lend_versus_adopt`)

@@ -14,6 +14,7 @@
 //! [`Hold`]: crate::Hold
 
 pub mod budget;
+pub mod lent;
 pub mod pool;
 pub mod registry;
 
@@ -24,6 +25,7 @@ use std::sync::PoisonError;
 use crossbeam_utils::CachePadded;
 
 use budget::Budget;
+use lent::Lent;
 use pool::Pool;
 use registry::Registry;
 
@@ -44,6 +46,8 @@ pub struct Shared {
     pub trie: Trie,
     /// The free blocks.
     pub pool: Pool,
+    /// The blocks whose ids the engine keeps itself.
+    pub lent: Lent,
     /// The namespaces.
     registry: Mutex<Registry>,
     /// The limit on pinned blocks.
@@ -74,6 +78,7 @@ impl SharedPtr {
     pub fn new(trie: Trie, budget: Budget, number: u64) -> Self {
         let shared = Box::new(Shared {
             pool: Pool::new(trie.clock.capacity()),
+            lent: Lent::new(trie.clock.capacity()),
             registry: Mutex::new(Registry::new(number, &trie.bucket_hasher)),
             trie,
             budget,
@@ -183,10 +188,11 @@ impl fmt::Debug for SharedPtr {
 }
 
 impl Shared {
-    /// Returns the number of references: of the cache itself, and of the owned blocks.
-    pub fn refs(&self) -> usize {
+    /// Returns the number of blocks that callers own, as blocks or as lent ids.
+    pub fn owned(&self) -> usize {
         // Relaxed: a statistic.
-        self.refs.load(Ordering::Relaxed)
+        let references = self.refs.load(Ordering::Relaxed);
+        references - 1 + self.lent.count()
     }
 
     /// Locks the namespaces.

@@ -68,29 +68,28 @@ impl Pool {
         size_of_val(&*self.below)
     }
 
-    /// Takes up to `n` ids, and adds them to `ids`.
-    pub fn take(&self, n: usize, ids: &mut Vec<BlockId>) {
-        let (start, backoff) = (ids.len(), Backoff::new());
+    /// Fills `ids` from the front with free ids, as far as there are any. Returns how many.
+    pub fn take(&self, ids: &mut [BlockId]) -> usize {
+        let backoff = Backoff::new();
         loop {
             // Acquire (free): the last owners' uses of these blocks happen before this.
             let head = self.head.load(Ordering::Acquire);
-            let mut top = head as u32;
-            while top != self.nothing() && ids.len() - start < n {
-                ids.push(BlockId::new(top as usize));
+            let (mut top, mut taken) = (head as u32, 0);
+            while top != self.nothing() && taken < ids.len() {
+                ids[taken] = BlockId::new(top as usize);
+                taken += 1;
                 top = self.below(top);
             }
-            let taken = ids.len() - start;
             if taken == 0 {
-                return;
+                return 0;
             }
             // Relaxed: the load of the head acquired the taken ids; on failure the walk restarts.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             let next = retagged(head, top);
             if (self.head.compare_exchange(head, next, success, failure)).is_ok() {
                 self.free.fetch_sub(taken as u64, RELAXED);
-                return;
+                return taken;
             }
-            ids.truncate(start);
             backoff.spin();
         }
     }

@@ -217,6 +217,7 @@ mod tests {
     use super::*;
     use crate::hash::BlockHasher;
     use crate::trie::layout::CACHE_LINE;
+    use crate::trie::state::NewBlock;
 
     #[test]
     fn a_node_of_any_shape_keeps_its_contents() {
@@ -265,11 +266,15 @@ mod tests {
             assert!(node.state(first).reserve());
             // SAFETY: reserved, and not shared.
             unsafe { node.write(first, ids, tokens) };
-            let heat = Heat::default();
+            let block = |offset| NewBlock {
+                heat: Heat::default(),
+                is_last: offset + 1 == node.room(),
+                is_queued: false,
+            };
             for offset in first + 1..node.room() {
-                node.state(offset).prepare(heat, offset + 1 == node.room());
+                node.state(offset).prepare(block(offset));
             }
-            assert!(node.state(first).fill(heat, first + 1 == node.room()));
+            assert!(node.state(first).fill(block(first)));
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod evict;
+pub mod gauge;
 pub mod guard;
 pub mod hashes;
 pub mod index;
@@ -19,10 +20,12 @@ use crate::hash::BlockHasher;
 use crate::item::Keyed;
 use crate::stats::Counters;
 use evict::clock::Clock;
+use gauge::Gauge;
 use guard::Guard;
 use index::{Found, Index};
 use layout::{Position, Prefetch};
 use node::{node, previous, state};
+use state::State;
 
 /// The nodes of one cache, with the tables that find and evict them.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct Trie {
     pub index: Index,
     /// Finds a block's position, and the block to evict next.
     pub clock: Clock,
+    /// Counts the held blocks.
+    pub gauge: Gauge,
     /// Statistics.
     pub counters: Counters,
 }
@@ -53,6 +58,11 @@ pub struct Reached {
 }
 
 impl Trie {
+    /// Returns the size of the tables in bytes.
+    pub fn table_bytes(&self) -> usize {
+        self.index.bytes() + self.clock.bytes() + self.gauge.bytes()
+    }
+
     /// Walks down from a position as long as the cached blocks match `prompt`, the tokens that
     /// follow the position. No item starts in them.
     fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
@@ -180,7 +190,14 @@ impl Trie {
         self.find_live(from, prompt, guard, |at| {
             let state = state(at, guard);
             // Rule (look-first): lookups that match an evicted block do not all write to it.
-            !state.load().is_evicted() && state.pin()
+            let seen = Some(state)
+                .filter(|state| !state.load().is_evicted())
+                .and_then(State::pin);
+            if seen.is_some_and(|seen| !seen.is_queued()) {
+                // Rule (queue-found): the gauge learns of every block with a hold.
+                self.gauge.queue(at, &self.clock, guard);
+            }
+            seen.is_some()
         })
     }
 

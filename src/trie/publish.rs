@@ -15,6 +15,7 @@ use super::evict::policy::{Heat, Priority};
 use super::guard::{Guard, enter};
 use super::layout::Position;
 use super::node::{NodeRef, node, previous, state};
+use super::state::NewBlock;
 use super::{Reached, Trie};
 use crate::id::BlockId;
 use crate::item::Keyed;
@@ -95,6 +96,10 @@ impl Trie {
             // Not earlier: the caller's pin kept each end, and the next run gave it a child.
             let at = progress.end.at;
             self.clock.list(node(at, &guard).id(at.offset()));
+            if !state(at, &guard).load().is_queued() {
+                // Rule (queue-published): the gauge learns of every block with a hold.
+                self.gauge.queue(at, &self.clock, &guard);
+            }
         }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());
@@ -175,19 +180,23 @@ impl Trie {
         // SAFETY: this thread has reserved the first slot. No thread looks at the later ones before
         // that one is filled.
         unsafe { run.write(first, &offer.ids[..len], tokens) };
-        let heat = |offset| {
+        // The pin keeps the flag, once it is set.
+        let is_queued = state(at, guard).load().is_queued();
+        let block = |offset| {
             let is_last = offset + 1 == blocks.end;
             let warmth = if is_last { Heat::warm } else { Heat::cold };
-            (warmth(offer.priority), is_last)
+            NewBlock {
+                heat: warmth(offer.priority),
+                is_last,
+                is_queued,
+            }
         };
-        let is_single = len == 1;
         // Rule (later-first): the later blocks can be found once the first one can.
         for offset in blocks.clone().skip(1) {
-            let (heat, is_last) = heat(offset);
-            run.state(offset).prepare(heat, is_last);
+            run.state(offset).prepare(block(offset));
         }
         // Rule (later-first): the later slots are complete.
-        if !run.state(first).fill(heat(first).0, is_single) {
+        if !run.state(first).fill(block(first)) {
             return false;
         }
         // From here on the ids belong to the index, and the caller has a pin on the last block too.

@@ -1,15 +1,16 @@
 //! The state word of a cached block: its pins, its children, its heat and its phase.
 //!
 //! ```text
-//!   63 62   61 60   59          58   56  55        28  27      0
-//! ┌───────┬───────┬──────────┬────────┬────────────┬──────────┐
-//! │ free  │ phase │ followed │  heat  │  children  │   pins   │
-//! └───────┴───────┴──────────┴────────┴────────────┴──────────┘
+//!   63      62      61 60   59          58   56  55        28  27      0
+//! ┌──────┬────────┬───────┬──────────┬────────┬────────────┬──────────┐
+//! │ free │ queued │ phase │ followed │  heat  │  children  │   pins   │
+//! └──────┴────────┴───────┴──────────┴────────┴────────────┴──────────┘
 //! ```
 //!
 //! The phase is *here*, *gone*, *empty*, or the last one: *closed* for a block, *shut* for a slot
 //! without one. A block is *followed* once its run goes on behind it. The heat says how long the
-//! block survives unheld (see [`policy`](super::evict::policy)).
+//! block survives unheld (see [`policy`](super::evict::policy)). *Queued* belongs to the
+//! [gauge](super::gauge).
 //!
 //! A namespace's root has a state word too. Its pins are empty holds and the namespace itself.
 //!
@@ -28,6 +29,8 @@
 //! | here, a child  | one child fewer       | [`drop_child`] | the child's node was unlinked      |
 //! | here, held     | higher priority, warm | [`raise`]      | published again, at a higher one   |
 //! | unheld, warm   | one level cooler      | [`cool`]       | the clock hand passes              |
+//! | here, held     | queued                | [`queue`]      | a lookup or a publication ends     |
+//! | here, unheld   | not queued            | [`unqueue`]    | the gauge finds no pin           |
 //! | unheld         | gone                  | [`claim`]      | the block is evicted               |
 //! | a root, unheld | gone                  | [`claim_root`] | its namespace is swept or cleared  |
 //! | any            | closed                | [`close`]      | the cache is dropped before a hold |
@@ -68,12 +71,18 @@
 //! [`confirm_children`]: State::confirm_children
 //! [`raise`]: State::raise
 //! [`cool`]: State::cool
+//! [`queue`]: State::queue
+//! [`unqueue`]: State::unqueue
 //! [`claim`]: State::claim
 //! [`claim_root`]: State::claim_root
 //! [`close`]: State::close
 
+mod queue;
+mod slot;
+
 use super::evict::policy::{Heat, Priority};
 use crate::sync::atomic::{AtomicU64, Ordering};
+pub use slot::NewBlock;
 
 /// The bits of either count.
 const COUNT_BITS: u32 = 28;
@@ -106,6 +115,9 @@ const CLOSED: u64 = PHASE;
 /// block is closed.
 const SHUT: u64 = PHASE;
 
+/// The gauge has the block in its queue, or watches it (see [`gauge`](super::gauge)).
+const QUEUED: u64 = 1 << 62;
+
 /// The state word of a block as it was at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot(u64);
@@ -124,6 +136,16 @@ impl Snapshot {
     /// Returns the heat: how long the block survives unheld.
     pub fn heat(self) -> Heat {
         Heat::from_bits(self.0 >> HEAT_SHIFT)
+    }
+
+    /// Returns whether the block is here and has a pin.
+    pub fn is_pinned(self) -> bool {
+        self.is_here() && self.pins() > 0
+    }
+
+    /// Returns whether the gauge will look at the block.
+    pub fn is_queued(self) -> bool {
+        self.0 & QUEUED != 0
     }
 
     /// Returns whether the block has left the cache.
@@ -208,69 +230,6 @@ impl State {
         Self(AtomicU64::new(last(heat)))
     }
 
-    /// Creates the word of a vacant slot.
-    pub fn vacant() -> Self {
-        Self(AtomicU64::new(EMPTY))
-    }
-
-    /// Loads the word of a slot. If it has a block, the caller may read the id and the tokens.
-    pub fn load_slot(&self) -> Snapshot {
-        // Acquire (append): the id and the tokens are written, and so are the keys and values.
-        Snapshot(self.0.load(Ordering::Acquire))
-    }
-
-    /// Reserves a vacant slot for the caller, which holds the block before it. Returns false if the
-    /// slot is not vacant.
-    #[must_use]
-    pub fn reserve(&self) -> bool {
-        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-        // Relaxed: nothing is read through it. The exchange decides which thread writes the slot.
-        // Rule (one-writer): two threads that both see a vacant slot must not both write it.
-        (self.0)
-            .compare_exchange(EMPTY, EMPTY | PIN, success, failure)
-            .is_ok()
-    }
-
-    /// Shuts a slot that was seen empty, so that the caller may publish a child of the block before
-    /// it. If the word has changed since, nothing happens, and the caller looks again.
-    pub fn shut(&self, seen: Snapshot) {
-        // Relaxed: the word guards no data, and the child is published with an edge of its own.
-        debug_assert!(seen.is_empty(), "only an empty slot is shut");
-        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-        let _ = (self.0).compare_exchange(seen.0, SHUT, success, failure);
-    }
-
-    /// Writes the word of a slot behind a reserved one. No other thread looks at it before the
-    /// reserved slot is filled. `is_last` slots get a pin, and the others are followed.
-    pub fn prepare(&self, heat: Heat, is_last: bool) {
-        let word = if is_last { last(heat) } else { inner(heat) };
-        // Relaxed: published when the reserved slot is filled.
-        self.0.store(word, Ordering::Relaxed);
-    }
-
-    /// Fills the slot that the caller has reserved and written. Returns false if another thread has
-    /// shut it.
-    #[must_use]
-    pub fn fill(&self, heat: Heat, is_last: bool) -> bool {
-        let word = if is_last { last(heat) } else { inner(heat) };
-        // Release (append): the slot is fully written before it can be found.
-        // Relaxed: on failure the caller looks again.
-        // Rule (fill-by-exchange): a slot that was shut meanwhile must not get a block.
-        (self.0)
-            .compare_exchange(EMPTY | PIN, word, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
-    }
-
-    /// Turns the caller's pin into the mark that the run goes on behind this block. The caller has
-    /// just filled the next slot, and holds a block from there on.
-    pub fn follow(&self) {
-        // Relaxed: the caller's pin on the later block orders its later reads of this one.
-        // Rule (pin-to-follower): one step, because the block would look unheld between two.
-        let old = Snapshot(self.0.fetch_add(FOLLOWED - PIN, Ordering::Relaxed));
-        debug_assert!(!old.is_followed(), "a slot is filled once");
-        self.cool_under_first(old.heat());
-    }
-
     /// Cools the block as its first child or follower does.
     fn cool_under_first(&self, seen: Heat) {
         let cleared = seen.bits() & !seen.after_first_child().bits();
@@ -281,20 +240,20 @@ impl State {
         }
     }
 
-    /// Pins and warms the block, unless it is gone.
+    /// Pins and warms the block, and returns the word before. None if the block is gone.
     #[must_use]
-    pub fn pin(&self) -> bool {
+    pub fn pin(&self) -> Option<Snapshot> {
         // Relaxed: the block was reached through a link loaded with Acquire (publish), and a
         // refused pin reads nothing.
         let old = self.0.fetch_add(PIN, Ordering::Relaxed);
         // Rule (refused-pin): `gone` is final, so a later pin has no effect.
         if old & PHASE != 0 {
-            return false;
+            return None;
         }
         check(old & COUNT);
         let heat = Snapshot(old).heat();
         self.add_heat(heat, heat.after_hit());
-        true
+        Some(Snapshot(old))
     }
 
     /// Sets the bits that `wanted` has beyond the heat `seen`.
@@ -448,54 +407,5 @@ fn check(count: u64) {
         std::process::abort();
     }
 }
-
 #[cfg(all(test, not(miri)))]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-
-    /// Creates a word with `pins` pins and `children` children.
-    fn counting(pins: u64, children: u64) -> State {
-        State(AtomicU64::new(children << COUNT_BITS | pins))
-    }
-
-    /// Runs one of the three operations that add to a count, on a full word, in its own process.
-    #[test]
-    #[ignore = "ends the process: `a_full_count_ends_the_process` runs it"]
-    fn overflow() {
-        match std::env::var("OVERFLOW").as_deref() {
-            Ok("pin") => drop(counting(MOST, 0).pin()),
-            Ok("fork") => drop(counting(MOST, 0).fork()),
-            Ok("hand_over") => counting(1, MOST).hand_over(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_full_count_ends_the_process() {
-        let this_binary = std::env::current_exe().expect("a test has a path");
-        for operation in ["pin", "fork", "hand_over"] {
-            let mut child = Command::new(&this_binary);
-            let child = child.args(["--exact", "trie::state::tests::overflow", "--ignored"]);
-            let ended = child
-                .env("OVERFLOW", operation)
-                .output()
-                .expect("a test runs");
-            assert_eq!(ended.status.code(), None, "{operation} ends by a signal");
-        }
-        assert!(counting(MOST - 1, 0).pin());
-        counting(1, MOST - 1).hand_over();
-    }
-
-    #[test]
-    fn the_fields_of_the_word_do_not_overlap() {
-        let fields = [COUNT, COUNT << COUNT_BITS, HEAT, FOLLOWED, PHASE];
-        assert_eq!(
-            fields.iter().fold(0, |all, field| all ^ field),
-            fields.iter().sum::<u64>()
-        );
-        let free = !fields.iter().fold(0, |all, field| all | field);
-        assert!(free.count_ones() >= 2, "two bits stay free");
-    }
-}
+mod tests;

@@ -132,10 +132,10 @@ impl Drop for Keepsake {
         for round in 0..100 {
             drop(publish(&self.cache, &namespace, &[1, 2, round]));
         }
-        drop(self.cache.evict_all());
+        drop(self.cache.evict(usize::MAX));
         drop(publish(&self.cache, &namespace, &prompt));
         let after = self.cache.peek(&namespace, prompt);
-        assert_eq!(self.cache.reclaimable(), self.cache.stats().cached);
+        assert_eq!(self.cache.available(usize::MAX), self.cache.capacity());
         self.tell
             .send(10 * before + after)
             .expect("the test listens");
@@ -168,7 +168,7 @@ fn thread_locals_use_the_cache_when_its_own_are_gone() {
         });
         thread.join().expect("no panic");
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [10 * 4 + 6]);
-        cache.evict_all();
+        cache.evict(usize::MAX);
         let stats = cache.stats();
         assert_eq!((stats.free, stats.node_bytes), (8, 0));
         assert_eq!(Arc::strong_count(&cache), 1, "the thread has ended");

@@ -1,9 +1,11 @@
 //! Recording: what each thread did to a real cache, what it was told, and when.
 
+mod requests;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use kvtrie::{Block, BlockId, Evicted, Hold, Namespace, PrefixCache, Prompt};
+use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache, Prompt};
 
 use crate::allocator::yielding;
 use crate::model::{Call, HoldName, Step};
@@ -43,6 +45,11 @@ struct Actor<'s> {
     calls: Vec<Call>,
 }
 
+/// Whether the cache of a history has few blocks.
+pub fn has_few(seed: u64) -> bool {
+    seed / 2 % 2 == 1
+}
+
 /// What each thread did, in its own order.
 pub type History = Vec<Vec<Call>>;
 
@@ -72,7 +79,7 @@ pub fn record(seeds: &[u64], threads: usize) -> Vec<History> {
             .collect()
     });
     let finish = |mut main: Actor<'_>| {
-        main.evict(PrefixCache::evict_all);
+        main.evict(usize::MAX);
         let threads = played.iter_mut().filter_map(Iterator::next);
         threads.chain([main.calls]).collect()
     };
@@ -83,7 +90,7 @@ impl Stage {
     fn new(seed: u64, threads: usize) -> Self {
         let run_length = [1, 3][seed as usize % 2];
         let builder = PrefixCache::builder().block_size(1).run_length(run_length);
-        let blocks = [BLOCKS, FEW_BLOCKS][seed as usize / 2 % 2];
+        let blocks = if has_few(seed) { FEW_BLOCKS } else { BLOCKS };
         let cache = builder.blocks(blocks).build().expect("sound settings");
         Self {
             namespace: cache.namespace("model"),
@@ -127,24 +134,27 @@ impl<'s> Actor<'s> {
             self.extend();
             self.let_go();
         }
+        self.lend();
     }
 
     fn perform(mut self) -> Vec<Call> {
         self.stage.wait();
         for _ in 0..self.rng.usize(3..=5) {
             self.pause();
-            match self.rng.u8(0..18) {
+            match self.rng.u8(0..21) {
                 0..4 => self.lookup(),
                 4..6 => self.peek(),
                 6..10 => self.extend(),
                 10..12 => self.let_go(),
                 12..14 => {
                     let n = self.rng.usize(1..4);
-                    self.evict(|cache| cache.evict(n));
+                    self.evict(n);
                 }
-                14 => self.evict(PrefixCache::evict_all),
+                14 => self.evict(usize::MAX),
                 15 => self.clear(),
-                16 => self.truncate(),
+                16 => self.lend(),
+                17..19 => self.adopt(),
+                19 => self.truncate(),
                 _ => self.end_a_request(),
             }
         }
@@ -233,19 +243,23 @@ impl<'s> Actor<'s> {
 
     /// Allocates blocks, if there are as many.
     fn allocate(&mut self, n: usize) -> Option<Vec<Block>> {
-        let (allocated, _evicted) = self.call(
-            |stage| {
-                let mut evicted = Vec::new();
-                let allocated = stage.cache.allocate_reporting(n, &mut evicted);
-                (allocated.ok(), evicted)
+        let available = self.stage.cache.available(n);
+        assert!(available <= n, "no more than was asked for");
+        let (meets_others, are_few) = (self.meets_others, has_few(self.stage.seed));
+        self.call(
+            |stage| match n {
+                1 => stage.cache.allocate_one().map(|block| vec![block]).ok(),
+                _ => stage.cache.allocate(n).ok(),
             },
-            |(allocated, evicted)| {
-                let left = evicted.iter().map(|gone| Step::Evict { block: gone.block });
-                let ids = allocated.iter().flatten().map(Block::id).collect();
-                left.chain([Step::Allocate { ids }]).collect()
+            |allocated| match allocated {
+                Some(blocks) => {
+                    let ids = blocks.iter().map(Block::id);
+                    ids.map(|block| Step::Take { block, are_few }).collect()
+                }
+                // Without others, it leaves no trace.
+                None => vec![Step::MayEvict; usize::from(meets_others) * n],
             },
-        );
-        allocated
+        )
     }
 
     /// Extends some hold; without one that has room, looks a prompt up instead.
@@ -290,54 +304,11 @@ impl<'s> Actor<'s> {
         }
     }
 
-    /// Starts a sequence, takes some of its tokens back, and keeps its hold.
-    fn truncate(&mut self) {
-        let prompt = self.prompt();
-        let name = self.next;
-        self.next += 1;
-        let mut request = self.call(
-            |stage| stage.cache.sequence(&stage.namespace, with_images(&prompt)),
-            |request| {
-                vec![Step::Lookup {
-                    hold: name,
-                    prompt: prompt[..prompt.len() - 1].to_vec(),
-                    table: request.hold().block_table(),
-                }]
-            },
-        );
-        let kept = self.rng.usize(0..=request.hold().len());
-        let request = self.call(
-            |_| {
-                request.truncate(kept);
-                request
-            },
-            |_| vec![Step::Truncate { hold: name, kept }],
-        );
-        self.holds.push((name, request.hold().clone()));
-    }
-
-    /// Drops a hold, and evicts the blocks behind some token.
-    fn end_a_request(&mut self) {
-        let Some((name, hold)) = self.holds.pop() else {
-            return self.lookup();
-        };
-        let from = self.rng.usize(0..=hold.len());
+    fn evict(&mut self, n: usize) {
         self.call(
-            |stage| stage.cache.evict_from(hold, from),
+            |stage| stage.cache.evict(n),
             |evicted| {
-                let blocks = evicted.iter().map(|gone| gone.block);
-                let left = blocks.map(|block| Step::Evict { block });
-                let dropped = Step::LetGo { hold: name };
-                std::iter::once(dropped).chain(left).collect()
-            },
-        );
-    }
-
-    fn evict(&mut self, evict: impl FnOnce(&PrefixCache) -> Vec<Evicted>) {
-        self.call(
-            |stage| evict(&stage.cache),
-            |evicted| {
-                let blocks = evicted.iter().map(|gone| gone.block);
+                let blocks = evicted.iter().map(|gone| gone.block.id());
                 blocks.map(|block| Step::Evict { block }).collect()
             },
         );
@@ -347,7 +318,7 @@ impl<'s> Actor<'s> {
         self.call(
             |stage| stage.cache.clear(&stage.namespace),
             |evicted| {
-                let blocks = evicted.iter().map(|gone| gone.block);
+                let blocks = evicted.iter().map(|gone| gone.block.id());
                 let left = blocks.map(|block| Step::EvictCleared { block });
                 std::iter::once(Step::Clear).chain(left).collect()
             },

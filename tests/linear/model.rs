@@ -3,7 +3,7 @@
 //! After J. Wing and C. Gong, "Testing and verifying concurrent objects", 1993: try whatever may
 //! come next in real time, depth first, and never the same situation twice.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use kvtrie::BlockId;
 
@@ -32,8 +32,15 @@ pub enum Step {
         token: u32,
         block: BlockId,
     },
-    /// These blocks were given to the caller.
-    Allocate { ids: Vec<BlockId> },
+    /// This block was given to the caller. If it was cached, it left, which happens only where
+    /// blocks are few.
+    Take { block: BlockId, are_few: bool },
+    /// An allocation was refused, and a block may have left in vain.
+    MayEvict,
+    /// The id of a block that the caller owned was lent.
+    Lend { block: BlockId },
+    /// The caller got the block of an id if it was lent, and an error otherwise.
+    Reclaim { block: BlockId, succeeded: bool },
     /// A hold ended.
     LetGo { hold: HoldName },
     /// A hold moved up, and keeps so many blocks.
@@ -63,6 +70,7 @@ struct State {
     cleared: u32,
     cached: BTreeMap<Place, BlockId>,
     holds: BTreeMap<HoldName, Place>,
+    lent: BTreeSet<BlockId>,
 }
 
 impl State {
@@ -74,11 +82,8 @@ impl State {
                 prompt,
                 table,
             } => {
-                let place = (
-                    self.cleared,
-                    prompt[..table.len().min(prompt.len())].to_vec(),
-                );
-                self.holds.insert(*hold, place);
+                let held = &prompt[..table.len().min(prompt.len())];
+                self.holds.insert(*hold, (self.cleared, held.to_vec()));
                 self.longest(prompt) == *table
             }
             Step::Peek { prompt, blocks } => self.longest(prompt).len() == *blocks,
@@ -89,7 +94,13 @@ impl State {
                 let place = self.step_down(*hold, *token);
                 self.cached.get(&place) == Some(block)
             }
-            Step::Allocate { ids } => !self.cached.values().any(|cached| ids.contains(cached)),
+            Step::Take { block, are_few } => {
+                let is_lent = self.lent.contains(block);
+                !is_lent && (!self.has(*block) || *are_few && self.evict(*block).is_some())
+            }
+            Step::MayEvict => true,
+            Step::Lend { block } => !self.has(*block) && self.lent.insert(*block),
+            Step::Reclaim { block, succeeded } => self.lent.remove(block) == *succeeded,
             Step::LetGo { hold } => self.holds.remove(hold).is_some(),
             Step::Truncate { hold, kept } => {
                 let place = self.holds.get_mut(hold).expect("it was looked up");
@@ -105,6 +116,27 @@ impl State {
                 self.evict(*block).is_some_and(|root| root < self.cleared)
             }
         }
+    }
+
+    /// The states after one step: none if a cache in this state could not have answered so.
+    fn after(&self, step: &Step) -> Vec<Self> {
+        let after = |step: &Step| {
+            let mut after = self.clone();
+            after.take(step).then_some(after)
+        };
+        let mut states: Vec<_> = after(step).into_iter().collect();
+        if *step == Step::MayEvict {
+            let left = self
+                .cached
+                .values()
+                .map(|block| Step::Evict { block: *block });
+            states.extend(left.filter_map(|left| after(&left)));
+        }
+        states
+    }
+
+    fn has(&self, block: BlockId) -> bool {
+        self.cached.values().any(|cached| *cached == block)
     }
 
     fn longest(&self, prompt: &[u32]) -> Vec<BlockId> {
@@ -126,7 +158,7 @@ impl State {
 
     fn publish(&mut self, hold: HoldName, token: u32, block: BlockId) -> bool {
         let place = self.step_down(hold, token);
-        let unused = !self.cached.values().any(|cached| *cached == block);
+        let unused = !self.has(block) && !self.lent.contains(&block);
         unused && self.cached.insert(place, block).is_none()
     }
 
@@ -149,11 +181,14 @@ struct Search<'h> {
     threads: Vec<Vec<(&'h Call, &'h Step)>>,
     /// Where the search has been: steps taken of each thread, and what came of them.
     seen: HashSet<(Vec<usize>, State)>,
+    /// Blocks that left to be allocated, in the order found.
+    evicted: usize,
 }
 
 /// Whether the model can take all steps of a history, one at a time, in an order that contradicts
-/// neither the clock nor any answer, and is left without a hold and without a block.
-pub fn explains(history: &[Vec<Call>]) -> bool {
+/// neither the clock nor any answer, and is left without a hold and without a block. Answers how
+/// many blocks left to be allocated.
+pub fn explain(history: &[Vec<Call>]) -> Option<usize> {
     let steps = |call| -> Vec<_> { Call::steps(call).collect() };
     let threads: Vec<Vec<_>> = history
         .iter()
@@ -163,8 +198,10 @@ pub fn explains(history: &[Vec<Call>]) -> bool {
     let mut search = Search {
         threads,
         seen: HashSet::new(),
+        evicted: 0,
     };
-    search.completes(&start, &State::default())
+    let is_explained = search.completes(&start, &State::default());
+    is_explained.then_some(search.evicted)
 }
 
 impl Call {
@@ -188,14 +225,18 @@ impl Search<'_> {
             let Some((call, step)) = pending else {
                 continue;
             };
-            let mut after = state.clone();
-            if Some(call.invoked) > returned || !after.take(step) {
+            if Some(call.invoked) > returned {
                 continue;
             }
             let mut taken = taken.to_vec();
             taken[thread] += 1;
-            if self.seen.insert((taken.clone(), after.clone())) && self.completes(&taken, &after) {
-                return true;
+            for after in state.after(step) {
+                let is_new = self.seen.insert((taken.clone(), after.clone()));
+                if is_new && self.completes(&taken, &after) {
+                    let left = matches!(step, Step::Take { block, .. } if state.has(*block));
+                    self.evicted += usize::from(left);
+                    return true;
+                }
             }
         }
         false

@@ -21,6 +21,18 @@ pub fn count(size: usize, live: usize) {
     LIVE.store(live, Ordering::Relaxed);
 }
 
+thread_local! {
+    /// Allocations of this thread so far.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts the allocations that this thread makes in a call.
+pub fn allocations<T>(call: impl FnOnce() -> T) -> (T, usize) {
+    let before = ALLOCATIONS.get();
+    let answer = call();
+    (answer, ALLOCATIONS.get() - before)
+}
+
 /// Live allocations of the size that is counted.
 pub fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
@@ -30,6 +42,7 @@ pub fn live() -> usize {
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         meet_other();
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         if layout.size() == SIZE.load(Ordering::Relaxed) {
             LIVE.fetch_add(1, Ordering::Relaxed);
         }

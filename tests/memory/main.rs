@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use allocator::{Other, count, in_turns, live};
+use allocator::{Other, allocations, count, in_turns, live};
 use common::{cache, publish};
 use kvtrie::{Namespace, PrefixCache};
 
@@ -63,7 +63,7 @@ fn a_large_eviction_frees_nodes_while_it_goes_on() {
         let cache = cache(BLOCKS, chain, 1);
         let namespace = cache.namespace("a");
         count_nodes(&cache, &namespace);
-        cache.evict_all();
+        cache.evict(usize::MAX);
         fill(&cache, &namespace, chain);
         let before = live();
         drop(cache.evict(BLOCKS));
@@ -96,7 +96,7 @@ fn a_long_publication_lets_the_nodes_of_others_be_freed() {
             for _ in 0..TURNS {
                 other.take_turn(|| {
                     fill(&churned, &churned_space, 1);
-                    churned.evict_all();
+                    churned.evict(usize::MAX);
                 });
             }
             live()
@@ -106,6 +106,29 @@ fn a_long_publication_lets_the_nodes_of_others_be_freed() {
     });
     println!("{left} of {} nodes left", TURNS * RETIRED);
     assert!(left < TURNS * RETIRED / 2, "{left} nodes are not freed");
+}
+
+#[test]
+fn a_block_alone_takes_no_memory_from_the_heap() {
+    let _alone = alone();
+    const BLOCKS: usize = 600;
+    let cache = cache(BLOCKS, 1, 1);
+    let namespace = cache.namespace("a");
+    let (block, made) = allocations(|| cache.allocate_one().expect("all are free"));
+    assert_eq!(made, 0, "a free block");
+    drop(block);
+    fill(&cache, &namespace, 1);
+    let (blocks, made) = allocations(|| {
+        let mut blocks = [const { None }; BLOCKS];
+        blocks.fill_with(|| cache.allocate_one().ok());
+        blocks
+    });
+    assert!(blocks.iter().all(Option::is_some));
+    // The collector keeps a bag for each batch of retired nodes.
+    println!("{made} allocations in {BLOCKS} evictions");
+    assert!(made <= BLOCKS / 30, "{made} allocations");
+    let (refused, made) = allocations(|| cache.allocate_one().is_err());
+    assert_eq!((refused, made), (true, 0));
 }
 
 #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use kvtrie::{Block, BlockId, Evicted, OutOfBlocks};
+use kvtrie::{AdoptError, Block, BlockId, Evicted, OutOfBlocks};
 
 use crate::case::{Case, PROMPT};
 use crate::check::Sight;
@@ -15,9 +15,10 @@ impl Case<'_> {
         self.cache.capacity() - self.model.len() - self.owned_ids().count()
     }
 
-    /// Blocks that callers own, sequences included.
+    /// Blocks that callers own, sequences included, and lent ids.
     pub fn owned_ids(&self) -> impl Iterator<Item = BlockId> {
         let loose = self.owned.iter().map(Block::id);
+        let loose = loose.chain(self.lent.iter().copied());
         loose.chain(self.requests.iter().flat_map(Request::owned))
     }
 
@@ -47,24 +48,6 @@ impl Case<'_> {
 
     pub fn allocate(&mut self) {
         let n = self.amount();
-        let refusal = self.refusal(n);
-        let before = self.sight();
-        match self.cache.allocate(n) {
-            Ok(blocks) => {
-                assert!(refusal.is_none(), "more than there is");
-                let cached: HashSet<_> = self.model.cached().map(|(.., id)| id).collect();
-                let ids = blocks.iter().map(Block::id);
-                let mut left: Vec<_> = ids.filter(|id| cached.contains(id)).collect();
-                left.sort_by_key(|id| Reverse(self.model.prefix(*id).map(|p| p.1.len())));
-                left.into_iter().for_each(|id| self.leaves(id));
-                self.owned.extend(blocks);
-            }
-            Err(refused) => self.refused(refused, refusal, &before),
-        }
-    }
-
-    pub fn allocate_reporting(&mut self) {
-        let n = self.amount();
         if let Some(blocks) = self.take(n) {
             self.owned.extend(blocks);
         }
@@ -74,20 +57,58 @@ impl Case<'_> {
     pub fn take(&mut self, n: usize) -> Option<Vec<Block>> {
         let (refusal, free) = (self.refusal(n), self.free());
         let before = self.sight();
-        let mut evicted = Vec::new();
-        match self.cache.allocate_reporting(n, &mut evicted) {
+        let taken = match n {
+            1 => self.cache.allocate_one().map(|block| vec![block]),
+            _ => self.cache.allocate(n),
+        };
+        match taken {
             Ok(blocks) => {
                 assert!(refusal.is_none(), "more than there is");
                 assert_eq!(blocks.len(), n);
-                assert_eq!(evicted.len(), n.saturating_sub(free), "free ones first");
-                self.forget(&evicted);
+                let cached: HashSet<_> = self.model.cached().map(|(.., id)| id).collect();
+                let ids = blocks.iter().map(Block::id);
+                let mut left: Vec<_> = ids.filter(|id| cached.contains(id)).collect();
+                assert_eq!(left.len(), n.saturating_sub(free), "free ones first");
+                left.sort_by_key(|id| Reverse(self.model.prefix(*id).map(|p| p.1.len())));
+                left.into_iter().for_each(|id| self.leaves(id));
                 Some(blocks)
             }
             Err(refused) => {
-                assert!(evicted.is_empty());
                 self.refused(refused, refusal, &before);
                 None
             }
+        }
+    }
+
+    /// Asks how many blocks there are, up to some number.
+    pub fn ask(&mut self) {
+        let most = self.amount();
+        let before = self.sight();
+        let expected = most.min(self.free() + self.unheld());
+        assert_eq!(self.cache.available(most), expected);
+        assert_eq!(self.sight(), before, "a question changes nothing");
+    }
+
+    /// Keeps the id of a block alone, or adopts an id: only a lent one is a block again.
+    pub fn lend_or_adopt(&mut self) {
+        if self.choices.upto(1) == 0 {
+            self.lent.extend(self.owned.pop().map(Block::into_id));
+            return;
+        }
+        let id = BlockId::new(self.choices.upto(self.cache.capacity()));
+        let before = self.sight();
+        let place = self.lent.iter().position(|lent| *lent == id);
+        match (self.cache.adopt(id), place) {
+            (Ok(block), Some(place)) => {
+                assert_eq!(block.id(), self.lent.swap_remove(place));
+                self.owned.push(block);
+            }
+            (Err(AdoptError::NoSuchBlock { .. }), None) if id.index() == self.cache.capacity() => {}
+            (Err(AdoptError::NotLent(refused)), None) => assert_eq!(refused, id),
+            (answer, place) => panic!("{answer:?}, lent: {place:?}"),
+        }
+        if place.is_none() {
+            assert_eq!(self.sight(), before, "a refusal changes nothing");
         }
     }
 
@@ -116,10 +137,12 @@ impl Case<'_> {
         assert_eq!(self.sight(), *before, "a refusal changes nothing");
     }
 
-    /// Checks reported evictions, and takes them out of the model.
-    fn forget(&mut self, evicted: &[Evicted]) {
-        for gone in evicted {
-            let (root, letters) = self.model.prefix(gone.block).expect("it was cached");
+    /// Checks reported evictions, and takes them out of the model. Keeps some of the blocks, and
+    /// drops the others.
+    fn evicted(&mut self, evicted: Vec<Evicted>) {
+        for gone in &evicted {
+            let id = gone.block.id();
+            let (root, letters) = self.model.prefix(id).expect("it was cached");
             let start = self.spaces[self.model.namespace(root)].0.hash();
             let size = self.cache.block_size();
             let chain = |hash, block: &[u8]| {
@@ -127,8 +150,11 @@ impl Case<'_> {
                 self.cache.compute_block_hash(hash, block)
             };
             assert_eq!(gone.hash, letters.chunks(1).fold(start, chain));
-            self.leaves(gone.block);
+            self.leaves(id);
         }
+        let kept = self.choices.upto(1) * self.choices.upto(evicted.len());
+        let blocks = evicted.into_iter().map(|gone| gone.block);
+        self.owned.extend(blocks.take(kept));
     }
 
     fn leaves(&mut self, id: BlockId) {
@@ -153,29 +179,23 @@ impl Case<'_> {
     }
 
     pub fn evict(&mut self) {
-        let n = self.choices.upto(8);
+        let n = self.choices.of(&[0, 1, 2, 3, 5, 8, usize::MAX]);
         let expected = n.min(self.unheld());
         let evicted = self.cache.evict(n);
         assert_eq!(evicted.len(), expected);
-        self.forget(&evicted);
-    }
-
-    pub fn evict_all(&mut self) {
-        let evicted = self.cache.evict_all();
-        self.forget(&evicted);
-        assert_eq!(self.unheld(), 0);
+        self.evicted(evicted);
     }
 
     pub fn clear(&mut self) {
         let space = self.choices.upto(2);
         let old = self.spaces[space].1;
         let evicted = self.cache.clear(&self.spaces[space].0);
-        let root = |gone: &Evicted| self.model.prefix(gone.block).expect("it was cached").0;
+        let root = |gone: &Evicted| self.model.prefix(gone.block.id()).expect("it was cached").0;
         assert!(
             evicted.iter().all(|gone| root(gone) == old),
             "others keep theirs"
         );
-        self.forget(&evicted);
+        self.evicted(evicted);
         self.spaces[space].1 = self.model.root(space);
         let held = self.held();
         let mut under = self.model.cached().filter(|(root, ..)| *root == old);
@@ -187,7 +207,7 @@ impl Case<'_> {
 
     pub fn clear_all(&mut self) {
         let evicted = self.cache.clear_all();
-        self.forget(&evicted);
+        self.evicted(evicted);
         assert_eq!(self.unheld(), 0);
         for (name, (_, root)) in self.spaces.iter_mut().enumerate() {
             *root = self.model.root(name);

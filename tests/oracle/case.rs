@@ -29,6 +29,8 @@ pub struct Case<'b> {
     pub pinned: Vec<(Pinned, Cover)>,
     pub requests: Vec<Request>,
     pub owned: Vec<Block>,
+    /// Ids whose blocks were given up.
+    pub lent: Vec<BlockId>,
     /// Every block there is.
     pub ids: Vec<BlockId>,
 }
@@ -83,6 +85,7 @@ impl<'b> Case<'b> {
             pinned: Vec::new(),
             requests: Vec::new(),
             owned: Vec::new(),
+            lent: Vec::new(),
             ids,
             cache,
         }
@@ -93,14 +96,14 @@ impl<'b> Case<'b> {
             0..10 => self.lookup(),
             10..14 => self.start_request(),
             14..26 => self.extend(),
-            26..30 => self.allocate(),
-            30..36 => self.allocate_reporting(),
+            26..33 => self.allocate(),
+            33 => self.ask(),
+            34..36 => self.lend_or_adopt(),
             36..43 => self.let_go(),
             43..45 => self.fork(),
             45..47 => self.pin(),
             47..55 => self.go_on(),
-            55..57 => self.evict(),
-            57 => self.evict_all(),
+            55..58 => self.evict(),
             58 => self.clear(),
             59 => self.clear_all(),
             60 => self.peek(),
@@ -235,7 +238,7 @@ impl<'b> Case<'b> {
             if self.choices.upto(3) == 3 {
                 let from = self.choices.upto(hold.token_count() + 1);
                 let evicted = self.cache.evict_from(hold, from);
-                let gone: Vec<_> = evicted.iter().map(|evicted| evicted.block).collect();
+                let gone: Vec<_> = evicted.iter().map(|evicted| evicted.block.id()).collect();
                 self.ended(&cover, from, &gone);
             }
         }

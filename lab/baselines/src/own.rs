@@ -28,6 +28,7 @@ impl Cache for Kvtrie {
 
     fn lookup(&self, prompt: &[u32], table: &mut Vec<BlockId>) -> Hold {
         let hold = self.cache.lookup(&self.namespace, prompt);
+        table.resize(hold.len(), BlockId::new(0));
         hold.block_table_into(table);
         hold
     }

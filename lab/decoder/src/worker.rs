@@ -263,6 +263,6 @@ mod tests {
         let served = AssertUnwindSafe(|| engine.serve(2, || panic!("as a decode thread might")));
         assert!(catch_unwind(served).is_err());
         let cache = engine.cache();
-        assert_eq!(cache.reclaimable(), cache.stats().cached, "nothing is held");
+        assert_eq!(cache.in_use(), 0, "nothing is held");
     }
 }

@@ -64,6 +64,7 @@ impl Cached {
     /// Unless exactly `hit` blocks are found.
     pub fn look_up(&self, prompt: &[u32], hit: usize, table: &mut Vec<BlockId>) {
         let hold = self.cache.lookup(&self.namespace, prompt);
+        table.resize(hold.len(), BlockId::new(0));
         hold.block_table_into(table);
         let is_hit = hold.token_count() == hit * BLOCK && table.len() == hit;
         assert!(is_hit, "{hit} blocks are cached");

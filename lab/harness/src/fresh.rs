@@ -40,7 +40,7 @@ impl<'a> Fresh<'a> {
     pub fn publish_next(&mut self, step: usize) -> Duration {
         if self.holds.len() == self.prompts.count() {
             self.holds.clear();
-            let evicted = self.cache.evict_all().len();
+            let evicted = self.cache.evict(usize::MAX).len();
             assert_eq!(evicted, self.prompts.total_blocks(), "every block leaves");
         }
         let prompt = self.prompts.get(self.holds.len());
@@ -71,7 +71,7 @@ impl<'a> Fresh<'a> {
     /// If the cache gives a wrong answer.
     pub fn clear_all(&mut self) -> Duration {
         self.holds.clear();
-        self.cache.evict_all();
+        self.cache.evict(usize::MAX);
         for _ in 0..self.prompts.count() {
             self.publish_next(self.prompts.blocks());
         }

@@ -282,6 +282,7 @@ impl<'r> Decoder<'r> {
         let hold = cache.lookup_prefill(namespace, &self.prompt);
         self.tally.lookups.record_duration(start.elapsed());
 
+        self.table.resize(hold.len(), BlockId::new(0));
         hold.block_table_into(&mut self.table);
         self.tally.checks.hits += self.table.len();
         self.tally.checks.wrong_hits += self.service.memory.wrong(&self.table, expected);
@@ -317,6 +318,7 @@ impl<'r> Decoder<'r> {
 
     /// Ends a request: checks that its blocks still have their contents, and lets go.
     fn land(&mut self, flight: Flight) {
+        self.table.resize(flight.hold.len(), BlockId::new(0));
         flight.hold.block_table_into(&mut self.table);
         let memory = &self.service.memory;
         self.tally.checks.holds += self.table.len();

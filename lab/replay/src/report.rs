@@ -177,7 +177,7 @@ impl Blocks {
             free: stats.free,
             owned: stats.owned,
             cached: stats.cached,
-            held: stats.cached - cache.reclaimable(),
+            held: stats.free + stats.cached - cache.available(usize::MAX),
         }
     }
 

@@ -9,9 +9,12 @@ use crate::trie::state::CacheStatus;
 impl Hold {
     /// Moves the hold up to the first `blocks` blocks of its prefix.
     pub(crate) fn truncate(&mut self, blocks: usize) {
-        let at = before(self.end.at, self.end.depth - blocks, &enter());
+        let (trie, guard) = (&self.shared().trie, enter());
+        let at = before(self.end.at, self.end.depth - blocks, &guard);
         // Rule (pin-then-let-go): the later block's pin keeps the earlier one until here.
         let earlier = self.fork_at(Reached { at, depth: blocks });
+        // Rule (queue-truncated): the gauge learns of every block with a hold.
+        trie.gauge.queue(at, &trie.clock, &guard);
         // Rule (pin-then-let-go): the later block may be evicted from now on, the earlier may not.
         *self = earlier;
     }

@@ -1,9 +1,10 @@
 //! Tokens that are taken back, and the end of a request.
 
 use super::Sequence;
+use crate::api::block::Evicted;
 use crate::api::cache::PrefixCache;
 use crate::api::hold::Hold;
-use crate::api::report::{Evicted, counted};
+use crate::api::report::counted;
 use crate::trie::evict::eviction::EvictedBlock;
 use crate::trie::guard::{enter, give_way};
 
@@ -118,9 +119,9 @@ impl PrefixCache {
     ///
     /// `from` is rounded up to a block. For a session that has ended: [look it up](Self::lookup)
     /// and pass the hold. The blocks leave from the end back, warm or not, up to the first that
-    /// another hold keeps or another cached prefix needs. As with [`evict`](Self::evict), they are
-    /// free at once, and this may yield the core first. Takes time proportional to the number of
-    /// tokens evicted, and to the prefix if its [hash](Hold::hash) is not known yet.
+    /// another hold keeps or another cached prefix needs. As with [`evict`](Self::evict), the caller
+    /// owns them, and this may yield the core first. Takes time proportional to the number of tokens
+    /// evicted, and to the prefix if its [hash](Hold::hash) is not known yet.
     ///
     /// A lookup at the same time keeps the blocks that it finds. If another thread evicts a part of
     /// the prefix at the same time, the rest may stay cached until it is evicted like any other

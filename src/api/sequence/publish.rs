@@ -1,9 +1,44 @@
 //! Publication of a sequence's complete blocks, and forks that share them.
 
+use std::ops::Range;
+
 use super::Sequence;
 use crate::api::block::Block;
-use crate::api::report::Replaced;
 use crate::item::Keyed;
+
+/// What a publication replaced in the block table of a [`Sequence`](crate::Sequence).
+///
+/// Dropping it frees the replaced blocks. An engine whose device may still read them, because a
+/// step runs or a captured graph names them, keeps it until the device is done.
+///
+/// # Examples
+///
+/// ```
+/// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+/// # let model = cache.namespace("model");
+/// let [mut first, mut second] = [(); 2].map(|()| cache.sequence(&model, [1, 2]));
+/// for request in [&mut first, &mut second] {
+///     request.grow(&cache, 0).unwrap();
+/// }
+/// let on_device = second.block_table().to_vec(); // a copy that must not change
+/// first.advance(2);
+/// let replaced = second.advance(2);
+/// assert_eq!(replaced.entries, 0..2);
+/// assert_eq!(second.block_table()[replaced.entries.clone()], first.block_table()[..2]);
+/// assert_eq!(replaced.blocks[0].id(), on_device[0], "the device may go on reading it");
+/// assert_eq!(cache.stats().owned, 2);
+/// drop(replaced); // the device is done
+/// assert_eq!(cache.stats().owned, 0);
+/// # Ok::<_, kvtrie::BuildError>(())
+/// ```
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Replaced {
+    /// The entries that have changed: from the first to the last, empty if none has.
+    pub entries: Range<usize>,
+    /// The blocks that these entries named before and no longer name, in order.
+    pub blocks: Vec<Block>,
+}
 
 impl Sequence {
     /// Publishes every complete block that is not yet published.

@@ -24,7 +24,7 @@ use std::ops::Range;
 
 use crossbeam_utils::CachePadded;
 
-use crate::id::BlockId;
+use crate::id::{Bits, BlockId, place};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::zeroed;
@@ -85,6 +85,12 @@ impl Clock {
             // Release (slot): the block is fully written.
             slot.store(node.position(offset).into_raw(), Ordering::Release);
         }
+    }
+
+    /// Records the position of a block that the caller has pinned.
+    pub fn insert_one(&self, id: BlockId, at: Position) {
+        // Release (slot): as in `insert`.
+        self.slots[id.index()].store(at.into_raw(), Ordering::Release);
     }
 
     /// Removes a block that the caller has claimed but not yet given away.
@@ -259,24 +265,6 @@ impl Sweep<'_> {
 fn cached_at(slot: &AtomicPtr<Header>) -> Option<Position> {
     // Acquire (slot): the node is fully written.
     Position::from_raw(slot.load(Ordering::Acquire))
-}
-
-/// The positions of the bits set in a word.
-struct Bits(u64);
-
-impl Iterator for Bits {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        let lowest = (self.0 != 0).then(|| self.0.trailing_zeros() as usize);
-        self.0 &= self.0.wrapping_sub(1);
-        lowest
-    }
-}
-
-/// Returns the word and the bit of a block.
-fn place(id: BlockId) -> (usize, u64) {
-    (id.index() / WORD, 1 << (id.index() % WORD))
 }
 
 /// Returns whether a bit is set in a word.

@@ -130,7 +130,9 @@ impl Taker for Imagined<'_> {
     }
 
     fn remove(&mut self, run: NodeRef<'_>, taken: &Range<usize>) {
-        let parent = run.parent().filter(|_| taken.start == 0);
+        // After the last block counted nothing is visited, so nothing is recorded.
+        let goes_on = taken.start == 0 && self.wanted > 0;
+        let parent = run.parent().filter(|_| goes_on);
         let is_block = |at: &Position| node(*at, self.guard).parent().is_some();
         if let Some(parent) = parent.filter(is_block) {
             *self.orphaned.entry(parent).or_default() += 1;

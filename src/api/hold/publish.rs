@@ -1,0 +1,218 @@
+//! Publication of blocks behind a hold.
+
+use std::fmt;
+
+use super::Hold;
+use crate::api::block::Block;
+use crate::api::prompt::Prompt;
+use crate::api::report::counted;
+use crate::id::BlockId;
+use crate::item::Keyed;
+use crate::trie::evict::policy::Priority;
+use crate::trie::layout::MAX_RUN;
+use crate::trie::publish::{Offer, Progress};
+
+impl Hold {
+    /// Publishes complete blocks behind this prefix, and moves the hold to their end.
+    ///
+    /// `prompt` has the tokens behind this prefix, and the items that start in them.
+    /// `blocks` contain the keys and values of these tokens, in order, `block_size` tokens each.
+    /// The blocks are published at the [priority](Prompt::with_priority) of the prompt; found ones
+    /// are raised to it. From now on a lookup on any thread can find them, so they must not be written any more. A thread
+    /// that finds a block sees everything written to it: publishing releases, finding acquires.
+    ///
+    /// If another thread has published a block first, the hold adopts that one, and the call
+    /// returns the offered one as a *duplicate*, in the order of `blocks`. The caller drops the
+    /// duplicates if it reads the [block table](Self::block_table) again. If its block tables only
+    /// grow, it keeps them and goes on using its own copies.
+    ///
+    /// With [`Prompt::with_store(false)`](Prompt::with_store) nothing is published, the hold stays,
+    /// and the call returns all blocks.
+    ///
+    /// Takes time proportional to the number of tokens. Lock-free if the memory allocator is. Blocks
+    /// may be published one at a time: they are appended to the node of those before them, and found
+    /// as fast as if they had been published together.
+    ///
+    /// Publishing orders threads only. If a device writes the keys and values, publish after it has
+    /// written them; if it reads them, drop the hold after it has read them.
+    ///
+    /// # Aborts
+    ///
+    /// If the memory allocator fails.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] if the tokens are not a whole number of blocks, or fill more or fewer than
+    /// given. The error returns all the blocks, and nothing has changed.
+    ///
+    /// # Panics
+    ///
+    /// If a block belongs to another cache.
+    #[track_caller]
+    pub fn publish<'p>(
+        &mut self,
+        prompt: impl Into<Prompt<'p>>,
+        blocks: Vec<Block>,
+    ) -> Result<Vec<Block>, PublishError> {
+        let prompt = prompt.into();
+        let (tokens, terms) = (prompt.keyed(), &prompt.terms);
+        let block_size = self.shared().trie.block_size;
+        self.check(&blocks);
+        let kind = match tokens.tokens.len() {
+            n if n % block_size != 0 => Wrong::PartialBlock {
+                tokens: n,
+                block_size,
+            },
+            n if n / block_size != blocks.len() => Wrong::Blocks {
+                needed: n / block_size,
+                given: blocks.len(),
+            },
+            _ if !terms.store => return Ok(blocks),
+            _ => return Ok(self.publish_part(tokens, blocks.into_iter(), 0, terms.priority)),
+        };
+        Err(PublishError { kind, blocks })
+    }
+
+    /// Publishes as many blocks of this cache as the tokens fill, and returns the duplicates. The
+    /// caller expects to publish `following` more blocks behind these.
+    pub(crate) fn publish_part(
+        &mut self,
+        tokens: Keyed<'_>,
+        mut blocks: impl ExactSizeIterator<Item = Block>,
+        following: usize,
+        priority: Priority,
+    ) -> Vec<Block> {
+        let (mut rest, mut duplicates) = (tokens, Vec::new());
+        let most = MAX_RUN * self.shared().trie.block_size;
+        while blocks.len() > 0 {
+            let (tokens, later) = rest.split_at(most.min(rest.tokens.len()));
+            let publication = Publication::new(self, blocks.by_ref());
+            let following = following + blocks.len();
+            duplicates.extend(publication.run(tokens, following, priority));
+            rest = later;
+        }
+        duplicates
+    }
+}
+
+/// Blocks that move from the caller to the index: as many as one run holds.
+///
+/// Invariant: this owns the ids from `progress.done` on, the duplicates, and one reference to the
+/// cache for each id. The index owns the published ids; `drop` gives back their references.
+struct Publication<'h> {
+    hold: &'h mut Hold,
+    ids: [BlockId; MAX_RUN],
+    /// The number of ids.
+    len: usize,
+    progress: Progress,
+}
+
+impl<'h> Publication<'h> {
+    /// Takes over the next of the caller's blocks, up to a run of them.
+    fn new(hold: &'h mut Hold, blocks: impl Iterator<Item = Block>) -> Self {
+        let (mut ids, mut len) = ([BlockId::NONE; MAX_RUN], 0);
+        for (place, block) in ids.iter_mut().zip(blocks) {
+            *place = block.into_raw();
+            len += 1;
+        }
+        let progress = Progress::new(hold.end);
+        Self {
+            hold,
+            ids,
+            len,
+            progress,
+        }
+    }
+
+    /// Publishes the blocks. Returns the duplicates.
+    fn run(mut self, tokens: Keyed<'_>, following: usize, priority: Priority) -> Vec<Block> {
+        let offer = Offer {
+            tokens,
+            ids: &self.ids[..self.len],
+            following,
+            priority,
+        };
+        self.hold.shared().trie.publish(offer, &mut self.progress);
+        let duplicates = std::mem::take(&mut self.progress.duplicates);
+        self.blocks(&duplicates)
+    }
+
+    /// Frees the ids that are still this publication's own.
+    #[cold]
+    fn free_rest(&self) {
+        drop(self.blocks(&self.progress.duplicates));
+        drop(self.blocks(&self.ids[self.progress.done..self.len]));
+    }
+
+    /// Makes blocks from ids that this publication owns.
+    fn blocks(&self, ids: &[BlockId]) -> Vec<Block> {
+        let block = |&id| Block::new(id, self.hold.shared);
+        ids.iter().map(block).collect()
+    }
+}
+
+impl Drop for Publication<'_> {
+    /// Moves the hold to its pin, and frees the blocks that a panic left over.
+    fn drop(&mut self) {
+        self.hold.end = self.progress.end;
+        if self.progress.published < self.len {
+            self.free_rest();
+        }
+        // SAFETY: these are the references of the published blocks, which the index owns now.
+        unsafe { self.hold.shared.release(self.progress.published) };
+    }
+}
+
+/// The error of [`Hold::publish`]. Returns the blocks to the caller.
+#[derive(Debug)]
+pub struct PublishError {
+    kind: Wrong,
+    blocks: Vec<Block>,
+}
+
+/// The cause of a [`PublishError`].
+#[derive(Debug)]
+enum Wrong {
+    PartialBlock { tokens: usize, block_size: usize },
+    Blocks { needed: usize, given: usize },
+}
+
+impl PublishError {
+    /// Returns whether the tokens were not a whole number of blocks.
+    #[must_use]
+    pub fn is_partial_block(&self) -> bool {
+        matches!(self.kind, Wrong::PartialBlock { .. })
+    }
+
+    /// Returns whether there were more or fewer blocks than the tokens fill.
+    #[must_use]
+    pub fn is_wrong_block_count(&self) -> bool {
+        matches!(self.kind, Wrong::Blocks { .. })
+    }
+
+    /// Returns the offered blocks.
+    #[must_use]
+    pub fn into_blocks(self) -> Vec<Block> {
+        self.blocks
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Wrong::PartialBlock { tokens, block_size } => write!(
+                f,
+                "{tokens} tokens are not a whole number of blocks of {block_size}"
+            ),
+            Wrong::Blocks { needed, given } => {
+                write!(
+                    f,
+                    "the tokens fill {}, but {given} were given",
+                    counted(needed, "block", "blocks")
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for PublishError {}
