@@ -30,6 +30,8 @@ pub struct Stats {
     pub hit_tokens: u64,
     /// Blocks published so far.
     pub published: u64,
+    /// Runs published so far: each is one allocation. `published / runs` is their mean length.
+    pub runs: u64,
     /// Blocks offered that another thread had published before.
     pub duplicates: u64,
     /// Blocks evicted so far, by any call.
@@ -60,6 +62,7 @@ struct Stripe {
     requested: Counter,
     hit: Counter,
     published: Counter,
+    runs: Counter,
     duplicates: Counter,
     evicted: Counter,
     hand_words: Counter,
@@ -92,12 +95,15 @@ impl Counters {
         ]);
     }
 
-    /// Counts the publication of a run of `blocks`, in a node of `bytes`.
-    pub fn published(&self, blocks: usize, bytes: usize) {
-        self.add([
-            (|stripe| &stripe.published, blocks),
-            (|stripe| &stripe.node_bytes, bytes),
-        ]);
+    /// Counts the publication of `blocks`. If they start a run, `bytes` is the size of its node.
+    pub fn published(&self, blocks: usize, bytes: Option<usize>) {
+        self.add([(|stripe| &stripe.published, blocks)]);
+        if let Some(bytes) = bytes {
+            self.add([
+                (|stripe| &stripe.runs, 1),
+                (|stripe| &stripe.node_bytes, bytes),
+            ]);
+        }
     }
 
     /// Counts blocks that were offered although they were cached already.
@@ -146,6 +152,7 @@ impl Counters {
         stats.requested_tokens = self.sum(|stripe| &stripe.requested);
         stats.hit_tokens = self.sum(|stripe| &stripe.hit);
         stats.published = self.sum(|stripe| &stripe.published);
+        stats.runs = self.sum(|stripe| &stripe.runs);
         stats.duplicates = self.sum(|stripe| &stripe.duplicates);
         stats.evicted = self.sum(|stripe| &stripe.evicted);
         stats.hand_words = self.sum(|stripe| &stripe.hand_words);

@@ -59,50 +59,46 @@ pub struct Offer<'a> {
     pub priority: Priority,
 }
 
-/// Where the next block of an offer belongs.
-enum Place {
-    /// In the next slot of the run, which the caller has reserved.
-    Slot,
-    /// In a new node.
-    Child,
-    /// It is already in the next slot of the run.
-    Cached,
-}
-
 /// The slots of a run that grows behind one with less than that.
 const FEW_SLOTS: usize = 8;
 
 impl Trie {
     /// Publishes an offer behind the end of `progress`, run by run.
     pub fn publish(&self, offer: Offer<'_>, progress: &mut Progress) {
-        let mut guard = enter();
-        let rest = |done: usize| Offer {
-            tokens: offer.tokens.split_at(done * self.block_size).1,
-            ids: &offer.ids[done..],
-            ..offer
-        };
+        let block_size = self.block_size;
         while progress.done < offer.ids.len() {
-            let rest = rest(progress.done);
-            if !self.publish_next(rest, progress, &guard) {
-                self.adopt(rest, progress, &guard);
-            }
-            if progress.done < offer.ids.len() {
-                // The pin keeps the end. A long publication must not hold back the epoch.
-                guard = guard.reenter();
+            let rest = Offer {
+                tokens: offer.tokens.split_at(progress.done * block_size).1,
+                ids: &offer.ids[progress.done..],
+                ..offer
+            };
+            if !self.append(rest, progress) {
+                // A guard for each run: a long publication must not hold back the epoch. The pin
+                // keeps the end.
+                let guard = enter();
+                if !self.publish_run(rest, progress, &guard) {
+                    self.adopt(rest, progress, &guard);
+                }
             }
         }
-        // Rule (list-the-end): the last block published can be evicted once its hold is dropped.
         if progress.published > 0 {
-            // Not earlier: the caller's pin kept each end, and the next run gave it a child.
-            let at = progress.end.at;
-            self.clock.list(node(at, &guard).id(at.offset()));
-            if !state(at, &guard).load().is_queued() {
-                // Rule (queue-published): the gauge learns of every block with a hold.
-                self.gauge.queue(at, &self.clock, &guard);
-            }
+            self.enlist(progress.end.at);
         }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());
+        }
+    }
+
+    /// Tells the clock and the gauge of the last block published, which the caller has pinned.
+    fn enlist(&self, at: Position) {
+        // SAFETY: the caller's pin keeps the node.
+        let run: NodeRef<'_> = unsafe { NodeRef::at(at) };
+        // Rule (list-the-end): the last block published can be evicted once its hold is dropped.
+        // Not earlier: the caller's pin kept each end, and the next run gave it a child.
+        self.clock.list(run.id(at.offset()));
+        if !run.state(at.offset()).load().is_queued() {
+            // Rule (queue-published): the gauge learns of every block with a hold.
+            self.gauge.queue(at, &self.clock, &enter());
         }
     }
 
@@ -127,61 +123,28 @@ impl Trie {
         }
     }
 
-    /// Publishes the first blocks of an offer behind the caller's pin, and moves the pin to the last
-    /// of them.
+    /// Appends the first blocks of an offer to the run of the end, as many as it has room for.
     ///
-    /// Returns false, without any change, if the first block is already cached.
-    fn publish_next(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
-        loop {
-            match self.next_place(progress.end.at, offer.tokens, guard) {
-                Place::Slot if self.append(offer, progress, guard) => return true,
-                // Another thread has shut the slot, because it publishes a child.
-                Place::Slot => {}
-                Place::Child => return self.publish_run(offer, progress, guard),
-                Place::Cached => return false,
-            }
-        }
-    }
-
-    /// Returns where the first block of `tokens` belongs, behind a position that the caller holds.
-    fn next_place(&self, at: Position, tokens: Keyed<'_>, guard: &Guard) -> Place {
-        let segment = tokens.segment(self.block_size);
-        // A keyed block starts a node, so it never continues a run.
-        let may_continue = segment.is_plain();
-        if let Some(slot) = node(at, guard).state_behind(at.offset()) {
-            loop {
-                let seen = slot.load_slot();
-                if !seen.is_empty() {
-                    break;
-                }
-                if may_continue && slot.reserve() {
-                    return Place::Slot;
-                }
-                // Rule (shut-first): a slot that may get a block must not have an equal child.
-                slot.shut(seen);
-            }
-        }
-        if may_continue && self.match_rest_of_run(at, segment.tokens, guard) > 0 {
-            Place::Cached
-        } else {
-            Place::Child
-        }
-    }
-
-    /// Appends as many blocks to a run as it has room for, from the slot on that the caller has
-    /// reserved. Returns false, without any change, if another thread has shut the slot.
-    fn append(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
+    /// Takes no guard: the pins keep the node. Returns false, without any change, if the next slot
+    /// cannot get the first block. From then on it cannot get any, so a child may be published.
+    fn append(&self, offer: Offer<'_>, progress: &mut Progress) -> bool {
         let Reached { at, depth } = progress.end;
-        let (run, first) = (node(at, guard), at.offset() + 1);
-        let tokens = offer.tokens.segment(self.block_size).tokens;
-        let len = (tokens.len() / self.block_size).min(run.room() - first);
+        // SAFETY: the caller's pin keeps the node, and so does the pin on its last block later.
+        let run: NodeRef<'_> = unsafe { NodeRef::at(at) };
+        let (before, first) = (run.state(at.offset()), at.offset() + 1);
+        let segment = offer.tokens.segment(self.block_size);
+        // A keyed block starts a node, so it never continues a run.
+        if !reserve(run, at.offset(), segment.is_plain()) {
+            return false;
+        }
+        let len = (segment.tokens.len() / self.block_size).min(run.room() - first);
         let blocks = first..first + len;
-        let tokens = &tokens[..len * self.block_size];
+        let tokens = &segment.tokens[..len * self.block_size];
         // SAFETY: this thread has reserved the first slot. No thread looks at the later ones before
         // that one is filled.
         unsafe { run.write(first, &offer.ids[..len], tokens) };
         // The pin keeps the flag, once it is set.
-        let is_queued = state(at, guard).load().is_queued();
+        let is_queued = before.load().is_queued();
         let block = |offset| {
             let is_last = offset + 1 == blocks.end;
             let warmth = if is_last { Heat::warm } else { Heat::cold };
@@ -207,14 +170,15 @@ impl Trie {
             depth: depth + len,
         };
         self.note(Change::Published(run, blocks.clone()));
-        state(at, guard).follow();
+        before.follow();
         run.set_filled(blocks.end);
         self.clock.unlist_parent(run.id(first - 1));
         true
     }
 
     /// Publishes the first run of an offer as a child of the position that the caller has pinned, and
-    /// moves the pin to its end. Returns false, without any change, if there is an equal child.
+    /// moves the pin to its end. Returns false, without any change, if the first block is already
+    /// cached. The slot behind the position cannot get a block any more.
     fn publish_run(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
         let Reached { at: parent, depth } = progress.end;
         let segment = offer.tokens.segment(self.block_size);
@@ -223,6 +187,9 @@ impl Trie {
         // A keyed block starts a node, so it needs no room in this one.
         let is_all = blocks == offer.ids.len();
         let following = if is_all { offer.following } else { 0 };
+        if segment.is_plain() && self.match_rest_of_run(parent, segment.tokens, guard) > 0 {
+            return false;
+        }
         let run = self.build_run(
             parent,
             Offer {
@@ -290,5 +257,24 @@ impl Trie {
         } else {
             self.run_length
         }
+    }
+}
+
+/// Reserves the slot behind a block that the caller holds, if the slot is vacant and `may_continue`
+/// is set. Otherwise shuts it, unless it has or had a block. Returns whether it is reserved.
+fn reserve(run: NodeRef<'_>, offset: usize, may_continue: bool) -> bool {
+    let Some(slot) = run.state_behind(offset) else {
+        return false;
+    };
+    loop {
+        let seen = slot.load_slot();
+        if !seen.is_empty() {
+            return false;
+        }
+        if may_continue && slot.reserve() {
+            return true;
+        }
+        // Rule (shut-first): a slot that may get a block must not have an equal child.
+        slot.shut(seen);
     }
 }

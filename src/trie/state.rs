@@ -167,16 +167,6 @@ impl Snapshot {
     pub fn is_followed_by(self, behind: Option<&State>) -> bool {
         self.is_followed() && !behind.is_none_or(State::is_evicted_acquire)
     }
-
-    /// Returns whether the slot has, or had, a block. The cache is open.
-    pub fn has_block(self) -> bool {
-        self.0 & EMPTY == 0
-    }
-
-    /// Returns whether the slot may still get a block: it is vacant or being written.
-    pub fn is_empty(self) -> bool {
-        self.0 & PHASE == EMPTY
-    }
 }
 
 /// Whether the cache behind a hold has been dropped.
@@ -228,16 +218,6 @@ impl State {
     /// Creates the word of a block with one pin, the last of its run.
     pub fn pinned(heat: Heat) -> Self {
         Self(AtomicU64::new(last(heat)))
-    }
-
-    /// Cools the block as its first child or follower does.
-    fn cool_under_first(&self, seen: Heat) {
-        let cleared = seen.bits() & !seen.after_first_child().bits();
-        if cleared != 0 {
-            // Relaxed: the heat is a hint to the clock.
-            self.0
-                .fetch_and(!(cleared << HEAT_SHIFT), Ordering::Relaxed);
-        }
     }
 
     /// Pins and warms the block, and returns the word before. None if the block is gone.
@@ -296,8 +276,11 @@ impl State {
         let old = self.0.fetch_add(CHILD - PIN, Ordering::Relaxed);
         let old = Snapshot(old);
         check(old.children() as u64);
-        if old.children() == 0 {
-            self.cool_under_first(old.heat());
+        let cleared = old.heat().bits() & !old.heat().after_first_child().bits();
+        if old.children() == 0 && cleared != 0 {
+            // Relaxed: the heat is a hint to the clock.
+            self.0
+                .fetch_and(!(cleared << HEAT_SHIFT), Ordering::Relaxed);
         }
     }
 
@@ -362,7 +345,7 @@ impl State {
         let seen = self.load();
         let cooled = seen.heat().after_pass();
         if cooled != seen.heat() {
-            let word = seen.0 & !HEAT | cooled.bits() << HEAT_SHIFT;
+            let word = with_heat(seen.0, cooled);
             // Relaxed: a hint. If the word has changed, the block was just used and may stay warm.
             let _ = (self.0).compare_exchange(seen.0, word, Ordering::Relaxed, Ordering::Relaxed);
         }
@@ -388,6 +371,11 @@ impl State {
         // Rule (mark-and-count): one step, so that each hold is either counted or sees the mark.
         Snapshot(self.0.fetch_or(CLOSED, Ordering::Acquire))
     }
+}
+
+/// Returns the word with another heat.
+fn with_heat(word: u64, heat: Heat) -> u64 {
+    word & !HEAT | heat.bits() << HEAT_SHIFT
 }
 
 /// Returns the word of an unheld block that is followed.

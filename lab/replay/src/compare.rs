@@ -11,7 +11,7 @@ use kvtrie_harness::progress::Progress;
 use kvtrie_workload::{Request, Trace};
 use serde::Serialize;
 
-use crate::decoder::Service;
+use crate::decoder::{Crew, Service};
 use crate::demand::Demand;
 use crate::options::Options;
 use crate::policies::{Outcome, lru, next_use};
@@ -112,7 +112,11 @@ impl Setup<'_> {
             .block_size(self.options.block_size)
             .build()
             .expect("a share of the trace's blocks is a valid capacity");
-        let crew = (1, in_flight);
+        let crew = Crew {
+            threads: 1,
+            in_flight,
+            decode: false,
+        };
         let tally = Service::new(&cache, self.trace.requests(), crew, self.progress).run();
         let recent = lru(&self.demand, blocks, in_flight);
         Row {

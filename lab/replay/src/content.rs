@@ -43,19 +43,21 @@ impl KvMemory {
 
 /// Computes the fingerprint of every complete block of a prompt, chained from the namespace on.
 pub fn fingerprints(namespace: &str, prompt: &[u32], block_size: usize, into: &mut Vec<u64>) {
-    let mut chain = {
-        let mut hasher = DefaultHasher::new();
-        namespace.hash(&mut hasher);
-        hasher.finish()
-    };
     into.clear();
-    into.extend(prompt.chunks_exact(block_size).map(|tokens| {
-        let mut hasher = DefaultHasher::new();
-        chain.hash(&mut hasher);
-        tokens.hash(&mut hasher);
-        chain = hasher.finish();
-        chain
-    }));
+    prompt
+        .chunks_exact(block_size)
+        .for_each(|tokens| add_fingerprint(namespace, tokens, into));
+}
+
+/// Adds the fingerprint of the next block to those of the blocks before it.
+pub fn add_fingerprint(namespace: &str, tokens: &[u32], to: &mut Vec<u64>) {
+    let mut hasher = DefaultHasher::new();
+    match to.last() {
+        Some(chain) => chain.hash(&mut hasher),
+        None => namespace.hash(&mut hasher),
+    }
+    tokens.hash(&mut hasher);
+    to.push(hasher.finish());
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A decode thread: looks up, checks, computes the missing blocks, publishes, holds, lets go.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -10,7 +11,7 @@ use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::progress::Progress;
 use kvtrie_workload::Request;
 
-use crate::content::{KvMemory, fingerprints};
+use crate::content::{KvMemory, add_fingerprint, fingerprints};
 use crate::report::Checks;
 
 /// The one model that is served.
@@ -29,10 +30,19 @@ pub struct Service<'r> {
     schedule: Mutex<Schedule>,
     /// Notified of every change of the schedule.
     changed: Condvar,
-    /// The most requests that have begun and not ended.
-    in_flight: usize,
-    threads: usize,
+    crew: Crew,
     progress: &'r Progress,
+}
+
+/// How requests are served.
+#[derive(Debug, Clone, Copy)]
+pub struct Crew {
+    /// Decode threads.
+    pub threads: usize,
+    /// The most requests that have begun and not ended.
+    pub in_flight: usize,
+    /// Whether answers are decoded.
+    pub decode: bool,
 }
 
 /// The requests that have begun and not ended, by their places in the trace.
@@ -70,6 +80,8 @@ pub struct Tally {
     pub prompt_tokens: usize,
     /// Tokens of them found in the cache.
     pub hit_tokens: usize,
+    /// Tokens of answers that were decoded.
+    pub decoded_tokens: usize,
     /// Contents that were compared.
     pub checks: Checks,
     /// Time of each lookup.
@@ -88,17 +100,17 @@ struct Flight {
 struct Decoder<'r> {
     service: &'r Service<'r>,
     prompt: Vec<u32>,
+    answer: Vec<u32>,
     table: Vec<BlockId>,
     tally: Tally,
 }
 
 impl<'r> Service<'r> {
-    /// Creates a service of these requests in order, by `threads` threads that together keep
-    /// `in_flight` of them in flight.
+    /// Creates a service of these requests in order.
     pub fn new(
         cache: &'r PrefixCache,
         requests: &'r [Request],
-        (threads, in_flight): (usize, usize),
+        crew: Crew,
         progress: &'r Progress,
     ) -> Self {
         Self {
@@ -108,8 +120,7 @@ impl<'r> Service<'r> {
             requests,
             schedule: Mutex::default(),
             changed: Condvar::new(),
-            in_flight,
-            threads,
+            crew,
             progress,
         }
     }
@@ -117,7 +128,7 @@ impl<'r> Service<'r> {
     /// Serves every request, and lets all of them go at the end.
     pub fn run(&self) -> Tally {
         thread::scope(|scope| {
-            let decoders: Vec<_> = (0..self.threads)
+            let decoders: Vec<_> = (0..self.crew.threads)
                 .map(|_| scope.spawn(|| Decoder::new(self).run()))
                 .collect();
             let tallies = decoders.into_iter().map(|decoder| decoder.join());
@@ -138,8 +149,8 @@ impl<'r> Service<'r> {
         let turn = loop {
             let next = schedule.next;
             let all_begun = next == self.requests.len();
-            let full = next >= schedule.oldest() + self.in_flight;
-            let may_begin = !full && next < schedule.oldest_in_hand() + self.threads;
+            let full = next >= schedule.oldest() + self.crew.in_flight;
+            let may_begin = !full && next < schedule.oldest_in_hand() + self.crew.threads;
             if !schedule.waiting.is_empty() {
             } else if all_begun || full && schedule.oldest_flies() {
                 let (_, flight) = schedule.flying.pop_first()?;
@@ -217,6 +228,7 @@ impl<'r> Decoder<'r> {
         Self {
             service,
             prompt: Vec::new(),
+            answer: Vec::new(),
             table: Vec::new(),
             tally: Tally::default(),
         }
@@ -254,11 +266,15 @@ impl<'r> Decoder<'r> {
             self.service.wait_for_blocks(place);
             served = self.attempt(&expected);
         }
-        let Some((hold, found)) = served else {
+        let Some((mut hold, found)) = served else {
             self.tally.refused += 1;
             return None;
         };
         self.tally.hit_tokens += found;
+        if self.service.crew.decode {
+            request.write_output(&mut self.answer);
+            self.decode(&mut hold, &mut expected);
+        }
         Some(Flight {
             hold,
             fingerprints: expected,
@@ -305,6 +321,24 @@ impl<'r> Decoder<'r> {
         Some(hold)
     }
 
+    /// Decodes the answer behind the prompt, token by token, and publishes each block once it is
+    /// complete. Stops early if there is no room.
+    fn decode(&mut self, hold: &mut Hold, expected: &mut Vec<u64>) {
+        let block_size = self.service.cache.block_size();
+        for &token in &mem::take(&mut self.answer) {
+            self.prompt.push(token);
+            self.tally.decoded_tokens += 1;
+            if self.prompt.len() % block_size == 0 {
+                let Some(block) = self.allocate(1) else { break };
+                let tokens = &self.prompt[self.prompt.len() - block_size..];
+                add_fingerprint(MODEL, tokens, expected);
+                let fingerprint = expected[expected.len() - 1];
+                self.service.memory.write(block[0].id(), fingerprint);
+                hold.publish(tokens, block).expect("one block of tokens");
+            }
+        }
+    }
+
     /// Allocates the missing blocks, and ends the oldest requests if there are too few.
     fn allocate(&mut self, missing: usize) -> Option<Vec<Block>> {
         loop {
@@ -337,6 +371,7 @@ impl Tally {
         self.refused += other.refused;
         self.prompt_tokens += other.prompt_tokens;
         self.hit_tokens += other.hit_tokens;
+        self.decoded_tokens += other.decoded_tokens;
         self.checks += other.checks;
         self.lookups.merge(&other.lookups);
         self

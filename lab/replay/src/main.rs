@@ -10,8 +10,8 @@
 //! their content, publishes them, and holds them until a number of later requests have started.
 //! Contents are checked at every hit, and once more before a request lets go. A block counts as
 //! cached only if it is complete, one token of every prompt is left to compute, and hit ratios are
-//! shares of all prompt tokens. Answers are not published, since a recorded trace does not have
-//! them.
+//! shares of all prompt tokens. Answers are published with `--decode` alone, block by block: a recorded
+//! trace says how long they are, and not what they say.
 
 #![forbid(unsafe_code)]
 
@@ -37,7 +37,7 @@ use kvtrie_workload::{Request, Trace};
 use serde::Serialize;
 
 use crate::compare::{Comparison, PERCENTS};
-use crate::decoder::Service;
+use crate::decoder::{Crew, Service};
 use crate::options::Options;
 use crate::report::Report;
 
@@ -119,7 +119,11 @@ fn replay(
         .block_size(options.block_size)
         .build()
         .map_err(|error| error.to_string())?;
-    let crew = (options.threads(), options.in_flight);
+    let crew = Crew {
+        threads: options.threads(),
+        in_flight: options.in_flight,
+        decode: options.decode,
+    };
     let requests = trace.requests().len() as u64;
     let progress = Progress::new("replay", requests, "requests");
     let service = Service::new(&cache, trace.requests(), crew, &progress);

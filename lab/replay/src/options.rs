@@ -52,6 +52,10 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = up_to(1024), conflicts_with = "compare")]
     pub threads: Option<usize>,
 
+    /// Decode each answer after its prompt, and publish its blocks one at a time
+    #[arg(long, conflicts_with = "compare")]
+    pub decode: bool,
+
     /// Requests that hold their blocks at the same time, over all threads
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = up_to(MOST))]
     pub in_flight: usize,

@@ -10,7 +10,7 @@ use kvtrie::PrefixCache;
 use kvtrie_harness::percentiles::Percentiles;
 use serde::Serialize;
 
-use crate::decoder::Tally;
+use crate::decoder::{Crew, Tally};
 
 /// The outcome of one replay.
 #[derive(Debug, Serialize)]
@@ -25,6 +25,8 @@ pub struct Report {
     hit_tokens: usize,
     /// The share of all prompt tokens that was found cached.
     hit_ratio: f64,
+    /// Tokens of answers, published block by block.
+    decoded_tokens: usize,
     evicted_blocks: u64,
     seconds: f64,
     requests_per_second: f64,
@@ -33,6 +35,10 @@ pub struct Report {
     resident: Option<Resident>,
     /// Memory of the cache's nodes at the end.
     node_bytes: usize,
+    /// Nodes allocated.
+    runs: u64,
+    /// Blocks published.
+    published_blocks: u64,
     blocks: Blocks,
     checks: Checks,
 }
@@ -90,7 +96,7 @@ impl Report {
     /// Reports on a replay that is over.
     pub fn new(
         workload: String,
-        (threads, in_flight): (usize, usize),
+        crew: Crew,
         cache: &PrefixCache,
         tally: &Tally,
         elapsed: Duration,
@@ -100,19 +106,22 @@ impl Report {
         Self {
             workload,
             block_size: cache.block_size(),
-            threads,
-            in_flight,
+            threads: crew.threads,
+            in_flight: crew.in_flight,
             requests: tally.requests,
             refused: tally.refused,
             prompt_tokens: tally.prompt_tokens,
             hit_tokens: tally.hit_tokens,
             hit_ratio: tally.hit_ratio(),
+            decoded_tokens: tally.decoded_tokens,
             evicted_blocks: stats.evicted,
             seconds,
             requests_per_second: tally.requests as f64 / seconds,
             lookup: Times::of(&tally.lookups),
             resident: Resident::read(),
             node_bytes: stats.node_bytes,
+            runs: stats.runs,
+            published_blocks: stats.published,
             blocks: Blocks::of(cache),
             checks: tally.checks,
         }
@@ -121,6 +130,13 @@ impl Report {
     /// Returns whether every content was right and no block is lost or held.
     pub fn is_sound(&self) -> bool {
         self.checks.all_right() && self.blocks.add_up()
+    }
+
+    fn nodes(&self) -> String {
+        let (runs, blocks) = (HumanCount(self.runs), HumanCount(self.published_blocks));
+        let cached = self.blocks.cached.max(1) as f64;
+        let bytes = self.node_bytes as f64 / cached;
+        format!("{runs} allocated for {blocks} blocks; {bytes:.1} bytes a cached block")
     }
 
     fn memory(&self) -> String {
@@ -213,6 +229,8 @@ impl fmt::Display for Report {
             ("refused", count(self.refused)),
             ("prompt tokens", count(self.prompt_tokens)),
             ("prefill saved", saved),
+            ("decoded tokens", count(self.decoded_tokens)),
+            ("nodes", self.nodes()),
             ("blocks evicted", count(self.evicted_blocks as usize)),
             (
                 "time",

@@ -84,9 +84,19 @@ impl Hold {
     ) -> Vec<Block> {
         let (mut rest, mut duplicates) = (tokens, Vec::new());
         let most = MAX_RUN * self.shared().trie.block_size;
+        let mut ids = [BlockId::NONE; MAX_RUN];
         while blocks.len() > 0 {
             let (tokens, later) = rest.split_at(most.min(rest.tokens.len()));
-            let publication = Publication::new(self, blocks.by_ref());
+            let mut len = 0;
+            for (place, block) in ids.iter_mut().zip(blocks.by_ref()) {
+                *place = block.into_raw();
+                len += 1;
+            }
+            let publication = Publication {
+                progress: Progress::new(self.end),
+                ids: &ids[..len],
+                hold: self,
+            };
             let following = following + blocks.len();
             duplicates.extend(publication.run(tokens, following, priority));
             rest = later;
@@ -101,34 +111,17 @@ impl Hold {
 /// cache for each id. The index owns the published ids; `drop` gives back their references.
 struct Publication<'h> {
     hold: &'h mut Hold,
-    ids: [BlockId; MAX_RUN],
-    /// The number of ids.
-    len: usize,
+    ids: &'h [BlockId],
     progress: Progress,
 }
 
-impl<'h> Publication<'h> {
-    /// Takes over the next of the caller's blocks, up to a run of them.
-    fn new(hold: &'h mut Hold, blocks: impl Iterator<Item = Block>) -> Self {
-        let (mut ids, mut len) = ([BlockId::NONE; MAX_RUN], 0);
-        for (place, block) in ids.iter_mut().zip(blocks) {
-            *place = block.into_raw();
-            len += 1;
-        }
-        let progress = Progress::new(hold.end);
-        Self {
-            hold,
-            ids,
-            len,
-            progress,
-        }
-    }
-
+impl Publication<'_> {
     /// Publishes the blocks. Returns the duplicates.
+    #[inline]
     fn run(mut self, tokens: Keyed<'_>, following: usize, priority: Priority) -> Vec<Block> {
         let offer = Offer {
             tokens,
-            ids: &self.ids[..self.len],
+            ids: self.ids,
             following,
             priority,
         };
@@ -141,7 +134,7 @@ impl<'h> Publication<'h> {
     #[cold]
     fn free_rest(&self) {
         drop(self.blocks(&self.progress.duplicates));
-        drop(self.blocks(&self.ids[self.progress.done..self.len]));
+        drop(self.blocks(&self.ids[self.progress.done..]));
     }
 
     /// Makes blocks from ids that this publication owns.
@@ -155,7 +148,7 @@ impl Drop for Publication<'_> {
     /// Moves the hold to its pin, and frees the blocks that a panic left over.
     fn drop(&mut self) {
         self.hold.end = self.progress.end;
-        if self.progress.published < self.len {
+        if self.progress.published < self.ids.len() {
             self.free_rest();
         }
         // SAFETY: these are the references of the published blocks, which the index owns now.

@@ -19,7 +19,7 @@ impl Trie {
     pub fn note(&self, change: Change<'_>) {
         match change {
             Change::Published(run, blocks) => {
-                let bytes = if blocks.start == 0 { run.bytes() } else { 0 };
+                let bytes = (blocks.start == 0).then(|| run.bytes());
                 self.counters.published(blocks.len(), bytes);
                 self.clock.insert(run, blocks);
             }

@@ -3,9 +3,21 @@
 //! The [transitions](super) say which thread may do what, and [`publish`](crate::trie::publish)
 //! follows them.
 
-use super::{EMPTY, FOLLOWED, PIN, QUEUED, SHUT, Snapshot, State, inner, last};
+use super::{EMPTY, FOLLOWED, PHASE, PIN, QUEUED, SHUT, Snapshot, State, inner, last, with_heat};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::trie::evict::policy::Heat;
+
+impl Snapshot {
+    /// Returns whether the slot has, or had, a block. The cache is open.
+    pub fn has_block(self) -> bool {
+        self.0 & EMPTY == 0
+    }
+
+    /// Returns whether the slot may still get a block: it is vacant or being written.
+    pub fn is_empty(self) -> bool {
+        self.0 & PHASE == EMPTY
+    }
+}
 
 /// A block that is appended to a run.
 #[derive(Debug, Clone, Copy)]
@@ -87,10 +99,15 @@ impl State {
     /// Turns the caller's pin into the mark that the run goes on behind this block. The caller has
     /// just filled the next slot, and holds a block from there on.
     pub fn follow(&self) {
+        let next = |word: u64| {
+            debug_assert!(!Snapshot(word).is_followed(), "a slot is filled once");
+            let heat = Snapshot(word).heat().after_first_child();
+            // Rule (pin-to-follower): one step, because the block would look unheld between two.
+            Some(with_heat(word, heat) + FOLLOWED - PIN)
+        };
         // Release (followed): the gauge finds the later block.
-        // Rule (pin-to-follower): one step, because the block would look unheld between two.
-        let old = Snapshot(self.0.fetch_add(FOLLOWED - PIN, Ordering::Release));
-        debug_assert!(!old.is_followed(), "a slot is filled once");
-        self.cool_under_first(old.heat());
+        // Relaxed: on failure the exchange is repeated.
+        // Rule (pin-to-follower): the pin goes as the mark comes.
+        let _ = (self.0).fetch_update(Ordering::Release, Ordering::Relaxed, next);
     }
 }
