@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 
 use super::evict::policy::{Heat, Priority};
 use super::guard::Guard;
-use super::layout::{Header, IDS, MAX_RUN, Origin, Position, front, gap, layout};
+use super::layout::{FULL, Header, IDS, KEYED, MAX_RUN, Origin, Position, front, gap, layout};
 use super::node::NodeRef;
 use super::state::State;
 use crate::hash::{BlockHash, OnceHash};
@@ -58,7 +58,8 @@ impl NodeRef<'_> {
             room: plan.room as u8,
             filled: AtomicU8::new(len as u8),
             gap: 0,
-            keyed: !plan.tokens.is_plain(),
+            flags: (if plan.tokens.is_plain() { 0 } else { KEYED })
+                | (if len == plan.room { FULL } else { 0 }),
         };
         let origin = Origin {
             root: Some(plan.root),
@@ -78,7 +79,7 @@ impl NodeRef<'_> {
             room: 1,
             filled: AtomicU8::new(1),
             gap: 0,
-            keyed: false,
+            flags: FULL,
         };
         let origin = Origin {
             root: None,

@@ -81,14 +81,7 @@ impl Index {
         // Acquire (publish): the nodes of this list are fully written.
         let head = self.bucket(key).load(Ordering::Acquire);
         // Rule (compare-items): plain tokens do not match those of an item.
-        search(
-            head,
-            key,
-            parent,
-            prompt,
-            |node| !node.header().keyed,
-            guard,
-        )
+        search(head, key, parent, prompt, |node| !node.is_keyed(), guard)
     }
 
     /// Finds the live child of `parent` that `prompt` starts with. Items may start in the first

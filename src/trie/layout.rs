@@ -76,9 +76,14 @@ pub struct Header {
     pub filled: AtomicU8,
     /// Unused bytes at the start of the allocation. Invariant: the result of [`gap`].
     pub gap: u8,
-    /// Whether items start in the first block. Then the tail ends with them.
-    pub keyed: bool,
+    /// [`KEYED`], [`FULL`], both or neither.
+    pub flags: u8,
 }
+
+/// Items start in the first block. Then the tail ends with them.
+pub const KEYED: u8 = 1;
+/// The node was built without vacant slots, so `filled` never changes.
+pub const FULL: u8 = 2;
 
 /// The origin of a node, which is rarely read.
 #[repr(C)]

@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 use std::slice;
 
 use super::guard::Guard;
-use super::layout::{Header, IDS, Origin, Position, front, layout};
+use super::layout::{FULL, Header, IDS, KEYED, Origin, Position, front, layout};
 use super::state::State;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
@@ -107,9 +107,14 @@ impl<'g> NodeRef<'g> {
         self.tokens_offset() + self.room() * self.block_size() * size_of::<u32>()
     }
 
+    /// Returns whether items start in the first block.
+    pub fn is_keyed(self) -> bool {
+        self.header().flags & KEYED != 0
+    }
+
     /// Returns the items that start in the first block. None start in any other block.
     pub fn items(self) -> &'g [Item] {
-        if !self.header().keyed {
+        if !self.is_keyed() {
             return &[];
         }
         let number = self.array::<u32>(self.items_offset());
@@ -132,6 +137,9 @@ impl<'g> NodeRef<'g> {
 
     /// Returns a number of slots, from the first on, that have or had a block: at most all of them.
     pub fn filled(self) -> usize {
+        if self.header().flags & FULL != 0 {
+            return self.room();
+        }
         // Acquire (filled): those slots are fully written.
         usize::from(self.header().filled.load(Ordering::Acquire))
     }
