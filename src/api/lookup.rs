@@ -44,18 +44,19 @@ impl PrefixCache {
         let prompt = prompt.into();
         self.find_and_count(
             namespace,
-            &prompt.readable(prompt.keyed()),
+            prompt.readable(prompt.keyed()),
             prompt.requested(),
         )
     }
 
     /// Pins the longest cached prefix of some tokens, and counts so many as requested; counts no
     /// lookup if none.
+    #[inline]
     #[track_caller]
     fn find_and_count(
         &self,
         namespace: &Namespace,
-        tokens: &Keyed<'_>,
+        tokens: Keyed<'_>,
         requested: Option<usize>,
     ) -> Hold {
         let hold = self.find(namespace, tokens);
@@ -66,8 +67,24 @@ impl PrefixCache {
     }
 
     /// Pins the longest cached prefix, and counts it in no statistic.
+    #[inline]
     #[track_caller]
-    pub(super) fn find(&self, namespace: &Namespace, prompt: &Keyed<'_>) -> Hold {
+    pub(super) fn find(&self, namespace: &Namespace, prompt: Keyed<'_>) -> Hold {
+        // Apart, so that plain tokens are passed in registers: a sixth of a short lookup.
+        if prompt.is_plain() {
+            self.find_plain(namespace, prompt.tokens)
+        } else {
+            self.find_keyed(namespace, &prompt)
+        }
+    }
+
+    #[track_caller]
+    fn find_plain(&self, namespace: &Namespace, tokens: &[u32]) -> Hold {
+        self.find_keyed(namespace, &Keyed::plain(tokens))
+    }
+
+    #[track_caller]
+    fn find_keyed(&self, namespace: &Namespace, prompt: &Keyed<'_>) -> Hold {
         self.walk(namespace, |root, guard| {
             let end = self.trie().find_and_pin(root, prompt, guard);
             end.map(|end| Hold::new(self.shared_ptr(), end))
@@ -105,7 +122,7 @@ impl PrefixCache {
         let prompt = prompt.into();
         self.find_and_count(
             namespace,
-            &prompt.readable(prompt.all_but_last()),
+            prompt.readable(prompt.all_but_last()),
             prompt.requested(),
         )
     }

@@ -183,14 +183,14 @@ pub enum Prefetch {
     /// The lines that the walk reads first. The processor then detects the pattern by itself.
     Start,
     /// This many lines, into the second-level cache, which can wait for more lines at once.
-    Lines(usize),
+    Lines(u8),
 }
 
 impl Prefetch {
     /// Covers everything that a lookup reads of `blocks` blocks, up to `MOST_LINES`.
     pub fn run(blocks: usize, block_size: usize) -> Self {
         let lines = 1 + tail(blocks, block_size).div_ceil(CACHE_LINE);
-        Self::Lines(lines.min(MOST_LINES))
+        Self::Lines(lines.min(MOST_LINES) as u8)
     }
 
     /// Prefetches that much of a possible node. Any address is allowed.
@@ -199,7 +199,7 @@ impl Prefetch {
         match self {
             Self::Start => (0..FIRST_LINES).for_each(|number| prefetch(line(number))),
             Self::Lines(lines) => {
-                (0..lines).for_each(|number| prefetch_second_level(line(number)));
+                (0..usize::from(lines)).for_each(|number| prefetch_second_level(line(number)));
             }
         }
     }

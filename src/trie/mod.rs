@@ -77,14 +77,16 @@ impl Trie {
         // While the walk compares one node, it prefetches the next node and the bucket of the one
         // after that. Their keys follow from the tokens alone, if each node matches a full run.
         let stride = self.run_length;
+        let full_run = Prefetch::run(stride, self.block_size);
         // Many prompts share their first nodes, so those are in near caches. Later nodes are in far
         // memory and most likely match the guess, so the walk prefetches all of their lines.
         let mut ahead = Prefetch::Start;
-        let mut keys = self.child_keys(node(at, guard).header().key, at.offset(), rest);
-        if let ([Some(first), Some(_)], Some(behind)) = (keys, rest.get(self.block_size..)) {
-            // A text that was published one block at a time starts with a node of one block.
-            self.child_key(first, 0, behind);
-        }
+        let mut keys = self.child_keys(
+            node(at, guard).header().key,
+            at.offset(),
+            rest,
+            Prefetch::Start,
+        );
         while let [Some(this), next] = keys {
             let behind = rest.get(stride * self.block_size..).unwrap_or_default();
             let after = next.and_then(|next| self.key_after(next, behind));
@@ -96,9 +98,15 @@ impl Trie {
             depth += blocks;
             rest = &rest[blocks * self.block_size..];
             (keys, ahead) = if blocks == stride {
-                ([next, after], Prefetch::run(stride, self.block_size))
+                ([next, after], full_run)
             } else {
-                (self.child_keys(this, blocks - 1, rest), Prefetch::Start)
+                // A text that was published block by block starts with a node of one block.
+                let ahead = if blocks == 1 {
+                    full_run
+                } else {
+                    Prefetch::Start
+                };
+                (self.child_keys(this, blocks - 1, rest, ahead), ahead)
             };
         }
         Reached { at, depth }
@@ -157,11 +165,17 @@ impl Trie {
     }
 
     /// Returns the keys of the next node and, if that node matches a full run, of the one after.
-    /// Prefetches the first node and the second bucket.
-    fn child_keys(&self, parent: u64, offset: usize, prompt: &[u32]) -> [Option<u64>; 2] {
+    /// Prefetches as much of the first node, and the second bucket.
+    fn child_keys(
+        &self,
+        parent: u64,
+        offset: usize,
+        prompt: &[u32],
+        amount: Prefetch,
+    ) -> [Option<u64>; 2] {
         let this = self.child_key(parent, offset, prompt);
         let next = this.and_then(|this| self.key_after(this, prompt));
-        this.inspect(|this| self.index.prefetch_node(*this, Prefetch::Start));
+        this.inspect(|this| self.index.prefetch_node(*this, amount));
         [this, next]
     }
 
