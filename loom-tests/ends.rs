@@ -86,7 +86,7 @@ fn end_of_request_versus_lookup() {
         );
         assert_eq!(found.len() + evicted.len(), 2, "held or evicted, not both");
         assert_eq!(found.block_table(), table[..found.len()]);
-        drop(found);
+        drop((found, evicted));
         cache.evict(usize::MAX);
         assert_eq!(cache.stats().free, 2);
     });
