@@ -67,7 +67,7 @@ fn publication_versus_count() {
 /// A block is appended behind a watched one, and the hold moves there.
 #[test]
 fn append_versus_count() {
-    explore("append_versus_count", 50, || {
+    explore("append_versus_count", 20, || {
         let (cache, namespace) = cache(3, 2);
         drop(publish(&cache, &namespace, &[1]));
         let mut hold = publish(&cache, &namespace, &[1, 2]);
