@@ -6,7 +6,7 @@ use super::Sequence;
 use crate::api::block::Block;
 use crate::item::Keyed;
 
-/// What a publication replaced in the block table of a [`Sequence`](crate::Sequence).
+/// What a publication replaced in the block table of a [`Sequence`].
 ///
 /// Dropping it frees the replaced blocks. An engine whose device may still read them, because a
 /// step runs or a captured graph names them, keeps it until the device is done.
