@@ -7,8 +7,8 @@
 //! Each worker thread runs a continuous batch. It takes the oldest waiting request, looks its
 //! tokens up, and allocates the missing blocks, all or none. A step computes a token for each
 //! request that decodes, and chunks of the prompts that are still being prefilled. If blocks run
-//! out, the youngest request of the batch is preempted: it publishes what it has computed, keeps
-//! its tokens and queues again. A request needs a block only after it got a token, so between two
+//! out, the youngest request of the batch is preempted: what it has computed stays cached, and it
+//! queues again with its tokens. A request needs a block only after it got a token, so between two
 //! preemptions there is always progress.
 //!
 //! The model is fake, but it depends on the cache: the state of a token follows from the state of

@@ -20,12 +20,12 @@
 //!
 //! | question | answer |
 //! | --- | --- |
-//! | [What if blocks run out?](out_of_blocks) | Preempt the youngest request with `finish`, and try again. |
-//! | [How does chunked prefill work?](chunked_prefill) | Call `advance` for each chunk, and `publish` to share early. |
+//! | [What if blocks run out?](out_of_blocks) | Preempt the youngest request with `into_prompt`, and try again. |
+//! | [How does chunked prefill work?](chunked_prefill) | Call `advance` for each chunk. |
 //! | [How does speculative decoding work?](speculative) | `grow` with their number, push what is accepted, `truncate` the rest. |
 //! | [Where do a draft model's keys and values go?](draft_models) | To a cache of their own, a namespace, or the same blocks. |
 //! | [How do parallel samples and beams share a prompt?](sampling) | By `fork`. |
-//! | [What does a request leave behind?](cancellation) | Nothing, if it is dropped or ends with `finish_at`. |
+//! | [What does a request leave behind?](cancellation) | Its complete blocks, or with `finish_at` a part of them. |
 //! | [How does a waiting request keep its prefix?](waiting_queue) | Look it up when it arrives, and drop the hold. |
 //! | [How long does a system prompt stay?](priorities) | Longer at high priority, always if pinned. |
 //! | [What if two images have the same tokens?](images) | Name each image by an item of the prompt. |

@@ -32,7 +32,7 @@ pub struct Stats {
     pub published: u64,
     /// Runs published so far: each is one allocation. `published / runs` is their mean length.
     pub runs: u64,
-    /// Blocks offered that another thread had published before.
+    /// Blocks offered that were published before.
     pub duplicates: u64,
     /// Blocks evicted so far, by any call.
     pub evicted: u64,

@@ -78,8 +78,8 @@ fn the_slot_of_an_evicted_block_is_not_used_again() {
         assert_eq!(cache.evict(usize::MAX).len(), 2, "3 and 4");
         let mut hold = fork.clone();
         decode(&cache, &mut hold, &[3, 5]);
-        assert_eq!(cache.peek(&namespace, &[1, 2, 3, 4]), 3);
-        assert_eq!(cache.peek(&namespace, &[1, 2, 3, 5]), 4);
+        assert_eq!(cache.peek(&namespace, [1, 2, 3, 4]), 3);
+        assert_eq!(cache.peek(&namespace, [1, 2, 3, 5]), 4);
         drop((hold, fork));
         assert_accounted(&cache);
         assert_eq!(cache.evict(usize::MAX).len(), 4);

@@ -118,11 +118,11 @@ fn a_mistake_in_a_prompt_is_reported_where_the_caller_made_it() {
     let placeholders = || Prompt::new(vec![7; 4]);
     check_panics(&[
         (
-            "with_item(2..2): not a range of some of the 4 tokens",
+            "with_item(2..2): empty, or not within the 4 tokens",
             &|| drop(placeholders().with_item(2..2, [0; 32])),
         ),
         (
-            "with_item(3..5): not a range of some of the 4 tokens",
+            "with_item(3..5): empty, or not within the 4 tokens",
             &|| drop(placeholders().with_item(3..5, [0; 32])),
         ),
         ("with_item(2..4): the previous item ends at 3", &|| {
@@ -155,7 +155,7 @@ fn a_block_id_that_no_cache_has_is_a_bug() {
 }
 
 #[test]
-#[should_panic(expected = "a row of 1 for 2 blocks")]
+#[should_panic(expected = "a row of 1 has no room for 2 blocks")]
 fn a_row_that_is_too_short_is_a_bug() {
     let cache = cache(2, 1, 2);
     let hold = publish(&cache, &cache.namespace("a"), &[1, 2]);

@@ -194,7 +194,7 @@ impl PrefixCache {
     ///
     /// # Panics
     ///
-    /// If `tokens` are not a whole number of blocks.
+    /// If the tokens are not a whole number of blocks.
     ///
     /// # Examples
     ///

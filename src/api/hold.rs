@@ -105,7 +105,10 @@ impl Hold {
     #[track_caller]
     pub fn block_table_into<T: From<BlockId>>(&self, row: &mut [T]) {
         let (len, row_len) = (self.len(), row.len());
-        assert!(len <= row_len, "a row of {row_len} for {len} blocks");
+        assert!(
+            len <= row_len,
+            "block_table_into: a row of {row_len} has no room for {len} blocks"
+        );
         self.last_blocks_into(&mut row[..len]);
     }
 

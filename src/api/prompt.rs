@@ -101,8 +101,7 @@ impl<'a> Prompt<'a> {
     /// digest. Let its range cover one token only, so that other items may follow.
     ///
     /// An item takes up 36 bytes in the node of the block in which it starts. That block always
-    /// starts a node, so a block with items costs about as much time and memory as one published
-    /// alone.
+    /// starts a node, which a lookup must search an index for.
     ///
     /// # Panics
     ///
@@ -130,7 +129,7 @@ impl<'a> Prompt<'a> {
         let (tokens, earlier) = (self.tokens.len(), self.terms.end);
         assert!(
             range.start < range.end && range.end <= tokens,
-            "with_item({range:?}): not a range of some of the {tokens} tokens"
+            "with_item({range:?}): empty, or not within the {tokens} tokens"
         );
         assert!(
             earlier <= range.start,
@@ -242,6 +241,12 @@ impl<'a> Prompt<'a> {
     #[inline]
     pub(super) fn requested(&self) -> Option<usize> {
         self.terms.read.then_some(self.tokens.len())
+    }
+
+    /// Makes a prompt of the parts of one.
+    pub(super) fn from_parts(tokens: Vec<u32>, terms: Terms<'a>) -> Self {
+        let tokens = Cow::Owned(tokens);
+        Self { tokens, terms }
     }
 
     /// Returns the tokens and the terms, owned: copies what is borrowed.

@@ -3,6 +3,8 @@
 mod end;
 mod publish;
 
+use std::fmt;
+
 use super::block::Block;
 use super::cache::PrefixCache;
 use super::hold::Hold;
@@ -52,7 +54,6 @@ pub use publish::Replaced;
 /// assert_eq!(next.uncomputed(), [5, 6, 7, 8]);
 /// # Ok::<_, kvtrie::BuildError>(())
 /// ```
-#[derive(Debug)]
 pub struct Sequence {
     /// The published prefix.
     hold: Hold,
@@ -70,6 +71,17 @@ pub struct Sequence {
     table: Vec<BlockId>,
     /// The blocks of the table behind the hold.
     unpublished: Vec<Block>,
+}
+
+impl fmt::Debug for Sequence {
+    /// Shows counts and blocks, and no token: a prompt may be long and private.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sequence")
+            .field("tokens", &self.tokens.len())
+            .field("computed", &self.computed)
+            .field("block_table", &self.table)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PrefixCache {
@@ -186,7 +198,7 @@ impl Sequence {
     /// # Errors
     ///
     /// [`OutOfBlocks`] as from [`PrefixCache::allocate`]. The sequence is unchanged then: retry
-    /// with fewer extra tokens, or later. [`finish`](Self::finish) gives the prompt back.
+    /// with fewer extra tokens, or later. [`into_prompt`](Self::into_prompt) gives the prompt back.
     ///
     /// # Panics
     ///

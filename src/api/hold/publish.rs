@@ -15,11 +15,12 @@ use crate::trie::publish::{Offer, Progress};
 impl Hold {
     /// Publishes complete blocks behind this prefix, and moves the hold to their end.
     ///
-    /// `prompt` has the tokens behind this prefix, and the items that start in them.
-    /// `blocks` contain the keys and values of these tokens, in order, `block_size` tokens each.
-    /// The blocks are published at the [priority](Prompt::with_priority) of the prompt; found ones
-    /// are raised to it. From now on a lookup on any thread can find them, so they must not be written any more. A thread
-    /// that finds a block sees everything written to it: publishing releases, finding acquires.
+    /// `prompt` has the tokens behind this prefix, and the items that start in them. `blocks` contain
+    /// the keys and values of these tokens, in order, `block_size` tokens each. The blocks are
+    /// published at the [priority](Prompt::with_priority) of the prompt; found ones are raised to it.
+    /// From now on a lookup on any thread can find them, so they must not be written any more. A
+    /// thread that finds a block sees everything written to it: publishing releases, finding
+    /// acquires.
     ///
     /// If another thread has published a block first, the hold adopts that one, and the call
     /// returns the offered one as a *duplicate*, in the order of `blocks`. The caller drops the

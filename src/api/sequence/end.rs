@@ -4,6 +4,7 @@ use super::Sequence;
 use crate::api::block::Evicted;
 use crate::api::cache::PrefixCache;
 use crate::api::hold::Hold;
+use crate::api::prompt::Prompt;
 use crate::api::report::counted;
 use crate::trie::evict::eviction::EvictedBlock;
 use crate::trie::guard::{enter, give_way};
@@ -17,6 +18,9 @@ impl Sequence {
     /// and leave the block table. If `n` lies inside of one, the tokens of that block are
     /// uncomputed again: then [`computed_tokens`](Self::computed_tokens) is `n` rounded down to a
     /// block, and the next [`grow`](Self::grow) gets blocks for the rest.
+    ///
+    /// Items that start at `n` or behind are taken back too, and [`push`](Self::push) cannot add
+    /// them again: start another sequence for tokens with items.
     ///
     /// Call this once the device no longer reads the blocks let go.
     ///
@@ -50,6 +54,7 @@ impl Sequence {
         );
         self.tokens.truncate(n);
         let items = &mut self.terms.items;
+        // A token that is pushed in an item's place is another one: no item starts there any more.
         let kept = items.partition_point(|item| (item.start as usize) < n);
         if kept < items.len() {
             items.to_mut().truncate(kept);
@@ -65,8 +70,9 @@ impl Sequence {
 
     /// Drops the hold and the unpublished blocks, and returns all tokens.
     ///
-    /// The published blocks stay cached. A request that was refused its first blocks gets its prompt
-    /// back, for another try.
+    /// The published blocks stay cached. To start the request again, use
+    /// [`into_prompt`](Self::into_prompt): the tokens alone do not say what images they stand for, nor
+    /// that they are private.
     ///
     /// # Examples
     ///
@@ -83,11 +89,39 @@ impl Sequence {
         self.tokens
     }
 
+    /// Drops the hold and the unpublished blocks, and returns the prompt: all tokens, their items, the
+    /// priority and the switches.
+    ///
+    /// For a request that was refused its blocks, or that gives them up for another one. It starts
+    /// again from this prompt later, and finds what is still cached then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(2).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// use kvtrie::Prompt;
+    ///
+    /// let private = Prompt::new(vec![1, 2, 3]).with_store(false);
+    /// let mut request = cache.sequence(&model, private);
+    /// assert!(request.grow(&cache, 0).is_err());
+    /// let waiting = request.into_prompt(); // still private
+    /// assert_eq!(cache.sequence(&model, waiting).tokens(), [1, 2, 3]);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    pub fn into_prompt(self) -> Prompt<'static> {
+        Prompt::from_parts(self.tokens, self.terms)
+    }
+
     /// Finishes a request whose tokens from `keep` on will not be asked for again.
     ///
-    /// For a one-off request (0), or one whose reasoning is not part of the next prompt. Drops the
-    /// hold, and [evicts](PrefixCache::evict_from) the blocks from token `keep` on, rounded up to a
-    /// block, that no other request uses. Returns all tokens.
+    /// For a one-off request, or one whose reasoning is not part of the next prompt. Drops the hold,
+    /// and [evicts](PrefixCache::evict_from) the blocks from token `keep` on, rounded up to a block,
+    /// that no other request uses now. Returns all tokens. This may yield the core first, as
+    /// [`allocate`](PrefixCache::allocate).
+    ///
+    /// To leave what earlier requests cached, keep the [`cached_tokens`](Self::cached_tokens). With
+    /// 0 a system prompt leaves too, if no other request holds it.
     ///
     /// # Panics
     ///
@@ -101,7 +135,8 @@ impl Sequence {
     /// let mut request = cache.sequence(&model, [1, 2, 3]);
     /// request.grow(&cache, 0).unwrap();
     /// request.advance(3);
-    /// assert_eq!(request.finish_at(&cache, 1), [1, 2, 3]);
+    /// let keep = 1; // the system prompt
+    /// assert_eq!(request.finish_at(&cache, keep), [1, 2, 3]);
     /// assert_eq!(cache.peek(&model, &[1, 2, 3]), 1);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
