@@ -338,13 +338,14 @@
 //! | queued   | unqueued| the gauge finds it without a pin  | the exchange that clears *queued*  |
 //! | watched  | unqueued| the same, or the block has left   | the same                           |
 //!
-//! Every block with a pin is queued or watched once the call that pinned it has returned. A hold
-//! that is dropped tells the gauge nothing: it could not, since the cache may be freed directly
-//! after the pin is gone. Instead the gauge looks at each watched block again. It adds up the
-//! prefixes of the watched blocks in a tree of its own, in which a run counts once however many
-//! requests share it: an end changes the tree up to the first run that something else keeps. So a
-//! count takes time for each block at which holds end, and for each run newly held or let go. It is
-//! exact if no other thread works. (M: all of `gauge`; T: `oracle`)
+//! Every block with a pin is queued or watched once the call that pinned it and all earlier calls
+//! that pinned or appended it have returned. A hold that is dropped tells the gauge nothing: it
+//! could not, since the cache may be freed directly after the pin is gone. Instead the gauge looks
+//! at each watched block again. It adds up the prefixes of the watched blocks in a tree of its own,
+//! in which a run counts once however many requests share it: an end changes the tree up to the
+//! first run that something else keeps. So a count takes time for each block at which holds end,
+//! and for each run newly held or let go. It is exact if no other thread works. (M: all of `gauge`;
+//! T: `oracle`)
 //!
 //! # Lent ids
 //!

@@ -65,8 +65,8 @@ pub struct Prompt<'a> {
 pub struct Terms<'a> {
     /// Invariant: in the order of their starts, all of which lie within the tokens.
     pub items: Cow<'a, [Item]>,
-    /// Where the last item ends.
-    end: usize,
+    /// Where the last item ends, at most.
+    pub end: usize,
     /// The priority of published blocks.
     pub priority: Priority,
     /// Whether the request looks up its prefix.

@@ -183,10 +183,16 @@ impl Gauge {
         for at in followed {
             tally.look_behind(at, &guard);
         }
-        for id in self.take() {
-            if let Some(at) = clock.position(id, &guard) {
-                tally.look(at, &guard);
+        let queued: Vec<_> = self.take().collect();
+        // A watched block has its flag, so a bit of its own means that it is in a new node, which
+        // may have the address of the old one.
+        for id in &queued {
+            if tally.ends.contains_key(id) {
+                tally.remove(*id);
             }
+        }
+        for at in queued.iter().filter_map(|id| clock.position(*id, &guard)) {
+            tally.look(at, &guard);
         }
     }
 }

@@ -59,6 +59,7 @@ impl Sequence {
         if kept < items.len() {
             items.to_mut().truncate(kept);
         }
+        self.terms.end = self.terms.end.min(n);
         self.computed = self.computed.min(n);
         let (kept, published) = (n / self.block_size, self.hold.len());
         if kept < published {

@@ -8,9 +8,10 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::trie::evict::policy::Heat;
 
 impl Snapshot {
-    /// Returns whether the slot has, or had, a block. The cache is open.
+    /// Returns whether the slot has, or had, a block.
     pub fn has_block(self) -> bool {
-        self.0 & EMPTY == 0
+        // A closed block has a heat, which is never zero. A shut slot has nothing else.
+        self.0 & PHASE != EMPTY && self.0 != SHUT
     }
 
     /// Returns whether the slot may still get a block: it is vacant or being written.
