@@ -1,5 +1,5 @@
-//! Runs that grow: a slot has one writer, a block is never cached twice, is found as a whole or not at
-//! all, and never outlives the one before it.
+//! Runs that grow: a slot has one writer, a block is never cached twice, is found as a whole or not
+//! at all, and never outlives the one before it.
 #![cfg(loom)]
 
 #[path = "common.rs"]
@@ -96,7 +96,8 @@ fn reserve_versus_reserve() {
     });
 }
 
-/// A slot is filled while a thread looks at it and another shuts it: what is found is fully written.
+/// A slot is filled while a thread looks at it and another shuts it: what is found is fully
+/// written.
 #[test]
 fn fill_versus_load_slot() {
     explore("fill_versus_load_slot", 50, || {

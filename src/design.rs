@@ -82,8 +82,8 @@
 //!    over it is dropped. (M, the block itself: `pin_versus_claim`, `hand_over_versus_claim`; the
 //!    blocks before it: `hold_versus_claim_within_its_run`, `hold_versus_claim_of_its_parent`)
 //! 3. At any instant each id is in exactly one place: free, owned by one [`Block`](crate::Block),
-//!    lent, cached, or in transit in one thread. (M: `claim_versus_claim`, `eviction_versus_reuse`, all
-//!    of `pool`; in `allocate`, including its second attempt and the ids that it puts back:
+//!    lent, cached, or in transit in one thread. (M: `claim_versus_claim`, `eviction_versus_reuse`,
+//!    all of `pool`; in `allocate`, including its second attempt and the ids that it puts back:
 //!    `two_allocations_of_what_there_is`, `two_allocations_of_more_than_there_is`,
 //!    `allocation_versus_the_drop_of_a_block`, `allocation_versus_a_passing_hold`)
 //! 4. Two live cached blocks never have the same namespace, parent position, tokens and items. (M:
@@ -227,9 +227,9 @@
 //!   since has changed it. (M: `follow_versus_claim`, `append_versus_eviction`)
 //! * The room of a new node: one slot for each block that the publisher knows of. A single block
 //!   behind another, or a short run behind a short one, seems to be the step of a text that grows.
-//!   Such a run gets the room of a full one, or eight slots behind a run of less than eight, so that
-//!   short chats do not take much memory. Only the first child gets more room: a prefix that many
-//!   prompts share has many short children.
+//!   Such a run gets the room of a full one, or eight slots behind a run of less than eight, so
+//!   that short chats do not take much memory. Only the first child gets more room: a prefix that
+//!   many prompts share has many short children.
 //!
 //! # Candidates
 //!
@@ -376,8 +376,8 @@
 //!
 //! * *A chained hash per block as the key*: 8 bytes and a hash per block, and every lookup hashes
 //!   every token. Chaining the keys of nodes gives the same results.
-//! * *Items in the tokens*, as an id for each image in place of its placeholders: exact only while a
-//!   table of all images lives, and the hashes of two processes differ.
+//! * *Items in the tokens*, as an id for each image in place of its placeholders: exact only while
+//!   a table of all images lives, and the hashes of two processes differ.
 //! * *Items hashed into the key of the node alone*: a collision would return another image's block.
 //! * *A live length in each node*: it follows from the states, and a second word could disagree.
 //! * *A count on each block of a held prefix*, as in vLLM: a lookup would write to every block.

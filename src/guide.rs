@@ -6,30 +6,36 @@
 //!
 //! # Setting up
 //!
-//! | question | answer |
-//! | --- | --- |
-//! | [How many blocks, and of what size?](sizing) | The memory for keys and values divided by the bytes of a block. |
-//! | [How do block ids meet the KV pool on a device?](device) | An id is an offset. Publish after the write, let go after the read. |
-//! | [Which threads may call what?](threads) | Any thread, anything. Only `namespace` and `clear` take a lock. |
-//! | [How do LoRA adapters and tenants stay apart?](namespaces) | Each has a namespace. |
-//! | [How do several devices share a cache?](parallelism) | One cache for each KV pool. |
-//! | [Which metrics does a dashboard read?](metrics) | `stats`, and `in_use`. |
-//! | [How are evicted blocks saved, and who may keep ids?](offloading) | Evict ahead; `into_id` and `adopt` for a free list of your own. |
+//! * [How many blocks, and of what size?](sizing) The memory for keys and values divided by the
+//!   bytes of a block.
+//! * [How do block ids meet the KV pool on a device?](device) An id is an offset. Publish after the
+//!   write, let go after the read.
+//! * [Which threads may call what?](threads) Any thread, anything. Only `namespace` and `clear`
+//!   take a lock.
+//! * [How do LoRA adapters and tenants stay apart?](namespaces) Each has a namespace.
+//! * [How do several devices share a cache?](parallelism) One cache for each KV pool.
+//! * [Which metrics does a dashboard read?](metrics) `stats`, and `in_use`.
+//! * [How are evicted blocks saved, and who may keep ids?](offloading) Evict ahead; `into_id` and
+//!   `adopt` for a free list of your own.
 //!
 //! # Running requests
 //!
-//! | question | answer |
-//! | --- | --- |
-//! | [What if blocks run out?](out_of_blocks) | Preempt the youngest request with `into_prompt`, and try again. |
-//! | [How does chunked prefill work?](chunked_prefill) | Call `advance` for each chunk. |
-//! | [How does speculative decoding work?](speculative) | `grow` with their number, push what is accepted, `truncate` the rest. |
-//! | [Where do a draft model's keys and values go?](draft_models) | To a cache of their own, a namespace, or the same blocks. |
-//! | [How do parallel samples and beams share a prompt?](sampling) | By `fork`. |
-//! | [What does a request leave behind?](cancellation) | Its complete blocks, or with `finish_at` a part of them. |
-//! | [How does a waiting request keep its prefix?](waiting_queue) | Look it up when it arrives, and drop the hold. |
-//! | [How long does a system prompt stay?](priorities) | Longer at high priority, always if pinned. |
-//! | [What if two images have the same tokens?](images) | Name each image by an item of the prompt. |
-//! | [What if the weights change?](weight_update) | Take a namespace for each version, and clear the old one. |
+//! * [What if blocks run out?](out_of_blocks) Preempt the youngest request with `into_prompt`, and
+//!   try again.
+//! * [How does chunked prefill work?](chunked_prefill) Call `advance` for each chunk.
+//! * [How does speculative decoding work?](speculative) `grow` with their number, push what is
+//!   accepted, `truncate` the rest.
+//! * [Where do a draft model's keys and values go?](draft_models) To a cache of their own, a
+//!   namespace, or the same blocks.
+//! * [How do parallel samples and beams share a prompt?](sampling) By `fork`.
+//! * [What does a request leave behind?](cancellation) Its complete blocks, or with `finish_at` a
+//!   part of them.
+//! * [How does a waiting request keep its prefix?](waiting_queue) Look it up when it arrives, and
+//!   drop the hold.
+//! * [How long does a system prompt stay?](priorities) Longer at high priority, always if pinned.
+//! * [What if two images have the same tokens?](images) Name each image by an item of the prompt.
+//! * [What if the weights change?](weight_update) Take a namespace for each version, and clear the
+//!   old one.
 //!
 //! # Coming from another cache
 //!

@@ -88,8 +88,9 @@ impl PrefixCache {
     /// Empties a namespace, and returns the evicted blocks.
     ///
     /// All its unheld blocks are evicted, and the caller owns them, as with [`evict`](Self::evict).
-    /// Holds stay valid, and so does the handle. A lookup that starts later finds neither the blocks
-    /// of those holds nor any that they publish; they can be evicted once unheld. Takes a lock.
+    /// Holds stay valid, and so does the handle. A lookup that starts later finds neither the
+    /// blocks of those holds nor any that they publish; they can be evicted once unheld. Takes a
+    /// lock.
     ///
     /// # Panics
     ///

@@ -25,7 +25,7 @@ use crate::trie::evict::policy::Priority;
 /// | --- | --- | --- |
 /// | `lookup`, `lookup_prefill` | returns the empty prefix, counts no lookup | no effect |
 /// | `peek` | returns 0 | no effect |
-/// | `sequence` | starts with the empty prefix, counts no lookup | never publishes, nor do its forks |
+/// | `sequence` | starts with no prefix, counts no lookup | never publishes, nor do forks |
 /// | `Hold::publish` | no effect | publishes nothing, and returns all blocks |
 ///
 /// [`lookup`]: crate::PrefixCache::lookup

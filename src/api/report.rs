@@ -8,9 +8,9 @@ use crate::trie::evict::policy::Priority;
 ///
 /// The cache has no queue and wakes no thread. Retry after a hold or block is dropped, or after
 /// another thread is refused too. If `requested` exceeds the capacity, retrying never succeeds. To
-/// make room, an engine preempts its youngest request: [`Sequence::into_prompt`] lets its
-/// blocks go and returns the prompt, from which the request starts again later. Two requests that each
-/// keep some blocks and wait for more deadlock, so let the oldest proceed.
+/// make room, an engine preempts its youngest request: [`Sequence::into_prompt`] lets its blocks go
+/// and returns the prompt, from which the request starts again later. Two requests that each keep
+/// some blocks and wait for more deadlock, so let the oldest proceed.
 ///
 /// [`Sequence::into_prompt`]: crate::Sequence::into_prompt
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,8 +20,8 @@ pub use publish::Replaced;
 /// allocate blocks for the other tokens, runs the model over the
 /// [uncomputed](Self::uncomputed) ones, reports that with [`advance`](Self::advance), and
 /// [pushes](Self::push) each token it samples. Each block is published as soon as it is complete.
-/// [`finish`](Self::finish) drops the hold; [`finish_at`](Self::finish_at) also evicts the part that
-/// no request will ask for again. Dropping a sequence at any time is the same as finishing it.
+/// [`finish`](Self::finish) drops the hold; [`finish_at`](Self::finish_at) also evicts the part
+/// that no request will ask for again. Dropping a sequence at any time is the same as finishing it.
 ///
 /// # The block table
 ///

@@ -11,8 +11,8 @@
 //!   cleared, by an exchange that fails if the block was just pinned.
 //!
 //! * A block that is appended behind a queued one is born queued, without a bit: the gauge looks at
-//!   it when it looks at the block before. So a decoder that publishes block by block does not write
-//!   to the bitmap.
+//!   it when it looks at the block before. So a decoder that publishes block by block does not
+//!   write to the bitmap.
 //!
 //! So dropping a hold tells the gauge nothing, and a block that is held again and again is queued
 //! once. A block is queued from its first pin until the gauge finds it without one.

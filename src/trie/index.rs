@@ -113,8 +113,8 @@ impl Index {
         prefetch(self.bucket(key));
     }
 
-    /// Links a node, unless the index has a live node with the same parent and first block, including
-    /// its items.
+    /// Links a node, unless the index has a live node with the same parent and first block,
+    /// including its items.
     ///
     /// # Errors
     ///
@@ -220,8 +220,8 @@ fn search<'g>(
     let mut current = head;
     while let Some(node) = resolve(current, guard) {
         let header = node.header();
-        // The key only saves comparisons: the parent, the tokens and the items decide. An evicted node may
-        // still be linked, even after an equal one was published in front of it.
+        // The key only saves comparisons: the parent, the tokens and the items decide. An evicted
+        // node may still be linked, even after an equal one was published in front of it.
         // Rule (skip-gone): no search may return an evicted node.
         if header.key == key && node.parent() == Some(parent) && !node.is_evicted() {
             let blocks = node.matching(0, prompt);

@@ -9,8 +9,9 @@
 //!                               a pointer to the node
 //! ```
 //!
-//! A node has room for a number of blocks, its *slots*. Those that have no block yet are at the end.
-//! The last part, the number of items and the items, is there only if the first block is keyed.
+//! A node has room for a number of blocks, its *slots*. Those that have no block yet are at the
+//! end. The last part, the number of items and the items, is there only if the first block is
+//! keyed.
 //!
 //! A lookup reads one contiguous range: the first state, the header, the ids and the tokens. It
 //! writes to one state, usually the last. In a run of more than four blocks the last state lies on

@@ -112,8 +112,8 @@ impl Trie {
         Reached { at, depth }
     }
 
-    /// Walks down like [`descend`](Self::descend), segment by segment. Apart from it, so that a walk
-    /// without items stays as short as it is.
+    /// Walks down like [`descend`](Self::descend), segment by segment. Apart from it, so that a
+    /// walk without items stays as short as it is.
     #[inline(never)]
     fn descend_keyed(&self, from: Reached, prompt: Keyed<'_>, guard: &Guard) -> Reached {
         let (mut reached, mut rest) = (from, prompt);

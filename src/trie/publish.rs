@@ -2,8 +2,8 @@
 //!
 //! Blocks behind the end of a run go into the next slots of the run, if it has room. Otherwise they
 //! become a new node, a child. The word of the next slot decides (see the state word's
-//! [transitions](mod@super::state)): a thread publishes a child only once that slot can get no block.
-//! So a block is never cached twice, in a slot and in a child.
+//! [transitions](mod@super::state)): a thread publishes a child only once that slot can get no
+//! block. So a block is never cached twice, in a slot and in a child.
 //!
 //! The ids belong to the caller until the exchange that publishes their node, and to the index
 //! afterwards. [`Progress`] records this directly after the exchange. If the rest of the call
@@ -176,9 +176,9 @@ impl Trie {
         true
     }
 
-    /// Publishes the first run of an offer as a child of the position that the caller has pinned, and
-    /// moves the pin to its end. Returns false, without any change, if the first block is already
-    /// cached. The slot behind the position cannot get a block any more.
+    /// Publishes the first run of an offer as a child of the position that the caller has pinned,
+    /// and moves the pin to its end. Returns false, without any change, if the first block is
+    /// already cached. The slot behind the position cannot get a block any more.
     fn publish_run(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
         let Reached { at: parent, depth } = progress.end;
         let segment = offer.tokens.segment(self.block_size);

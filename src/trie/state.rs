@@ -18,10 +18,10 @@
 //!
 //! | From           | To                    | By             | When                               |
 //! |----------------|-----------------------|----------------|------------------------------------|
-//! | vacant         | writing               | [`reserve`]    | the holder of the block before it publishes here |
+//! | vacant         | writing               | [`reserve`]    | its block is published here        |
 //! | writing        | here                  | [`fill`]       | id and tokens are written          |
-//! | vacant, writing| shut                  | [`shut`]       | another child of the block before it comes first |
-//! | here, held     | pin becomes followed  | [`follow`]     | the holder has filled the next slot |
+//! | vacant, writing| shut                  | [`shut`]       | a child comes first                |
+//! | here, held     | pin becomes followed  | [`follow`]     | the holder filled the next slot    |
 //! | here           | one pin more, warm    | [`pin`]        | a lookup ends here                 |
 //! | here, held     | one pin more          | [`fork`]       | a hold is cloned                   |
 //! | here, held     | one pin fewer         | [`unpin`]      | a hold is dropped                  |
@@ -36,8 +36,8 @@
 //! | any            | closed                | [`close`]      | the cache is dropped before a hold |
 //!
 //! `gone` and `shut` are final. A pin that arrives after `gone` is refused, and the count that such
-//! a pin leaves behind is never read again. *Vacant* is empty without a pin, *writing* is empty with
-//! one pin, its writer's. A slot has one writer ever: it is reserved once.
+//! a pin leaves behind is never read again. *Vacant* is empty without a pin, *writing* is empty
+//! with one pin, its writer's. A slot has one writer ever: it is reserved once.
 //!
 //! # Orderings
 //!
@@ -54,8 +54,8 @@
 //! evicted once the rest of its run and its last child are evicted. If two threads evict one each,
 //! both then change this word, and the second one knows that it is second.
 //!
-//! The fifth edge, *append*, goes from [`fill`] to [`load_slot`]: the id and the tokens of a slot are
-//! written before a thread reads them.
+//! The fifth edge, *append*, goes from [`fill`] to [`load_slot`]: the id and the tokens of a slot
+//! are written before a thread reads them.
 //!
 //! [`reserve`]: State::reserve
 //! [`fill`]: State::fill

@@ -1,8 +1,9 @@
 //! A cache in its simplest form: a table of prefixes.
 //!
-//! A prefix is written as letters, one a block: its tokens, and the items that start in it. The model does not predict what the clock evicts,
-//! only what it may: blocks that are reported to have left are taken out after checking that they
-//! were there, unheld, and that nothing cached followed them.
+//! A prefix is written as letters, one a block: its tokens, and the items that start in it. The
+//! model does not predict what the clock evicts, only what it may: blocks that are reported to have
+//! left are taken out after checking that they were there, unheld, and that nothing cached followed
+//! them.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

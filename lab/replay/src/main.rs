@@ -10,8 +10,8 @@
 //! their content, publishes them, and holds them until a number of later requests have started.
 //! Contents are checked at every hit, and once more before a request lets go. A block counts as
 //! cached only if it is complete, one token of every prompt is left to compute, and hit ratios are
-//! shares of all prompt tokens. Answers are published with `--decode` alone, block by block: a recorded
-//! trace says how long they are, and not what they say.
+//! shares of all prompt tokens. Answers are published with `--decode` alone, block by block: a
+//! recorded trace says how long they are, and not what they say.
 
 #![forbid(unsafe_code)]
 

@@ -15,12 +15,12 @@ use crate::trie::publish::{Offer, Progress};
 impl Hold {
     /// Publishes complete blocks behind this prefix, and moves the hold to their end.
     ///
-    /// `prompt` has the tokens behind this prefix, and the items that start in them. `blocks` contain
-    /// the keys and values of these tokens, in order, `block_size` tokens each. The blocks are
-    /// published at the [priority](Prompt::with_priority) of the prompt; found ones are raised to it.
-    /// From now on a lookup on any thread can find them, so they must not be written any more. A
-    /// thread that finds a block sees everything written to it: publishing releases, finding
-    /// acquires.
+    /// `prompt` has the tokens behind this prefix, and the items that start in them. `blocks`
+    /// contain the keys and values of these tokens, in order, `block_size` tokens each. The blocks
+    /// are published at the [priority](Prompt::with_priority) of the prompt; found ones are raised
+    /// to it. From now on a lookup on any thread can find them, so they must not be written any
+    /// more. A thread that finds a block sees everything written to it: publishing releases,
+    /// finding acquires.
     ///
     /// If another thread has published a block first, the hold adopts that one, and the call
     /// returns the offered one as a *duplicate*, in the order of `blocks`. The caller drops the
@@ -30,9 +30,9 @@ impl Hold {
     /// With [`Prompt::with_store(false)`](Prompt::with_store) nothing is published, the hold stays,
     /// and the call returns all blocks.
     ///
-    /// Takes time proportional to the number of tokens. Lock-free if the memory allocator is. Blocks
-    /// may be published one at a time: they are appended to the node of those before them, and found
-    /// as fast as if they had been published together.
+    /// Takes time proportional to the number of tokens. Lock-free if the memory allocator is.
+    /// Blocks may be published one at a time: they are appended to the node of those before them,
+    /// and found as fast as if they had been published together.
     ///
     /// Publishing orders threads only. If a device writes the keys and values, publish after it has
     /// written them; if it reads them, drop the hold after it has read them.

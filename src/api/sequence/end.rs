@@ -72,8 +72,8 @@ impl Sequence {
     /// Drops the hold and the unpublished blocks, and returns all tokens.
     ///
     /// The published blocks stay cached. To start the request again, use
-    /// [`into_prompt`](Self::into_prompt): the tokens alone do not say what images they stand for, nor
-    /// that they are private.
+    /// [`into_prompt`](Self::into_prompt): the tokens alone do not say what images they stand for,
+    /// nor that they are private.
     ///
     /// # Examples
     ///
@@ -90,8 +90,8 @@ impl Sequence {
         self.tokens
     }
 
-    /// Drops the hold and the unpublished blocks, and returns the prompt: all tokens, their items, the
-    /// priority and the switches.
+    /// Drops the hold and the unpublished blocks, and returns the prompt: all tokens, their items,
+    /// the priority and the switches.
     ///
     /// For a request that was refused its blocks, or that gives them up for another one. It starts
     /// again from this prompt later, and finds what is still cached then.
@@ -116,9 +116,9 @@ impl Sequence {
 
     /// Finishes a request whose tokens from `keep` on will not be asked for again.
     ///
-    /// For a one-off request, or one whose reasoning is not part of the next prompt. Drops the hold,
-    /// and [evicts](PrefixCache::evict_from) the blocks from token `keep` on, rounded up to a block,
-    /// that no other request uses now. Returns all tokens. This may yield the core first, as
+    /// For a one-off request, or one whose reasoning is not part of the next prompt. Drops the
+    /// hold, and [evicts](PrefixCache::evict_from) the blocks from token `keep` on, rounded up to a
+    /// block, that no other request uses now. Returns all tokens. This may yield the core first, as
     /// [`allocate`](PrefixCache::allocate).
     ///
     /// To leave what earlier requests cached, keep the [`cached_tokens`](Self::cached_tokens). With
@@ -155,9 +155,9 @@ impl PrefixCache {
     ///
     /// `from` is rounded up to a block. For a session that has ended: [look it up](Self::lookup)
     /// and pass the hold. The blocks leave from the end back, warm or not, up to the first that
-    /// another hold keeps or another cached prefix needs. As with [`evict`](Self::evict), the caller
-    /// owns them, and this may yield the core first. Takes time proportional to the number of tokens
-    /// evicted, and to the prefix if its [hash](Hold::hash) is not known yet.
+    /// another hold keeps or another cached prefix needs. As with [`evict`](Self::evict), the
+    /// caller owns them, and this may yield the core first. Takes time proportional to the number
+    /// of tokens evicted, and to the prefix if its [hash](Hold::hash) is not known yet.
     ///
     /// A lookup at the same time keeps the blocks that it finds. If another thread evicts a part of
     /// the prefix at the same time, the rest may stay cached until it is evicted like any other

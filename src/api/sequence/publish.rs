@@ -61,9 +61,9 @@ impl Sequence {
     /// Starts a second continuation of the computed tokens.
     ///
     /// Both sequences share the published blocks: all complete ones, or for a
-    /// [private](crate::Prompt::with_store) prompt those that were found at its start. The fork must
-    /// compute the rest again. To copy it instead, [`grow`](Self::grow) the fork, copy the keys and
-    /// values, and [`advance`](Self::advance) the fork over them.
+    /// [private](crate::Prompt::with_store) prompt those that were found at its start. The fork
+    /// must compute the rest again. To copy it instead, [`grow`](Self::grow) the fork, copy the
+    /// keys and values, and [`advance`](Self::advance) the fork over them.
     ///
     /// # Examples
     ///
