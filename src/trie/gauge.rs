@@ -9,7 +9,6 @@
 //! * The gauge takes the bits. From then on it watches the blocks that are still pinned, and looks
 //!   at each of them whenever it is asked. A block without a pin is no longer queued: its flag is
 //!   cleared, by an exchange that fails if the block was just pinned.
-//!
 //! * A block that is appended behind a queued one is born queued, without a bit: the gauge looks at
 //!   it when it looks at the block before. So a decoder that publishes block by block does not
 //!   write to the bitmap.
@@ -22,8 +21,12 @@
 //!
 //! # Orderings
 //!
-//! One edge, *gauge*: setting a bit releases and taking it acquires, so the gauge finds the block's
-//! slot filled. Flag and pins are in one word, whose order of changes decides all else.
+//! * *gauge*: setting a bit releases and taking it acquires, so the gauge finds the block's slot
+//!   filled.
+//! * *followed*: the mark that a block was appended releases, and looking at the block before it
+//!   acquires, so the gauge finds the later block.
+//!
+//! Flag and pins are in one word, whose order of changes decides all else.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -187,8 +190,8 @@ impl Gauge {
         // A watched block has its flag, so a bit of its own means that it is in a new node, which
         // may have the address of the old one.
         for id in &queued {
-            if tally.ends.contains_key(id) {
-                tally.remove(*id);
+            if let Some(place) = tally.ends.remove(id) {
+                tally.release(place);
             }
         }
         for at in queued.iter().filter_map(|id| clock.position(*id, &guard)) {

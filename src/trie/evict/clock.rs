@@ -80,7 +80,7 @@ impl Clock {
 
     /// Records the positions of some blocks of a node. The caller still holds the last one.
     pub fn insert(&self, node: NodeRef<'_>, blocks: Range<usize>) {
-        // From the end: whoever finds a block by its slot finds the later ones too.
+        // From the end: a thread that finds a block by its slot finds the later ones too.
         for offset in blocks.rev() {
             let slot = &self.slots[node.id(offset).index()];
             // Release (slot): the block is fully written.
