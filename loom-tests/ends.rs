@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Memory, both, cache, explore, publish};
-use kvtrie::Sequence;
+use kvtrie::{Hold, PrefixCache, Sequence};
 use loom::sync::Arc;
 
 /// A sequence takes a token back while another thread evicts all that it can: the published block
@@ -113,6 +113,28 @@ fn end_of_request_versus_publication() {
     });
 }
 
+/// Ends a request while another thread evicts all that it can: each of the cache's blocks leaves
+/// once, and all are free at last.
+fn ended_and_evicted(cache: PrefixCache, hold: Hold, blocks: usize) {
+    let cache = Arc::new(cache);
+    let other = Arc::clone(&cache);
+    let (theirs, ours) = both(
+        move || other.evict(usize::MAX),
+        || cache.evict_from(hold, 0),
+    );
+    let evicted = theirs.iter().chain(&ours);
+    let mut left: Vec<_> = evicted.map(|gone| gone.block.id()).collect();
+    left.sort();
+    assert!(
+        left.windows(2).all(|pair| pair[0] != pair[1]),
+        "each leaves once"
+    );
+    let left = left.len() + cache.evict(usize::MAX).len();
+    assert_eq!(left, blocks, "the clock loses no block");
+    drop((theirs, ours));
+    assert_eq!(cache.stats().free, blocks);
+}
+
 /// A request ends while another thread evicts all that it can: each block leaves once, and the node
 /// of the prefix is not freed while the ending thread looks at it. (It is freed when the other
 /// thread has evicted two more.)
@@ -123,24 +145,7 @@ fn end_of_request_versus_eviction() {
         let hold = publish(&cache, &namespace, &[1]);
         drop(publish(&cache, &namespace, &[2]));
         drop(publish(&cache, &namespace, &[3]));
-        let cache = Arc::new(cache);
-        let other = Arc::clone(&cache);
-        let (theirs, ours) = both(
-            move || other.evict(usize::MAX),
-            || cache.evict_from(hold, 0),
-        );
-        let mut left: Vec<_> = theirs
-            .iter()
-            .chain(&ours)
-            .map(|gone| gone.block.id())
-            .collect();
-        left.sort();
-        assert!(
-            left.windows(2).all(|pair| pair[0] != pair[1]),
-            "each leaves once"
-        );
-        let left = left.len() + cache.evict(usize::MAX).len();
-        assert_eq!(left, 3, "the clock loses no block");
+        ended_and_evicted(cache, hold, 3);
     });
 }
 
@@ -150,25 +155,6 @@ fn end_of_request_versus_eviction_of_a_chain() {
     explore("end_of_request_versus_eviction_of_a_chain", 1_000, || {
         let (cache, namespace) = cache(2, 1);
         let hold = publish(&cache, &namespace, &[1, 2]);
-        let cache = Arc::new(cache);
-        let other = Arc::clone(&cache);
-        let (theirs, ours) = both(
-            move || other.evict(usize::MAX),
-            || cache.evict_from(hold, 0),
-        );
-        let mut left: Vec<_> = theirs
-            .iter()
-            .chain(&ours)
-            .map(|gone| gone.block.id())
-            .collect();
-        left.sort();
-        assert!(
-            left.windows(2).all(|pair| pair[0] != pair[1]),
-            "each leaves once"
-        );
-        let left = left.len() + cache.evict(usize::MAX).len();
-        assert_eq!(left, 2, "the clock loses no block");
-        drop((theirs, ours));
-        assert_eq!(cache.stats().free, 2);
+        ended_and_evicted(cache, hold, 2);
     });
 }

@@ -44,6 +44,17 @@ impl Progress {
             duplicates: Vec::new(),
         }
     }
+
+    /// Records that the next `len` ids belong to the index from here on, and that the caller's pin
+    /// is on the last of their blocks.
+    fn publish(&mut self, last: Position, len: usize) {
+        self.done += len;
+        self.published += len;
+        self.end = Reached {
+            at: last,
+            depth: self.end.depth + len,
+        };
+    }
 }
 
 /// The blocks to publish.
@@ -128,7 +139,7 @@ impl Trie {
     /// Takes no guard: the pins keep the node. Returns false, without any change, if the next slot
     /// cannot get the first block. From then on it cannot get any, so a child may be published.
     fn append(&self, offer: Offer<'_>, progress: &mut Progress) -> bool {
-        let Reached { at, depth } = progress.end;
+        let at = progress.end.at;
         // SAFETY: the caller's pin keeps the node, and so does the pin on its last block later.
         let run: NodeRef<'_> = unsafe { NodeRef::at(at) };
         let (before, first) = (run.state(at.offset()), at.offset() + 1);
@@ -162,13 +173,8 @@ impl Trie {
         if !run.state(first).fill(block(first)) {
             return false;
         }
-        // From here on the ids belong to the index, and the caller has a pin on the last block too.
-        progress.done += len;
-        progress.published += len;
-        progress.end = Reached {
-            at: run.position(blocks.end - 1),
-            depth: depth + len,
-        };
+        // The caller has a pin on the last block too.
+        progress.publish(run.position(blocks.end - 1), len);
         self.note(Change::Published(run, blocks.clone()));
         before.follow();
         run.set_filled(blocks.end);
@@ -180,7 +186,7 @@ impl Trie {
     /// and moves the pin to its end. Returns false, without any change, if the first block is
     /// already cached. The slot behind the position cannot get a block any more.
     fn publish_run(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
-        let Reached { at: parent, depth } = progress.end;
+        let parent = progress.end.at;
         let segment = offer.tokens.segment(self.block_size);
         let blocks = segment.tokens.len() / self.block_size;
         let len = blocks.min(self.run_length);
@@ -205,13 +211,7 @@ impl Trie {
             unsafe { run.free() };
             return false;
         }
-        // From here on the ids belong to the index, and the caller's pin is on the last block.
-        progress.done += len;
-        progress.published += len;
-        progress.end = Reached {
-            at: run.position(len - 1),
-            depth: depth + len,
-        };
+        progress.publish(run.position(len - 1), len);
         // The caller's pin keeps the run while it is noted here. The pin on the parent keeps the
         // parent until `hand_over` turns it into a child.
         self.note(Change::Published(run, 0..len));
