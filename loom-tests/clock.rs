@@ -7,8 +7,8 @@ mod common;
 
 use common::{Memory, both, explore, three};
 use kvtrie::model::{
-    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index, Keyed, NodeRef,
-    Pool, Position, Scope, State, Trie, unprotected,
+    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
+    Keyed, NodeRef, Pool, Position, Scope, State, Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -185,7 +185,7 @@ fn two_sweepers_and_a_holder() {
         }
         let sweeper = |dial: Arc<Dial>| {
             move || {
-                let mut sweep = dial.trie.clock.sweep(1, &dial.trie.counters);
+                let mut sweep = dial.trie.clock.sweep(&dial.trie.counters);
                 sweep.next_candidate().is_some_and(|id| dial.visit(id))
             }
         };

@@ -210,8 +210,8 @@ pub enum Claim {
     /// A block lies behind it: a child, or the next of its run. The thread that evicts the last of
     /// those visits this block next.
     Parent,
-    /// The block is unheld, but it was used since the hand last passed.
-    Warm,
+    /// The block is unheld, but it was used since the hand last passed. This is its heat.
+    Warm(Heat),
 }
 
 /// The state word of one block. By default it is unheld and cold.
@@ -318,7 +318,7 @@ impl State {
             return Claim::Parent;
         }
         if seen.heat().warmth() > 0 && !warm_too {
-            return Claim::Warm;
+            return Claim::Warm(seen.heat());
         }
         // Acquire (let-go, orphan): the id may be given away, and the node retired.
         // Release (run-order): a thread that sees this block gone may do the same to earlier ones.

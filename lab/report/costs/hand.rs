@@ -149,7 +149,12 @@ pub fn measure(options: &Options) -> Vec<Goal> {
         "2^18 prompts of one block evicted one by one, for each 1,000",
         single.clone(),
     )));
-    let columns = ["first `allocate` of one block, µs", "median", "least", "most"];
+    let columns = [
+        "first `allocate` of one block, µs",
+        "median",
+        "least",
+        "most",
+    ];
     print_table("The clock hand", &columns, &rows);
     let goal = |work: String, limit, unit, median: f64| {
         Goal::at_most(work, limit, unit, median, format!("{median:.1}{unit}"))
@@ -167,7 +172,11 @@ pub fn measure(options: &Options) -> Vec<Goal> {
 fn spread(times: &[f64]) -> [f64; 3] {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
-    [sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1]]
+    [
+        sorted[sorted.len() / 2],
+        sorted[0],
+        sorted[sorted.len() - 1],
+    ]
 }
 
 /// Returns the microseconds of a case, in each of its caches.
@@ -191,7 +200,10 @@ fn single(options: &Options) -> Vec<f64> {
             .collect();
         let took = before.elapsed();
         assert_eq!(blocks.len(), full.cache.stats().owned);
-        assert_eq!(full.cache.peek(&full.namespace, &prompts.get(0)[..BLOCK]), 0);
+        assert_eq!(
+            full.cache.peek(&full.namespace, &prompts.get(0)[..BLOCK]),
+            0
+        );
         took.as_secs_f64() * 1e9 / prompts.count() as f64
     };
     (0..options.size(CACHES, 1)).map(one).collect()

@@ -35,7 +35,11 @@ impl State {
         // Release (let-go): as in `unpin`.
         // Release (listed): the listing happens before another thread relies on it.
         // Relaxed: on failure nothing is read.
-        if (self.0.compare_exchange(seen.0, word, Ordering::Release, Ordering::Relaxed)).is_ok() {
+        if (self
+            .0
+            .compare_exchange(seen.0, word, Ordering::Release, Ordering::Relaxed))
+        .is_ok()
+        {
             return CacheStatus::of(seen.0);
         }
         // Two steps, which never fail.
