@@ -220,6 +220,15 @@ impl Clock {
         })
     }
 
+    /// Returns the candidates behind a block in the same word of the bitmap.
+    pub fn upcoming(&self, id: BlockId) -> impl Iterator<Item = BlockId> {
+        let (word, bit) = place(id);
+        // Relaxed: as for `words`.
+        let listed = self.candidates[word].load(Ordering::Relaxed);
+        let behind = listed & !(bit | (bit - 1));
+        Bits(behind).map(move |bit| BlockId::new(word * WORD + bit))
+    }
+
     /// Counts the blocks from `start` up to and including the next candidate, if it lies within
     /// `limit`. Adds the number of words read to `words`.
     fn distance(&self, start: usize, limit: usize, words: &mut usize) -> Option<usize> {
