@@ -24,7 +24,9 @@ impl Trie {
                 self.clock.insert(run, blocks);
             }
             Change::Evicted(run, blocks) => {
-                self.counters.evicted(blocks.len());
+                if self.counters.evicted(blocks.len()) {
+                    self.check_density();
+                }
                 for &id in &run.ids(blocks.end)[blocks] {
                     self.clock.remove(id);
                 }

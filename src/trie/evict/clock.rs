@@ -24,6 +24,7 @@ use std::ops::Range;
 
 use crossbeam_utils::CachePadded;
 
+use super::density::Density;
 use crate::id::{Bits, BlockId, place};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -44,6 +45,8 @@ pub struct Clock {
     /// The block at which the last sweep stopped within a chain, or the capacity if there is none.
     /// (Relaxed: a hint.)
     resume_at: AtomicUsize,
+    /// Whether the nodes take too many bytes.
+    pub density: Density,
 }
 
 /// A bounded sweep of the hand.
@@ -65,6 +68,7 @@ impl Clock {
             candidates: unsafe { zeroed(capacity.div_ceil(WORD)) },
             hand: CachePadded::new(AtomicUsize::new(0)),
             resume_at: AtomicUsize::new(capacity),
+            density: Density::default(),
         }
     }
 

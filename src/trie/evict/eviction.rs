@@ -97,9 +97,14 @@ impl Trie {
             return;
         }
         let mut guard = enter();
+        let scope = if self.clock.density.is_exceeded() {
+            Scope::Unheld
+        } else {
+            Scope::Cold
+        };
         let mut eviction = Eviction {
             trie: self,
-            scope: Scope::Cold,
+            scope,
             wanted,
             passed: Passed::new(),
             on_evict: &mut on_evict,

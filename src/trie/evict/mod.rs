@@ -6,6 +6,7 @@
 //! * [`passed`] remembers the warm blocks that a sweep has passed.
 //! * [`climb`] follows a prefix from its last block towards its head, for a [`climb::Taker`].
 //! * [`eviction`] is the taker that evicts. [`forecast`] is the taker that only counts.
+//! * [`density`] bounds the bytes of the nodes.
 //! * [`changes`] records each change of residency.
 //!
 //! A sweep that took one block per visit would shorten every chain by one block per turn, new and
@@ -14,6 +15,7 @@
 pub mod changes;
 pub mod climb;
 pub mod clock;
+pub mod density;
 pub mod eviction;
 pub mod forecast;
 pub mod passed;
