@@ -25,6 +25,7 @@ use std::ops::Range;
 use crossbeam_utils::CachePadded;
 
 use super::density::Density;
+use super::policy::REACH;
 use crate::id::{Bits, BlockId, place};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -213,6 +214,13 @@ impl Clock {
         }
     }
 
+    /// Moves the hand behind a block.
+    pub fn move_behind(&self, id: BlockId) {
+        let next = (id.index() + 1) % self.capacity();
+        // Relaxed: as in a sweep. If another sweep has moved the hand since, it moves on from here.
+        self.hand.store(next, Ordering::Relaxed);
+    }
+
     /// Returns all candidates, word by word, from a position of the hand on, without moving it.
     pub fn words(&self, hand: usize) -> impl Iterator<Item = impl Iterator<Item = BlockId>> {
         let (start, words) = (hand / WORD, self.candidates.len());
@@ -255,14 +263,21 @@ impl Clock {
 }
 
 impl Sweep<'_> {
-    /// Moves the hand past the next candidate and returns it. None when the sweep is over.
-    pub fn next_candidate(&mut self) -> Option<BlockId> {
+    /// Returns whether no more is left of the sweep than one look for a candidate reaches.
+    pub fn is_near_its_end(&self) -> bool {
+        self.blocks <= REACH
+    }
+
+    /// Moves the hand past the next candidate and returns it. None if the sweep is over, or if the
+    /// next `reach` blocks are no candidates.
+    pub fn next_candidate(&mut self, reach: usize) -> Option<BlockId> {
         let hand = &self.clock.hand;
         let mut words = 0;
         let found = loop {
             // Relaxed: the hand is one number, and nothing depends on its order.
             let start = hand.load(Ordering::Relaxed);
-            let Some(passed) = self.clock.distance(start, self.blocks, &mut words) else {
+            let limit = self.blocks.min(reach);
+            let Some(passed) = self.clock.distance(start, limit, &mut words) else {
                 break None;
             };
             let next = (start + passed) % self.clock.capacity();
