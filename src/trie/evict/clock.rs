@@ -224,8 +224,7 @@ impl Clock {
     /// Returns all candidates, word by word, from a position of the hand on, without moving it.
     pub fn words(&self, hand: usize) -> impl Iterator<Item = impl Iterator<Item = BlockId>> {
         let (start, words) = (hand / WORD, self.candidates.len());
-        (start..start + words).map(move |at| {
-            let word = at % words;
+        (start..words).chain(0..start).map(move |word| {
             // Relaxed: each slot is loaded with Acquire, and a bit is only a hint.
             Bits(self.candidates[word].load(Ordering::Relaxed))
                 .map(move |bit| BlockId::new(word * WORD + bit))
