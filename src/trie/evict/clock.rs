@@ -9,8 +9,9 @@
 //! * The **hand** is the id to visit next.
 //! * **`resume_at`** is the id at which the last sweep stopped in the middle of a chain.
 //!
-//! A held candidate stays listed, so that dropping a hold writes nothing here. A candidate that
-//! gets a child is unlisted. The thread that unlinks the last child lists it again.
+//! The first hold that is dropped lists its block. From then on a held candidate stays listed, so
+//! that dropping a hold writes nothing here. A candidate that gets a child is unlisted. The thread
+//! that unlinks the last child lists it again.
 //!
 //! # Orderings
 //!
