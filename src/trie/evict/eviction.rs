@@ -98,7 +98,7 @@ impl Trie {
             return;
         }
         let mut guard = enter();
-        let scope = if self.clock.density.is_exceeded() {
+        let scope = if self.clock.is_crowded() {
             Scope::Unheld
         } else {
             Scope::Cold
