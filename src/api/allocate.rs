@@ -13,7 +13,7 @@ impl PrefixCache {
     /// Takes `n` blocks: free ones first, then evicts the least recently used.
     ///
     /// Returns all `n` blocks or none, and evicts only unheld ones. The clock hand makes at most
-    /// four turns, and at most four more if other threads take the blocks that the call counted on.
+    /// two turns, and at most two more if other threads take the blocks that the call counted on.
     /// Lock-free, not wait-free: the call retries without a bound while other threads exchange the
     /// head of the free list.
     ///

@@ -14,7 +14,7 @@
 //!   found, and so are its block's keys and values. (M: `fill_versus_load_slot`)
 //! * **filled**, from `NodeRef::set_filled` to `NodeRef::filled`: a slot is fully written before a
 //!   thread reads it without looking at its word. (M: `fill_versus_filled`)
-//! * **let-go**, from `State::unpin` to `State::claim`, `claim_root`, `close`: a holder's reads
+//! * **let-go**, from `State::release`, `unpin` to `State::claim`, `claim_root`, `close`: a holder's reads
 //!   come before the block is reused. (M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`,
 //!   `unpin_versus_census`)
 //! * **orphan**, from `State::drop_child` to `State::claim`, `claim_root`: a node is unlinked
@@ -30,6 +30,8 @@
 //!   before the hand reaches it. (M: `enter_versus_visit`)
 //! * **list**, from `Clock::list` to `Clock::unlist`: no candidate is lost. (M:
 //!   `list_versus_unlist`)
+//! * **listed**, from `State::release` to `State::load_listed`: a thread that leaves the listing of
+//!   its block to an earlier release finds it done. (M: `release_versus_release`)
 //! * **free**, from `Pool::put` to `Pool::take`: the last owner's accesses to a block come before
 //!   the next owner's. (M: `take_versus_put`)
 //! * **gauge**, from `Gauge::push` to `Gauge::take`: the gauge finds the slot of a queued block
@@ -118,7 +120,8 @@
 //! * **second-look**: a candidate is lost. (M: `list_versus_unlist`, `last_child_versus_unlisting`)
 //! * **list-the-last**: a candidate is lost. (M: `list_versus_unlist`; T:
 //!   `agrees_with_a_naive_cache`)
-//! * **list-the-end**: a candidate is lost. (T: `agrees_with_a_naive_cache`)
+//! * **list-at-release**: a candidate is lost. (M: `release_versus_release`; T:
+//!   `agrees_with_a_naive_cache`)
 //! * **new-tag**: an id is on the stack twice. (M: `take_versus_the_same_top_again`)
 //! * **link-then-put**: the ids below are lost. (M: `put_versus_put`)
 //! * **new-root**: lookups in a cleared namespace find its old blocks. (M: `clear_versus_lookup`)

@@ -99,6 +99,7 @@ impl NodeRef<'_> {
         tokens: Keyed<'_>,
     ) -> Self {
         let (len, room) = (ids.len(), usize::from(header.room));
+        let is_root = header.parent.is_none();
         let layout = layout(room, header.block_size as usize, tokens.items().len());
         // SAFETY: the layout includes a header, so it is not empty.
         let base = unsafe { alloc(layout) };
@@ -120,6 +121,7 @@ impl NodeRef<'_> {
         unsafe { node.origin_ptr().write(origin) };
         for offset in 0..room {
             let state = match (offset + 1).cmp(&len) {
+                _ if is_root => State::root(),
                 Less => State::followed(inner),
                 Equal => State::pinned(last),
                 Greater => State::vacant(),

@@ -1,7 +1,7 @@
 //! The trie: nodes, the index that finds them, and the walks over them.
 //!
-//! This file walks down. [`publish`] adds nodes, [`evict`] removes them from the leaves up, and
-//! [`hashes`] computes the hashes of cached prefixes. None of them uses an atomic ordering: those
+//! This file walks down. [`publish`] adds nodes, [`release`] lets go of a block, [`evict`] removes
+//! nodes from the leaves up, and [`hashes`] computes the hashes of cached prefixes. None of them uses an atomic ordering: those
 //! are left to the state word ([`mod@state`]), the index ([`index`]), the clock and the guard.
 
 pub mod build;
@@ -13,6 +13,7 @@ pub mod index;
 pub mod layout;
 pub mod node;
 pub mod publish;
+pub mod release;
 pub mod state;
 
 use crate::bucket::BucketHasher;

@@ -100,13 +100,10 @@ impl Trie {
         }
     }
 
-    /// Tells the clock and the gauge of the last block published, which the caller has pinned.
+    /// Tells the gauge of the last block published, which the caller has pinned.
     fn enlist(&self, at: Position) {
         // SAFETY: the caller's pin keeps the node.
         let run: NodeRef<'_> = unsafe { NodeRef::at(at) };
-        // Rule (list-the-end): the last block published can be evicted once its hold is dropped.
-        // Not earlier: the caller's pin kept each end, and the next run gave it a child.
-        self.clock.list(run.id(at.offset()));
         if !run.state(at.offset()).load().is_queued() {
             // Rule (queue-published): the gauge learns of every block with a hold.
             self.gauge.queue(at, &self.clock, &enter());
@@ -122,7 +119,8 @@ impl Trie {
             .expect("a held position is not gone");
         // If nothing was found after all, the block now has two pins of the caller, and this
         // removes one. The cache is open, because the caller's blocks keep it open.
-        let _ = state(held.at, guard).unpin();
+        let seen = self.list_before_release(node(held.at, guard), held.at.offset());
+        let _ = state(held.at, guard).release(seen);
         let adopted = reached.depth - held.depth;
         progress.end = reached;
         progress.done += adopted;
@@ -178,7 +176,9 @@ impl Trie {
         self.note(Change::Published(run, blocks.clone()));
         before.follow();
         run.set_filled(blocks.end);
-        self.clock.unlist_parent(run.id(first - 1));
+        if before.load().is_listed() {
+            self.clock.unlist_parent(run.id(first - 1));
+        }
         true
     }
 
@@ -217,7 +217,7 @@ impl Trie {
         self.note(Change::Published(run, 0..len));
         state(parent, guard).hand_over();
         let above = node(parent, guard);
-        if above.parent().is_some() {
+        if above.parent().is_some() && state(parent, guard).load().is_listed() {
             self.clock.unlist_parent(above.id(parent.offset()));
         }
         true

@@ -4,6 +4,7 @@
 
 mod depth;
 mod evict;
+mod hand;
 mod publish;
 
 use kvtrie_harness::report::run;
@@ -13,5 +14,6 @@ fn main() {
         ("depth", depth::measure),
         ("publish", publish::measure),
         ("evict", evict::measure),
+        ("hand", hand::measure),
     ]);
 }

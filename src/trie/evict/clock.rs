@@ -175,17 +175,20 @@ impl Clock {
 
     /// Removes and returns that block, for a sweep that resumes there.
     pub fn take_resume_at(&self) -> Option<BlockId> {
-        // Relaxed: as above.
-        let id = (self.resume_at).swap(self.capacity(), Ordering::Relaxed);
-        (id < self.capacity()).then(|| BlockId::new(id))
+        // Most sweeps find none, and write nothing to a line that all threads read.
+        let seen = self.resume_at()?;
+        let (taken, relaxed) = (self.capacity(), Ordering::Relaxed);
+        // Relaxed: as above. If the exchange fails, another sweep resumes there.
+        let exchange = (self.resume_at).compare_exchange(seen.index(), taken, relaxed, relaxed);
+        exchange.is_ok().then_some(seen)
     }
 
-    /// Starts a sweep of the hand over `turns` turns.
-    pub fn sweep<'a>(&'a self, turns: usize, counters: &'a Counters) -> Sweep<'a> {
+    /// Starts a sweep of the hand over one turn.
+    pub fn sweep<'a>(&'a self, counters: &'a Counters) -> Sweep<'a> {
         Sweep {
             clock: self,
             counters,
-            blocks: turns * self.capacity(),
+            blocks: self.capacity(),
         }
     }
 

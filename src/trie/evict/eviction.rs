@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::climb::{Taker, climb};
-use super::policy::MOST_TURNS;
+use super::passed::Passed;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::prefetch::prefetch;
@@ -75,6 +75,8 @@ struct Eviction<'a> {
     trie: &'a Trie,
     scope: Scope,
     wanted: usize,
+    /// The warm blocks that the hand has passed.
+    passed: Passed,
     on_evict: &'a mut dyn FnMut(EvictedBlock<'_, '_>),
 }
 
@@ -87,9 +89,9 @@ struct Guarded<'e, 'a, 'g> {
 impl Trie {
     /// Evicts up to `wanted` unheld blocks.
     ///
-    /// The hand makes enough turns to cool the warmest block, and then one more in which it evicts
-    /// warm blocks too. Without that last turn, a chain with several warm blocks would cost one
-    /// turn for each.
+    /// In its first turn the hand takes cold blocks, and one of the warm blocks that it has passed
+    /// whenever those are as many as [`Passed`] has room for. In a second turn it takes warm blocks
+    /// too. Without that turn, a chain with several warm blocks would cost one turn for each.
     pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         if wanted == 0 {
             return;
@@ -99,21 +101,16 @@ impl Trie {
             trie: self,
             scope: Scope::Cold,
             wanted,
+            passed: Passed::new(),
             on_evict: &mut on_evict,
         };
         if let Some(id) = self.clock.take_resume_at() {
             guard = eviction.visit(id, guard);
         }
-        for (turns, scope) in [(MOST_TURNS, Scope::Cold), (1, Scope::Unheld)] {
-            let mut sweep = self.clock.sweep(turns, &self.counters);
-            eviction.scope = scope;
-            while eviction.wanted > 0 {
-                let Some(id) = sweep.next_candidate() else {
-                    break;
-                };
-                guard = eviction.visit(id, guard);
-            }
-        }
+        guard = eviction.turn(guard);
+        guard = eviction.take_passed(guard);
+        eviction.scope = Scope::Unheld;
+        drop(eviction.turn(guard));
     }
 
     /// Evicts all blocks in a scope, in one turn.
@@ -123,6 +120,7 @@ impl Trie {
             trie: self,
             scope,
             wanted: usize::MAX,
+            passed: Passed::new(),
             on_evict: &mut on_evict,
         };
         for id in self.clock.words(self.clock.hand()).flatten() {
@@ -158,10 +156,11 @@ impl Trie {
                 trie: self,
                 scope: Scope::Ended,
                 wanted: depth - kept,
+                passed: Passed::new(),
                 on_evict: &mut on_evict,
             };
             // If the claim fails, another thread has just changed the word: look again.
-            if eviction.claim(at, guard) == Claim::Claimed {
+            if eviction.claim(at, true, guard) == Claim::Claimed {
                 return eviction.climb(at, guard);
             }
         }
@@ -169,6 +168,43 @@ impl Trie {
 }
 
 impl Eviction<'_> {
+    /// Moves the hand on by one turn, or until enough blocks are evicted.
+    fn turn(&mut self, mut guard: Guard) -> Guard {
+        let mut sweep = self.trie.clock.sweep(&self.trie.counters);
+        while self.wanted > 0 {
+            let Some(id) = sweep.next_candidate() else {
+                break;
+            };
+            guard = self.visit(id, guard);
+            if self.passed.is_full() {
+                guard = self.take_best_passed(guard);
+            }
+        }
+        guard
+    }
+
+    /// Evicts blocks that the hand has passed, as long as more are wanted.
+    fn take_passed(&mut self, mut guard: Guard) -> Guard {
+        while self.wanted > 0 && !self.passed.is_empty() {
+            guard = self.take_best_passed(guard);
+        }
+        guard
+    }
+
+    /// Evicts the best of the blocks that the hand has passed, and climbs, unless another thread
+    /// has changed it since.
+    fn take_best_passed(&mut self, guard: Guard) -> Guard {
+        let best = self.passed.take_best();
+        let at = best.and_then(|id| self.trie.candidate(id, &guard));
+        match at {
+            Some(at) if self.claim(at, true, &guard) == Claim::Claimed => {
+                self.climb(at, &guard);
+                guard.reenter()
+            }
+            _ => guard,
+        }
+    }
+
     /// Visits one candidate: evicts it and climbs, cools it, or unlists it. Returns the guard, or a
     /// newer one if a block was evicted.
     fn visit(&mut self, id: BlockId, guard: Guard) -> Guard {
@@ -184,13 +220,16 @@ impl Eviction<'_> {
         if !self.scope.covers(node(at, &guard)) {
             return guard;
         }
-        match self.claim(at, &guard) {
+        match self.claim(at, self.scope.takes_warm(), &guard) {
             Claim::Claimed => {
                 self.climb(at, &guard);
                 // Retired nodes are freed once no older guard exists, including this one.
                 return guard.reenter();
             }
-            Claim::Warm => state(at, &guard).cool(),
+            Claim::Warm(heat) => {
+                state(at, &guard).cool();
+                self.passed.push(id, heat);
+            }
             // It was a candidate a moment ago. If it is a parent now, the next turn unlists it.
             Claim::Held | Claim::Parent => {}
         }
@@ -203,10 +242,10 @@ impl Eviction<'_> {
         climb(claimed, &mut Guarded { eviction, guard }, guard);
     }
 
-    /// Claims a block if the scope allows it, and counts it.
-    fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
+    /// Claims a block if it is unheld and cold, or `warm_too` is set. Counts it.
+    fn claim(&mut self, at: Position, warm_too: bool, guard: &Guard) -> Claim {
         let behind = node(at, guard).state_behind(at.offset());
-        let claim = state(at, guard).claim(self.scope.takes_warm(), behind);
+        let claim = state(at, guard).claim(warm_too, behind);
         self.wanted -= usize::from(claim == Claim::Claimed);
         claim
     }
@@ -249,8 +288,11 @@ impl Taker for Guarded<'_, '_, '_> {
             if self.eviction.scope.resumes() {
                 clock.set_resume_at(id);
             }
-        } else if self.eviction.claim(at, self.guard) == Claim::Claimed {
-            return true;
+        } else {
+            let warm_too = self.eviction.scope.takes_warm();
+            if self.eviction.claim(at, warm_too, self.guard) == Claim::Claimed {
+                return true;
+            }
         }
         // Rule (list-the-last): the block is now the last of its run: a candidate, unless a parent.
         if !state(at, self.guard).confirm_children() {

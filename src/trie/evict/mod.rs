@@ -3,6 +3,7 @@
 //! * [`policy`] defines how long an unheld block survives: its priority and its warmth, and how a
 //!   hit and the passing hand change them.
 //! * [`clock`] stores the position of each block and the candidates, and moves the hand.
+//! * [`passed`] remembers the warm blocks that a sweep has passed.
 //! * [`climb`] follows a prefix from its last block towards its head, for a [`climb::Taker`].
 //! * [`eviction`] is the taker that evicts. [`forecast`] is the taker that only counts.
 //! * [`changes`] records each change of residency.
@@ -15,4 +16,5 @@ pub mod climb;
 pub mod clock;
 pub mod eviction;
 pub mod forecast;
+pub mod passed;
 pub mod policy;
