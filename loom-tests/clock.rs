@@ -57,6 +57,7 @@ impl Dial {
             root: self.root,
             key: 0,
             priority: Priority::Normal,
+            is_queued: false,
             room: N,
             ids: &ids,
             tokens: Keyed::plain(&ids.map(|id| id.index() as u32)),

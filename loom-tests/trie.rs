@@ -47,6 +47,7 @@ impl Tree {
             root: self.root,
             key: (trie.bucket_hasher).child(key, parent.offset(), &tokens[..1]),
             priority: Priority::Normal,
+            is_queued: false,
             room: ids.len(),
             ids,
             tokens: Keyed::plain(tokens),

@@ -9,6 +9,9 @@ use crate::trie::evict::eviction::{EvictedBlock, Scope};
 use crate::trie::evict::forecast::Forecast;
 use crate::trie::guard::give_way;
 
+/// Blocks whose ids an allocation keeps on the stack, not on the heap.
+const FEW: usize = 32;
+
 impl PrefixCache {
     /// Takes `n` blocks: free ones first, then evicts the least recently used.
     ///
@@ -48,9 +51,17 @@ impl PrefixCache {
         if n > self.capacity() {
             return Err(self.refusal(n, self.reclaimable()));
         }
-        let mut ids = vec![BlockId::NONE; n];
-        self.take(&mut ids)?;
-        Ok(ids.into_iter().map(self.own_all(n)).collect())
+        let mut few = [BlockId::NONE; FEW];
+        let mut many = Vec::new();
+        let ids = match few.get_mut(..n) {
+            Some(few) => few,
+            None => {
+                many.resize(n, BlockId::NONE);
+                &mut many[..]
+            }
+        };
+        self.take(ids)?;
+        Ok(ids.iter().copied().map(self.own_all(n)).collect())
     }
 
     /// Takes one block, like [`allocate`](Self::allocate), without a `Vec`.
@@ -100,9 +111,11 @@ impl PrefixCache {
                 }
             };
             taken.take_free();
-            self.trie().skip_held(forecast);
-            self.trie()
-                .evict(taken.missing(), |block| taken.add(block.id));
+            if taken.missing() > 0 {
+                self.trie().skip_held(forecast);
+                self.trie()
+                    .evict(taken.missing(), |block| taken.add(block.id));
+            }
             if taken.missing() == 0 {
                 taken.keep();
                 return Ok(());

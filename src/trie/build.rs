@@ -12,7 +12,7 @@ use super::evict::policy::{Heat, Priority};
 use super::guard::Guard;
 use super::layout::{FULL, Header, IDS, KEYED, MAX_RUN, Origin, Position, front, gap, layout};
 use super::node::NodeRef;
-use super::state::State;
+use super::state::{NewBlock, State};
 use crate::hash::{BlockHash, OnceHash};
 use crate::id::BlockId;
 use crate::item::{Item, Keyed};
@@ -33,6 +33,8 @@ pub struct Blueprint<'a> {
     pub key: u64,
     /// How long its blocks stay cached once they are unheld.
     pub priority: Priority,
+    /// Whether the gauge will look at the last block.
+    pub is_queued: bool,
     /// The number of slots. Invariant: 1 to `MAX_RUN`.
     pub room: usize,
     /// The physical blocks. Invariant: 1 to `room`.
@@ -65,8 +67,13 @@ impl NodeRef<'_> {
             root: Some(plan.root),
             prefix_hash: OnceHash::default(),
         };
-        let heat = (Heat::cold(plan.priority), Heat::warm(plan.priority));
-        Self::allocate(header, origin, heat, plan.ids, plan.tokens)
+        let inner = Heat::cold(plan.priority);
+        let last = NewBlock {
+            heat: Heat::warm(plan.priority),
+            is_last: true,
+            is_queued: plan.is_queued,
+        };
+        Self::allocate(header, origin, (inner, last), plan.ids, plan.tokens)
     }
 
     /// Creates the root of a namespace, with one pin.
@@ -86,15 +93,21 @@ impl NodeRef<'_> {
             prefix_hash: OnceHash::of(start),
         };
         let ids = &[BlockId::NONE];
-        Self::allocate(header, origin, Default::default(), ids, Keyed::plain(&[]))
+        let pin = NewBlock {
+            heat: Heat::default(),
+            is_last: true,
+            is_queued: false,
+        };
+        let blocks = (Heat::default(), pin);
+        Self::allocate(header, origin, blocks, ids, Keyed::plain(&[]))
     }
 
-    /// Allocates a node with this header and computes the header's gap. The last block gets the
-    /// second heat, and all earlier blocks get the first.
+    /// Allocates a node with this header and computes the header's gap. All blocks but the last one
+    /// get the heat.
     fn allocate(
         header: Header,
         origin: Origin,
-        (inner, last): (Heat, Heat),
+        (inner, last): (Heat, NewBlock),
         ids: &[BlockId],
         tokens: Keyed<'_>,
     ) -> Self {
@@ -123,7 +136,7 @@ impl NodeRef<'_> {
             let state = match (offset + 1).cmp(&len) {
                 _ if is_root => State::root(),
                 Less => State::followed(inner),
-                Equal => State::pinned(last),
+                Equal => State::new(last),
                 Greater => State::vacant(),
             };
             // SAFETY: within the `room` states of the front.
@@ -220,7 +233,6 @@ mod tests {
     use super::*;
     use crate::hash::BlockHasher;
     use crate::trie::layout::CACHE_LINE;
-    use crate::trie::state::NewBlock;
 
     #[test]
     fn a_node_of_any_shape_keeps_its_contents() {
@@ -239,6 +251,7 @@ mod tests {
                 root: root.position(0),
                 key: 6,
                 priority: Priority::Normal,
+                is_queued: false,
                 room,
                 ids: &ids[..len],
                 tokens: Keyed::plain(&tokens[..len * block_size]),

@@ -194,13 +194,21 @@ impl Prefetch {
         Self::Lines(lines.min(MOST_LINES) as u8)
     }
 
-    /// Prefetches that much of a possible node. Any address is allowed.
-    pub fn prefetch(self, node: *const Header) {
+    /// Prefetches that much of a possible node, but no more than `tokens` tokens need: the lines
+    /// behind may belong to nodes that other threads write to. Any address is allowed.
+    #[inline]
+    pub fn prefetch(self, node: *const Header, tokens: usize) {
+        // The header's line, one for the first ids, and the tokens.
+        let needed = 2 + size_of::<u32>() * tokens / CACHE_LINE;
         let line = |number| node.cast::<u8>().wrapping_add(number * CACHE_LINE);
         match self {
+            Self::Start if needed < FIRST_LINES => {
+                (0..needed).for_each(|number| prefetch(line(number)));
+            }
             Self::Start => (0..FIRST_LINES).for_each(|number| prefetch(line(number))),
             Self::Lines(lines) => {
-                (0..usize::from(lines)).for_each(|number| prefetch_second_level(line(number)));
+                let lines = needed.min(usize::from(lines));
+                (0..lines).for_each(|number| prefetch_second_level(line(number)));
             }
         }
     }

@@ -66,15 +66,48 @@ impl Trie {
 
     /// Walks down from a position as long as the cached blocks match `prompt`, the tokens that
     /// follow the position. No item starts in them.
+    #[inline]
     fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
+        let matched = self.match_rest_of_run(from.at, prompt, guard);
+        let (from, rest) = if matched == 0 {
+            (from, prompt)
+        } else {
+            let at = node(from.at, guard).position(from.at.offset() + matched);
+            let depth = from.depth + matched;
+            (Reached { at, depth }, &prompt[matched * self.block_size..])
+        };
+        if rest.len() < (self.run_length + 1) * self.block_size {
+            self.descend_short(from, rest, guard)
+        } else {
+            self.descend_long(from, rest, guard)
+        }
+    }
+
+    /// Walks down from the last block of a run over less than a run and a block. So nothing follows
+    /// the first node that the walk could guess.
+    #[inline]
+    fn descend_short(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
         let Reached { mut at, mut depth } = from;
         let mut rest = prompt;
-        let matched = self.match_rest_of_run(at, rest, guard);
-        if matched > 0 {
-            at = node(at, guard).position(at.offset() + matched);
-            depth += matched;
-            rest = &rest[matched * self.block_size..];
+        while let Some(block) = rest.get(..self.block_size) {
+            let above = node(at, guard).header().key;
+            let key = self.bucket_hasher.child(above, at.offset(), block);
+            self.index.prefetch_node(key, Prefetch::Start, rest.len());
+            let Some(Found { node, blocks }) = self.index.find(key, at, rest, guard) else {
+                break;
+            };
+            at = node.position(blocks - 1);
+            depth += blocks;
+            rest = &rest[blocks * self.block_size..];
         }
+        Reached { at, depth }
+    }
+
+    /// Walks down from the last block of a run over any number of blocks.
+    #[inline(never)]
+    fn descend_long(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
+        let Reached { mut at, mut depth } = from;
+        let mut rest = prompt;
         // While the walk compares one node, it prefetches the next node and the bucket of the one
         // after that. Their keys follow from the tokens alone, if each node matches a full run.
         let stride = self.run_length;
@@ -91,7 +124,7 @@ impl Trie {
         while let [Some(this), next] = keys {
             let behind = rest.get(stride * self.block_size..).unwrap_or_default();
             let after = next.and_then(|next| self.key_after(next, behind));
-            next.inspect(|next| self.index.prefetch_node(*next, ahead));
+            next.inspect(|next| self.index.prefetch_node(*next, ahead, behind.len()));
             let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
                 break;
             };
@@ -176,7 +209,7 @@ impl Trie {
     ) -> [Option<u64>; 2] {
         let this = self.child_key(parent, offset, prompt);
         let next = this.and_then(|this| self.key_after(this, prompt));
-        this.inspect(|this| self.index.prefetch_node(*this, amount));
+        this.inspect(|this| self.index.prefetch_node(*this, amount, prompt.len()));
         [this, next]
     }
 
@@ -198,6 +231,7 @@ impl Trie {
 
     /// Finds the longest cached prefix and pins it. None if even the root is gone, because its
     /// namespace was cleared.
+    #[inline]
     pub fn find_and_pin(
         &self,
         from: Reached,
@@ -234,6 +268,7 @@ impl Trie {
     /// match existed.
     ///
     /// None if `accept` refuses the root, which happens only in a cleared namespace.
+    #[inline]
     fn find_live(
         &self,
         from: Reached,

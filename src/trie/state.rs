@@ -224,11 +224,6 @@ impl State {
         Self(AtomicU64::new(inner(heat)))
     }
 
-    /// Creates the word of a block with one pin, the last of its run.
-    pub fn pinned(heat: Heat) -> Self {
-        Self(AtomicU64::new(last(heat)))
-    }
-
     /// Pins and warms the block, and returns the word before. None if the block is gone.
     #[must_use]
     pub fn pin(&self) -> Option<Snapshot> {
