@@ -21,8 +21,6 @@ pub enum Scope {
     Cold,
     /// All unheld blocks.
     Unheld,
-    /// All unheld blocks below this root.
-    Under(Position),
     /// The unheld blocks of a request that has ended.
     Ended,
 }
@@ -31,14 +29,6 @@ impl Scope {
     /// Returns whether warm blocks may be evicted too.
     fn takes_warm(self) -> bool {
         !matches!(self, Self::Cold)
-    }
-
-    /// Returns whether the scope includes the blocks of a node.
-    fn covers(self, node: NodeRef<'_>) -> bool {
-        match self {
-            Self::Cold | Self::Unheld | Self::Ended => true,
-            Self::Under(root) => node.root() == root,
-        }
     }
 
     /// Returns whether the next sweep resumes where this eviction stopped within a chain.
@@ -70,12 +60,15 @@ impl EvictedBlock<'_, '_> {
     }
 }
 
+/// Takes the evicted blocks.
+type OnEvict<'a> = &'a mut dyn FnMut(EvictedBlock<'_, '_>);
+
 /// An eviction in progress: its scope, the number of blocks still wanted, and the callback.
-struct Eviction<'a> {
+pub(super) struct Eviction<'a> {
     trie: &'a Trie,
     scope: Scope,
     wanted: usize,
-    on_evict: &'a mut dyn FnMut(EvictedBlock<'_, '_>),
+    on_evict: OnEvict<'a>,
 }
 
 /// An eviction under one guard.
@@ -116,15 +109,10 @@ impl Trie {
         }
     }
 
-    /// Evicts all blocks in a scope, in one turn.
-    pub fn evict_all(&self, scope: Scope, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
+    /// Evicts all unheld blocks, in one turn.
+    pub fn evict_all(&self, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         let mut guard = enter();
-        let mut eviction = Eviction {
-            trie: self,
-            scope,
-            wanted: usize::MAX,
-            on_evict: &mut on_evict,
-        };
+        let mut eviction = Eviction::of_all(self, &mut on_evict);
         for id in self.clock.words(self.clock.hand()).flatten() {
             guard = eviction.visit(id, guard);
         }
@@ -168,7 +156,17 @@ impl Trie {
     }
 }
 
-impl Eviction<'_> {
+impl<'a> Eviction<'a> {
+    /// Starts an eviction of all unheld blocks.
+    pub(super) fn of_all(trie: &'a Trie, on_evict: OnEvict<'a>) -> Self {
+        Self {
+            trie,
+            scope: Scope::Unheld,
+            wanted: usize::MAX,
+            on_evict,
+        }
+    }
+
     /// Visits one candidate: evicts it and climbs, cools it, or unlists it. Returns the guard, or a
     /// newer one if a block was evicted.
     fn visit(&mut self, id: BlockId, guard: Guard) -> Guard {
@@ -181,9 +179,6 @@ impl Eviction<'_> {
             }
             return guard;
         };
-        if !self.scope.covers(node(at, &guard)) {
-            return guard;
-        }
         match self.claim(at, &guard) {
             Claim::Claimed => {
                 self.climb(at, &guard);
@@ -198,13 +193,13 @@ impl Eviction<'_> {
     }
 
     /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.
-    fn climb(&mut self, claimed: Position, guard: &Guard) {
+    pub(super) fn climb(&mut self, claimed: Position, guard: &Guard) {
         let eviction = self;
         climb(claimed, &mut Guarded { eviction, guard }, guard);
     }
 
     /// Claims a block if the scope allows it, and counts it.
-    fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
+    pub(super) fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
         let behind = node(at, guard).state_behind(at.offset());
         let claim = state(at, guard).claim(self.scope.takes_warm(), behind);
         self.wanted -= usize::from(claim == Claim::Claimed);
