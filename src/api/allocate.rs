@@ -5,7 +5,7 @@ use super::cache::PrefixCache;
 use super::report::OutOfBlocks;
 use crate::id::BlockId;
 use crate::shared::pool::Pool;
-use crate::trie::evict::eviction::{EvictedBlock, Scope};
+use crate::trie::evict::eviction::EvictedBlock;
 use crate::trie::evict::forecast::Forecast;
 use crate::trie::guard::give_way;
 
@@ -215,7 +215,7 @@ impl PrefixCache {
             if n < self.capacity() {
                 self.trie().evict(n, on_evict);
             } else {
-                self.trie().evict_all(Scope::Unheld, on_evict);
+                self.trie().evict_all(on_evict);
             }
         })
     }

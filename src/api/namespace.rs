@@ -8,7 +8,6 @@ use crate::hash::BlockHash;
 use crate::key::NamespaceKey;
 use crate::shared::registry::Space;
 use crate::sync::Arc;
-use crate::trie::evict::eviction::Scope;
 
 /// A handle to a namespace: two namespaces never share a block.
 ///
@@ -111,12 +110,12 @@ impl PrefixCache {
     #[track_caller]
     pub fn clear(&self, namespace: &Namespace) -> Vec<Evicted> {
         self.check(namespace);
-        // Release, by the guard in `evict_all` (clear-race): its fence orders the new root before
+        // Release, by the guard in `evict_below` (clear-race): its fence orders the new root before
         // every eviction.
         let old = (self.shared().registry()).renew(&namespace.space, self.trie());
         // Rule (keep-old-root): the eviction compares addresses of roots, so no other root may be
         // allocated at the address of the old one.
-        let evicted = self.collect(|on_evict| self.trie().evict_all(Scope::Under(old), on_evict));
+        let evicted = self.collect(|on_evict| self.trie().evict_below(old, on_evict));
         // Rule (keep-old-root, let-go-cleared): the old root may be freed from now on.
         self.shared().registry().let_go(old);
         evicted
@@ -146,7 +145,10 @@ impl PrefixCache {
             registry.let_go(old);
         }
         drop(registry);
-        self.collect(|on_evict| self.trie().evict_all(Scope::Unheld, on_evict))
+        let evicted = self.collect(|on_evict| self.trie().evict_all(on_evict));
+        let counters = &self.trie().counters;
+        self.shared().registry().free_all_past(counters);
+        evicted
     }
 
     /// Panics if the namespace belongs to another cache.

@@ -9,8 +9,11 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::evict::policy::{Heat, Priority};
+use super::groups::Groups;
 use super::guard::Guard;
-use super::layout::{FULL, Header, IDS, KEYED, MAX_RUN, Origin, Position, front, gap, layout};
+use super::layout::{
+    FULL, GROUPS, Header, IDS, KEYED, MAX_RUN, Origin, Position, front, gap, layout, root_layout,
+};
 use super::node::NodeRef;
 use super::state::{NewBlock, State};
 use crate::hash::{BlockHash, OnceHash};
@@ -113,7 +116,11 @@ impl NodeRef<'_> {
     ) -> Self {
         let (len, room) = (ids.len(), usize::from(header.room));
         let is_root = header.parent.is_none();
-        let layout = layout(room, header.block_size as usize, tokens.items().len());
+        let layout = if is_root {
+            root_layout()
+        } else {
+            layout(room, header.block_size as usize, tokens.items().len())
+        };
         // SAFETY: the layout includes a header, so it is not empty.
         let base = unsafe { alloc(layout) };
         let Some(base) = NonNull::new(base) else {
@@ -148,6 +155,10 @@ impl NodeRef<'_> {
         unsafe { node.write(0, ids, tokens.tokens) };
         if !tokens.is_plain() {
             node.write_items(tokens);
+        }
+        if is_root {
+            // SAFETY: the layout of a root reserves them there, aligned, not yet shared.
+            unsafe { node.array::<Groups>(GROUPS).write(Groups::default()) };
         }
         node
     }
@@ -192,7 +203,7 @@ impl NodeRef<'_> {
     ///
     /// * No thread uses the node any more, and it is freed once.
     pub unsafe fn free(self) {
-        let layout = layout(self.room(), self.block_size(), self.items().len());
+        let layout = self.layout();
         let in_front = usize::from(self.header().gap) + front(self.room());
         // SAFETY: the allocation starts that far in front of the header (invariant of `gap`).
         let base = unsafe { self.ptr.byte_sub(in_front) }.cast::<u8>();

@@ -11,7 +11,7 @@
 //!
 //! A node has room for a number of blocks, its *slots*. Those that have no block yet are at the
 //! end. The last part, the number of items and the items, is there only if the first block is
-//! keyed.
+//! keyed. A namespace's root has no tokens, and its [groups](super::groups) behind its id.
 //!
 //! A lookup reads one contiguous range: the first state, the header, the ids and the tokens. It
 //! writes to one state, usually the last. In a run of more than four blocks the last state lies on
@@ -22,6 +22,7 @@ use std::alloc::Layout;
 use std::num::NonZero;
 use std::ptr::NonNull;
 
+use super::groups::Groups;
 use super::state::State;
 use crate::hash::OnceHash;
 use crate::id::BlockId;
@@ -37,6 +38,8 @@ pub const CACHE_LINE: usize = 64;
 const ALIGN: usize = 16;
 /// Bytes from a header to its ids, directly behind it.
 pub const IDS: usize = size_of::<Header>();
+/// Bytes from the header of a root to its groups: behind its one id, aligned.
+pub const GROUPS: usize = (IDS + size_of::<BlockId>()).next_multiple_of(align_of::<Groups>());
 /// The lines of a full run that a lookup reads first: the header's line, two lines of ids, and the
 /// tokens of five blocks.
 const FIRST_LINES: usize = 8;
@@ -53,6 +56,7 @@ const _: () = assert!(CACHE_LINE % align_of::<Header>() == 0);
 const _: () = assert!(align_of::<Header>() >= align_of::<State>());
 const _: () = assert!(align_of::<State>() >= align_of::<Origin>());
 const _: () = assert!(CACHE_LINE >= align_of::<BlockId>());
+const _: () = assert!(align_of::<Header>() >= align_of::<Groups>());
 const _: () = assert!(size_of::<BlockId>() % align_of::<u32>() == 0);
 const _: () = assert!(align_of::<Item>() == align_of::<u32>());
 const _: () = assert!(CACHE_LINE <= u8::MAX as usize, "a gap fits its field");
@@ -166,6 +170,13 @@ pub fn layout(room: usize, block_size: usize, items: usize) -> Layout {
     let most = CACHE_LINE - align_of::<State>();
     let size = most + front(room) + IDS + tail(room, block_size) + items_bytes(items);
     Layout::from_size_align(size, ALIGN).expect("a run of blocks fits the address space")
+}
+
+/// Returns the allocation that a root needs, with room for any gap.
+pub fn root_layout() -> Layout {
+    let most = CACHE_LINE - align_of::<State>();
+    let size = most + front(1) + GROUPS + size_of::<Groups>();
+    Layout::from_size_align(size, ALIGN).expect("a root fits the address space")
 }
 
 /// Returns the bytes to leave unused at the start of an allocation, so that the ids start a cache

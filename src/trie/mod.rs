@@ -7,6 +7,7 @@
 pub mod build;
 pub mod evict;
 pub mod gauge;
+pub mod groups;
 pub mod guard;
 pub mod hashes;
 pub mod index;

@@ -6,15 +6,19 @@
 //! there is no length that could disagree with them. Only `filled` saves looking at most of them.
 //! Beside those, the link to the next node of the bucket and a cached hash change.
 //!
-//! A namespace's root is a node with one slot and no block.
+//! A namespace's root is a node with one slot and no block. It has [`Groups`] instead of tokens.
 
+use std::alloc::Layout;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::slice;
 
+use super::groups::Groups;
 use super::guard::Guard;
-use super::layout::{FULL, Header, IDS, KEYED, Origin, Position, front, layout};
+use super::layout::{
+    FULL, GROUPS, Header, IDS, KEYED, Origin, Position, front, layout, root_layout,
+};
 use super::state::State;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
@@ -190,6 +194,14 @@ impl<'g> NodeRef<'g> {
         (self.origin().root).unwrap_or(Position::new(self.ptr, 0))
     }
 
+    /// Returns the groups in which runs below this root may start.
+    pub fn groups(self) -> &'g Groups {
+        assert!(self.parent().is_none(), "only a root has groups");
+        // SAFETY: they lie there, initialised, in the allocation of a root, for `'g`. Only their
+        // atomics change.
+        unsafe { self.array(GROUPS).as_ref() }
+    }
+
     /// Returns the position of one block of this node.
     pub fn position(self, offset: usize) -> Position {
         debug_assert!(offset < self.room(), "an offset lies within its run");
@@ -233,9 +245,18 @@ impl<'g> NodeRef<'g> {
         self.written(most).min(most) - from
     }
 
+    /// Returns the layout of the node's allocation.
+    pub(super) fn layout(self) -> Layout {
+        if self.parent().is_none() {
+            root_layout()
+        } else {
+            layout(self.room(), self.block_size(), self.items().len())
+        }
+    }
+
     /// Returns the size of the node in bytes.
     pub fn bytes(self) -> usize {
-        layout(self.room(), self.block_size(), self.items().len()).size()
+        self.layout().size()
     }
 
     /// Returns the raw pointer, for a link.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::trie::Trie;
+use crate::trie::groups::group_of;
 use crate::trie::node::NodeRef;
 
 /// A change of the set of cached blocks.
@@ -15,13 +16,25 @@ pub enum Change<'g> {
 }
 
 impl Trie {
+    /// Tells the root of a new run where the run starts.
+    fn note_group(&self, run: NodeRef<'_>) {
+        // SAFETY: the caller holds a block of the run, which keeps the root.
+        let root: NodeRef<'_> = unsafe { NodeRef::at(run.root()) };
+        // Rule (note-group): a clearing finds the run by its group.
+        root.groups().insert(group_of(run.id(0), self.clock.capacity()));
+    }
+
     /// Records a change in the slots of the clock and in the statistics.
     pub fn note(&self, change: Change<'_>) {
         match change {
             Change::Published(run, blocks) => {
                 let bytes = (blocks.start == 0).then(|| run.bytes());
                 self.counters.published(blocks.len(), bytes);
+                let is_new = blocks.start == 0;
                 self.clock.insert(run, blocks);
+                if is_new {
+                    self.note_group(run);
+                }
             }
             Change::Evicted(run, blocks) => {
                 self.counters.evicted(blocks.len());

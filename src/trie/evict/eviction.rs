@@ -21,8 +21,6 @@ pub enum Scope {
     Cold,
     /// All unheld blocks.
     Unheld,
-    /// All unheld blocks below this root.
-    Under(Position),
     /// The unheld blocks of a request that has ended.
     Ended,
 }
@@ -31,14 +29,6 @@ impl Scope {
     /// Returns whether warm blocks may be evicted too.
     fn takes_warm(self) -> bool {
         !matches!(self, Self::Cold)
-    }
-
-    /// Returns whether the scope includes the blocks of a node.
-    fn covers(self, node: NodeRef<'_>) -> bool {
-        match self {
-            Self::Cold | Self::Unheld | Self::Ended => true,
-            Self::Under(root) => node.root() == root,
-        }
     }
 
     /// Returns whether the next sweep resumes where this eviction stopped within a chain.
@@ -70,14 +60,17 @@ impl EvictedBlock<'_, '_> {
     }
 }
 
+/// Takes the evicted blocks.
+type OnEvict<'a> = &'a mut dyn FnMut(EvictedBlock<'_, '_>);
+
 /// An eviction in progress: its scope, the number of blocks still wanted, and the callback.
-struct Eviction<'a> {
+pub(super) struct Eviction<'a> {
     trie: &'a Trie,
     scope: Scope,
     wanted: usize,
     /// The warm blocks that the hand has passed.
     passed: Passed,
-    on_evict: &'a mut dyn FnMut(EvictedBlock<'_, '_>),
+    on_evict: OnEvict<'a>,
 }
 
 /// An eviction under one guard.
@@ -113,16 +106,10 @@ impl Trie {
         drop(eviction.turn(guard));
     }
 
-    /// Evicts all blocks in a scope, in one turn.
-    pub fn evict_all(&self, scope: Scope, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
+    /// Evicts all unheld blocks, in one turn.
+    pub fn evict_all(&self, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         let mut guard = enter();
-        let mut eviction = Eviction {
-            trie: self,
-            scope,
-            wanted: usize::MAX,
-            passed: Passed::new(),
-            on_evict: &mut on_evict,
-        };
+        let mut eviction = Eviction::of_all(self, &mut on_evict);
         for id in self.clock.words(self.clock.hand()).flatten() {
             guard = eviction.visit(id, guard);
         }
@@ -167,7 +154,18 @@ impl Trie {
     }
 }
 
-impl Eviction<'_> {
+impl<'a> Eviction<'a> {
+    /// Starts an eviction of all unheld blocks.
+    pub(super) fn of_all(trie: &'a Trie, on_evict: OnEvict<'a>) -> Self {
+        Self {
+            trie,
+            scope: Scope::Unheld,
+            wanted: usize::MAX,
+            passed: Passed::new(),
+            on_evict,
+        }
+    }
+
     /// Moves the hand on by one turn, or until enough blocks are evicted.
     fn turn(&mut self, mut guard: Guard) -> Guard {
         let mut sweep = self.trie.clock.sweep(&self.trie.counters);
@@ -217,9 +215,6 @@ impl Eviction<'_> {
             }
             return guard;
         };
-        if !self.scope.covers(node(at, &guard)) {
-            return guard;
-        }
         match self.claim(at, self.scope.takes_warm(), &guard) {
             Claim::Claimed => {
                 self.climb(at, &guard);
@@ -237,13 +232,13 @@ impl Eviction<'_> {
     }
 
     /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.
-    fn climb(&mut self, claimed: Position, guard: &Guard) {
+    pub(super) fn climb(&mut self, claimed: Position, guard: &Guard) {
         let eviction = self;
         climb(claimed, &mut Guarded { eviction, guard }, guard);
     }
 
     /// Claims a block if it is unheld and cold, or `warm_too` is set. Counts it.
-    fn claim(&mut self, at: Position, warm_too: bool, guard: &Guard) -> Claim {
+    pub(super) fn claim(&mut self, at: Position, warm_too: bool, guard: &Guard) -> Claim {
         let behind = node(at, guard).state_behind(at.offset());
         let claim = state(at, guard).claim(warm_too, behind);
         self.wanted -= usize::from(claim == Claim::Claimed);

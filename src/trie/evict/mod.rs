@@ -6,12 +6,14 @@
 //! * [`passed`] remembers the warm blocks that a sweep has passed.
 //! * [`climb`] follows a prefix from its last block towards its head, for a [`climb::Taker`].
 //! * [`eviction`] is the taker that evicts. [`forecast`] is the taker that only counts.
+//! * [`clear`] evicts the blocks of a cleared namespace, which it finds by their root.
 //! * [`changes`] records each change of residency.
 //!
 //! A sweep that took one block per visit would shorten every chain by one block per turn, new and
 //! old alike. Climbing evicts all blocks that only one request used, like LRU.
 
 pub mod changes;
+pub mod clear;
 pub mod climb;
 pub mod clock;
 pub mod eviction;
