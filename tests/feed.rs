@@ -129,6 +129,17 @@ fn clearing_one_namespace_removes_what_live_holds_keep() {
 }
 
 #[test]
+fn clearing_everything_removes_what_live_holds_keep() {
+    let (cache, model, mut feed, mut router) = small(16);
+    let hold = publish(&cache, &model, &[1, 2, 3]);
+    assert!(router.poll(&mut feed, &cache));
+    drop(cache.clear_all());
+    assert!(router.poll(&mut feed, &cache));
+    assert_eq!((router.known.len(), router.cleared), (0, 1));
+    drop(hold);
+}
+
+#[test]
 fn a_clear_and_the_same_text_again_change_nothing() {
     let (cache, model, mut feed, mut router) = small(8);
     let hold = publish(&cache, &model, &[1, 2, 3]);
@@ -155,7 +166,7 @@ fn items_and_namespaces_are_reported() {
     let prompt = Prompt::new(&tokens)
         .with_item(5..9, [7; 32])
         .with_item(13..14, [8; 32]);
-    let mut hold = cache.lookup(&space, &[]);
+    let mut hold = cache.lookup(&space, []);
     hold.publish(&prompt, cache.allocate(4).unwrap()).unwrap();
     let mut reports = 0;
     let mut router = Router::default();

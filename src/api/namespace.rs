@@ -149,7 +149,7 @@ impl PrefixCache {
             registry.let_go(old);
         }
         drop(registry);
-        // Rule (mark-cleared): as in `clear`.
+        // Rule (mark-all-cleared): as in `clear`.
         self.trie().note(Change::Cleared);
         self.collect(|on_evict| self.trie().evict_all(Scope::Unheld, on_evict))
     }

@@ -1,6 +1,6 @@
 //! A router: it knows only what a change feed has told it, and checks that every report is valid.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use kvtrie::{BlockHash, BlockId, Change, ChangeFeed, NamespaceKey, PrefixCache, Prompt};
 
@@ -18,7 +18,7 @@ pub struct Known {
 /// The prefixes that a feed has reported.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Router {
-    pub known: HashMap<BlockHash, Known>,
+    pub known: BTreeMap<BlockHash, Known>,
     /// How often everything was cleared.
     pub cleared: usize,
     /// How many prefixes were stored and removed.

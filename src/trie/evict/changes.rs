@@ -23,16 +23,19 @@ impl Trie {
             Change::Published(run, blocks) => {
                 let bytes = (blocks.start == 0).then(|| run.bytes());
                 self.counters.published(blocks.len(), bytes);
-                // Rule (change-then-mark): the reader looks at the slots once they are marked.
+                // Rule (insert-then-mark): the reader looks at each slot once for each mark.
                 self.clock.insert(run, blocks.clone());
-                self.mark(run, blocks);
+                // Rule (insert-then-mark): the slots are filled.
+                self.mark(run, &blocks);
             }
             Change::Evicted(run, blocks) => {
                 self.counters.evicted(blocks.len());
+                // Rule (remove-then-mark): as above.
                 for &id in &run.ids(blocks.end)[blocks.clone()] {
                     self.clock.remove(id);
                 }
-                self.mark(run, blocks);
+                // Rule (remove-then-mark): the slots are empty.
+                self.mark(run, &blocks);
             }
             Change::Cleared => {
                 if let Some(marks) = &self.marks {
@@ -43,9 +46,9 @@ impl Trie {
     }
 
     /// Tells the reader of the change feed, if there may be one, that slots have changed.
-    fn mark(&self, run: NodeRef<'_>, blocks: Range<usize>) {
+    fn mark(&self, run: NodeRef<'_>, blocks: &Range<usize>) {
         if let Some(marks) = &self.marks {
-            marks.mark(&run.ids(blocks.end)[blocks]);
+            marks.mark(&run.ids(blocks.end)[blocks.clone()]);
         }
     }
 }

@@ -147,6 +147,7 @@ impl View {
             prefix.block = found.block;
             return Ok((place, false));
         }
+        // Rule (parent-first): a router must know of the parent before the child.
         let parent = match found.parent {
             Some(hash) => Some(*self.places.get(&hash).ok_or(hash)?),
             None => None,
