@@ -17,7 +17,8 @@ use std::slice;
 use super::groups::Groups;
 use super::guard::Guard;
 use super::layout::{
-    FULL, GROUPS, Header, IDS, KEYED, Origin, Position, front, layout, root_layout,
+    FULL, GROUPS, Header, IDS, KEYED, NUMBERED, Origin, Position, front, layout, number_bytes,
+    root_layout,
 };
 use super::state::State;
 use crate::hash::BlockHash;
@@ -25,6 +26,7 @@ use crate::id::BlockId;
 use crate::item::{Item, Keyed};
 use crate::prefetch::prefetch;
 use crate::sync::atomic::Ordering;
+use crate::sync::{Counter, RELAXED};
 
 /// Runs of this length have their last states on another line than the header.
 const FAR: usize = 5;
@@ -53,6 +55,38 @@ impl<'g> NodeRef<'g> {
     pub(super) fn origin_ptr(self) -> NonNull<Origin> {
         // SAFETY: the allocation reaches at least that far in front of the header.
         unsafe { self.ptr.byte_sub(front(self.room())) }.cast()
+    }
+
+    /// Returns the place of the number, if the node has one.
+    pub(super) fn number_ptr(self) -> Option<NonNull<Counter>> {
+        let flags = self.header().flags;
+        // SAFETY: the allocation of a numbered node reaches that far in front of the origin.
+        let number = || unsafe { self.origin_ptr().byte_sub(number_bytes(flags)) };
+        (flags & NUMBERED != 0).then(|| number().cast())
+    }
+
+    /// Returns the number of a numbered node, which no other node of the cache has. The first call
+    /// takes it from `next`. Only the reader of the change feed calls this.
+    pub fn number(self, next: impl FnOnce() -> u64) -> u64 {
+        let number = self.number_ptr().expect("with a feed, nodes have numbers");
+        // SAFETY: initialised there, and allocated for `'g`. It is atomic.
+        let number = unsafe { number.as_ref() };
+        if number.load(RELAXED) == 0 {
+            number.store(next(), RELAXED);
+        }
+        number.load(RELAXED)
+    }
+
+    /// Marks a root as replaced by another: no lookup that starts later finds it.
+    pub fn set_past(self) {
+        // Relaxed: the reader of the change feed learns of it by the mark that follows.
+        (self.header().next).store(self.as_ptr(), Ordering::Relaxed);
+    }
+
+    /// Returns whether a root was replaced by another.
+    pub fn is_past(self) -> bool {
+        // Relaxed: as above.
+        !self.header().next.load(Ordering::Relaxed).is_null()
     }
 
     /// Returns the origin.
@@ -250,7 +284,8 @@ impl<'g> NodeRef<'g> {
         if self.parent().is_none() {
             root_layout()
         } else {
-            layout(self.room(), self.block_size(), self.items().len())
+            let (items, flags) = (self.items().len(), self.header().flags);
+            layout(self.room(), self.block_size(), items, flags)
         }
     }
 
