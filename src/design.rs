@@ -266,15 +266,14 @@
 //!
 //! # The hand
 //!
-//! The hand passes held blocks, cools warm ones, and claims cold ones. It does not look for a cold
-//! one for ever: whenever it has passed 64 warm blocks more than it has taken, it takes the coolest
-//! of them, and of those the first (`policy::choose`). So the first allocation after every block
-//! was used looks at 64 blocks, not at all of them. On both recorded traces the hit ratios are those
-//! of a hand without this bound. From a claimed block it
-//! **climbs**: to the previous block of the run, and from an empty node to the parent, as long as
-//! they are cold and unheld and more blocks are wanted. Without climbing, a turn of the hand would
-//! take one block from every chain, including recent ones. With it, the least recently used chain
-//! is evicted first, as under LRU. A hit warms only its last block. The first child of a block of
+//! The hand passes held blocks, cools warm ones, and claims cold ones. Its look ahead is bounded:
+//! whenever it has passed 64 warm blocks that it did not take, it takes the coolest of them, and of
+//! those the first (`policy::choose`). So the first allocation after every block was used looks at
+//! 64 blocks. (The mean hit ratio on the two recorded traces is 0.03 and 0.02 points higher so.)
+//! From a claimed block the hand **climbs**: to the previous block of the run, and from an empty
+//! node to the parent, as long as they are cold and unheld and more blocks are wanted. Otherwise a
+//! turn of the hand would take one block from every chain, including recent ones. With climbing,
+//! the least recently used chain is evicted first, as under LRU. A hit warms only its last block. The first child of a block of
 //! normal priority cools the block, which then lasts as long as its children. A block of high
 //! priority stays warm under its children, so it survives three turns after the last of them has
 //! left. (T: `evict`)

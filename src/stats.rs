@@ -73,6 +73,10 @@ struct Stripe {
     namespace_bytes: Counter,
 }
 
+/// The number of blocks that a thread evicts before the bytes of the nodes are added up again. That
+/// takes 65 cache lines, so a few nanoseconds a block.
+const PERIOD: u64 = 1_024;
+
 /// Selects one of the counts.
 type Field = fn(&Stripe) -> &Counter;
 
@@ -111,9 +115,16 @@ impl Counters {
         self.add([(|stripe| &stripe.duplicates, blocks)]);
     }
 
-    /// Counts the eviction of `blocks`.
-    pub fn evicted(&self, blocks: usize) {
+    /// Counts the eviction of `blocks`. Returns whether the thread's count has passed a multiple of
+    /// [`PERIOD`].
+    pub fn evicted(&self, blocks: usize) -> bool {
         self.add([(|stripe| &stripe.evicted, blocks)]);
+        self.0[mine()].evicted.load(RELAXED) % PERIOD < blocks as u64
+    }
+
+    /// Returns the bytes of the linked nodes.
+    pub fn node_bytes(&self) -> usize {
+        self.sum(|stripe| &stripe.node_bytes) as usize
     }
 
     /// Counts the words that the clock hand read, and the candidate if it found one.
@@ -157,7 +168,7 @@ impl Counters {
         stats.evicted = self.sum(|stripe| &stripe.evicted);
         stats.hand_words = self.sum(|stripe| &stripe.hand_words);
         stats.hand_steps = self.sum(|stripe| &stripe.hand_steps);
-        stats.node_bytes = self.sum(|stripe| &stripe.node_bytes) as usize;
+        stats.node_bytes = self.node_bytes();
         stats.namespaces = self.sum(|stripe| &stripe.namespaces) as usize;
         stats.namespace_bytes = self.sum(|stripe| &stripe.namespace_bytes) as usize;
         stats.retired_bytes = retired_bytes();

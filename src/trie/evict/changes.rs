@@ -42,7 +42,9 @@ impl Trie {
                 }
             }
             Change::Evicted(run, blocks) => {
-                self.counters.evicted(blocks.len());
+                if self.counters.evicted(blocks.len()) {
+                    self.check_density();
+                }
                 // Rule (remove-then-mark): as above.
                 for &id in &run.ids(blocks.end)[blocks.clone()] {
                     self.clock.remove(id);

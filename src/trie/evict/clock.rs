@@ -24,6 +24,7 @@ use std::ops::Range;
 
 use crossbeam_utils::CachePadded;
 
+use super::density::Density;
 use crate::id::{Bits, BlockId, place};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -44,6 +45,8 @@ pub struct Clock {
     /// The block at which the last sweep stopped within a chain, or the capacity if there is none.
     /// (Relaxed: a hint.)
     resume_at: AtomicUsize,
+    /// Whether the nodes take too many bytes.
+    pub density: Density,
 }
 
 /// A bounded sweep of the hand.
@@ -65,6 +68,7 @@ impl Clock {
             candidates: unsafe { zeroed(capacity.div_ceil(WORD)) },
             hand: CachePadded::new(AtomicUsize::new(0)),
             resume_at: AtomicUsize::new(capacity),
+            density: Density::default(),
         }
     }
 
@@ -218,6 +222,15 @@ impl Clock {
             Bits(self.candidates[word].load(Ordering::Relaxed))
                 .map(move |bit| BlockId::new(word * WORD + bit))
         })
+    }
+
+    /// Returns the candidates behind a block in the same word of the bitmap.
+    pub fn upcoming(&self, id: BlockId) -> impl Iterator<Item = BlockId> {
+        let (word, bit) = place(id);
+        // Relaxed: as for `words`.
+        let listed = self.candidates[word].load(Ordering::Relaxed);
+        let behind = listed & !(bit | (bit - 1));
+        Bits(behind).map(move |bit| BlockId::new(word * WORD + bit))
     }
 
     /// Counts the blocks from `start` up to and including the next candidate, if it lies within

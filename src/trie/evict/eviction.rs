@@ -9,7 +9,7 @@ use crate::id::BlockId;
 use crate::prefetch::prefetch;
 use crate::trie::evict::changes::Change;
 use crate::trie::guard::{Guard, enter};
-use crate::trie::layout::Position;
+use crate::trie::layout::{Position, Prefetch};
 use crate::trie::node::{NodeRef, is_last_of_run, node, previous, state};
 use crate::trie::state::Claim;
 use crate::trie::{Reached, Trie};
@@ -90,9 +90,14 @@ impl Trie {
             return;
         }
         let mut guard = enter();
+        let scope = if self.clock.density.is_exceeded() {
+            Scope::Unheld
+        } else {
+            Scope::Cold
+        };
         let mut eviction = Eviction {
             trie: self,
-            scope: Scope::Cold,
+            scope,
             wanted,
             passed: Passed::new(),
             on_evict: &mut on_evict,
@@ -217,6 +222,7 @@ impl<'a> Eviction<'a> {
         };
         match self.claim(at, self.scope.takes_warm(), &guard) {
             Claim::Claimed => {
+                self.prefetch_upcoming(id, &guard);
                 self.climb(at, &guard);
                 // Retired nodes are freed once no older guard exists, including this one.
                 return guard.reenter();
@@ -229,6 +235,27 @@ impl<'a> Eviction<'a> {
             Claim::Held | Claim::Parent => {}
         }
         guard
+    }
+
+    /// Prefetches for the candidates that the hand meets next, most likely in the next calls: of the
+    /// third its node, of the second its bucket, of the first the node at the head of its bucket.
+    /// Each waits only for what was prefetched one block earlier.
+    fn prefetch_upcoming(&self, id: BlockId, guard: &Guard) {
+        let trie = self.trie;
+        let mut upcoming = trie
+            .clock
+            .upcoming(id)
+            .filter_map(|id| trie.clock.position(id, guard));
+        let key = |at| node(at, guard).header().key;
+        if let Some(first) = upcoming.next() {
+            trie.index.prefetch_node(key(first), Prefetch::Start);
+        }
+        if let Some(second) = upcoming.next() {
+            trie.index.prefetch(key(second));
+        }
+        if let Some(third) = upcoming.next() {
+            Prefetch::Start.prefetch(third.into_raw());
+        }
     }
 
     /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.

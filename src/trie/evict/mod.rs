@@ -7,6 +7,7 @@
 //! * [`climb`] follows a prefix from its last block towards its head, for a [`climb::Taker`].
 //! * [`eviction`] is the taker that evicts. [`forecast`] is the taker that only counts.
 //! * [`clear`] evicts the blocks of a cleared namespace, which it finds by their root.
+//! * [`density`] bounds the bytes of the nodes.
 //! * [`changes`] records each change of residency.
 //!
 //! A sweep that took one block per visit would shorten every chain by one block per turn, new and
@@ -16,6 +17,7 @@ pub mod changes;
 pub mod clear;
 pub mod climb;
 pub mod clock;
+pub mod density;
 pub mod eviction;
 pub mod forecast;
 pub mod passed;

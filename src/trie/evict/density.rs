@@ -1,0 +1,43 @@
+//! The bound on the bytes of nodes.
+//!
+//! A node keeps the memory of its whole run until the last block of it has left. If prompts part
+//! early in their runs, and the first blocks of these runs stay warm, then a cache may consist of
+//! runs with one block each. Such a run of 32 blocks takes 2,536 bytes.
+//!
+//! So evictions watch the bytes of all nodes. Once they exceed twice those of a full cache of
+//! one-block nodes, evictions take warm blocks as well as cold ones, until they no longer do. Then
+//! the hand leaves no run behind half evicted, unless a hold or another prefix needs the rest.
+//!
+//! Held blocks are not evicted, so holds can exceed the bound: at worst each keeps a run for one
+//! block. A `run_length` of half the blocks halves that.
+
+use crate::sync::{Counter, RELAXED};
+use crate::trie::Trie;
+use crate::trie::layout::layout;
+
+/// Whether the nodes exceed their bound. (Relaxed: a hint.)
+#[derive(Debug, Default)]
+pub struct Density {
+    is_exceeded: Counter,
+}
+
+impl Density {
+    /// Returns whether the nodes exceeded their bound when they were last added up.
+    pub fn is_exceeded(&self) -> bool {
+        self.is_exceeded.load(RELAXED) != 0
+    }
+}
+
+impl Trie {
+    /// Adds up the bytes of the nodes, and compares them with the bound.
+    #[cold]
+    pub fn check_density(&self) {
+        let most = 2 * layout(1, self.block_size, 0).size() * self.clock.capacity();
+        let is_exceeded = self.counters.node_bytes() > most;
+        let density = &self.clock.density;
+        // Written only when it changes: all evictions read it.
+        if is_exceeded != density.is_exceeded() {
+            density.is_exceeded.store(is_exceeded.into(), RELAXED);
+        }
+    }
+}
