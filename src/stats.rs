@@ -97,13 +97,11 @@ impl Counters {
 
     /// Counts the publication of `blocks`. If they start a run, `bytes` is the size of its node.
     pub fn published(&self, blocks: usize, bytes: Option<usize>) {
-        self.add([(|stripe| &stripe.published, blocks)]);
-        if let Some(bytes) = bytes {
-            self.add([
-                (|stripe| &stripe.runs, 1),
-                (|stripe| &stripe.node_bytes, bytes),
-            ]);
-        }
+        self.add([
+            (|stripe| &stripe.published, blocks),
+            (|stripe| &stripe.runs, usize::from(bytes.is_some())),
+            (|stripe| &stripe.node_bytes, bytes.unwrap_or_default()),
+        ]);
     }
 
     /// Counts blocks that were offered although they were cached already.
