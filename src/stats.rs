@@ -1,8 +1,10 @@
 //! Statistics: striped counters, and the plain snapshot for the caller.
 
+use std::array;
+
 use crossbeam_utils::CachePadded;
 
-use crate::stripes::{SHARED, STRIPES, mine};
+use crate::stripes::{FIRST, SHARED, Striped, mine};
 use crate::sync::{Counter, RELAXED};
 
 /// A snapshot of a cache's counters.
@@ -78,12 +80,12 @@ type Field = fn(&Stripe) -> &Counter;
 
 /// The counters of one cache.
 #[derive(Debug)]
-pub struct Counters(Box<[CachePadded<Stripe>]>);
+pub struct Counters(Striped<Stripe>);
 
 impl Counters {
     /// Makes counters that are all zero.
     pub fn new() -> Self {
-        Self((0..STRIPES).map(|_| CachePadded::default()).collect())
+        Self(Striped::new(array::from_fn(|_| CachePadded::default())))
     }
 
     /// Counts a lookup of `requested` tokens that found `hit` of them.
@@ -172,26 +174,27 @@ impl Counters {
     #[inline]
     fn add<const N: usize>(&self, counts: [(Field, usize); N]) {
         let stripe = mine();
+        let mine = self.0.get(stripe);
         for (field, n) in counts {
-            add_to(field(&self.0[stripe]), stripe, n);
+            add_to(field(mine), stripe, n);
         }
     }
 }
 
 /// Bytes of nodes retired, minus those freed: one count per stripe, modulo 2^64.
-static RETIRED: [CachePadded<Counter>; STRIPES] =
-    [const { CachePadded::new(Counter::new(0)) }; STRIPES];
+static RETIRED: Striped<Counter> =
+    Striped::new([const { CachePadded::new(Counter::new(0)) }; FIRST]);
 
 /// Counts the retirement of a node of `bytes`.
 pub fn retired(bytes: usize) {
     let stripe = mine();
-    add_to(&RETIRED[stripe], stripe, bytes);
+    add_to(RETIRED.get(stripe), stripe, bytes);
 }
 
 /// Counts the freeing of a retired node of `bytes`.
 pub fn freed(bytes: usize) {
     let stripe = mine();
-    add_to(&RETIRED[stripe], stripe, bytes.wrapping_neg());
+    add_to(RETIRED.get(stripe), stripe, bytes.wrapping_neg());
 }
 
 /// Returns the bytes of nodes that are retired and not freed, in the whole process.

@@ -47,8 +47,6 @@
 //!   load in `free`: all threads are done with the cache before it is freed. (M:
 //!   `publication_versus_drop_of_the_cache` (the guard); T: `blocks_outlive_the_cache`,
 //!   `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others))
-//! * **stripe**, from the end of a thread to the start of one: the new thread adds to the old one's
-//!   counts. (M: `stripe_of_one_thread_after_another`)
 //! * **outermost-pin**, from the fence in `guard::enter` to the same fence: of two threads that
 //!   publish and then look, one finds the other's node. (M: `publishers_do_not_miss_each_other`)
 //!
