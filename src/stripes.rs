@@ -19,8 +19,8 @@ use crate::sync::Mutex;
 
 /// The stripe on which any thread may count, by read-modify-writes.
 pub const SHARED: usize = 0;
-/// Stripes in the first chunk.
-pub const FIRST: usize = 64;
+/// Stripes in the first chunk. In a model all threads share one, and stacks are short.
+pub const FIRST: usize = if cfg!(loom) { 1 } else { 64 };
 /// Further chunks: with the first they have 2^23 stripes. Linux allows a process 2^22 threads.
 const MORE: usize = 16;
 
