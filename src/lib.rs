@@ -49,7 +49,7 @@ pub mod model {
     pub use crate::shared::lent::Lent;
     pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
-    pub use crate::stripes::{Owners, SHARED};
+    pub use crate::stripes::{Free, SHARED};
     pub use crate::trie::build::Blueprint;
     pub use crate::trie::evict::clock::Clock;
     pub use crate::trie::evict::eviction::{EvictedBlock, Scope};

@@ -1,8 +1,10 @@
 //! Statistics: striped counters, and the plain snapshot for the caller.
 
+use std::array;
+
 use crossbeam_utils::CachePadded;
 
-use crate::stripes::{SHARED, STRIPES, mine};
+use crate::stripes::{FIRST, SHARED, Striped, mine};
 use crate::sync::{Counter, RELAXED};
 
 /// A snapshot of a cache's counters.
@@ -82,12 +84,12 @@ type Field = fn(&Stripe) -> &Counter;
 
 /// The counters of one cache.
 #[derive(Debug)]
-pub struct Counters(Box<[CachePadded<Stripe>]>);
+pub struct Counters(Striped<Stripe>);
 
 impl Counters {
     /// Makes counters that are all zero.
     pub fn new() -> Self {
-        Self((0..STRIPES).map(|_| CachePadded::default()).collect())
+        Self(Striped::new(array::from_fn(|_| CachePadded::default())))
     }
 
     /// Counts a lookup of `requested` tokens that found `hit` of them.
@@ -101,13 +103,11 @@ impl Counters {
 
     /// Counts the publication of `blocks`. If they start a run, `bytes` is the size of its node.
     pub fn published(&self, blocks: usize, bytes: Option<usize>) {
-        self.add([(|stripe| &stripe.published, blocks)]);
-        if let Some(bytes) = bytes {
-            self.add([
-                (|stripe| &stripe.runs, 1),
-                (|stripe| &stripe.node_bytes, bytes),
-            ]);
-        }
+        self.add([
+            (|stripe| &stripe.published, blocks),
+            (|stripe| &stripe.runs, usize::from(bytes.is_some())),
+            (|stripe| &stripe.node_bytes, bytes.unwrap_or_default()),
+        ]);
     }
 
     /// Counts blocks that were offered although they were cached already.
@@ -119,7 +119,7 @@ impl Counters {
     /// [`PERIOD`].
     pub fn evicted(&self, blocks: usize) -> bool {
         self.add([(|stripe| &stripe.evicted, blocks)]);
-        self.0[mine()].evicted.load(RELAXED) % PERIOD < blocks as u64
+        self.0.get(mine()).evicted.load(RELAXED) % PERIOD < blocks as u64
     }
 
     /// Returns the bytes of the linked nodes.
@@ -185,26 +185,27 @@ impl Counters {
     #[inline]
     fn add<const N: usize>(&self, counts: [(Field, usize); N]) {
         let stripe = mine();
+        let mine = self.0.get(stripe);
         for (field, n) in counts {
-            add_to(field(&self.0[stripe]), stripe, n);
+            add_to(field(mine), stripe, n);
         }
     }
 }
 
 /// Bytes of nodes retired, minus those freed: one count per stripe, modulo 2^64.
-static RETIRED: [CachePadded<Counter>; STRIPES] =
-    [const { CachePadded::new(Counter::new(0)) }; STRIPES];
+static RETIRED: Striped<Counter> =
+    Striped::new([const { CachePadded::new(Counter::new(0)) }; FIRST]);
 
 /// Counts the retirement of a node of `bytes`.
 pub fn retired(bytes: usize) {
     let stripe = mine();
-    add_to(&RETIRED[stripe], stripe, bytes);
+    add_to(RETIRED.get(stripe), stripe, bytes);
 }
 
 /// Counts the freeing of a retired node of `bytes`.
 pub fn freed(bytes: usize) {
     let stripe = mine();
-    add_to(&RETIRED[stripe], stripe, bytes.wrapping_neg());
+    add_to(RETIRED.get(stripe), stripe, bytes.wrapping_neg());
 }
 
 /// Returns the bytes of nodes that are retired and not freed, in the whole process.

@@ -49,8 +49,6 @@
 //!   load in `free`: all threads are done with the cache before it is freed. (M:
 //!   `publication_versus_drop_of_the_cache` (the guard); T: `blocks_outlive_the_cache`,
 //!   `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others))
-//! * **stripe**, from the end of a thread to the start of one: the new thread adds to the old one's
-//!   counts. (M: `stripe_of_one_thread_after_another`)
 //! * **mark**, from the fence in `Marks::mark`, the exchange in `mark_all` to the fence in
 //!   `Marks::take`: a change is reported in the end. (M: `mark_versus_poll`, `marks_versus_poll`,
 //!   `clear_mark_versus_poll`)

@@ -4,7 +4,6 @@
 //! others read the slots before it.
 
 use std::alloc::handle_alloc_error;
-use std::cmp::Ordering::{Equal, Greater, Less};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -150,18 +149,20 @@ impl NodeRef<'_> {
             // SAFETY: the layout of a numbered node reserves it there, not yet shared.
             unsafe { number.write(Counter::new(0)) };
         }
-        for offset in 0..room {
-            let state = match (offset + 1).cmp(&len) {
-                _ if is_root => State::root(),
-                Less => State::followed(inner),
-                Equal => State::new(last),
-                Greater => State::vacant(),
-            };
-            // SAFETY: within the `room` states of the front.
+        let write = |offset: usize, state: State| {
+            // SAFETY: callers pass an offset within the `room` states of the front.
             let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
             // SAFETY: reserved, aligned, and not yet shared.
             unsafe { slot.write(state) };
-        }
+        };
+        (0..len - 1).for_each(|offset| write(offset, State::followed(inner)));
+        let last = if is_root {
+            State::root()
+        } else {
+            State::new(last)
+        };
+        write(len - 1, last);
+        (len..room).for_each(|offset| write(offset, State::vacant()));
         // SAFETY: there is room for them, and the node is not yet shared.
         unsafe { node.write(0, ids, tokens.tokens) };
         if !tokens.is_plain() {

@@ -196,6 +196,7 @@ impl Trie {
     /// Counts the blocks behind a position, in the same run, that `prompt` starts with.
     ///
     /// Zero if the next slot has no block, or if its block has left, because it never comes back.
+    #[inline]
     pub fn match_rest_of_run(&self, at: Position, prompt: &[u32], guard: &Guard) -> usize {
         let node = node(at, guard);
         match node.state_behind(at.offset()) {
@@ -228,6 +229,7 @@ impl Trie {
 
     /// Returns the key of the child of block `offset` of the node with key `parent`, if the child
     /// starts like `prompt`. Prefetches its bucket. None if `prompt` is shorter than a block.
+    #[inline(never)]
     fn child_key(&self, parent: u64, offset: usize, prompt: &[u32]) -> Option<u64> {
         let block = prompt.get(..self.block_size)?;
         let key = (self.bucket_hasher).child(parent, offset, block);

@@ -253,11 +253,12 @@ impl<'g> NodeRef<'g> {
         let size = self.block_size();
         let most = self.comparable(from, prompt.len());
         let end = most * size;
+        let ends_here = prompt.len() < end + size;
         let (run, prompt) = (&self.tokens(from + most)[from * size..], &prompt[..end]);
-        if most >= FAR && run[end - 1] == prompt[end - 1] {
-            // Most likely all blocks agree, and the caller pins the last one next, if the prompt
-            // ends here. Its word may be in another core's cache. If the last tokens differ, the
-            // prompts part earlier, and that core keeps the word.
+        if ends_here && most >= FAR && run[end - 1] == prompt[end - 1] {
+            // Most likely all blocks agree, and the caller pins the last one next. Its word may be
+            // in another core's cache. If the last tokens differ, the prompts part earlier, and
+            // that core keeps the word.
             prefetch(self.state(from + most - 1));
         }
         if run == prompt {

@@ -248,13 +248,13 @@ impl<'a> Eviction<'a> {
             .filter_map(|id| trie.clock.position(id, guard));
         let key = |at| node(at, guard).header().key;
         if let Some(first) = upcoming.next() {
-            trie.index.prefetch_node(key(first), Prefetch::Start);
+            trie.index.prefetch_node(key(first), Prefetch::Start, 0);
         }
         if let Some(second) = upcoming.next() {
             trie.index.prefetch(key(second));
         }
         if let Some(third) = upcoming.next() {
-            Prefetch::Start.prefetch(third.into_raw());
+            Prefetch::Start.prefetch(third.into_raw(), 0);
         }
     }
 
