@@ -44,9 +44,13 @@ pub struct Stats {
     pub node_bytes: usize,
     /// Bytes of unlinked nodes not freed yet, **in all caches of the process**.
     ///
-    /// All caches share one collector. It frees a node once every operation that ran at the
-    /// unlinking has ended, so this grows without bound while a thread is stopped in an operation.
+    /// All caches share one collector. A node can be freed once every call that ran at the
+    /// unlinking has ended, so this grows while a thread is stopped inside a call. Later calls that
+    /// allocate or evict then free it. The last nodes that each thread has unlinked do not count:
+    /// less than 60, or 256 KiB.
     pub retired_bytes: usize,
+    /// The [limit](crate::Builder::retired_limit) above which this cache evicts nothing.
+    pub retired_limit: usize,
     /// Bytes of the tables, which depend on the capacity only.
     pub table_bytes: usize,
     /// Namespaces in the cache.
@@ -160,7 +164,6 @@ impl Counters {
         stats.node_bytes = self.sum(|stripe| &stripe.node_bytes) as usize;
         stats.namespaces = self.sum(|stripe| &stripe.namespaces) as usize;
         stats.namespace_bytes = self.sum(|stripe| &stripe.namespace_bytes) as usize;
-        stats.retired_bytes = retired_bytes();
         stats.cached = self.cached();
     }
 
@@ -178,29 +181,6 @@ impl Counters {
             add_to(field(&self.0[stripe]), stripe, n);
         }
     }
-}
-
-/// Bytes of nodes retired, minus those freed: one count per stripe, modulo 2^64.
-static RETIRED: [CachePadded<Counter>; STRIPES] =
-    [const { CachePadded::new(Counter::new(0)) }; STRIPES];
-
-/// Counts the retirement of a node of `bytes`.
-pub fn retired(bytes: usize) {
-    let stripe = mine();
-    add_to(&RETIRED[stripe], stripe, bytes);
-}
-
-/// Counts the freeing of a retired node of `bytes`.
-pub fn freed(bytes: usize) {
-    let stripe = mine();
-    add_to(&RETIRED[stripe], stripe, bytes.wrapping_neg());
-}
-
-/// Returns the bytes of nodes that are retired and not freed, in the whole process.
-fn retired_bytes() -> usize {
-    let counts = RETIRED.iter().map(|count| count.load(RELAXED));
-    // Between two loads another thread may free more than was retired before.
-    (counts.fold(0, u64::wrapping_add) as i64).max(0) as usize
 }
 
 /// Adds `n` to a count of the thread's stripe.

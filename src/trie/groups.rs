@@ -72,10 +72,19 @@ mod tests {
 
     #[test]
     fn every_block_is_in_one_group() {
-        for capacity in [1, 2, GROUPS - 1, GROUPS, GROUPS + 1, 3 * GROUPS + 7, 100_000] {
+        for capacity in [
+            1,
+            2,
+            GROUPS - 1,
+            GROUPS,
+            GROUPS + 1,
+            3 * GROUPS + 7,
+            100_000,
+        ] {
             let groups = Groups::default();
             let all: Vec<_> = (0..capacity).map(BlockId::new).collect();
-            all.iter().for_each(|id| groups.insert(group_of(*id, capacity)));
+            all.iter()
+                .for_each(|id| groups.insert(group_of(*id, capacity)));
             let found: Vec<_> = (groups.iter())
                 .flat_map(|group| blocks_of(group, capacity))
                 .collect();

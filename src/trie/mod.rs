@@ -14,6 +14,7 @@ pub mod index;
 pub mod layout;
 pub mod node;
 pub mod publish;
+pub mod retired;
 pub mod state;
 
 use crate::bucket::BucketHasher;

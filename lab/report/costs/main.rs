@@ -1,7 +1,8 @@
 //! Costs of one thread: lookups beside the flat comparison of the same tokens, publication,
-//! and eviction. Prints tables and goals; with `--report DIR` also draws cost against depth.
+//! eviction and clearing. Prints tables and goals; with `--report DIR` also draws cost against depth.
 #![forbid(unsafe_code)]
 
+mod clear;
 mod depth;
 mod evict;
 mod publish;
@@ -13,5 +14,6 @@ fn main() {
         ("depth", depth::measure),
         ("publish", publish::measure),
         ("evict", evict::measure),
+        ("clear", clear::measure),
     ]);
 }

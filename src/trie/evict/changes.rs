@@ -21,7 +21,8 @@ impl Trie {
         // SAFETY: the caller holds a block of the run, which keeps the root.
         let root: NodeRef<'_> = unsafe { NodeRef::at(run.root()) };
         // Rule (note-group): a clearing finds the run by its group.
-        root.groups().insert(group_of(run.id(0), self.clock.capacity()));
+        root.groups()
+            .insert(group_of(run.id(0), self.clock.capacity()));
     }
 
     /// Records a change in the slots of the clock and in the statistics.
