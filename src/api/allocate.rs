@@ -122,7 +122,6 @@ impl PrefixCache {
     /// The number of reclaimable blocks, if there are too few.
     fn forecast(&self, n: usize, may_evict: bool) -> Result<Forecast, usize> {
         let missing = n.saturating_sub(self.shared().pool.free());
-        // Rule (retired-limit): no call evicts while too many bytes are retired.
         if missing > 0 && !may_evict {
             return Err(self.reclaimable());
         }
@@ -226,6 +225,7 @@ impl PrefixCache {
         if self.shared().is_suspended() {
             reclaim();
         }
+        // Rule (retired-limit): no call evicts while too many bytes are retired.
         !self.shared().is_suspended()
     }
 
@@ -234,7 +234,6 @@ impl PrefixCache {
         &self,
         evict: impl FnOnce(&mut dyn FnMut(EvictedBlock<'_, '_>)),
     ) -> Vec<Evicted> {
-        // Rule (retired-limit): no call evicts while too many bytes are retired.
         if self.give_way() {
             self.collect(evict)
         } else {

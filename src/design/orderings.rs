@@ -134,6 +134,9 @@
 //!   `forgetting_versus_clear`)
 //! * **handles-count**: a namespace with a handle is swept. (M:
 //!   `forgetting_versus_the_last_handle`)
+//! * **note-group**: a clearing does not find a run. (M: `clear_versus_half_a_prefix`)
+//! * **retired-limit**: memory runs out while a thread is stopped inside a call. (T:
+//!   `evictions_are_suspended_while_a_thread_is_stopped_inside_a_call`)
 //! * **refuse-first**: a call that will be refused takes blocks from one that would succeed. (M:
 //!   `refusal_versus_allocation`, `refusal_versus_eviction`)
 //! * **put-back**: an id is lost. (M: `two_allocations_of_more_than_there_is`)

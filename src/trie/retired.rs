@@ -13,8 +13,9 @@
 //! they do it. No thread waits for the lock of the list. A function that finds it taken frees its
 //! batch after all.
 
-use std::fmt;
 use std::ptr::NonNull;
+use std::sync::Mutex;
+use std::{fmt, iter};
 
 use super::layout::Header;
 use crate::sync::{Counter, RELAXED};
@@ -29,6 +30,12 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// Bytes of the full batches of all threads that are not freed yet.
 static RETIRED: Counter = Counter::new(0);
+
+/// The list of expired batches. No thread waits for its lock, so loom need not explore it.
+/// Invariant: the nodes of these batches may be freed.
+static EXPIRED: Mutex<Option<Box<Batch>>> = Mutex::new(None);
+/// The number of expired batches. If there are none, a thread need not take the lock.
+static EXPIRED_LEN: Counter = Counter::new(0);
 
 /// Returns the bytes of retired nodes that are not freed yet, in the whole process. The last nodes
 /// of each thread, less than a batch, do not count.
@@ -95,66 +102,41 @@ impl Batch {
         RETIRED.fetch_sub(self.bytes as u64, RELAXED);
     }
 
-    /// Keeps the batch for a thread that allocates or evicts.
+    /// Adds the batch to those that have expired. Frees it if another thread has their lock.
     ///
     /// # Safety
     ///
     /// * As [`free`](Self::free).
-    pub unsafe fn expire(self: Box<Self>) {
-        // SAFETY: the caller's promise.
-        #[cfg(loom)]
-        unsafe {
-            self.free();
+    pub unsafe fn expire(mut self: Box<Self>) {
+        // Under loom, a batch is freed at the earliest time.
+        if let Some(mut list) = EXPIRED.try_lock().ok().filter(|_| !cfg!(loom)) {
+            self.next = list.take();
+            *list = Some(self);
+            EXPIRED_LEN.fetch_add(1, RELAXED);
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { self.free() };
         }
-        #[cfg(not(loom))]
-        expired::put(self);
     }
+}
+
+/// Takes a batch that has expired, unless another thread has their lock.
+fn take_expired() -> Option<Box<Batch>> {
+    if EXPIRED_LEN.load(RELAXED) == 0 {
+        return None;
+    }
+    let mut list = EXPIRED.try_lock().ok()?;
+    let mut batch = list.take()?;
+    *list = batch.next.take();
+    EXPIRED_LEN.fetch_sub(1, RELAXED);
+    Some(batch)
 }
 
 /// Frees up to two batches that have expired, of any thread.
 pub fn free_expired() {
-    #[cfg(not(loom))]
-    for _ in 0..2 {
-        let Some(batch) = expired::take() else { break };
-        // SAFETY: only batches that may be freed have expired.
+    for batch in iter::from_fn(take_expired).take(2) {
+        // SAFETY: the nodes of an expired batch may be freed (invariant of `EXPIRED`).
         unsafe { batch.free() };
-    }
-}
-
-/// The list of expired batches. loom has none: there a batch is freed as it expires, which is the
-/// earliest time.
-#[cfg(not(loom))]
-mod expired {
-    use super::{Batch, Counter, RELAXED};
-    use crate::sync::Mutex;
-
-    /// Invariant: the nodes of these batches may be freed.
-    static EXPIRED: Mutex<Option<Box<Batch>>> = Mutex::new(None);
-    /// The number of batches in the list: saves a thread the lock if there are none.
-    static LEN: Counter = Counter::new(0);
-
-    /// Adds a batch that may be freed, or frees it if another thread has the lock.
-    pub fn put(mut batch: Box<Batch>) {
-        if let Ok(mut list) = EXPIRED.try_lock() {
-            batch.next = list.take();
-            *list = Some(batch);
-            LEN.fetch_add(1, RELAXED);
-        } else {
-            // SAFETY: it may be freed.
-            unsafe { batch.free() };
-        }
-    }
-
-    /// Takes a batch, unless another thread has the lock.
-    pub fn take() -> Option<Box<Batch>> {
-        if LEN.load(RELAXED) == 0 {
-            return None;
-        }
-        let mut list = EXPIRED.try_lock().ok()?;
-        let mut batch = list.take()?;
-        *list = batch.next.take();
-        LEN.fetch_sub(1, RELAXED);
-        Some(batch)
     }
 }
 

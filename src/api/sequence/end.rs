@@ -204,7 +204,6 @@ impl PrefixCache {
         let guard = enter();
         // Rule (guard-then-let-go): from now on another thread may evict them.
         drop(hold);
-        // Rule (retired-limit): the blocks stay cached while too many bytes are retired.
         if may_evict {
             self.trie().evict_behind(kept, end, &guard, on_evict);
         }
