@@ -12,8 +12,12 @@ use kvtrie_harness::report::{Goal, print_table};
 const BLOCKS: usize = 1 << 20;
 /// Namespaces that are cleared at once, and cleared roots that are held.
 const NAMESPACES: usize = 10_000;
+/// Prompts that are looked up before a clearing, so that what it reads is in far memory.
+const BETWEEN: usize = 1 << 17;
+/// Distance of one such prompt from the next: a prime number.
+const STEP: usize = 7_919;
 /// Times that each case runs.
-const TIMES: usize = 99;
+const TIMES: usize = 49;
 /// Times that all namespaces are cleared, of which each takes milliseconds.
 const FEW_TIMES: usize = 9;
 
@@ -79,6 +83,8 @@ fn one_block(options: &Options) -> Cost {
     let mut took = Percentiles::new();
     for _ in 0..options.size(TIMES, 25) {
         drop(publish(&cache, &one, 0));
+        let numbers = (0..options.size(BETWEEN, 10)).map(|at| 1 + at * STEP % (blocks - 1));
+        numbers.for_each(|number| assert_eq!(cache.peek(&many, [number as u32; 16]), 16));
         time(&mut took, || assert_eq!(cache.clear(&one).len(), 1));
     }
     assert_eq!(cache.stats().cached, blocks - 1, "nothing else is evicted");
