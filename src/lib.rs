@@ -59,6 +59,7 @@ pub mod model {
     pub use crate::trie::layout::Position;
     pub use crate::trie::node::NodeRef;
     pub use crate::trie::publish::{Offer, Progress};
+    pub use crate::trie::retired::{Batch, Expired};
     pub use crate::trie::state::{CacheStatus, Claim, NewBlock, State};
     pub use crate::trie::{Reached, Trie};
 }

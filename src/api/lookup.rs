@@ -16,8 +16,7 @@ impl PrefixCache {
     /// found. The pin is one atomic step, and the only write to a shared word.
     ///
     /// About once in 128 calls, a thread also advances the epoch, and moves up to eight batches of
-    /// retired nodes to the list of those that may be freed. Threads that allocate or evict free
-    /// them. If one is busy with the list at that moment, this frees the batch: at most 60 nodes.
+    /// retired nodes to those that may be freed. Threads that allocate or evict free them.
     ///
     /// # Aborts
     ///

@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
 use super::layout::Header;
-use super::retired::{Batch, Free, free_expired};
+use super::retired::{Batch, Expired, Free};
 use crate::sync::{thread_local, yield_now};
 
 /// Returns the crate's collector.
@@ -27,6 +27,29 @@ fn collector() -> &'static Collector {
         static ref COLLECTOR: Collector = Collector::new();
     }
     &COLLECTOR
+}
+
+/// Returns the stack of expired batches.
+#[cfg(not(loom))]
+fn expired() -> Option<&'static Expired> {
+    static EXPIRED: Expired = Expired::new();
+    Some(&EXPIRED)
+}
+
+/// Returns none: in models, a batch is freed when it expires, which is the earliest time.
+#[cfg(loom)]
+fn expired() -> Option<&'static Expired> {
+    None
+}
+
+/// Frees up to two expired batches, of any thread.
+fn free_expired() {
+    let batches = expired().map(Expired::take);
+    for batch in batches.into_iter().flatten().flatten() {
+        // SAFETY: every guard that existed when an expired batch was taken from its thread is
+        // dropped.
+        unsafe { batch.free() };
+    }
 }
 
 /// The collector's state of one thread.
@@ -159,8 +182,12 @@ impl Guard {
     /// Lets a batch expire once every guard that exists now is dropped.
     fn defer(&self, batch: Box<Batch>) {
         let expire = move || {
-            // SAFETY: every guard that existed when the batch was taken is dropped.
-            unsafe { batch.expire() }
+            if let Some(expired) = expired() {
+                expired.push(batch);
+            } else {
+                // SAFETY: every guard that existed when the batch was taken is dropped.
+                unsafe { batch.free() };
+            }
         };
         // Rule (wait-for-epoch): a thread with an older guard may still read the nodes.
         // SAFETY: any thread may free a batch, and it lasts until then.

@@ -4,20 +4,23 @@
 //! |------------|----------------------------------------------------|------------------------------|
 //! | open       | its thread retires nodes                           | the thread's own state       |
 //! | waiting    | a guard may exist that is older than a retirement  | a bag of the collector       |
-//! | expired    | no such guard exists                               | the list of expired batches  |
+//! | expired    | no such guard exists                               | the stack of expired batches |
 //! | freed      | a thread that allocates or evicts has taken it     |                              |
 //!
 //! The collector runs a deferred function on any thread that takes a guard, a lookup's too. So the
-//! function does not free the batch. It moves it to the list of expired batches, in a few
-//! instructions. From there the threads that allocate or evict take it: they cause the work, so
-//! they do it. No thread waits for the lock of the list. A function that finds it taken frees its
-//! batch after all.
+//! function does not free the batch. It moves it to the expired ones, in a few instructions. From
+//! there the threads that allocate or evict take it: they cause the work, so they do it.
+//!
+//! # Orderings
+//!
+//! One edge, *expired*: adding a batch releases, and taking it acquires. The collector runs the
+//! function once the readers of the nodes are done. So they are done before the nodes are freed.
 
 use std::ptr::NonNull;
-use std::sync::Mutex;
-use std::{fmt, iter};
+use std::{array, fmt, ptr};
 
 use super::layout::Header;
+use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::{Counter, RELAXED};
 
 /// Nodes in a batch, at most. A bag of crossbeam-epoch has room for 64 functions: one for the
@@ -28,14 +31,11 @@ const BATCH: usize = if cfg!(any(loom, miri)) { 1 } else { 60 };
 /// larger blocks a batch has fewer nodes, so that an idle thread does not keep much memory.
 const BATCH_BYTES: usize = 256 << 10;
 
+/// Expired batches that a thread takes at a time.
+const TAKEN: usize = 2;
+
 /// Bytes of the full batches of all threads that are not freed yet.
 static RETIRED: Counter = Counter::new(0);
-
-/// The list of expired batches. No thread waits for its lock, so loom need not explore it.
-/// Invariant: the nodes of these batches may be freed.
-static EXPIRED: Mutex<Option<Box<Batch>>> = Mutex::new(None);
-/// The number of expired batches. If there are none, a thread need not take the lock.
-static EXPIRED_LEN: Counter = Counter::new(0);
 
 /// Returns the bytes of retired nodes that are not freed yet, in the whole process. The last nodes
 /// of each thread, less than a batch, do not count.
@@ -47,17 +47,26 @@ pub fn retired_bytes() -> usize {
 pub type Free = unsafe fn(NonNull<Header>);
 
 /// Nodes that one thread has retired. By default there are none.
-#[derive(Default)]
 pub struct Batch {
     /// Invariant: nothing else frees these nodes, and each may be freed on any thread once every
     /// guard is dropped that existed when it was added.
     nodes: Vec<(NonNull<Header>, Free)>,
     bytes: usize,
-    /// The next batch in a list.
-    next: Option<Box<Batch>>,
+    /// The next batch in a list, or null. Invariant: from `Box::into_raw`, and owned by the list.
+    next: *mut Batch,
 }
 
-// SAFETY: any thread may free the nodes (invariant of `nodes`).
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            bytes: 0,
+            next: ptr::null_mut(),
+        }
+    }
+}
+
+// SAFETY: any thread may free the nodes (invariant of `nodes`), and own a list of batches.
 unsafe impl Send for Batch {}
 
 impl Batch {
@@ -93,7 +102,7 @@ impl Batch {
     /// # Safety
     ///
     /// * The batch was [taken](Self::take), and every guard is dropped that existed then.
-    pub unsafe fn free(self: Box<Self>) {
+    pub unsafe fn free(self) {
         for (node, free) in self.nodes {
             // SAFETY: every older guard is dropped, by the caller's promise. The rest is the
             // invariant of `nodes`.
@@ -101,42 +110,82 @@ impl Batch {
         }
         RETIRED.fetch_sub(self.bytes as u64, RELAXED);
     }
+}
 
-    /// Adds the batch to those that have expired. Frees it if another thread has their lock.
-    ///
-    /// # Safety
-    ///
-    /// * As [`free`](Self::free).
-    pub unsafe fn expire(mut self: Box<Self>) {
-        // Under loom, a batch is freed at the earliest time.
-        if let Some(mut list) = EXPIRED.try_lock().ok().filter(|_| !cfg!(loom)) {
-            self.next = list.take();
-            *list = Some(self);
-            EXPIRED_LEN.fetch_add(1, RELAXED);
-        } else {
-            // SAFETY: the caller's promise.
-            unsafe { self.free() };
+/// The expired batches of all threads: a stack, to which batches are added one by one, and from
+/// which a thread takes all at once. By default it is empty.
+///
+/// The nodes of these batches may be freed. The stack itself frees nothing.
+#[derive(Debug, Default)]
+pub struct Expired(AtomicPtr<Batch>);
+
+impl Expired {
+    /// Makes an empty stack.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// Adds a batch.
+    pub fn push(&self, mut batch: Box<Batch>) {
+        // Relaxed: only its value is used, as a link.
+        let mut top = self.0.load(Ordering::Relaxed);
+        loop {
+            batch.next = top;
+            let new = Box::into_raw(batch);
+            // Release (expired): the readers of the nodes are done, and the batch is written.
+            let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+            match self.0.compare_exchange(top, new, success, failure) {
+                Ok(_) => return,
+                Err(now) => top = now,
+            }
+            // SAFETY: `new` is from `Box::into_raw`, and was not shared.
+            batch = unsafe { Box::from_raw(new) };
         }
     }
-}
 
-/// Takes a batch that has expired, unless another thread has their lock.
-fn take_expired() -> Option<Box<Batch>> {
-    if EXPIRED_LEN.load(RELAXED) == 0 {
-        return None;
+    /// Takes up to two batches.
+    pub fn take(&self) -> [Option<Box<Batch>>; TAKEN] {
+        // Relaxed: saves a write if there is none. Nothing is read through it.
+        if self.0.load(Ordering::Relaxed).is_null() {
+            return [const { None }; TAKEN];
+        }
+        let mut rest = self.take_all();
+        let taken = array::from_fn(|_| {
+            // SAFETY: the batches came from `Box::into_raw`, and belong to this thread.
+            let batch = NonNull::new(rest).map(|batch| unsafe { Box::from_raw(batch.as_ptr()) });
+            batch.inspect(|batch| rest = batch.next)
+        });
+        self.put_back(rest);
+        taken
     }
-    let mut list = EXPIRED.try_lock().ok()?;
-    let mut batch = list.take()?;
-    *list = batch.next.take();
-    EXPIRED_LEN.fetch_sub(1, RELAXED);
-    Some(batch)
-}
 
-/// Frees up to two batches that have expired, of any thread.
-pub fn free_expired() {
-    for batch in iter::from_fn(take_expired).take(2) {
-        // SAFETY: the nodes of an expired batch may be freed (invariant of `EXPIRED`).
-        unsafe { batch.free() };
+    /// Takes all batches, in a list.
+    fn take_all(&self) -> *mut Batch {
+        // Acquire (expired): all changes of the stack are read-modify-writes, so this sees
+        // everything that any of these batches was pushed after.
+        self.0.swap(ptr::null_mut(), Ordering::Acquire)
+    }
+
+    /// Puts a list of batches back, which this thread has taken.
+    fn put_back(&self, mut rest: *mut Batch) {
+        while !rest.is_null() {
+            // Release (expired): as in `push`.
+            let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+            let exchanged = (self.0).compare_exchange(ptr::null_mut(), rest, success, failure);
+            if exchanged.is_ok() {
+                return;
+            }
+            // Other threads have pushed a few meanwhile: the rest goes behind those.
+            let newer = self.take_all();
+            let mut end = &mut rest;
+            let rest = std::mem::replace(end, newer);
+            while !end.is_null() {
+                // SAFETY: as in `take`: a batch of this thread alone.
+                end = unsafe { &mut (**end).next };
+            }
+            *end = rest;
+        }
     }
 }
 
