@@ -16,8 +16,9 @@
 //!                mod, pool, lent, registry, budget
 //!     ▼
 //!   trie/        the cached blocks:
-//!                mod, node, build, layout, state, index, gauge, guard, publish, release, hashes
-//!     evict/     mod, clock, passed, climb, eviction, forecast, policy, changes
+//!                mod, node, build, layout, state, index, gauge, groups, guard, retired,
+//!                publish, release, hashes
+//!     evict/     mod, clock, passed, climb, eviction, clear, forecast, density, policy, changes
 //!     ▼
 //!   bucket  hash  id  item  key  prefetch  stats  stripes  sync
 //! ```
@@ -178,10 +179,10 @@
 //! * **claim**: at the exchange of the state word, which fails if the word has changed since it was
 //!   loaded. (M: `claim_versus_claim`, `two_sweepers`; T: `linear`)
 //! * **clear**: when the namespace's root is replaced. Lookups no longer find the blocks under the
-//!   old root. Unheld ones are evicted at once. Held ones are evicted after their last hold is
-//!   dropped, when the hand passes. The clearing thread keeps a pin on the old root until it
-//!   returns, so that no other root is allocated at that address. (M: `clear_versus_lookup`,
-//!   `clear_versus_its_old_root`)
+//!   old root. Unheld ones are evicted at once (see [`memory`]). Held ones are evicted after their
+//!   last hold is dropped, when the hand passes. The clearing thread keeps a pin on the old root
+//!   until it returns, so that no other root is allocated at that address. (M:
+//!   `clear_versus_lookup`, `clear_versus_its_old_root`)
 //! * **clear_all**: for each namespace, when its root is replaced. (M: `clear_all_versus_lookup`,
 //!   `clear_all_versus_publication`; T: `namespaces`)
 //! * **namespace**: under the registry's lock. Above a number of namespaces it first sweeps the
@@ -314,15 +315,7 @@
 //!    its parent was retired after the guard was taken, and so on up to the root. (A)
 //! 5. A hold keeps no guard: the pin count keeps the node. (M: as invariant 2)
 //!
-//! A thread that is suspended during a lookup stops the epoch. This delays the release of node
-//! memory, but never of a physical block. It is common where threads outnumber cores: among the
-//! threads that wait for a core, one was nearly always stopped while it held a guard. So `allocate`
-//! and `evict` yield the core before they begin, if their thread has filled a batch of retired
-//! nodes since it last did. The thread then waits without a guard, and the stopped thread runs
-//! sooner. (With the yield, eight threads on two cores reach 0.99 of the rate of two threads;
-//! without it 0.77, because new nodes use memory that is in no processor cache. Measured; no test
-//! fails without the yield. T, batches are freed:
-//! `retired_bytes_are_shown_and_freed_in_bounded_batches`)
+//! [`memory`] says which thread frees a node, and what happens while none can be freed.
 //!
 //! # A hold outlives its cache
 //!
@@ -397,4 +390,5 @@
 //! * *An `Arc` in each hold*: one counter that every lookup and every drop would write to.
 //! * *A lifetime on holds*: an engine could not store them in its request objects.
 
+pub mod memory;
 pub mod orderings;

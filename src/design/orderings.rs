@@ -40,6 +40,9 @@
 //!   appended behind one that is no longer pinned. (M: `append_versus_count`)
 //! * **lend**, from `Lent::insert` to `Lent::remove`: the accesses to a block before its id was
 //!   lent come before those of the next owner. (M: `lend_versus_adopt`)
+//! * **expired**, from `Expired::push`, `put_back` to `Expired::take_all`: the readers of a retired
+//!   node are done before another thread frees it. (M: `expiry_versus_freeing`,
+//!   `freeing_versus_freeing`)
 //! * **clear**, from `Registry::renew` to `Space::root`: a root is fully written before it is read.
 //!   (M: `clear_versus_lookup`)
 //! * **clear-race**, from the fence in `guard::enter` to the fence in `Space::still_has`: a lookup
@@ -140,6 +143,9 @@
 //!   `forgetting_versus_clear`)
 //! * **handles-count**: a namespace with a handle is swept. (M:
 //!   `forgetting_versus_the_last_handle`)
+//! * **note-group**: a clearing does not find a run. (M: `clear_versus_half_a_prefix`)
+//! * **retired-limit**: memory runs out while a thread is stopped inside a call. (T:
+//!   `evictions_are_suspended_while_a_thread_is_stopped_inside_a_call`)
 //! * **refuse-first**: a call that will be refused takes blocks from one that would succeed. (M:
 //!   `refusal_versus_allocation`, `refusal_versus_eviction`)
 //! * **put-back**: an id is lost. (M: `two_allocations_of_more_than_there_is`)

@@ -224,3 +224,65 @@ impl Registry {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::trie::groups::GROUPS;
+    use crate::{Namespace, PrefixCache};
+
+    /// Old roots that are held, and others that nothing hangs off any more.
+    const ROOTS: usize = 1_000;
+
+    #[test]
+    fn a_clearing_looks_at_few_old_roots_and_they_do_not_pile_up() {
+        let cache = PrefixCache::builder().blocks(1).build().unwrap();
+        let space = cache.namespace("a");
+        let held: Vec<_> = (0..ROOTS)
+            .map(|_| {
+                let hold = cache.lookup(&space, &[]);
+                cache.clear(&space);
+                hold
+            })
+            .collect();
+        let past = || cache.shared().registry().past.len();
+        let next = || cache.shared().registry().next;
+        assert_eq!(past(), ROOTS);
+        let before = next();
+        cache.clear(&space);
+        let looked = (next() + past() - before) % past();
+        assert!(looked <= LOOKS, "looked at {looked}");
+        for _ in 0..10 * ROOTS {
+            cache.clear(&space);
+            assert!(past() <= ROOTS * 4 / 3 + LOOKS, "{} old roots", past());
+        }
+        drop(held);
+        cache.clear_all();
+        assert_eq!(past(), 0);
+    }
+
+    #[test]
+    fn a_clearing_looks_only_where_its_namespace_was_published() {
+        const BLOCKS: usize = 1 << 16;
+        let cache = PrefixCache::builder().blocks(BLOCKS).block_size(1).build();
+        let cache = cache.unwrap();
+        let [many, one] = ["many", "one"].map(|name| cache.namespace(name));
+        let publish = |space, token| {
+            let mut hold = cache.lookup(space, &[token]);
+            hold.publish([token], cache.allocate(1).unwrap()).unwrap();
+        };
+        let groups = |space: &Namespace| {
+            let guard = enter();
+            node(space.space.root(&guard).at, &guard)
+                .groups()
+                .iter()
+                .count()
+        };
+        (1..BLOCKS as u32).for_each(|token| publish(&many, token));
+        assert_eq!((groups(&many), groups(&one)), (GROUPS, 0));
+        publish(&one, 0);
+        assert_eq!(groups(&one), 1);
+        assert_eq!(cache.clear(&one).len(), 1);
+        assert_eq!(groups(&one), 0, "a new root");
+    }
+}

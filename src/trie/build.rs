@@ -237,19 +237,22 @@ impl NodeRef<'_> {
     /// * No thread that takes a guard from now on can reach the node.
     /// * It is retired once.
     pub unsafe fn retire(self, guard: &Guard) {
-        // Without the lifetime: the closure may outlive `'g`.
-        let node = NodeRef {
-            ptr: self.ptr,
-            life: PhantomData,
-        };
-        let free = move || {
-            // SAFETY: retired once, by the caller's promise, and every guard under which a thread
-            // could have reached the node is dropped.
-            unsafe { node.free() }
-        };
-        // SAFETY: out of reach, by the caller's promise. Any thread may free a node.
-        unsafe { guard.retire(self.bytes(), free) };
+        // SAFETY: out of reach, and retired once, by the caller's promise. Any thread may free a
+        // node.
+        unsafe { guard.retire(self.ptr, self.bytes(), free) };
     }
+}
+
+/// Frees a node that was retired.
+///
+/// # Safety
+///
+/// * Every guard is dropped under which a thread could have reached the node, and it is freed once.
+unsafe fn free(node: NonNull<Header>) {
+    // SAFETY: a retired node was built as one, and by the caller's promise it is not yet freed.
+    let node: NodeRef<'_> = unsafe { NodeRef::from_ptr(node) };
+    // SAFETY: the caller's promise.
+    unsafe { node.free() };
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod layout;
 pub mod node;
 pub mod publish;
 pub mod release;
+pub mod retired;
 pub mod state;
 
 use crate::bucket::BucketHasher;

@@ -11,7 +11,7 @@ use std::thread;
 
 use allocator::{Other, allocations, count, in_turns, live};
 use common::{cache, publish};
-use kvtrie::{Namespace, PrefixCache};
+use kvtrie::{Namespace, OutOfBlocks, PrefixCache};
 
 #[global_allocator]
 static ALLOCATOR: allocator::Watched = allocator::Watched;
@@ -106,6 +106,69 @@ fn a_long_publication_lets_the_nodes_of_others_be_freed() {
     });
     println!("{left} of {} nodes left", TURNS * RETIRED);
     assert!(left < TURNS * RETIRED / 2, "{left} nodes are not freed");
+}
+
+#[test]
+fn evictions_are_suspended_while_a_thread_is_stopped_inside_a_call() {
+    let _alone = alone();
+    const LIMIT: usize = 64 << 10;
+    const BLOCKS: usize = 256;
+    /// More than any batch, and more than one call of this test evicts.
+    const BATCH: usize = 16 << 10;
+    let stopped = cache(2, 1, 1);
+    let (space, blocks) = (stopped.namespace("a"), stopped.allocate(2).expect("room"));
+    let mut hold = stopped.lookup(&space, []);
+    let churned = PrefixCache::builder().blocks(BLOCKS).block_size(11);
+    let churned = churned
+        .retired_limit(LIMIT)
+        .build()
+        .expect("sound settings");
+    let model = churned.namespace("model");
+    fill(&churned, &model, 1);
+    let other = Other::new();
+    thread::scope(|scope| {
+        let (churned, model) = (&churned, &model);
+        scope.spawn(move || {
+            other.take_turn(|| {
+                // The other thread is inside `publish`, and does not go on before this ends.
+                let refused = (0..).find_map(|number| replace(churned, model, number).err());
+                let refused = refused.expect("the count has no end");
+                assert!(
+                    refused.suspended && refused.reclaimable == BLOCKS,
+                    "{refused}"
+                );
+                assert!(refused.to_string().contains("suspended"), "{refused}");
+                let stats = churned.stats();
+                assert_eq!(stats.retired_limit, LIMIT);
+                assert!(stats.retired_bytes > LIMIT, "{stats:?}");
+                assert!(stats.retired_bytes <= LIMIT + BATCH, "{stats:?}");
+                // Nothing leaves, and what needs no eviction works.
+                assert_eq!(churned.evict(usize::MAX).len(), 0);
+                assert_eq!(churned.available(usize::MAX), 0);
+                let request = churned.sequence(model, [1; 12]);
+                request.finish_at(churned, 0);
+                assert_eq!(churned.clear(model).len() + churned.clear_all().len(), 0);
+                assert_eq!(churned.peek(model, [1; 11]), 0, "cleared all the same");
+                assert_eq!(churned.stats().cached, BLOCKS);
+                assert_eq!(churned.stats().retired_bytes, stats.retired_bytes);
+            });
+        });
+        // From its second allocation on, this builds nodes, under a guard.
+        in_turns(2, || hold.publish(&[1, 2], blocks)).expect("whole blocks");
+    });
+    replace(&churned, &model, 0).expect("evictions go on");
+    assert_eq!(churned.evict(usize::MAX).len(), BLOCKS);
+}
+
+/// Evicts a block, and publishes a prompt of one block in its place.
+fn replace(cache: &PrefixCache, namespace: &Namespace, number: u32) -> Result<(), OutOfBlocks> {
+    let blocks = cache.allocate(1)?;
+    let prompt: Vec<_> = (0..cache.block_size() as u32)
+        .map(|at| number + (at << 24))
+        .collect();
+    let mut hold = cache.lookup(namespace, &prompt);
+    hold.publish(&prompt, blocks).expect("a whole block");
+    Ok(())
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Costs of one thread: lookups beside the flat comparison of the same tokens, publication,
-//! and eviction. Prints tables and goals; with `--report DIR` also draws cost against depth.
+//! eviction and clearing. Prints tables and goals; with `--report DIR` also draws cost against depth.
 #![forbid(unsafe_code)]
 
+mod clear;
 mod depth;
 mod evict;
 mod hand;
@@ -15,5 +16,6 @@ fn main() {
         ("publish", publish::measure),
         ("evict", evict::measure),
         ("hand", hand::measure),
+        ("clear", clear::measure),
     ]);
 }
