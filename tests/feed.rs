@@ -218,6 +218,22 @@ fn a_reader_that_slept_through_a_million_changes_finds_the_difference() {
     router.assert_all_found(&cache);
 }
 
+/// One block, cached again and again in nodes whose memory is reused: a node at the address of the
+/// one reported last is another node.
+#[test]
+fn a_block_in_a_node_at_a_used_address_is_another() {
+    let (cache, model, mut feed, mut router) = small(1);
+    let rounds = if cfg!(miri) { 5 } else { 2_000 };
+    for round in 0..rounds {
+        for step in 0..=round % 200 {
+            drop(publish(&cache, &model, &[round * 200 + step]));
+        }
+        assert!(router.poll(&mut feed, &cache));
+        assert_eq!(router.known.len(), 1);
+        router.assert_all_found(&cache);
+    }
+}
+
 #[test]
 fn a_feed_outlives_its_cache_and_counts_as_no_block() {
     let (cache, model, mut feed, _) = small(8);

@@ -166,13 +166,13 @@
 //! * **insert-then-mark**: a stored block is never reported. (M: `publication_versus_poll`)
 //! * **remove-then-mark**: a removal is never reported. (M: `eviction_versus_poll`)
 //! * **mark-cleared**: the blocks that a hold keeps under a replaced root are never removed. (M:
-//!   `clear_versus_poll`; T: `clearing_one_namespace_removes_what_live_holds_keep`)
+//!   `clear_versus_poll`)
 //! * **mark-all-cleared**: the same, after `clear_all`. (T:
 //!   `clearing_everything_removes_what_live_holds_keep`)
 //! * **past-is-empty**: the blocks that a hold keeps under a replaced root are never removed. (M:
 //!   `clear_versus_poll`; T: `clearing_one_namespace_removes_what_live_holds_keep`)
 //! * **own-number**: a block that replaced another one, in a node at the same address, is never
-//!   reported. (M: `reuse_versus_poll`)
+//!   reported. (T: `a_block_in_a_node_at_a_used_address_is_another`)
 //! * **parent-first**: a block is reported behind a prefix that was not. (M:
 //!   `child_before_its_parent_versus_poll`)
 //! * **children-first**: a prefix is removed before a longer one. (M:
