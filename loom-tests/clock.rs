@@ -187,7 +187,9 @@ fn two_sweepers_and_a_holder() {
         let sweeper = |dial: Arc<Dial>| {
             move || {
                 let mut sweep = dial.trie.clock.sweep(&dial.trie.counters);
-                sweep.next_candidate().is_some_and(|id| dial.visit(id))
+                sweep
+                    .next_candidate(usize::MAX)
+                    .is_some_and(|id| dial.visit(id))
             }
         };
         let held = nodes[0];

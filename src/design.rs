@@ -361,7 +361,7 @@
 //!
 //! # Costs
 //!
-//! * One live block keeps its whole run in memory: at worst `run_length` times the tokens of the
+//! * One held block keeps its whole run in memory: at worst `run_length` times the tokens of the
 //!   cached blocks. On real traces runs are evicted whole. See `benches/NOTES.md`.
 //! * Holds that end at the same block all write to one word. This limits the rate of lookups of one
 //!   prompt that all threads look up to the same end.

@@ -11,33 +11,14 @@
 //! Held blocks are not evicted, so holds can exceed the bound: at worst each keeps a run for one
 //! block. A `run_length` of half the blocks halves that.
 
-use crate::sync::{Counter, RELAXED};
 use crate::trie::Trie;
 use crate::trie::layout::layout;
-
-/// Whether the nodes exceed their bound. (Relaxed: a hint.)
-#[derive(Debug, Default)]
-pub struct Density {
-    is_exceeded: Counter,
-}
-
-impl Density {
-    /// Returns whether the nodes exceeded their bound when they were last added up.
-    pub fn is_exceeded(&self) -> bool {
-        self.is_exceeded.load(RELAXED) != 0
-    }
-}
 
 impl Trie {
     /// Adds up the bytes of the nodes, and compares them with the bound.
     #[cold]
     pub fn check_density(&self) {
         let most = 2 * layout(1, self.block_size, 0, 0).size() * self.clock.capacity();
-        let is_exceeded = self.counters.node_bytes() > most;
-        let density = &self.clock.density;
-        // Written only when it changes: all evictions read it.
-        if is_exceeded != density.is_exceeded() {
-            density.is_exceeded.store(is_exceeded.into(), RELAXED);
-        }
+        self.clock.set_crowded(self.counters.node_bytes() > most);
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::climb::{Taker, climb};
 use super::passed::Passed;
+use super::policy::REACH;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::prefetch::prefetch;
@@ -82,15 +83,15 @@ struct Guarded<'e, 'a, 'g> {
 impl Trie {
     /// Evicts up to `wanted` unheld blocks.
     ///
-    /// In its first turn the hand takes cold blocks, and one of the warm blocks that it has passed
-    /// whenever those are as many as [`Passed`] has room for. In a second turn it takes warm blocks
+    /// In its first turn the hand takes cold blocks. It takes one of the warm blocks that it has passed
+    /// if those are as many as [`Passed`] has room for, or if no candidate is within [`REACH`]. In a second turn it takes warm blocks
     /// too. Without that turn, a chain with several warm blocks would cost one turn for each.
     pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         if wanted == 0 {
             return;
         }
         let mut guard = enter();
-        let scope = if self.clock.density.is_exceeded() {
+        let scope = if self.clock.is_crowded() {
             Scope::Unheld
         } else {
             Scope::Cold
@@ -106,7 +107,6 @@ impl Trie {
             guard = eviction.visit(id, guard);
         }
         guard = eviction.turn(guard);
-        guard = eviction.take_passed(guard);
         eviction.scope = Scope::Unheld;
         drop(eviction.turn(guard));
     }
@@ -171,33 +171,34 @@ impl<'a> Eviction<'a> {
         }
     }
 
-    /// Moves the hand on by one turn, or until enough blocks are evicted.
+    /// Moves the hand on by one turn, or until enough blocks are evicted. At the end of the turn, and
+    /// where no other candidate is near, takes blocks that the hand has passed.
     fn turn(&mut self, mut guard: Guard) -> Guard {
         let mut sweep = self.trie.clock.sweep(&self.trie.counters);
         while self.wanted > 0 {
-            let Some(id) = sweep.next_candidate() else {
-                break;
-            };
-            guard = self.visit(id, guard);
+            let has_passed = !self.passed.is_empty();
+            let reach = if has_passed { REACH } else { usize::MAX };
+            let next = sweep.next_candidate(reach);
+            match next {
+                Some(id) => guard = self.visit(id, guard),
+                None if has_passed => guard = self.take_best_passed(sweep.is_near_its_end(), guard),
+                None => break,
+            }
             if self.passed.is_full() {
-                guard = self.take_best_passed(guard);
+                guard = self.take_best_passed(false, guard);
             }
         }
         guard
     }
 
-    /// Evicts blocks that the hand has passed, as long as more are wanted.
-    fn take_passed(&mut self, mut guard: Guard) -> Guard {
-        while self.wanted > 0 && !self.passed.is_empty() {
-            guard = self.take_best_passed(guard);
-        }
-        guard
-    }
-
     /// Evicts the best of the blocks that the hand has passed, and climbs, unless another thread
-    /// has changed it since.
-    fn take_best_passed(&mut self, guard: Guard) -> Guard {
+    /// has changed it since. After a whole turn, moves the hand there: what is published next, in
+    /// the same physical blocks, is then met last.
+    fn take_best_passed(&mut self, is_turn_over: bool, guard: Guard) -> Guard {
         let best = self.passed.take_best();
+        if is_turn_over {
+            best.inspect(|id| self.trie.clock.move_behind(*id));
+        }
         let at = best.and_then(|id| self.trie.candidate(id, &guard));
         match at {
             Some(at) if self.claim(at, true, &guard) == Claim::Claimed => {

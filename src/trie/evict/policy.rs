@@ -37,8 +37,14 @@ pub enum Priority {
 
 /// The number of warm blocks that the hand passes before it takes one of them.
 ///
-/// Measured: with 64, hit ratios are those of a hand that always looks for a cold block.
+/// On the conversation and the synthetic trace, 64 gives mean hit ratios 0.03 and 0.02 points above
+/// those of a hand that always looks for a cold block; 8 gives -0.05 and 0.00, 256 gives -0.02 and
+/// -0.09.
 pub const LOOK_AHEAD: usize = 64;
+
+/// The number of blocks without a candidate that the hand looks over before it takes one of the warm
+/// blocks that it has passed.
+pub const REACH: usize = 1 << 16;
 
 /// Chooses the block to evict among those that the hand has passed, in its order: the coolest one,
 /// and the first of those.
