@@ -194,7 +194,8 @@
 //! # Edges and rules
 //!
 //! [`orderings`] lists every pair of orderings that the code depends on, and every step that is
-//! easily forgotten, each with its evidence.
+//! easily forgotten, each with its evidence. [`words`] lists what several threads write, and how
+//! often.
 //!
 //! # Runs that grow
 //!
@@ -337,13 +338,14 @@
 //!
 //! | block    | becomes | by                                | the deciding step                  |
 //! |----------|---------|-----------------------------------|------------------------------------|
-//! | unqueued | queued  | a lookup or publication ends here | the setting of *queued*            |
+//! | unqueued | queued  | a lookup ends here                | the setting of *queued*            |
+//! |          | queued  | a publication ends here           | the block is born so               |
 //! | queued   | watched | the gauge finds it pinned         | (stays *queued*)                   |
 //! | queued   | unqueued| the gauge finds it without a pin  | the exchange that clears *queued*  |
 //! | watched  | unqueued| the same, or the block has left   | the same                           |
 //!
 //! Every block with a pin is queued or watched once the call that pinned it and all earlier calls
-//! that pinned or appended it have returned. A hold that is dropped tells the gauge nothing: it
+//! that pinned or published it, or queued a block of the same 64, have returned. A hold that is dropped tells the gauge nothing: it
 //! could not, since the cache may be freed directly after the pin is gone. Instead the gauge looks
 //! at each watched block again. It adds up the prefixes of the watched blocks in a tree of its own,
 //! in which a run counts once however many requests share it: an end changes the tree up to the
@@ -371,6 +373,8 @@
 //! * A block in which an item starts costs as much as one published alone, plus 36 bytes an item.
 //! * A block hash takes about 45 ns for 16 tokens, and `evict` and `clear` compute one
 //!   for each evicted block.
+//! * The index has a bucket of 8 bytes for each block, or up to twice as many, so that a cold prompt of
+//!   one block costs two cache misses. With long runs most buckets are empty.
 //! * A node leaves up to 56 bytes unused, so that its ids start a cache line. Prefetching whole
 //!   nodes makes lookups of long prompts slower if the nodes are in the first-level caches, and
 //!   faster otherwise.
@@ -386,9 +390,11 @@
 //! * *A live length in each node*: it follows from the states, and a second word could disagree.
 //! * *A count on each block of a held prefix*, as in vLLM: a lookup would write to every block.
 //! * *A queue of free ids*: 16 bytes per block in crossbeam's `ArrayQueue`, and an exchange per id.
-//!   A linked stack takes 4 bytes, and one exchange for any number of ids.
+//!   A linked stack takes 8 bytes, and one exchange for any number of ids. It counts itself: a number
+//!   of free ids beside it would be written by each call.
 //! * *An `Arc` in each hold*: one counter that every lookup and every drop would write to.
 //! * *A lifetime on holds*: an engine could not store them in its request objects.
 
 pub mod memory;
 pub mod orderings;
+pub mod words;

@@ -8,6 +8,8 @@
 //! One edge, *lend*: lending an id releases, taking it back acquires. Every use of a block's memory
 //! before it was lent happens before it has an owner again.
 
+use crossbeam_utils::CachePadded;
+
 use crate::id::{BlockId, place};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Counter, RELAXED, zeroed};
@@ -17,7 +19,7 @@ use crate::sync::{Counter, RELAXED, zeroed};
 pub struct Lent {
     bits: Box<[AtomicU64]>,
     /// The number of set bits. (A statistic.)
-    count: Counter,
+    count: CachePadded<Counter>,
 }
 
 impl Lent {
@@ -27,7 +29,7 @@ impl Lent {
         Self {
             // SAFETY: the default of an atomic number is zero; a cache has at least one block.
             bits: unsafe { zeroed(words) },
-            count: Counter::new(0),
+            count: CachePadded::new(Counter::new(0)),
         }
     }
 
