@@ -244,10 +244,9 @@ fn a_thread_that_shares_its_core_yields_more_often() {
     YIELD.set(Duration::from_millis(1));
     let shared = evict(BLOCKS);
     YIELD.set(Duration::ZERO);
-    assert!(
-        (BLOCKS / 16 - 5..=BLOCKS / 16).contains(&shared),
-        "{shared}"
-    );
+    // A full batch counts as many nodes, so one yield in 60 may come earlier.
+    let most = BLOCKS / 16 + BLOCKS / 60;
+    assert!((BLOCKS / 16 - 5..=most).contains(&shared), "{shared}");
     evict(16);
     assert!(evict(BLOCKS) <= BLOCKS / 60, "alone again");
 }
