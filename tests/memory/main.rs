@@ -248,5 +248,5 @@ fn a_thread_that_shares_its_core_yields_more_often() {
     let most = BLOCKS / 16 + BLOCKS / 60;
     assert!((BLOCKS / 16 - 5..=most).contains(&shared), "{shared}");
     evict(16);
-    assert!(evict(BLOCKS) <= BLOCKS / 60, "alone again");
+    assert!(evict(BLOCKS) <= BLOCKS / 60 + 1, "alone again");
 }
