@@ -56,7 +56,7 @@ fn expiry_versus_freeing() {
 /// rest is put back.
 #[test]
 fn freeing_versus_freeing() {
-    explore("freeing_versus_freeing", 100, || {
+    explore("freeing_versus_freeing", 50, || {
         let expired = Arc::new(Expired::default());
         (0..3).for_each(|_| expired.push(batch()));
         let other = Arc::clone(&expired);

@@ -20,10 +20,10 @@ impl PrefixCache {
     /// Lock-free, not wait-free: the call retries without a bound while other threads exchange the
     /// head of the free list.
     ///
-    /// If the thread has evicted at least 60 whole runs since it last yielded its core here, it
-    /// yields first, so that their memory is freed in time where threads outnumber cores. It frees
-    /// up to 120 nodes that it or other threads evicted earlier. Do not call this while holding a
-    /// lock.
+    /// If the thread has evicted at least 60 whole runs since it last yielded its core here, or 16
+    /// if it shares the core, it yields first, so that their memory is freed in time where threads
+    /// outnumber cores. It frees up to 120 nodes that it or other threads evicted earlier. Do not
+    /// call this while holding a lock.
     ///
     /// # Aborts
     ///

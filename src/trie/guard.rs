@@ -8,6 +8,7 @@
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
+use std::time::{Duration, Instant};
 
 use super::layout::Header;
 use super::retired::{Batch, Expired, Free};
@@ -52,13 +53,23 @@ fn free_expired() {
     }
 }
 
+/// Nodes that a thread retires before it yields its core, if it has that to itself: about a
+/// batch. A full batch counts as many, because it may have few large nodes.
+const ALONE: u32 = 60;
+/// The same if the thread shares the core. The fewer, the shorter the others wait each time.
+const SHARED: u32 = 16;
+/// A yield that takes longer has given the core to another thread.
+const SWITCH: Duration = Duration::from_micros(5);
+
 /// The collector's state of one thread.
 struct Local {
     handle: LocalHandle,
     /// The nodes that the thread has retired since it last filled a batch.
     batch: RefCell<Batch>,
-    /// Whether the thread has filled a batch since its last [`give_way`].
-    filled: Cell<bool>,
+    /// Nodes that it has retired since it last yielded its core.
+    retired: Cell<u32>,
+    /// Nodes after which it yields next.
+    patience: Cell<u32>,
 }
 
 impl Local {
@@ -67,7 +78,8 @@ impl Local {
         Self {
             handle: collector().register(),
             batch: RefCell::default(),
-            filled: Cell::new(false),
+            retired: Cell::new(0),
+            patience: Cell::new(ALONE),
         }
     }
 
@@ -80,10 +92,21 @@ impl Local {
         let mut batch = self.batch.borrow_mut();
         // SAFETY: the caller's promise.
         let is_full = unsafe { batch.add(node, bytes, free) };
-        is_full.then(|| {
-            self.filled.set(true);
-            batch.take()
-        })
+        let counted = if is_full { ALONE } else { 1 };
+        self.retired.set(self.retired.get().saturating_add(counted));
+        is_full.then(|| batch.take())
+    }
+}
+
+impl Local {
+    /// Yields the core, and sees whether another thread wanted it.
+    #[cold]
+    fn yield_now(&self) {
+        let start = Instant::now();
+        yield_now();
+        let is_shared = start.elapsed() > SWITCH;
+        self.patience.set(if is_shared { SHARED } else { ALONE });
+        self.retired.set(0);
     }
 }
 
@@ -131,17 +154,18 @@ pub fn enter() -> Guard {
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))
 }
 
-/// Yields the core if the thread has filled a batch of retired nodes since it last did, and frees
-/// up to two batches that have expired.
+/// Yields the core if the thread has retired enough nodes since it last did, and frees up to two
+/// batches that have expired.
 ///
 /// The caller holds neither a guard nor anything that another thread may wait for. So few of the
 /// threads that wait for a core are stopped while they hold a guard, which would hold back the
 /// epoch.
 pub fn give_way() {
-    let has_filled = LOCAL.try_with(|local| local.filled.take());
-    if has_filled.unwrap_or(false) {
-        yield_now();
-    }
+    let _ = LOCAL.try_with(|local| {
+        if local.retired.get() >= local.patience.get() {
+            local.yield_now();
+        }
+    });
     free_expired();
 }
 

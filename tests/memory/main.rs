@@ -8,6 +8,7 @@ mod allocator;
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use allocator::{Other, allocations, count, in_turns, live};
 use common::{cache, publish};
@@ -27,6 +28,8 @@ fn alone() -> MutexGuard<'static, ()> {
 thread_local! {
     /// Times that this thread has yielded its core.
     static YIELDS: Cell<usize> = const { Cell::new(0) };
+    /// How long each of them takes, as if another thread got the core.
+    static YIELD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// Stands in for the system's: every yield of the process comes here.
@@ -34,7 +37,10 @@ thread_local! {
 // It has the signature and the meaning of the system's function, which may return at once.
 #[unsafe(no_mangle)]
 extern "C" fn sched_yield() -> std::ffi::c_int {
-    YIELDS.with(|yields| yields.set(yields.get() + 1));
+    YIELDS.set(YIELDS.get() + 1);
+    if !YIELD.get().is_zero() {
+        thread::sleep(YIELD.get());
+    }
     0
 }
 
@@ -216,4 +222,31 @@ fn a_thread_yields_its_core_once_for_each_batch_of_retired_nodes() {
         cache.evict(0).is_empty() && YIELDS.take() == 1,
         "an eviction yields too"
     );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_that_shares_its_core_yields_more_often() {
+    let _alone = alone();
+    const BLOCKS: usize = 300;
+    let cache = cache(BLOCKS, 1, 1);
+    let evict = |nodes| {
+        fill(&cache, &cache.namespace("a"), 1);
+        YIELDS.set(0);
+        (0..nodes).for_each(|_| assert_eq!(cache.evict(1).len(), 1));
+        YIELDS.take()
+    };
+    assert_eq!(
+        evict(BLOCKS),
+        BLOCKS / 60 - 1,
+        "alone: the last batch is not due yet"
+    );
+    YIELD.set(Duration::from_millis(1));
+    let shared = evict(BLOCKS);
+    YIELD.set(Duration::ZERO);
+    // A full batch counts as many nodes, so one yield in 60 may come earlier.
+    let most = BLOCKS / 16 + BLOCKS / 60;
+    assert!((BLOCKS / 16 - 5..=most).contains(&shared), "{shared}");
+    evict(16);
+    assert!(evict(BLOCKS) <= BLOCKS / 60 + 1, "alone again");
 }
