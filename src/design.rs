@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! src/
-//!   api/         the public types: cache, lookup, prompt, allocate, builder, hold, block,
+//!   api/         the public types: cache, lookup, prompt, allocate, builder, hold, block, feed,
 //!                namespace, sequence, pinned, report; hold/fork, sequence/{publish, end}
 //!     ▼
 //!   shared/      the part that a cache shares with its holds and blocks:
@@ -18,6 +18,7 @@
 //!   trie/        the cached blocks:
 //!                mod, node, build, layout, state, index, gauge, guard, publish, hashes
 //!     evict/     mod, clock, climb, eviction, forecast, policy, changes
+//!     feed/      mod, marks, mirror, view, change
 //!     ▼
 //!   bucket  hash  id  item  key  prefetch  stats  stripes  sync
 //! ```
@@ -347,6 +348,10 @@
 //! and for each run newly held or let go. It is exact if no other thread works. (M: all of `gauge`;
 //! T: `oracle`)
 //!
+//! # The change feed
+//!
+//! [`feed`] describes how one reader learns what is cached, for routers.
+//!
 //! # Lent ids
 //!
 //! An engine may keep the ids of blocks that it owns in a list of its own. A *lent* id is one bit
@@ -386,4 +391,5 @@
 //! * *An `Arc` in each hold*: one counter that every lookup and every drop would write to.
 //! * *A lifetime on holds*: an engine could not store them in its request objects.
 
+pub mod feed;
 pub mod orderings;

@@ -178,6 +178,9 @@ impl PrefixCache {
     /// their keys and values, and then drop or use them. This may yield the core first, as
     /// [`allocate`](Self::allocate) does.
     ///
+    /// What several threads evict and publish is in no common order, so it does not tell a router
+    /// what is cached: use a [change feed](crate::ChangeFeed).
+    ///
     /// # Examples
     ///
     /// ```
