@@ -24,7 +24,9 @@
 //!
 //! A poll copies what it reports under guards, each for a thousand blocks, and reports without one.
 //! Tokens are copied into the view, because a late subscriber must get every prefix that will be
-//! removed later, and the nodes of some may be freed by then.
+//! removed later, and the nodes of some may be freed by then. So the view has at most one prefix
+//! for each block of the cache, and besides, while a thread is stopped between its claims and its
+//! marks, the prefixes before the blocks that it claimed.
 //!
 //! # Considered and rejected
 //!
