@@ -9,8 +9,8 @@
 //!
 //! ```text
 //! src/
-//!   api/         the public types: cache, lookup, prompt, allocate, builder, hold, block,
-//!                namespace, sequence, pinned, report; hold/fork, sequence/{publish, end}
+//!   api/         the public types: cache, lookup, prompt, allocate, builder, hold, block, feed,
+//!                namespace, sequence, pinned, feed, report; hold/fork, sequence/{publish, end}
 //!     ▼
 //!   shared/      the part that a cache shares with its holds and blocks:
 //!                mod, pool, lent, registry, budget
@@ -19,6 +19,7 @@
 //!                mod, node, build, layout, state, index, gauge, groups, guard, retired,
 //!                publish, release, hashes
 //!     evict/     mod, clock, passed, climb, eviction, clear, forecast, density, policy, changes
+//!     feed/      mod, marks, mirror, view, change
 //!     ▼
 //!   bucket  hash  id  item  key  prefetch  stats  stripes  sync
 //! ```
@@ -353,6 +354,10 @@
 //! and for each run newly held or let go. It is exact if no other thread works. (M: all of `gauge`;
 //! T: `oracle`)
 //!
+//! # The change feed
+//!
+//! [`feed`] describes how one reader learns what is cached, for routers.
+//!
 //! # Lent ids
 //!
 //! An engine may keep the ids of blocks that it owns in a list of its own. A *lent* id is one bit
@@ -395,6 +400,7 @@
 //! * *An `Arc` in each hold*: one counter that every lookup and every drop would write to.
 //! * *A lifetime on holds*: an engine could not store them in its request objects.
 
+pub mod feed;
 pub mod memory;
 pub mod orderings;
 pub mod words;

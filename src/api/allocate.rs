@@ -203,6 +203,9 @@ impl PrefixCache {
     /// [`allocate`](Self::allocate) does. It evicts nothing while evictions are
     /// [suspended](crate::Builder::retired_limit).
     ///
+    /// What several threads evict and publish is in no common order, so it does not tell a router
+    /// what is cached: use a [change feed](crate::ChangeFeed).
+    ///
     /// # Examples
     ///
     /// ```

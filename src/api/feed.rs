@@ -19,7 +19,8 @@ use crate::trie::feed::mirror::Mirror;
 /// those prefixes in the view that [`peek`](PrefixCache::peek) finds. (Two prefixes whose 64-bit
 /// hashes are equal count as one.)
 ///
-/// Takes about 60 bytes for each block of the cache, and the bytes of its tokens.
+/// Takes 12 bytes for each block of the cache, and for each cached block about 100 bytes and its
+/// tokens. A poll takes about as much again for what it reports, until it returns.
 ///
 /// # Examples
 ///
