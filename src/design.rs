@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! src/
-//!   api/         the public types: cache, lookup, prompt, allocate, builder, hold, block, feed,
+//!   api/         the public types: cache, lookup, prompt, allocate, builder, hold, block,
 //!                namespace, sequence, pinned, feed, report; hold/fork, sequence/{publish, end}
 //!     ▼
 //!   shared/      the part that a cache shares with its holds and blocks:
@@ -276,10 +276,10 @@
 //! From a claimed block the hand **climbs**: to the previous block of the run, and from an empty
 //! node to the parent, as long as they are cold and unheld and more blocks are wanted. Otherwise a
 //! turn of the hand would take one block from every chain, including recent ones. With climbing,
-//! the least recently used chain is evicted first, as under LRU. A hit warms only its last block. The first child of a block of
-//! normal priority cools the block, which then lasts as long as its children. A block of high
-//! priority stays warm under its children, so it survives three turns after the last of them has
-//! left. (T: `evict`)
+//! the least recently used chain is evicted first, as under LRU. A hit warms only its last block.
+//! The first child of a block of normal priority cools the block, which then lasts as long as its
+//! children. A block of high priority stays warm under its children, so it survives three turns
+//! after the last of them has left. (T: `evict`)
 //!
 //! A sweep that has enough blocks in the middle of a chain records the position, and the next sweep
 //! resumes there. The rest of the chain is still the least recently used, but its new tail may have
@@ -345,26 +345,19 @@
 //! | queued   | unqueued| the gauge finds it without a pin  | the exchange that clears *queued*  |
 //! | watched  | unqueued| the same, or the block has left   | the same                           |
 //!
-//! Every block with a pin is queued or watched once the call that pinned it and all earlier calls
-//! that pinned or published it, or queued a block of the same 64, have returned. A hold that is dropped tells the gauge nothing: it
-//! could not, since the cache may be freed directly after the pin is gone. Instead the gauge looks
-//! at each watched block again. It adds up the prefixes of the watched blocks in a tree of its own,
-//! in which a run counts once however many requests share it: an end changes the tree up to the
-//! first run that something else keeps. So a count takes time for each block at which holds end,
-//! and for each run newly held or let go. It is exact if no other thread works. (M: all of `gauge`;
-//! T: `oracle`)
+//! Every block with a pin is queued or watched once the call that pinned it has returned, and so
+//! have all earlier calls that pinned or published it, or queued a block of the same 64. A hold
+//! that is dropped tells the gauge nothing: it could not, since the cache may be freed directly
+//! after the pin is gone. Instead the gauge looks at each watched block again. It adds up the
+//! prefixes of the watched blocks in a tree of its own, in which a run counts once however many
+//! requests share it: an end changes the tree up to the first run that something else keeps. So a
+//! count takes time for each block at which holds end, and for each run newly held or let go. It is
+//! exact if no other thread works. (M: all of `gauge`; T: `oracle`)
 //!
-//! # The change feed
+//! # Change feed, lent ids
 //!
-//! [`feed`] describes how one reader learns what is cached, for routers.
-//!
-//! # Lent ids
-//!
-//! An engine may keep the ids of blocks that it owns in a list of its own. A *lent* id is one bit
-//! in a bitmap. It has no reference to the cache, because the engine may drop the cache and its
-//! list in any order. So an id alone proves nothing, and `adopt` believes only the bit: a
-//! read-modify-write clears it and tells whether it was set. Of several threads that adopt one id,
-//! one succeeds. (M: `lend_versus_adopt`; T: `linear`, `oracle`)
+//! [`feed`] describes how one reader learns what is cached, for routers; `shared/lent.rs` how an
+//! engine keeps ids of its own. (M: `lend_versus_adopt`; T: `linear`, `oracle`)
 //!
 //! # Costs
 //!
@@ -378,8 +371,8 @@
 //! * A block in which an item starts costs as much as one published alone, plus 36 bytes an item.
 //! * A block hash takes about 45 ns for 16 tokens, and `evict` and `clear` compute one
 //!   for each evicted block.
-//! * The index has a bucket of 8 bytes for each block, or up to twice as many, so that a cold prompt of
-//!   one block costs two cache misses. With long runs most buckets are empty.
+//! * The index has a bucket of 8 bytes for each block, or up to twice as many, so that a cold
+//!   prompt of one block costs two cache misses. With long runs most buckets are empty.
 //! * A node leaves up to 56 bytes unused, so that its ids start a cache line. Prefetching whole
 //!   nodes makes lookups of long prompts slower if the nodes are in the first-level caches, and
 //!   faster otherwise.
@@ -395,8 +388,8 @@
 //! * *A live length in each node*: it follows from the states, and a second word could disagree.
 //! * *A count on each block of a held prefix*, as in vLLM: a lookup would write to every block.
 //! * *A queue of free ids*: 16 bytes per block in crossbeam's `ArrayQueue`, and an exchange per id.
-//!   A linked stack takes 8 bytes, and one exchange for any number of ids. It counts itself: a number
-//!   of free ids beside it would be written by each call.
+//!   A linked stack takes 8 bytes, and one exchange for any number of ids. It counts itself: a
+//!   number of free ids beside it would be written by each call.
 //! * *An `Arc` in each hold*: one counter that every lookup and every drop would write to.
 //! * *A lifetime on holds*: an engine could not store them in its request objects.
 

@@ -119,8 +119,8 @@ impl Builder {
         }
     }
 
-    /// Sets whether [`PrefixCache::change_feed`] can make a feed of what is cached, for routers. The
-    /// default is false.
+    /// Sets whether [`PrefixCache::change_feed`] can make a feed of what is cached, for routers.
+    /// The default is false.
     ///
     /// A cache without a feed does not pay for it. With it, a lookup costs the same. A publication
     /// and an eviction also mark the blocks that they change.

@@ -14,9 +14,9 @@
 //!   found, and so are its block's keys and values. (M: `fill_versus_load_slot`)
 //! * **filled**, from `NodeRef::set_filled` to `NodeRef::filled`: a slot is fully written before a
 //!   thread reads it without looking at its word. (M: `fill_versus_filled`)
-//! * **let-go**, from `State::release`, `unpin` to `State::claim`, `claim_root`, `close`: a holder's reads
-//!   come before the block is reused. (M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`,
-//!   `unpin_versus_census`)
+//! * **let-go**, from `State::release`, `unpin` to `State::claim`, `claim_root`, `close`: a
+//!   holder's reads come before the block is reused. (M: `pin_versus_claim`,
+//!   `unpin_versus_claim_of_the_root`, `unpin_versus_census`)
 //! * **orphan**, from `State::drop_child` to `State::claim`, `claim_root`: a node is unlinked
 //!   before its parent is claimed. (M: `holder_of_the_child_versus_claim_of_the_parent`,
 //!   `last_child_versus_claim_of_the_root`)

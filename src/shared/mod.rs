@@ -59,8 +59,8 @@ pub struct Shared {
     pub retired_limit: usize,
     /// The number of this cache, which no other cache of this process has.
     pub number: u64,
-    /// References: one for the cache, for each owned block and for the reader of the change feed. If
-    /// closed: one for each hold.
+    /// References: one for the cache, for each owned block and for the reader of the change feed.
+    /// If closed: one for each hold.
     refs: CachePadded<AtomicUsize>,
 }
 

@@ -161,7 +161,8 @@ impl Index {
         ) {
             seen = now;
         }
-        // Rule (walk-again): the node is unlinked once a walk has unlinked it, or has met no change.
+        // Rule (walk-again): the node is unlinked once a walk has unlinked it, or has met no
+        // change.
         while !self.skip_leaving(node, guard) {}
     }
 

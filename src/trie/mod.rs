@@ -1,8 +1,9 @@
 //! The trie: nodes, the index that finds them, and the walks over them.
 //!
 //! This file walks down. [`publish`] adds nodes, [`release`] lets go of a block, [`evict`] removes
-//! nodes from the leaves up, and [`hashes`] computes the hashes of cached prefixes. None of them uses an atomic ordering: those
-//! are left to the state word ([`mod@state`]), the index ([`index`]), the clock and the guard.
+//! nodes from the leaves up, and [`hashes`] computes the hashes of cached prefixes. None of them
+//! uses an atomic ordering: those are left to the state word ([`mod@state`]), the index
+//! ([`index`]), the clock and the guard.
 
 pub mod build;
 pub mod evict;

@@ -267,8 +267,8 @@ impl<'g> NodeRef<'g> {
         count_agreeing(run, prompt, size)
     }
 
-    /// Returns how many blocks, starting with block `from`, can be compared with a prompt of so many
-    /// tokens.
+    /// Returns how many blocks, starting with block `from`, can be compared with a prompt of so
+    /// many tokens.
     #[inline]
     fn comparable(self, from: usize, tokens: usize) -> usize {
         let (room, size) = (self.room(), self.block_size());

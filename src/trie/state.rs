@@ -58,8 +58,8 @@
 //! The fifth edge, *append*, goes from [`fill`] to [`load_slot`]: the id and the tokens of a slot
 //! are written before a thread reads them.
 //!
-//! The sixth edge, *listed*, goes from [`release`] to [`load_listed`]: a thread that finds the block
-//! listed comes after the listing. A thread that learns of its release finds the candidate.
+//! The sixth edge, *listed*, goes from [`release`] to [`load_listed`]: a thread that finds the
+//! block listed comes after the listing. A thread that learns of its release finds the candidate.
 //!
 //! [`reserve`]: State::reserve
 //! [`fill`]: State::fill

@@ -83,9 +83,10 @@ struct Guarded<'e, 'a, 'g> {
 impl Trie {
     /// Evicts up to `wanted` unheld blocks.
     ///
-    /// In its first turn the hand takes cold blocks. It takes one of the warm blocks that it has passed
-    /// if those are as many as [`Passed`] has room for, or if no candidate is within [`REACH`]. In a second turn it takes warm blocks
-    /// too. Without that turn, a chain with several warm blocks would cost one turn for each.
+    /// In its first turn the hand takes cold blocks. It takes one of the warm blocks that it has
+    /// passed if those are as many as [`Passed`] has room for, or if no candidate is within
+    /// [`REACH`]. In a second turn it takes warm blocks too. Without that turn, a chain with
+    /// several warm blocks would cost one turn for each.
     pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         if wanted == 0 {
             return;
@@ -171,8 +172,8 @@ impl<'a> Eviction<'a> {
         }
     }
 
-    /// Moves the hand on by one turn, or until enough blocks are evicted. At the end of the turn, and
-    /// where no other candidate is near, takes blocks that the hand has passed.
+    /// Moves the hand on by one turn, or until enough blocks are evicted. At the end of the turn,
+    /// and where no other candidate is near, takes blocks that the hand has passed.
     fn turn(&mut self, mut guard: Guard) -> Guard {
         let mut sweep = self.trie.clock.sweep(&self.trie.counters);
         while self.wanted > 0 {
@@ -238,9 +239,9 @@ impl<'a> Eviction<'a> {
         guard
     }
 
-    /// Prefetches for the candidates that the hand meets next, most likely in the next calls: of the
-    /// third its node, of the second its bucket, of the first the node at the head of its bucket.
-    /// Each waits only for what was prefetched one block earlier.
+    /// Prefetches for the candidates that the hand meets next, most likely in the next calls: of
+    /// the third its node, of the second its bucket, of the first the node at the head of its
+    /// bucket. Each waits only for what was prefetched one block earlier.
     fn prefetch_upcoming(&self, id: BlockId, guard: &Guard) {
         let trie = self.trie;
         let mut upcoming = trie
