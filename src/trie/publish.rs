@@ -92,21 +92,8 @@ impl Trie {
                 }
             }
         }
-        if progress.published > 0 {
-            self.enlist(progress.end.at);
-        }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());
-        }
-    }
-
-    /// Tells the gauge of the last block published, which the caller has pinned.
-    fn enlist(&self, at: Position) {
-        // SAFETY: the caller's pin keeps the node.
-        let run: NodeRef<'_> = unsafe { NodeRef::at(at) };
-        if !run.state(at.offset()).load().is_queued() {
-            // Rule (queue-published): the gauge learns of every block with a hold.
-            self.gauge.queue(at, &self.clock, &enter());
         }
     }
 
@@ -196,6 +183,8 @@ impl Trie {
         if segment.is_plain() && self.match_rest_of_run(parent, segment.tokens, guard) > 0 {
             return false;
         }
+        // The hold ends here, unless more runs follow.
+        let is_end = len == offer.ids.len();
         let run = self.build_run(
             parent,
             Offer {
@@ -204,6 +193,7 @@ impl Trie {
                 following: blocks - len + following,
                 ..offer
             },
+            is_end,
             guard,
         );
         if self.index.publish(run, guard).is_err() {
@@ -215,6 +205,10 @@ impl Trie {
         // The caller's pin keeps the run while it is noted here. The pin on the parent keeps the
         // parent until `hand_over` turns it into a child.
         self.note(Change::Published(run, 0..len));
+        if is_end {
+            // Rule (queue-published): the gauge learns of every block with a hold.
+            self.gauge.push(run.id(len - 1));
+        }
         state(parent, guard).hand_over();
         let above = node(parent, guard);
         if above.parent().is_some() && state(parent, guard).load().is_listed() {
@@ -223,8 +217,15 @@ impl Trie {
         true
     }
 
-    /// Builds the node of a run whose parent is the position `parent`.
-    fn build_run<'g>(&self, parent: Position, run: Offer<'_>, guard: &'g Guard) -> NodeRef<'g> {
+    /// Builds the node of a run whose parent is the position `parent`. If the hold ends there, its
+    /// last block is born queued.
+    fn build_run<'g>(
+        &self,
+        parent: Position,
+        run: Offer<'_>,
+        is_end: bool,
+        guard: &'g Guard,
+    ) -> NodeRef<'g> {
         let above = node(parent, guard);
         let first = run.tokens.split_at(self.block_size).0;
         NodeRef::build(Blueprint {
@@ -232,9 +233,11 @@ impl Trie {
             root: above.root(),
             key: (self.bucket_hasher).child_keyed(above.header().key, parent.offset(), first),
             priority: run.priority,
+            is_queued: is_end,
             room: self.room(parent, run, guard),
             ids: run.ids,
             tokens: run.tokens,
+            is_numbered: self.marks.is_some(),
         })
     }
 

@@ -18,7 +18,7 @@ impl Trie {
     /// Adds up the bytes of the nodes, and compares them with the bound.
     #[cold]
     pub fn check_density(&self) {
-        let most = 2 * layout(1, self.block_size, 0).size() * self.clock.capacity();
+        let most = 2 * layout(1, self.block_size, 0, 0).size() * self.clock.capacity();
         self.clock.set_crowded(self.counters.node_bytes() > most);
     }
 }

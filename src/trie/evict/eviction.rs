@@ -22,8 +22,6 @@ pub enum Scope {
     Cold,
     /// All unheld blocks.
     Unheld,
-    /// All unheld blocks below this root.
-    Under(Position),
     /// The unheld blocks of a request that has ended.
     Ended,
 }
@@ -32,14 +30,6 @@ impl Scope {
     /// Returns whether warm blocks may be evicted too.
     fn takes_warm(self) -> bool {
         !matches!(self, Self::Cold)
-    }
-
-    /// Returns whether the scope includes the blocks of a node.
-    fn covers(self, node: NodeRef<'_>) -> bool {
-        match self {
-            Self::Cold | Self::Unheld | Self::Ended => true,
-            Self::Under(root) => node.root() == root,
-        }
     }
 
     /// Returns whether the next sweep resumes where this eviction stopped within a chain.
@@ -71,14 +61,17 @@ impl EvictedBlock<'_, '_> {
     }
 }
 
+/// Takes the evicted blocks.
+type OnEvict<'a> = &'a mut dyn FnMut(EvictedBlock<'_, '_>);
+
 /// An eviction in progress: its scope, the number of blocks still wanted, and the callback.
-struct Eviction<'a> {
+pub(super) struct Eviction<'a> {
     trie: &'a Trie,
     scope: Scope,
     wanted: usize,
     /// The warm blocks that the hand has passed.
     passed: Passed,
-    on_evict: &'a mut dyn FnMut(EvictedBlock<'_, '_>),
+    on_evict: OnEvict<'a>,
 }
 
 /// An eviction under one guard.
@@ -90,9 +83,10 @@ struct Guarded<'e, 'a, 'g> {
 impl Trie {
     /// Evicts up to `wanted` unheld blocks.
     ///
-    /// In its first turn the hand takes cold blocks. It takes one of the warm blocks that it has passed
-    /// if those are as many as [`Passed`] has room for, or if no candidate is within [`REACH`]. In a second turn it takes warm blocks
-    /// too. Without that turn, a chain with several warm blocks would cost one turn for each.
+    /// In its first turn the hand takes cold blocks. It takes one of the warm blocks that it has
+    /// passed if those are as many as [`Passed`] has room for, or if no candidate is within
+    /// [`REACH`]. In a second turn it takes warm blocks too. Without that turn, a chain with
+    /// several warm blocks would cost one turn for each.
     pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         if wanted == 0 {
             return;
@@ -118,16 +112,10 @@ impl Trie {
         drop(eviction.turn(guard));
     }
 
-    /// Evicts all blocks in a scope, in one turn.
-    pub fn evict_all(&self, scope: Scope, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
+    /// Evicts all unheld blocks, in one turn.
+    pub fn evict_all(&self, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         let mut guard = enter();
-        let mut eviction = Eviction {
-            trie: self,
-            scope,
-            wanted: usize::MAX,
-            passed: Passed::new(),
-            on_evict: &mut on_evict,
-        };
+        let mut eviction = Eviction::of_all(self, &mut on_evict);
         for id in self.clock.words(self.clock.hand()).flatten() {
             guard = eviction.visit(id, guard);
         }
@@ -172,9 +160,20 @@ impl Trie {
     }
 }
 
-impl Eviction<'_> {
-    /// Moves the hand on by one turn, or until enough blocks are evicted. At the end of the turn, and
-    /// where no other candidate is near, takes blocks that the hand has passed.
+impl<'a> Eviction<'a> {
+    /// Starts an eviction of all unheld blocks.
+    pub(super) fn of_all(trie: &'a Trie, on_evict: OnEvict<'a>) -> Self {
+        Self {
+            trie,
+            scope: Scope::Unheld,
+            wanted: usize::MAX,
+            passed: Passed::new(),
+            on_evict,
+        }
+    }
+
+    /// Moves the hand on by one turn, or until enough blocks are evicted. At the end of the turn,
+    /// and where no other candidate is near, takes blocks that the hand has passed.
     fn turn(&mut self, mut guard: Guard) -> Guard {
         let mut sweep = self.trie.clock.sweep(&self.trie.counters);
         while self.wanted > 0 {
@@ -223,9 +222,6 @@ impl Eviction<'_> {
             }
             return guard;
         };
-        if !self.scope.covers(node(at, &guard)) {
-            return guard;
-        }
         match self.claim(at, self.scope.takes_warm(), &guard) {
             Claim::Claimed => {
                 self.prefetch_upcoming(id, &guard);
@@ -243,9 +239,9 @@ impl Eviction<'_> {
         guard
     }
 
-    /// Prefetches for the candidates that the hand meets next, most likely in the next calls: of the
-    /// third its node, of the second its bucket, of the first the node at the head of its bucket.
-    /// Each waits only for what was prefetched one block earlier.
+    /// Prefetches for the candidates that the hand meets next, most likely in the next calls: of
+    /// the third its node, of the second its bucket, of the first the node at the head of its
+    /// bucket. Each waits only for what was prefetched one block earlier.
     fn prefetch_upcoming(&self, id: BlockId, guard: &Guard) {
         let trie = self.trie;
         let mut upcoming = trie
@@ -254,24 +250,24 @@ impl Eviction<'_> {
             .filter_map(|id| trie.clock.position(id, guard));
         let key = |at| node(at, guard).header().key;
         if let Some(first) = upcoming.next() {
-            trie.index.prefetch_node(key(first), Prefetch::Start);
+            trie.index.prefetch_node(key(first), Prefetch::Start, 0);
         }
         if let Some(second) = upcoming.next() {
             trie.index.prefetch(key(second));
         }
         if let Some(third) = upcoming.next() {
-            Prefetch::Start.prefetch(third.into_raw());
+            Prefetch::Start.prefetch(third.into_raw(), 0);
         }
     }
 
     /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.
-    fn climb(&mut self, claimed: Position, guard: &Guard) {
+    pub(super) fn climb(&mut self, claimed: Position, guard: &Guard) {
         let eviction = self;
         climb(claimed, &mut Guarded { eviction, guard }, guard);
     }
 
     /// Claims a block if it is unheld and cold, or `warm_too` is set. Counts it.
-    fn claim(&mut self, at: Position, warm_too: bool, guard: &Guard) -> Claim {
+    pub(super) fn claim(&mut self, at: Position, warm_too: bool, guard: &Guard) -> Claim {
         let behind = node(at, guard).state_behind(at.offset());
         let claim = state(at, guard).claim(warm_too, behind);
         self.wanted -= usize::from(claim == Claim::Claimed);

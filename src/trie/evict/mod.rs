@@ -6,6 +6,7 @@
 //! * [`passed`] remembers the warm blocks that a sweep has passed.
 //! * [`climb`] follows a prefix from its last block towards its head, for a [`climb::Taker`].
 //! * [`eviction`] is the taker that evicts. [`forecast`] is the taker that only counts.
+//! * [`clear`] evicts the blocks of a cleared namespace, which it finds by their root.
 //! * [`density`] bounds the bytes of the nodes.
 //! * [`changes`] records each change of residency.
 //!
@@ -31,6 +32,7 @@
 //! old alike. Climbing evicts all blocks that only one request used, like LRU.
 
 pub mod changes;
+pub mod clear;
 pub mod climb;
 pub mod clock;
 pub mod density;

@@ -41,8 +41,8 @@ pub enum Priority {
 /// looks for a cold block, to 0.01 points.
 pub const LOOK_AHEAD: usize = 64;
 
-/// The number of blocks without a candidate that the hand looks over before it takes one of the warm
-/// blocks that it has passed.
+/// The number of blocks without a candidate that the hand looks over before it takes one of the
+/// warm blocks that it has passed.
 pub const REACH: usize = 1 << 16;
 
 /// Chooses the block to evict among those that the hand has passed, in its order: the coolest one,
