@@ -156,10 +156,9 @@ mod tests {
     #[test]
     fn each_of_many_threads_has_a_stripe_of_its_own() {
         const THREADS: usize = 3 * FIRST;
-        let (all_there, values) = (
-            Barrier::new(THREADS),
-            Striped::new(array::from_fn(|_| CachePadded::default())),
-        );
+        let all_there = Barrier::new(THREADS);
+        let values: Striped<OnceLock<usize>> =
+            Striped::new(array::from_fn(|_| CachePadded::default()));
         thread::scope(|scope| {
             for thread in 0..THREADS {
                 let (all_there, values) = (&all_there, &values);
@@ -171,9 +170,6 @@ mod tests {
                 });
             }
         });
-        assert_eq!(
-            values.iter().filter_map(OnceLock::<usize>::get).count(),
-            THREADS
-        );
+        assert_eq!(values.iter().filter_map(OnceLock::get).count(), THREADS);
     }
 }

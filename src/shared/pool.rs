@@ -151,9 +151,8 @@ impl Pool {
     /// Links ids that this thread owns to each other, and the last one to the top of the stack.
     fn link(&self, ids: &[BlockId], top: u32) {
         let mut below = top;
-        let mut height = self.place(top).height;
-        for &id in ids.iter().rev() {
-            height += 1;
+        let heights = self.place(top).height + 1..;
+        for (&id, height) in ids.iter().rev().zip(heights) {
             self.set_place(id, Place { below, height });
             below = id.index() as u32;
         }
