@@ -58,9 +58,11 @@ impl Bucket {
             root: self.root,
             key,
             priority: Priority::Normal,
+            is_queued: false,
             room: 1,
             ids: &self.ids[..1],
             tokens,
+            is_numbered: false,
         })
     }
 

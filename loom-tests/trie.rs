@@ -47,9 +47,11 @@ impl Tree {
             root: self.root,
             key: (trie.bucket_hasher).child(key, parent.offset(), &tokens[..1]),
             priority: Priority::Normal,
+            is_queued: false,
             room: ids.len(),
             ids,
             tokens: Keyed::plain(tokens),
+            is_numbered: false,
         });
         assert!(trie.index.publish(run, unprotected()).is_ok(), "no equal");
         trie.clock.insert(run, 0..ids.len());

@@ -29,6 +29,7 @@ mod api {
     pub mod block;
     pub mod builder;
     pub mod cache;
+    pub mod feed;
     pub mod hold;
     pub mod lookup;
     pub mod namespace;
@@ -48,11 +49,12 @@ pub mod model {
     pub use crate::shared::lent::Lent;
     pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
-    pub use crate::stripes::{Owners, SHARED};
+    pub use crate::stripes::{Free, SHARED};
     pub use crate::trie::build::Blueprint;
     pub use crate::trie::evict::clock::Clock;
     pub use crate::trie::evict::eviction::EvictedBlock;
     pub use crate::trie::evict::policy::{Heat, Priority};
+    pub use crate::trie::feed::marks::Marks;
     pub use crate::trie::gauge::Gauge;
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
@@ -67,6 +69,7 @@ pub mod model {
 pub use api::block::{AdoptError, Block, Evicted};
 pub use api::builder::{BuildError, Builder};
 pub use api::cache::PrefixCache;
+pub use api::feed::{ChangeFeed, ChangeFeedError};
 pub use api::hold::{Hold, PublishError};
 pub use api::namespace::Namespace;
 pub use api::pinned::{OverBudget, Pinned};
@@ -78,3 +81,4 @@ pub use id::BlockId;
 pub use key::NamespaceKey;
 pub use stats::Stats;
 pub use trie::evict::policy::Priority;
+pub use trie::feed::change::{Change, Removed, Stored};

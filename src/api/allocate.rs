@@ -9,11 +9,14 @@ use crate::trie::evict::eviction::EvictedBlock;
 use crate::trie::evict::forecast::Forecast;
 use crate::trie::guard::{give_way, reclaim};
 
+/// Blocks whose ids an allocation keeps on the stack, not on the heap.
+const FEW: usize = 32;
+
 impl PrefixCache {
     /// Takes `n` blocks: free ones first, then evicts the least recently used.
     ///
     /// Returns all `n` blocks or none, and evicts only unheld ones. The clock hand makes at most
-    /// four turns, and at most four more if other threads take the blocks that the call counted on.
+    /// two turns, and at most two more if other threads take the blocks that the call counted on.
     /// Lock-free, not wait-free: the call retries without a bound while other threads exchange the
     /// head of the free list.
     ///
@@ -51,9 +54,17 @@ impl PrefixCache {
         if n > self.capacity() {
             return Err(self.refusal(n, self.reclaimable()));
         }
-        let mut ids = vec![BlockId::NONE; n];
-        self.take(&mut ids)?;
-        Ok(ids.into_iter().map(self.own_all(n)).collect())
+        let mut few = [BlockId::NONE; FEW];
+        let mut many = Vec::new();
+        let ids = match few.get_mut(..n) {
+            Some(few) => few,
+            None => {
+                many.resize(n, BlockId::NONE);
+                &mut many[..]
+            }
+        };
+        self.take(ids)?;
+        Ok(ids.iter().copied().map(self.own_all(n)).collect())
     }
 
     /// Takes one block, like [`allocate`](Self::allocate), without a `Vec`.
@@ -103,9 +114,11 @@ impl PrefixCache {
                 }
             };
             taken.take_free();
-            self.trie().skip_held(forecast);
-            self.trie()
-                .evict(taken.missing(), |block| taken.add(block.id));
+            if taken.missing() > 0 {
+                self.trie().skip_held(forecast);
+                self.trie()
+                    .evict(taken.missing(), |block| taken.add(block.id));
+            }
             if taken.missing() == 0 {
                 taken.keep();
                 return Ok(());
@@ -189,6 +202,9 @@ impl PrefixCache {
     /// their keys and values, and then drop or use them. This may yield the core first, as
     /// [`allocate`](Self::allocate) does. It evicts nothing while evictions are
     /// [suspended](crate::Builder::retired_limit).
+    ///
+    /// What several threads evict and publish is in no common order, so it does not tell a router
+    /// what is cached: use a [change feed](crate::ChangeFeed).
     ///
     /// # Examples
     ///
