@@ -240,7 +240,7 @@ mod tests {
         let space = cache.namespace("a");
         let held: Vec<_> = (0..ROOTS)
             .map(|_| {
-                let hold = cache.lookup(&space, &[]);
+                let hold = cache.lookup(&space, []);
                 cache.clear(&space);
                 hold
             })
@@ -268,7 +268,7 @@ mod tests {
         let cache = cache.unwrap();
         let [many, one] = ["many", "one"].map(|name| cache.namespace(name));
         let publish = |space, token| {
-            let mut hold = cache.lookup(space, &[token]);
+            let mut hold = cache.lookup(space, [token]);
             hold.publish([token], cache.allocate(1).unwrap()).unwrap();
         };
         let groups = |space: &Namespace| {
