@@ -14,11 +14,11 @@
 //!   the offset. Nodes get their numbers from the reader when it first meets them, because
 //!   addresses are used again. A node without a feed has no room for a number. What is cached under
 //!   a root that was replaced counts as not cached. (M: all of `loom-tests/feed.rs`)
-//! * **View.** The prefixes that were reported, by hash, as a tree. Each counts its blocks, of which
-//!   there may be two for a short time, and its children. A block whose parent is not in the view
-//!   is put off: the reader marks it again. A prefix whose last block has left stays until its last
-//!   child has. So the view is a tree after each report, whatever the order in which threads mark.
-//!   (M: `child_before_its_parent_versus_poll`, `second_eviction_versus_poll`)
+//! * **View.** The prefixes that were reported, by hash, as a tree. Each counts its blocks, of
+//!   which there may be two for a short time, and its children. A block whose parent is not in the
+//!   view is put off: the reader marks it again. A prefix whose last block has left stays until its
+//!   last child has. So the view is a tree after each report, whatever the order in which threads
+//!   mark. (M: `child_before_its_parent_versus_poll`, `second_eviction_versus_poll`)
 //! * **At rest** every change is marked. A poll that takes the last marks finds the parents of all
 //!   blocks, so it puts nothing off, and the view is what `peek` finds. (T: `feed`, `oracle`)
 //!

@@ -133,7 +133,8 @@ impl View {
         self.names.retain(|_, name| name.prefixes > 0);
     }
 
-    /// Adds a block, whose text is in `tokens`. Returns the place of its prefix, and whether that is new.
+    /// Adds a block, whose text is in `tokens`. Returns the place of its prefix, and whether that
+    /// is new.
     ///
     /// # Errors
     ///
