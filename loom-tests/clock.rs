@@ -35,6 +35,7 @@ impl Dial {
                 block_hasher: hasher,
                 index: Index::new(capacity),
                 clock: Clock::new(capacity),
+                marks: None,
                 counters: Counters::new(),
             },
             memory: ids.iter().map(|_| Memory::default()).collect(),
