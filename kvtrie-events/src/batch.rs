@@ -182,7 +182,14 @@ impl Batcher {
         let runs = stored.hashes.chunks(most);
         for (hashes, tokens) in runs.zip(stored.tokens.chunks(most * block_size)) {
             let items = items_within(stored.items, first..first + tokens.len());
-            let keys = extra_keys(stored.namespace, parent, items, first, hashes.len(), block_size);
+            let keys = extra_keys(
+                stored.namespace,
+                parent,
+                items,
+                first,
+                hashes.len(),
+                block_size,
+            );
             self.stored_run(stored.namespace, parent, hashes, tokens, &keys);
             self.cut(on_batch);
             first += tokens.len();

@@ -59,7 +59,10 @@ impl fmt::Display for StartError {
             Self::Feed(error) => write!(f, "the cache gives no change feed: {error}"),
             Self::ZeroInterval => f.write_str("the poll interval and the heartbeat exceed zero"),
             Self::EndpointInUse(endpoint) => {
-                write!(f, "{endpoint} is in use by another socket; choose another port")
+                write!(
+                    f,
+                    "{endpoint} is in use by another socket; choose another port"
+                )
             }
             Self::Endpoint { endpoint, source } => write!(
                 f,

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use kvtrie::PrefixCache;
+use kvtrie::{PrefixCache, Stats};
 
 use crate::counts::PublisherStats;
 
@@ -70,7 +70,9 @@ impl Metrics {
             labels: &self.labels,
             text: String::new(),
         };
-        page.cache(cache);
+        let stats = cache.stats();
+        page.vllm(&stats, cache.in_use() as f64 / cache.capacity() as f64);
+        page.kvtrie(&stats);
         if let Some(publisher) = publisher {
             page.publisher(publisher);
         }
@@ -85,46 +87,105 @@ struct Page<'m> {
 }
 
 impl Page<'_> {
-    /// Writes what a cache counts.
-    fn cache(&mut self, cache: &PrefixCache) {
-        let stats = cache.stats();
-        let usage = cache.in_use() as f64 / cache.capacity() as f64;
-        let name = "vllm:prefix_cache_queries_total";
-        self.counter(name, "Tokens of all prompts looked up.", stats.requested_tokens);
-        let name = "vllm:prefix_cache_hits_total";
-        self.counter(name, "Tokens found in the cache.", stats.hit_tokens);
-        let name = "vllm:kv_cache_usage_perc";
-        self.gauge(name, "Blocks in use over the capacity; 1 is 100 percent.", usage);
+    /// Writes what a cache counts under vLLM's names.
+    fn vllm(&mut self, stats: &Stats, usage: f64) {
+        let queries = "Tokens of all prompts looked up.";
+        self.counter(
+            "vllm:prefix_cache_queries_total",
+            queries,
+            stats.requested_tokens,
+        );
+        let hits = "Tokens of these prompts that were cached.";
+        self.counter("vllm:prefix_cache_hits_total", hits, stats.hit_tokens);
+        let used = "Blocks in use over the capacity; 1 is 100 percent.";
+        self.gauge("vllm:kv_cache_usage_perc", used, usage);
+    }
 
-        let name = "kvtrie_blocks";
-        self.head(name, "gauge", "Blocks by state; their sum is the capacity.");
-        for (state, blocks) in [("free", stats.free), ("owned", stats.owned), ("cached", stats.cached)] {
-            self.line(name, &format!(",state=\"{state}\""), blocks);
+    /// Writes what a cache counts under names of its own.
+    fn kvtrie(&mut self, stats: &Stats) {
+        let states = [
+            ("free", stats.free),
+            ("owned", stats.owned),
+            ("cached", stats.cached),
+        ];
+        self.head(
+            "kvtrie_blocks",
+            "gauge",
+            "Blocks by state; their sum is the capacity.",
+        );
+        for (state, blocks) in states {
+            self.line("kvtrie_blocks", &format!(",state=\"{state}\""), blocks);
         }
-        self.counter("kvtrie_lookups_total", "Lookups.", stats.lookups);
-        self.counter("kvtrie_published_blocks_total", "Blocks published.", stats.published);
-        self.counter("kvtrie_evicted_blocks_total", "Blocks evicted.", stats.evicted);
-        let name = "kvtrie_duplicate_blocks_total";
-        self.counter(name, "Blocks offered that were published before.", stats.duplicates);
-        self.gauge("kvtrie_pinned_blocks", "Blocks that count against the pin budget.", stats.pinned);
-        self.gauge("kvtrie_node_bytes", "Bytes of the linked nodes.", stats.node_bytes);
-        let name = "kvtrie_retired_bytes";
-        self.gauge(name, "Bytes of nodes that are unlinked and not freed.", stats.retired_bytes);
-        self.gauge("kvtrie_namespaces", "Namespaces in the cache.", stats.namespaces);
+        let duplicates = "Blocks offered that were published before.";
+        for (name, help, value) in [
+            ("kvtrie_lookups_total", "Lookups.", stats.lookups),
+            (
+                "kvtrie_published_blocks_total",
+                "Blocks published.",
+                stats.published,
+            ),
+            (
+                "kvtrie_evicted_blocks_total",
+                "Blocks evicted.",
+                stats.evicted,
+            ),
+            (
+                "kvtrie_duplicate_blocks_total",
+                duplicates,
+                stats.duplicates,
+            ),
+        ] {
+            self.counter(name, help, value);
+        }
+        let retired = "Bytes of nodes that are unlinked and not freed.";
+        for (name, help, value) in [
+            (
+                "kvtrie_pinned_blocks",
+                "Blocks in the pin budget.",
+                stats.pinned,
+            ),
+            (
+                "kvtrie_node_bytes",
+                "Bytes of the linked nodes.",
+                stats.node_bytes,
+            ),
+            ("kvtrie_retired_bytes", retired, stats.retired_bytes),
+            ("kvtrie_namespaces", "Namespaces.", stats.namespaces),
+        ] {
+            self.gauge(name, help, value);
+        }
     }
 
     /// Writes what a publisher counts.
     fn publisher(&mut self, stats: &PublisherStats) {
-        self.counter("kvtrie_events_batches_total", "Batches sent.", stats.batches);
-        self.counter("kvtrie_events_bytes_total", "Bytes of the batches sent.", stats.bytes);
-        let name = "kvtrie_events_replays_total";
-        self.counter(name, "Replays that routers asked for.", stats.replays);
-        let name = "kvtrie_events_full_replays_total";
-        self.counter(name, "Replays that began with the whole state.", stats.full_replays);
-        let name = "kvtrie_events_abandoned_replays_total";
-        self.counter(name, "Replays that were given up.", stats.abandoned_replays);
-        let name = "kvtrie_events_ring_bytes";
-        self.gauge(name, "Bytes of the batches kept for replays.", stats.ring_bytes);
+        let full = "Replays that began with the whole state.";
+        for (name, help, value) in [
+            (
+                "kvtrie_events_batches_total",
+                "Batches sent.",
+                stats.batches,
+            ),
+            (
+                "kvtrie_events_bytes_total",
+                "Bytes of the batches sent.",
+                stats.bytes,
+            ),
+            (
+                "kvtrie_events_replays_total",
+                "Replays asked for.",
+                stats.replays,
+            ),
+            ("kvtrie_events_full_replays_total", full, stats.full_replays),
+            (
+                "kvtrie_events_abandoned_replays_total",
+                "Replays given up.",
+                stats.abandoned_replays,
+            ),
+        ] {
+            self.counter(name, help, value);
+        }
+        let kept = "Bytes of the batches kept for replays.";
+        self.gauge("kvtrie_events_ring_bytes", kept, stats.ring_bytes);
     }
 
     /// Writes a count that only grows.
@@ -152,7 +213,9 @@ impl Page<'_> {
 
     /// Appends text.
     fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        self.text.write_fmt(text).expect("writing to a string succeeds");
+        self.text
+            .write_fmt(text)
+            .expect("writing to a string succeeds");
     }
 }
 

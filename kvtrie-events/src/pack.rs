@@ -2,21 +2,21 @@
 
 use std::convert::Infallible;
 
-use rmp::encode::{self, ValueWriteError};
+use rmp::encode::{self, ByteBuf, ValueWriteError};
 
 /// A piece of MessagePack. Numbers take the shortest form, as msgspec writes them.
 #[derive(Debug, Default)]
-pub struct Pack(Vec<u8>);
+pub struct Pack(ByteBuf);
 
 impl Pack {
     /// Returns how many bytes are written.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.as_slice().len()
     }
 
     /// Returns the bytes.
     pub fn into_vec(self) -> Vec<u8> {
-        self.0
+        self.0.into_vec()
     }
 
     /// Starts an array of `len` values.
@@ -57,13 +57,16 @@ impl Pack {
 
     /// Appends MessagePack that is written already.
     pub fn append(&mut self, other: &Self) {
-        self.0.extend_from_slice(&other.0);
+        self.0.as_mut_vec().extend_from_slice(other.0.as_slice());
     }
 }
 
 /// Unwraps the result of writing into memory, which never fails.
 fn written<T>(result: Result<T, ValueWriteError<Infallible>>) {
-    if let Err(ValueWriteError::InvalidMarkerWrite(never) | ValueWriteError::InvalidDataWrite(never)) = result {
+    if let Err(
+        ValueWriteError::InvalidMarkerWrite(never) | ValueWriteError::InvalidDataWrite(never),
+    ) = result
+    {
         match never {}
     }
 }

@@ -119,7 +119,10 @@ impl PublisherBuilder {
         let replay = self.replay_endpoint.as_deref();
         let replay = replay.map(|endpoint| bind(&context, zmq::ROUTER, endpoint));
         let replay = replay.transpose()?;
-        let endpoints = (last_endpoint(&publish)?, replay.as_ref().map(last_endpoint).transpose()?);
+        let endpoints = (
+            last_endpoint(&publish)?,
+            replay.as_ref().map(last_endpoint).transpose()?,
+        );
         let feed = cache.change_feed()?;
 
         let counts = Arc::new(Counts::default());

@@ -224,7 +224,9 @@ impl Replay {
     /// Returns the number and the payload to send next; nothing at the end.
     fn message<'r>(&'r self, ring: &'r Ring) -> Option<(u64, &'r [u8])> {
         match &self.state {
-            Some((state, place)) => Some((state.number_of(*place, self.asked), &state.payloads[*place])),
+            Some((state, place)) => {
+                Some((state.number_of(*place, self.asked), &state.payloads[*place]))
+            }
             None => Some((self.next, ring.get(self.next)?)),
         }
     }
