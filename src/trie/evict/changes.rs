@@ -12,23 +12,40 @@ pub enum Change<'g> {
     Published(NodeRef<'g>, Range<usize>),
     /// These blocks of a run were claimed. The caller has not given them away yet.
     Evicted(NodeRef<'g>, Range<usize>),
+    /// The roots of namespaces were replaced.
+    Cleared,
 }
 
 impl Trie {
-    /// Records a change in the slots of the clock and in the statistics.
+    /// Records a change in the slots of the clock, in the statistics, and for the change feed.
     pub fn note(&self, change: Change<'_>) {
         match change {
             Change::Published(run, blocks) => {
                 let bytes = (blocks.start == 0).then(|| run.bytes());
                 self.counters.published(blocks.len(), bytes);
-                self.clock.insert(run, blocks);
+                // Rule (change-then-mark): the reader looks at the slots once they are marked.
+                self.clock.insert(run, blocks.clone());
+                self.mark(run, blocks);
             }
             Change::Evicted(run, blocks) => {
                 self.counters.evicted(blocks.len());
-                for &id in &run.ids(blocks.end)[blocks] {
+                for &id in &run.ids(blocks.end)[blocks.clone()] {
                     self.clock.remove(id);
                 }
+                self.mark(run, blocks);
             }
+            Change::Cleared => {
+                if let Some(marks) = &self.marks {
+                    marks.mark_all();
+                }
+            }
+        }
+    }
+
+    /// Tells the reader of the change feed, if there may be one, that slots have changed.
+    fn mark(&self, run: NodeRef<'_>, blocks: Range<usize>) {
+        if let Some(marks) = &self.marks {
+            marks.mark(&run.ids(blocks.end)[blocks]);
         }
     }
 }
