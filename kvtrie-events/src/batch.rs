@@ -77,10 +77,8 @@ impl Format {
 
     /// Returns whether the namespace is published.
     fn includes(&self, namespace: &NamespaceKey) -> bool {
-        let Some(model) = &self.model else {
-            return true;
-        };
-        namespace.model_name() == Some(model)
+        let model = self.model.as_deref();
+        model.is_none_or(|model| model == namespace.model_name())
     }
 }
 
@@ -286,7 +284,7 @@ fn extra_keys(
         let (block, offset) = ((place - first) / block_size, (place - first) % block_size);
         keys[block].push(Key::Item(hex(&digest), offset));
     }
-    if let (None, Some(tenant), Some(keys)) = (parent, namespace.tenant_name(), keys.first_mut()) {
+    if let (None, Some(tenant), Some(keys)) = (parent, namespace.tenant_salt(), keys.first_mut()) {
         keys.push(Key::Tenant(text(tenant)));
     }
     keys

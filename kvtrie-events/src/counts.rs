@@ -18,6 +18,9 @@ pub struct PublisherStats {
     pub replays: u64,
     /// Replays that began with the whole state, because the ring did not reach back far enough.
     pub full_replays: u64,
+    /// Times that the whole state was sent to all subscribers, for a router that drops replays with
+    /// gaps.
+    pub repeats: u64,
     /// Replays given up, because the router left or did not read for 30 seconds.
     pub abandoned_replays: u64,
 }
@@ -31,6 +34,7 @@ pub struct Counts {
     ring_bytes: AtomicU64,
     replays: AtomicU64,
     full_replays: AtomicU64,
+    repeats: AtomicU64,
     abandoned_replays: AtomicU64,
 }
 
@@ -62,6 +66,11 @@ impl Counts {
         add(&self.full_replays, 1);
     }
 
+    /// Counts that the state was sent to all.
+    pub fn repeat(&self) {
+        add(&self.repeats, 1);
+    }
+
     /// Counts a replay that is given up.
     pub fn abandoned_replay(&self) {
         add(&self.abandoned_replays, 1);
@@ -77,6 +86,7 @@ impl Counts {
             ring_bytes: load(&self.ring_bytes),
             replays: load(&self.replays),
             full_replays: load(&self.full_replays),
+            repeats: load(&self.repeats),
             abandoned_replays: load(&self.abandoned_replays),
         }
     }

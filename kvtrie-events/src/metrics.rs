@@ -1,6 +1,6 @@
 //! Metrics as Prometheus reads them.
 
-use std::fmt::{Display, Write};
+use std::fmt::{Arguments, Display, Write};
 
 use kvtrie::{PrefixCache, Stats};
 
@@ -71,14 +71,124 @@ impl Metrics {
             text: String::new(),
         };
         let stats = cache.stats();
-        page.vllm(&stats, cache.in_use() as f64 / cache.capacity() as f64);
-        page.kvtrie(&stats);
+        page.table(&CACHE, &stats);
+        page.usage(&stats, cache.in_use());
         if let Some(publisher) = publisher {
-            page.publisher(publisher);
+            page.table(&PUBLISHER, publisher);
         }
         page.text
     }
 }
+
+/// A metric: its name, its type, its help text and its value.
+type Metric<S> = (&'static str, &'static str, &'static str, fn(&S) -> u64);
+
+/// The metrics of a cache.
+const CACHE: [Metric<Stats>; 10] = [
+    (
+        "vllm:prefix_cache_queries_total",
+        "counter",
+        "Tokens of all prompts looked up.",
+        |stats| stats.requested_tokens,
+    ),
+    (
+        "vllm:prefix_cache_hits_total",
+        "counter",
+        "Tokens of these prompts that were cached.",
+        |stats| stats.hit_tokens,
+    ),
+    ("kvtrie_lookups_total", "counter", "Lookups.", |stats| {
+        stats.lookups
+    }),
+    (
+        "kvtrie_published_blocks_total",
+        "counter",
+        "Blocks published.",
+        |stats| stats.published,
+    ),
+    (
+        "kvtrie_evicted_blocks_total",
+        "counter",
+        "Blocks evicted.",
+        |stats| stats.evicted,
+    ),
+    (
+        "kvtrie_duplicate_blocks_total",
+        "counter",
+        "Blocks offered that were published before.",
+        |stats| stats.duplicates,
+    ),
+    (
+        "kvtrie_pinned_blocks",
+        "gauge",
+        "Blocks that count against the pin budget.",
+        |stats| stats.pinned as u64,
+    ),
+    (
+        "kvtrie_node_bytes",
+        "gauge",
+        "Bytes of the linked nodes.",
+        |stats| stats.node_bytes as u64,
+    ),
+    (
+        "kvtrie_retired_bytes",
+        "gauge",
+        "Bytes of nodes that are unlinked and not freed, in all caches of the process.",
+        |stats| stats.retired_bytes as u64,
+    ),
+    (
+        "kvtrie_namespaces",
+        "gauge",
+        "Namespaces in the cache.",
+        |stats| stats.namespaces as u64,
+    ),
+];
+
+/// The metrics of a publisher.
+const PUBLISHER: [Metric<PublisherStats>; 7] = [
+    (
+        "kvtrie_events_batches_total",
+        "counter",
+        "Batches sent.",
+        |stats| stats.batches,
+    ),
+    (
+        "kvtrie_events_bytes_total",
+        "counter",
+        "Bytes of the batches sent.",
+        |stats| stats.bytes,
+    ),
+    (
+        "kvtrie_events_ring_bytes",
+        "gauge",
+        "Bytes of the batches kept for replays.",
+        |stats| stats.ring_bytes,
+    ),
+    (
+        "kvtrie_events_replays_total",
+        "counter",
+        "Replays that routers asked for.",
+        |stats| stats.replays,
+    ),
+    (
+        "kvtrie_events_full_replays_total",
+        "counter",
+        "Replays that began with the whole state.",
+        |stats| stats.full_replays,
+    ),
+    (
+        "kvtrie_events_repeats_total",
+        "counter",
+        "Times that the whole state was sent to all subscribers.",
+        |stats| stats.repeats,
+    ),
+    (
+        "kvtrie_events_abandoned_replays_total",
+        "counter",
+        "Replays that were given up.",
+        |stats| stats.abandoned_replays,
+    ),
+];
 
 /// The text under way.
 struct Page<'m> {
@@ -87,117 +197,24 @@ struct Page<'m> {
 }
 
 impl Page<'_> {
-    /// Writes what a cache counts under vLLM's names.
-    fn vllm(&mut self, stats: &Stats, usage: f64) {
-        let queries = "Tokens of all prompts looked up.";
-        self.counter(
-            "vllm:prefix_cache_queries_total",
-            queries,
-            stats.requested_tokens,
-        );
-        let hits = "Tokens of these prompts that were cached.";
-        self.counter("vllm:prefix_cache_hits_total", hits, stats.hit_tokens);
-        let used = "Blocks in use over the capacity; 1 is 100 percent.";
-        self.gauge("vllm:kv_cache_usage_perc", used, usage);
-    }
-
-    /// Writes what a cache counts under names of its own.
-    fn kvtrie(&mut self, stats: &Stats) {
-        let states = [
-            ("free", stats.free),
-            ("owned", stats.owned),
-            ("cached", stats.cached),
-        ];
-        self.head(
-            "kvtrie_blocks",
-            "gauge",
-            "Blocks by state; their sum is the capacity.",
-        );
-        for (state, blocks) in states {
-            self.line("kvtrie_blocks", &format!(",state=\"{state}\""), blocks);
-        }
-        let duplicates = "Blocks offered that were published before.";
-        for (name, help, value) in [
-            ("kvtrie_lookups_total", "Lookups.", stats.lookups),
-            (
-                "kvtrie_published_blocks_total",
-                "Blocks published.",
-                stats.published,
-            ),
-            (
-                "kvtrie_evicted_blocks_total",
-                "Blocks evicted.",
-                stats.evicted,
-            ),
-            (
-                "kvtrie_duplicate_blocks_total",
-                duplicates,
-                stats.duplicates,
-            ),
-        ] {
-            self.counter(name, help, value);
-        }
-        let retired = "Bytes of nodes that are unlinked and not freed.";
-        for (name, help, value) in [
-            (
-                "kvtrie_pinned_blocks",
-                "Blocks in the pin budget.",
-                stats.pinned,
-            ),
-            (
-                "kvtrie_node_bytes",
-                "Bytes of the linked nodes.",
-                stats.node_bytes,
-            ),
-            ("kvtrie_retired_bytes", retired, stats.retired_bytes),
-            ("kvtrie_namespaces", "Namespaces.", stats.namespaces),
-        ] {
-            self.gauge(name, help, value);
+    /// Writes the metrics of a table.
+    fn table<S>(&mut self, table: &[Metric<S>], stats: &S) {
+        for (name, kind, help, value) in table {
+            self.head(name, kind, help);
+            self.line(name, "", value(stats));
         }
     }
 
-    /// Writes what a publisher counts.
-    fn publisher(&mut self, stats: &PublisherStats) {
-        let full = "Replays that began with the whole state.";
-        for (name, help, value) in [
-            (
-                "kvtrie_events_batches_total",
-                "Batches sent.",
-                stats.batches,
-            ),
-            (
-                "kvtrie_events_bytes_total",
-                "Bytes of the batches sent.",
-                stats.bytes,
-            ),
-            (
-                "kvtrie_events_replays_total",
-                "Replays asked for.",
-                stats.replays,
-            ),
-            ("kvtrie_events_full_replays_total", full, stats.full_replays),
-            (
-                "kvtrie_events_abandoned_replays_total",
-                "Replays given up.",
-                stats.abandoned_replays,
-            ),
-        ] {
-            self.counter(name, help, value);
-        }
-        let kept = "Bytes of the batches kept for replays.";
-        self.gauge("kvtrie_events_ring_bytes", kept, stats.ring_bytes);
-    }
-
-    /// Writes a count that only grows.
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.head(name, "counter", help);
-        self.line(name, "", value);
-    }
-
-    /// Writes a value that may fall.
-    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head(name, "gauge", help);
-        self.line(name, "", value);
+    /// Writes how the blocks are used: the metrics that no table has.
+    fn usage(&mut self, stats: &Stats, in_use: usize) {
+        let name = "vllm:kv_cache_usage_perc";
+        self.head(name, "gauge", "Blocks in use over the capacity, 0 to 1.");
+        self.line(name, "", in_use as f64 / stats.capacity as f64);
+        let name = "kvtrie_blocks";
+        self.head(name, "gauge", "Blocks by state; their sum is the capacity.");
+        self.line(name, ",state=\"free\"", stats.free);
+        self.line(name, ",state=\"owned\"", stats.owned);
+        self.line(name, ",state=\"cached\"", stats.cached);
     }
 
     /// Writes what a metric is.
@@ -212,10 +229,9 @@ impl Page<'_> {
     }
 
     /// Appends text.
-    fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        self.text
-            .write_fmt(text)
-            .expect("writing to a string succeeds");
+    fn write(&mut self, text: Arguments<'_>) {
+        let written = self.text.write_fmt(text);
+        written.expect("writing to a string succeeds");
     }
 }
 

@@ -21,6 +21,10 @@ const QUEUE: i32 = 1_000;
 const REQUEST: i64 = 256;
 /// How long messages that are on their way may hold up `stop`, in milliseconds.
 const LINGER: i32 = 200;
+/// Shortest time between two repetitions of the state.
+const REPEAT_PAUSE: Duration = Duration::from_secs(1);
+/// Batches of a repetition that are sent at once, and the pause in which subscribers read them.
+const SLICE: (u64, Duration) = (64, Duration::from_millis(10));
 /// How long the thread waits at a time, and so how long `stop` waits for it.
 const NAP: Duration = Duration::from_millis(20);
 
@@ -38,6 +42,7 @@ pub struct PublisherBuilder {
     model: Option<Vec<u8>>,
     ring: usize,
     ring_bytes: usize,
+    repeats: bool,
 }
 
 impl PublisherBuilder {
@@ -105,6 +110,15 @@ impl PublisherBuilder {
         }
     }
 
+    /// Sets whether all that is cached is sent to all subscribers once more when a router has
+    /// joined late, or this worker was restarted. The default is true.
+    ///
+    /// vllm-router needs it: it drops replays that have a gap in their numbers. Dynamo's indexer
+    /// takes them, so where it is the only router, `false` saves sending everything twice.
+    pub fn repeats(self, repeats: bool) -> Self {
+        Self { repeats, ..self }
+    }
+
     /// Binds the endpoints, takes the cache's change feed, and starts the thread.
     ///
     /// # Errors
@@ -135,6 +149,8 @@ impl PublisherBuilder {
             replays: replay.map(|socket| Replays::new(socket, format, Arc::clone(&counts))),
             interval: self.interval,
             heartbeat: self.heartbeat,
+            repeats: self.repeats,
+            counts: Arc::clone(&counts),
         };
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -232,6 +248,7 @@ impl Publisher {
             model: None,
             ring: 10_000,
             ring_bytes: 64 << 20,
+            repeats: true,
         }
     }
 
@@ -305,6 +322,8 @@ struct Worker {
     replays: Option<Replays>,
     interval: Duration,
     heartbeat: Duration,
+    repeats: bool,
+    counts: Arc<Counts>,
 }
 
 impl Worker {
@@ -313,6 +332,7 @@ impl Worker {
         // A router may remember an earlier life of this worker.
         self.batcher.cleared();
         let mut next = Instant::now();
+        let (mut repeat, mut repeated) = (false, None::<Instant>);
         // Relaxed: see `Publisher::join`.
         while !stop.load(Ordering::Relaxed) {
             if next <= Instant::now() {
@@ -320,7 +340,11 @@ impl Worker {
                 next = Instant::now() + self.interval;
             }
             if let Some(replays) = &mut self.replays {
-                replays.turn(&self.outlet, &self.feed)?;
+                repeat |= replays.turn(&self.outlet, &self.feed)? && self.repeats;
+            }
+            if repeat && repeated.is_none_or(|last| last.elapsed() >= REPEAT_PAUSE) {
+                self.repeat()?;
+                (repeat, repeated) = (false, Some(Instant::now()));
             }
             self.wait(next)?;
         }
@@ -350,6 +374,30 @@ impl Worker {
             self.outlet.send(empty)?;
         }
         Ok(())
+    }
+
+    /// Sends all that is cached to all subscribers, in slices that their queues hold.
+    fn repeat(&mut self) -> zmq::Result<()> {
+        let Self {
+            feed,
+            batcher,
+            outlet,
+            ..
+        } = self;
+        let (mut result, mut sent) = (Ok(()), 0_u64);
+        let mut send = |payload| {
+            if result.is_ok() {
+                result = outlet.send(payload);
+                sent += 1;
+                if sent.is_multiple_of(SLICE.0) {
+                    thread::sleep(SLICE.1);
+                }
+            }
+        };
+        feed.snapshot(|change| batcher.push(&change, &mut send));
+        batcher.finish(&mut send);
+        self.counts.repeat();
+        result
     }
 
     /// Waits until it is time to publish, or a router asks for a replay.

@@ -14,6 +14,13 @@
 //! A replay sends as much as the router's queue takes, and goes on in the next turn. If the ring
 //! drops what the replay would send next, the replay starts anew with the state.
 //!
+//! # Gaps
+//!
+//! A router that joins late asks from 0 on, and after a restart of the worker from the number that
+//! it saw last. Then the answer does not start with the number asked for. Dynamo's indexer takes
+//! it. vllm-router 0.1.17 drops it, and all that it knew of the worker. So [`Replays::turn`] tells
+//! when such a replay has ended, and the publisher sends the state once more, to all subscribers.
+//!
 //! # Memory
 //!
 //! At most one state exists. Replays share it while the ring still continues it; a replay that
@@ -50,6 +57,8 @@ struct Replay {
     router: Vec<u8>,
     /// The first number that the router asked for.
     asked: u64,
+    /// Whether the answer starts with the number asked for.
+    has_gap: bool,
     /// The state, and how much of it is sent.
     state: Option<(Arc<State>, usize)>,
     /// The number of the batch of the ring to send next.
@@ -68,7 +77,7 @@ enum Sent {
 /// How a replay stands after its turn.
 enum Turn {
     GoesOn,
-    Ended,
+    Ended { has_gap: bool },
 }
 
 /// The ROUTER socket and its replays.
@@ -102,17 +111,18 @@ impl Replays {
         !self.active.is_empty()
     }
 
-    /// Reads requests, and moves each replay on.
-    pub fn turn(&mut self, outlet: &Outlet, feed: &ChangeFeed) -> zmq::Result<()> {
+    /// Reads requests, and moves each replay on. Returns whether one has ended that had a gap.
+    pub fn turn(&mut self, outlet: &Outlet, feed: &ChangeFeed) -> zmq::Result<bool> {
         self.accept()?;
+        let mut had_gap = false;
         for mut replay in std::mem::take(&mut self.active) {
             match self.advance(&mut replay, outlet, feed)? {
                 Turn::GoesOn if replay.moved.elapsed() < PATIENCE => self.active.push(replay),
                 Turn::GoesOn => self.counts.abandoned_replay(),
-                Turn::Ended => {}
+                Turn::Ended { has_gap } => had_gap |= has_gap,
             }
         }
-        Ok(())
+        Ok(had_gap)
     }
 
     /// Reads the requests that have arrived. A router that asks again starts anew.
@@ -135,6 +145,7 @@ impl Replays {
             self.active.push(Replay {
                 router: router.clone(),
                 asked,
+                has_gap: false,
                 state: None,
                 next: asked,
                 moved: Instant::now(),
@@ -164,9 +175,12 @@ impl Replays {
                 Sent::QueueFull => return Ok(Turn::GoesOn),
                 Sent::RouterGone => {
                     self.counts.abandoned_replay();
-                    return Ok(Turn::Ended);
+                    return Ok(Turn::Ended { has_gap: false });
                 }
-                Sent::Yes if ends => return Ok(Turn::Ended),
+                Sent::Yes if ends => {
+                    let has_gap = replay.has_gap;
+                    return Ok(Turn::Ended { has_gap });
+                }
                 Sent::Yes => replay.sent(),
             }
         }
@@ -179,6 +193,7 @@ impl Replays {
         if replay.state.is_some() || replay.next >= ring.first() {
             return true;
         }
+        replay.has_gap = true;
         if ring.is_complete() {
             replay.next = ring.first();
             return true;
