@@ -10,6 +10,7 @@ mod pack;
 mod publisher;
 mod replay;
 mod ring;
+mod worker;
 
 pub use batch::{Batcher, Format};
 pub use counts::PublisherStats;

@@ -1,12 +1,15 @@
 //! The publisher's sockets.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod sockets;
 
 use std::time::{Duration, Instant};
 
-use common::{View, cache, events, field, receive, replay, serve, subscribe, wait_until};
+use common::{View, cache, events, field, serve};
 use kvtrie::{ChangeFeedError, PrefixCache};
 use kvtrie_events::{Publisher, PublisherBuilder, StartError};
+use sockets::{receive, replay, subscribe, wait_until};
 
 /// An endpoint with a port that the system chooses.
 const ANY: &str = "tcp://127.0.0.1:*";
