@@ -24,8 +24,8 @@ ANSWER = {
 class Engine:
     """A worker with the HTTP interface of an engine."""
 
-    def __init__(self, stack):
-        self.worker, self.served = Worker(), 0
+    def __init__(self, stack, blocks=3000):
+        self.worker, self.served = Worker(blocks), 0
         stack.callback(self.worker.stop)
         engine = self
 

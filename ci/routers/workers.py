@@ -76,7 +76,7 @@ class Worker:
 
     def stats(self):
         """Returns what the publisher has done."""
-        names = ["batches", "bytes", "replays", "full_replays"]
+        names = ["batches", "bytes", "replays", "full_replays", "repeats"]
         return dict(zip(names, self.ask("stats"), strict=True))
 
     def stop(self):
