@@ -14,6 +14,7 @@
 //!   take a lock.
 //! * [How do LoRA adapters and tenants stay apart?](namespaces) Each has a namespace.
 //! * [How do several devices share a cache?](parallelism) One cache for each KV pool.
+//! * [How does a router know what each worker caches?](cluster) From KV events, as vLLM sends them.
 //! * [Which metrics does a dashboard read?](metrics) `stats`, and `in_use`.
 //! * [How are evicted blocks saved, and who may keep ids?](offloading) Evict ahead; `into_id` and
 //!   `adopt` for a free list of your own.
@@ -50,6 +51,8 @@ pub mod cancellation {}
 pub mod checklist {}
 #[doc = include_str!("guide/chunked_prefill.md")]
 pub mod chunked_prefill {}
+#[doc = include_str!("guide/cluster.md")]
+pub mod cluster {}
 #[doc = include_str!("guide/device.md")]
 pub mod device {}
 #[doc = include_str!("guide/draft_models.md")]

@@ -95,12 +95,8 @@ fn answer(
         ),
         ("stats", []) => {
             let stats = publisher.stats();
-            let counts = [
-                stats.batches,
-                stats.bytes,
-                stats.replays,
-                stats.full_replays,
-            ];
+            let replays = [stats.replays, stats.full_replays, stats.repeats];
+            let counts = [&[stats.batches, stats.bytes], replays.as_slice()].concat();
             format!("{counts:?}")
         }
         _ => return Err(format!("no such command: {line}").into()),

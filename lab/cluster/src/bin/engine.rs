@@ -94,7 +94,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 impl Engine {
     /// Answers the one request of a connection.
-    fn serve(&self, stream: &TcpStream, turn: &Mutex<()>, accepted: Instant) -> std::io::Result<()> {
+    fn serve(
+        &self,
+        stream: &TcpStream,
+        turn: &Mutex<()>,
+        accepted: Instant,
+    ) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream);
         let (mut head, mut length) = (String::new(), 0);
         while reader.read_line(&mut head)? > 2 {
