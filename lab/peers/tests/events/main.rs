@@ -179,8 +179,7 @@ fn assert_agreement(router: &Router, cache: &PrefixCache, namespaces: &[Namespac
         let cached = cache.peek(&namespaces[asked.kind], asked.prompt());
         assert_eq!(router.score(asked), cached, "{asked:?}");
     }
-    let tree: usize = router.tree.get_tree_sizes().iter().map(|(_, blocks)| blocks).sum();
-    assert_eq!(tree, router.rules.len());
+    assert_eq!(router.tree.current_size(), router.rules.len());
 }
 
 #[test]
