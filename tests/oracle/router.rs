@@ -1,8 +1,8 @@
 //! A router: it knows only what a change feed has told it, and checks that every report is valid.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use kvtrie::{BlockHash, BlockId, Change, ChangeFeed, NamespaceKey, PrefixCache, Prompt};
+use kvtrie::{BlockHash, BlockId, Change, ChangeFeed, NamespaceKey, PrefixCache, Prompt, Stored};
 
 /// A prefix that the router knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Known {
 /// The prefixes that a feed has reported.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Router {
-    pub known: HashMap<BlockHash, Known>,
+    pub known: BTreeMap<BlockHash, Known>,
     /// How often everything was cleared.
     pub cleared: usize,
     /// How many prefixes were stored and removed.
@@ -35,33 +35,7 @@ impl Router {
     /// Hears of one change.
     pub fn hear(&mut self, change: Change<'_>, cache: &PrefixCache) {
         match change {
-            Change::Stored(run) => {
-                let (blocks, size) = (run.hashes.len(), cache.block_size());
-                assert!(blocks > 0, "something was stored");
-                assert_eq!(run.blocks.len(), blocks);
-                assert_eq!(run.tokens.len(), blocks * size);
-                let mut parent = run.parent;
-                for (at, &hash) in run.hashes.iter().enumerate() {
-                    let (first, last) = (at * size, (at + 1) * size);
-                    let here = |(start, _): &&(usize, _)| (first..last).contains(start);
-                    let items = run.items.iter().filter(here);
-                    self.store(
-                        hash,
-                        Known {
-                            namespace: run.namespace.clone(),
-                            parent,
-                            tokens: run.tokens[first..last].to_vec(),
-                            items: items
-                                .map(|(start, digest)| (start - first, *digest))
-                                .collect(),
-                            block: run.blocks[at],
-                            children: 0,
-                        },
-                        cache,
-                    );
-                    parent = Some(hash);
-                }
-            }
+            Change::Stored(run) => self.store_run(run, cache),
             Change::Removed(gone) => {
                 assert!(!gone.hashes.is_empty(), "something was removed");
                 for hash in gone.hashes {
@@ -75,6 +49,31 @@ impl Router {
                 self.known.clear();
             }
             _ => panic!("an unknown change"),
+        }
+    }
+
+    fn store_run(&mut self, run: Stored<'_>, cache: &PrefixCache) {
+        let (blocks, size) = (run.hashes.len(), cache.block_size());
+        assert!(blocks > 0, "something was stored");
+        assert_eq!(run.blocks.len(), blocks);
+        assert_eq!(run.tokens.len(), blocks * size);
+        let mut parent = run.parent;
+        for (at, &hash) in run.hashes.iter().enumerate() {
+            let (first, last) = (at * size, (at + 1) * size);
+            let here = |(start, _): &&(usize, _)| (first..last).contains(start);
+            let items = run.items.iter().filter(here);
+            let prefix = Known {
+                namespace: run.namespace.clone(),
+                parent,
+                tokens: run.tokens[first..last].to_vec(),
+                items: items
+                    .map(|(start, digest)| (start - first, *digest))
+                    .collect(),
+                block: run.blocks[at],
+                children: 0,
+            };
+            self.store(hash, prefix, cache);
+            parent = Some(hash);
         }
     }
 
@@ -124,17 +123,6 @@ impl Router {
             tokens.extend_from_slice(&block.tokens);
         }
         (tokens, items)
-    }
-
-    /// How many tokens of a plain prompt the router believes cached.
-    pub fn longest(&self, cache: &PrefixCache, namespace: &NamespaceKey, prompt: &[u32]) -> usize {
-        let mut hash = cache.namespace(namespace.clone()).hash();
-        let blocks = prompt.chunks_exact(cache.block_size());
-        let known = blocks.take_while(|block| {
-            hash = cache.compute_block_hash(hash, *block);
-            self.known.contains_key(&hash)
-        });
-        known.count() * cache.block_size()
     }
 
     /// Checks that `peek` finds every known prefix. Only at rest.

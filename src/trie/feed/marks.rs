@@ -1,7 +1,7 @@
 //! The marks: which groups of blocks a reader must look at.
 //!
 //! One byte for each group of 64 blocks is set if the slot of one of them has changed since the
-//! reader last took the byte. One more byte stands for all groups.
+//! reader last took the byte. One more byte stands for all groups: `clear` sets it.
 //!
 //! # Orderings
 //!
@@ -22,8 +22,8 @@ use crate::id::{Bits, BlockId};
 use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use crate::sync::{Counter, RELAXED, zeroed};
 
-/// Blocks per group.
-const GROUP: usize = 64;
+/// Blocks per group. In a model a block has no neighbour whose mark would do for it.
+const GROUP: usize = if cfg!(loom) { 1 } else { 64 };
 /// Groups that a reader takes under one guard.
 const BATCH: usize = 16;
 
@@ -68,17 +68,16 @@ impl Marks {
         }
     }
 
-    /// Marks all blocks. The caller has marked the root of some as replaced.
+    /// Marks all blocks. The caller has marked the root of some as replaced, or is the reader.
     pub fn mark_all(&self) {
-        // SeqCst (mark): the root is marked before the byte is set.
-        fence(Ordering::SeqCst);
-        // Relaxed: the fence orders it.
-        self.all.swap(true, Ordering::Relaxed);
+        // Release (mark): the root is marked as replaced.
+        // Rule (keep-marks): the reader also sees the roots of the threads that were here before.
+        self.all.swap(true, Ordering::Release);
     }
 
     /// Marks a block again that the reader has put off.
     pub fn put_off(&self, id: BlockId) {
-        // Rule (put-off-again): no other thread may mark the block any more.
+        // Rule (put-off-again): perhaps no other thread marks the block again.
         set(&self.groups[id.index() / GROUP]);
     }
 
@@ -96,7 +95,7 @@ impl Marks {
     /// Gives up the right to read.
     pub fn stop_reading(&self) {
         // Release (reader): the next reader comes after this one.
-        self.is_read.store(false, Ordering::Release);
+        self.is_read.swap(false, Ordering::Release);
     }
 
     /// Returns whether there is a reader, for statistics.
@@ -113,7 +112,7 @@ impl Marks {
     /// Takes the mark of all blocks. For the reader, which takes the batches next.
     #[must_use]
     pub fn take_all(&self) -> bool {
-        // Relaxed: the fence of each batch orders it.
+        // Relaxed: the fence of each batch acquires it.
         self.all.swap(false, Ordering::Relaxed)
     }
 
@@ -129,10 +128,12 @@ impl Marks {
     pub fn take(&self, batch: Range<usize>, all: bool) -> impl Iterator<Item = usize> + use<> {
         let mut taken = 0;
         for (place, byte) in self.groups[batch.clone()].iter().enumerate() {
-            // Relaxed: the fence below orders them. A mark that is not seen yet stays.
+            // Relaxed: the fence below orders it. A mark that is not seen yet stays.
             let is_set = byte.load(Ordering::Relaxed) != 0;
-            // Rule (take-then-look): a slot that changes after the reader's look is marked again.
-            let is_set = is_set && byte.swap(0, Ordering::Relaxed) != 0;
+            if is_set {
+                // Relaxed: as above. A slot that changes after the reader's look is marked again.
+                byte.swap(0, Ordering::Relaxed);
+            }
             taken |= u64::from(is_set || all) << place;
         }
         if taken != 0 {

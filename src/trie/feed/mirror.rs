@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use ahash::RandomState;
+
 use super::change::Change;
 use super::marks::Marks;
 use super::view::{Found, Gone, View};
@@ -15,7 +17,7 @@ use crate::key::NamespaceKey;
 use crate::trie::Trie;
 use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::{MAX_RUN, Position};
-use crate::trie::node::{node, state};
+use crate::trie::node::node;
 
 /// What one reader knows.
 #[derive(Debug)]
@@ -27,10 +29,12 @@ pub struct Mirror {
     /// For each block with a stay, the place of its prefix in the view.
     places: Vec<u32>,
     view: View,
+    /// The hasher of tables.
+    state: RandomState,
 }
 
 /// What a poll has found in the marked slots.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scan {
     /// The blocks that are cached since the last poll.
     found: Vec<Found>,
@@ -39,7 +43,7 @@ pub struct Scan {
     /// The places of the prefixes whose blocks have left.
     left: Vec<u32>,
     /// The hashes before and in the runs met, by the numbers of their nodes.
-    hashes: HashMap<u64, (BlockHash, Vec<BlockHash>), ahash::RandomState>,
+    hashes: HashMap<u64, (BlockHash, Vec<BlockHash>), RandomState>,
 }
 
 /// The difference that a poll makes.
@@ -59,6 +63,7 @@ impl Mirror {
             stays: vec![0; capacity],
             places: vec![0; capacity],
             view: View::new(trie.block_size, &trie.bucket_hasher.state()),
+            state: trie.bucket_hasher.state(),
         }
     }
 
@@ -80,7 +85,7 @@ impl Mirror {
             self.view.name(name(&unnamed));
         }
         let mut new = Vec::new();
-        let mut waiting: HashMap<_, Vec<_>, ahash::RandomState> = HashMap::default();
+        let mut waiting: HashMap<_, Vec<_>, _> = HashMap::with_hasher(self.state.clone());
         let mut ready = Vec::new();
         for found in scan.found {
             ready.push(found);
@@ -91,7 +96,6 @@ impl Mirror {
                         ready.extend(waiting.remove(&found.hash).unwrap_or_default());
                     }
                     Ok(None) => {}
-                    // Rule (parent-first): a router must know of the parent before the child.
                     Err(parent) => waiting.entry(parent).or_default().push(found),
                 }
             }
@@ -143,7 +147,12 @@ impl Trie {
     /// Looks at every slot that is marked, and notes which blocks are no longer in the mirror's
     /// place.
     pub fn scan(&self, marks: &Marks, mirror: &mut Mirror) -> Scan {
-        let mut scan = Scan::default();
+        let mut scan = Scan {
+            found: Vec::new(),
+            tokens: Vec::new(),
+            left: Vec::new(),
+            hashes: HashMap::with_hasher(mirror.state.clone()),
+        };
         let all = marks.take_all();
         for batch in marks.batches() {
             let guard = enter();
@@ -167,6 +176,7 @@ impl Trie {
     ) {
         let cached = self.cached(id, guard);
         let stay = cached.map_or(0, |at| {
+            // Rule (own-number): another node may have been at the same address.
             let number = node(at, guard).number(|| marks.next_number());
             number * MAX_RUN as u64 + at.offset() as u64
         });
@@ -183,15 +193,13 @@ impl Trie {
         }
     }
 
-    /// Returns the position of a block if a lookup can find it.
+    /// Returns the position of a block, unless its root was replaced. If the block was claimed just
+    /// now, the claiming thread marks it once the slot is empty.
     fn cached(&self, id: BlockId, guard: &Guard) -> Option<Position> {
         let at = self.clock.position(id, guard)?;
-        // Rule (gone-is-empty): the thread that claimed the block may not have emptied the slot
-        // yet, and another thread may have claimed the blocks before it since.
-        let is_here = !state(at, guard).load().is_evicted();
+        let root = node(node(at, guard).root(), guard);
         // Rule (past-is-empty): no lookup finds the blocks under a root that was replaced.
-        let is_past = node(node(at, guard).root(), guard).is_past();
-        (is_here && !is_past).then_some(at)
+        (!root.is_past()).then_some(at)
     }
 
     /// Copies what a reader reports of a block.
