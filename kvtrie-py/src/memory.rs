@@ -130,6 +130,21 @@ impl<'py> Integers<'py> {
         }
     }
 
+    /// Returns the integers of 64 bits; `None` if they are narrower, or not aligned.
+    ///
+    /// # Safety
+    ///
+    /// As for [`as_u32s`](Self::as_u32s).
+    pub unsafe fn as_u64s(&self) -> Option<&[u64]> {
+        let start = self.start.cast::<u64>();
+        if self.width != 8 || !start.is_aligned() || self.len == 0 {
+            return None;
+        }
+        // SAFETY: `len` aligned integers are there (invariant of `start`); the caller promises the
+        // rest.
+        Some(unsafe { std::slice::from_raw_parts(start, self.len) })
+    }
+
     /// Returns the integers of 32 bits for writing; `None` if they are wider, or not aligned.
     ///
     /// # Safety
