@@ -66,7 +66,7 @@ def _package(name: str, folder: Path) -> Any:
 
 def sglang(blocks: int) -> tuple[str, Callable[[list[int]], Lookup]]:
     """SGLang's radix cache: match, lock, indices of the tokens, unlock."""
-    import torch
+    import torch  # type: ignore[import-not-found]
     from sglang.srt.mem_cache.base_prefix_cache import (  # type: ignore[import-not-found]
         InsertParams,
         MatchPrefixParams,
