@@ -56,12 +56,20 @@ class BuildError(Error, ValueError):
     """A setting of a cache is out of range."""
 
 
+class ChangeFeedError(Error):
+    """The cache was built without a change feed, or the feed has a reader."""
+
+
 class ForeignObject(Error, ValueError):
     """A namespace, hold or block was used with another cache than its own."""
 
 
 class PublishError(Error, ValueError):
     """The tokens are not a whole number of blocks, or fill more or fewer than given."""
+
+
+class PublisherError(Error):
+    """A publisher cannot start, or it failed while it ran."""
 
 
 class Released(Error):
