@@ -88,8 +88,8 @@ def test_a_publisher_sends_what_routers_read(cache: PrefixCache) -> None:
                 topic, number, payload = socket.recv_multipart()
                 assert (topic, len(number)) == (b"kv", 8)
                 events = [event for event in msgpack.unpackb(payload)[1] if event]
-        assert events[0][0] == "BlockStored"
-        assert events[0][1][-1] == int(hold.hash)
+        assert events[0]["type"] == "BlockStored"
+        assert events[0]["block_hashes"][-1] == int(hold.hash)
         assert publisher.stats()["batches"] >= 2
         text = cache.metrics("llama", engine=3, publisher=publisher)
         assert 'kvtrie_blocks{model_name="llama",engine="3",state="cached"} 2' in text
