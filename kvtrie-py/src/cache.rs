@@ -53,6 +53,10 @@ pub struct PrefixCache {
 impl PrefixCache {
     #[new]
     #[pyo3(signature = (blocks, block_size = 16, *, run_length = 32, hash_key = None, pin_budget = None, retired_limit = None, change_feed = false))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of Python, each a setting"
+    )]
     fn new(
         py: Python<'_>,
         blocks: usize,
