@@ -105,7 +105,7 @@ class Scheduler(Calls):
         self.rng = rng
         self.page_size = page_size
         self.free = list(range(pages))
-        self.prompts = Prompts(rng, longest=page_size * pages // 4)
+        self.prompts = Prompts(rng, page_size * pages // 4, page_size)
         self.running: list[Request] = []
         self.extra: list[int] = []
 
@@ -160,7 +160,7 @@ class Scheduler(Calls):
         self.publish(request)
         before = len(request.tokens)
         if before < self.prompts.longest:
-            request.tokens = request.tokens + self.prompts.more(self.rng.randint(1, 6))
+            request.tokens = request.tokens + self.prompts.more(self.rng.randint(1, 2 * self.page_size))
             if not self.grow(request):
                 request.tokens = request.tokens[:before]
 

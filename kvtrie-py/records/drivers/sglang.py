@@ -26,7 +26,12 @@ RUNS = (
     {"cache": "radix", "page_size": 4, "pages": 48, "calls": 700},
     {"cache": "unified", "page_size": 4, "pages": 48, "calls": 700},
 )
-NAMESPACES = ((None, None), (None, None), ("adapter", None), (None, "salt"), ("adapter", "salt"))
+NAMESPACES = (
+    *[(None, None)] * 7,
+    ("adapter", None),
+    (None, "salt"),
+    ("adapter", "salt"),
+)
 ROWS = 32
 
 
@@ -123,7 +128,7 @@ class Scheduler:
     def __init__(self, rng: random.Random, cache: str, page_size: int, pages: int) -> None:
         self.rng = rng
         self.page_size = page_size
-        self.prompts = Prompts(rng, longest=page_size * pages // 4)
+        self.prompts = Prompts(rng, page_size * pages // 4, page_size)
         self.allocator = Pages(page_size, pages)
         longest = page_size * pages
         self.rows = ReqToTokenPool(ROWS, longest, "cpu", enable_memory_saver=False)
@@ -220,7 +225,7 @@ class Scheduler:
         self.checkpoint(request)
         before = request.full_untruncated_fill_ids
         if len(before) < self.prompts.longest:
-            more = array("q", self.prompts.more(self.rng.randint(1, 6)))
+            more = array("q", self.prompts.more(self.rng.randint(1, 2 * self.page_size)))
             request.full_untruncated_fill_ids = before + more
             if not self.grow(request):
                 request.full_untruncated_fill_ids = before
