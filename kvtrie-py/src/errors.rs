@@ -1,0 +1,40 @@
+//! The exceptions, which `kvtrie/_errors.py` defines: here they are raised.
+
+use pyo3::import_exception;
+use pyo3::prelude::*;
+
+import_exception!(kvtrie._errors, AdoptError);
+import_exception!(kvtrie._errors, BuildError);
+import_exception!(kvtrie._errors, ForeignObject);
+import_exception!(kvtrie._errors, OutOfBlocks);
+import_exception!(kvtrie._errors, OverBudget);
+import_exception!(kvtrie._errors, PublishError);
+import_exception!(kvtrie._errors, Released);
+import_exception!(kvtrie._errors, TokenError);
+
+/// Makes the exception of an allocation that was refused.
+pub fn out_of_blocks(refused: kvtrie::OutOfBlocks) -> PyErr {
+    OutOfBlocks::new_err((
+        refused.to_string(),
+        refused.requested,
+        refused.free,
+        refused.reclaimable,
+        refused.held,
+        refused.owned,
+    ))
+}
+
+/// Makes the exception of a prefix that exceeds the pin budget.
+pub fn over_budget(refused: kvtrie::OverBudget) -> PyErr {
+    OverBudget::new_err((
+        refused.to_string(),
+        refused.requested,
+        refused.pinned,
+        refused.budget,
+    ))
+}
+
+/// Makes the exception of an object that was used after it was let go.
+pub fn released(what: &str) -> PyErr {
+    Released::new_err(format!("the {what} was released before"))
+}
