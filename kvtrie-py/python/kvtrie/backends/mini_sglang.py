@@ -67,7 +67,6 @@ class Backend:
         self._page_size = slots.block_size
         self._cache = PrefixCache(slots.blocks, slots.block_size)
         self._namespace = self._cache.namespace("model")
-        self._cached = 0
 
     def match_prefix(self, input_ids: Any) -> Match:
         """Finds the longest cached prefix, without a lock on it."""
@@ -96,13 +95,12 @@ class Backend:
         with self._cache.lookup(self._namespace, tokens) as hold:
             there = hold.token_count
             missing = (length - there) // self._page_size
-            if self._cached + missing > self._slots.blocks:
+            if missing > self._cache.stats().free:
                 raise RuntimeError(f"the engine has more than {self._slots.blocks} pages")
             if missing:
                 blocks = self._cache.allocate(missing)
                 self._slots.write(blocks.ids(), indices[there:length])
                 hold.publish(tokens[there:], blocks)
-                self._cached += missing
         return Insert(there, Handle(self, tokens))
 
     def evict(self, size: int) -> Any:
@@ -114,7 +112,6 @@ class Backend:
         if size > evictable:
             raise RuntimeError(f"cannot evict {size} tokens: only {evictable} are evictable")
         with self._cache.evict(-(-size // self._page_size)).blocks as blocks:
-            self._cached -= len(blocks)
             return self._slots.read(blocks.ids())
 
     def reset(self) -> None:
@@ -122,19 +119,17 @@ class Backend:
         if locked := self.size_info.protected_size:
             raise RuntimeError(f"cannot reset the cache: {locked} tokens are locked")
         self._cache.clear_all().blocks.free()
-        self._cached = 0
 
     @property
     def size_info(self) -> Size:
         """How many tokens are cached."""
-        locked = self._cache.in_use()
-        return Size((self._cached - locked) * self._page_size, locked * self._page_size)
+        cached, locked = self._cache.stats().cached, self._cache.in_use()
+        return Size((cached - locked) * self._page_size, locked * self._page_size)
 
     def check_integrity(self) -> None:
-        """Raises `RuntimeError` if blocks were lost."""
-        stats = self._cache.stats()
-        if stats.owned or stats.cached != self._cached:
-            raise RuntimeError(f"{self._cached} blocks were inserted, but the cache has {stats}")
+        """Raises `RuntimeError` if a block is neither cached nor free."""
+        if lost := self._cache.stats().owned:
+            raise RuntimeError(f"{lost} blocks are neither cached nor free")
 
     def indices(self, handle: Handle) -> Any:
         """Returns the indices of a handle, one for each token."""

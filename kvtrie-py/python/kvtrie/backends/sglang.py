@@ -36,7 +36,6 @@ def cache_class(engine: Any) -> Any:
             self.page_size = params.page_size
             self._slots = slots
             self._cache = PrefixCache(slots.blocks, slots.block_size)
-            self._cached = 0
             self.root_node = Node(self._cache.namespace("model"), [])
             if params.enable_metrics:
                 self.init_metrics_collector()
@@ -44,7 +43,6 @@ def cache_class(engine: Any) -> Any:
         def reset(self) -> None:
             """Forgets every prefix. The engine clears its allocator itself."""
             self._cache.clear_all().blocks.free()
-            self._cached = self._cache.in_use()
 
         def match_prefix(self, params: Any) -> Any:
             """Finds the longest cached prefix, without a lock on it."""
@@ -90,7 +88,6 @@ def cache_class(engine: Any) -> Any:
             """Evicts `num_tokens` tokens, rounded up to pages, or all that are not locked."""
             start = time.perf_counter()
             with self._cache.evict(-(-params.num_tokens // self.page_size)).blocks as blocks:
-                self._cached -= len(blocks)
                 slots = self._slots.read(blocks.ids())
             tokens = len(slots)
             if tokens:
@@ -127,7 +124,7 @@ def cache_class(engine: Any) -> Any:
 
         def total_size(self) -> int:
             """Returns how many tokens are cached."""
-            return self._cached * self.page_size
+            return self._cache.stats().cached * self.page_size
 
         def pretty_print(self) -> None:
             """Prints the statistics of the cache, for the engine's report of an error."""
@@ -156,13 +153,12 @@ def cache_class(engine: Any) -> Any:
             hold = self._cache.lookup(namespace, tokens)
             there = hold.token_count
             missing = (length - there) // self.page_size
-            if self._cached + missing > self._slots.blocks:
+            if missing > self._cache.stats().free:
                 raise RuntimeError(f"the engine has more than {self._slots.blocks} pages")
             if missing:
                 blocks = self._cache.allocate(missing)
                 self._slots.write(blocks.ids(), slots[there:length])
                 hold.publish(tokens[there:length], blocks)
-                self._cached += missing
             return hold, there
 
     return KvtrieRadixCache
