@@ -20,7 +20,8 @@ class Numpy:
     @staticmethod
     def slots(blocks: int, page: int, dtype: str) -> Slots:
         """Returns a table of slots."""
-        return Slots(np.zeros((blocks, page), dtype=dtype), lambda ids: ids)
+        table = np.zeros((blocks, page), dtype=dtype)
+        return Slots(table, lambda ids: ids, lambda slots: slots.astype(dtype))
 
     @staticmethod
     def array(values: list[int], dtype: str) -> Any:

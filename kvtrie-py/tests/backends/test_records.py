@@ -8,15 +8,22 @@ from typing import Any
 
 import pytest
 import replay_mini_sglang
+import replay_sglang
 from arrays import KINDS
 from mirror import name_of, runs
 
+RADIX = [
+    pytest.param(replay.Replay, run, id=name_of(run))
+    for name, replay in (("mini_sglang", replay_mini_sglang), ("sglang", replay_sglang))
+    for run in runs(name)
+]
+
 
 @pytest.mark.parametrize("arrays", KINDS, ids=lambda kind: kind.name)
-@pytest.mark.parametrize("run", runs("mini_sglang"), ids=name_of)
-def test_mini_sglang(run: Any, arrays: Any) -> None:
+@pytest.mark.parametrize(("replay_of", "run"), RADIX)
+def test_radix_cache(replay_of: Any, run: Any, arrays: Any) -> None:
     header, calls = run
-    replay = replay_mini_sglang.Replay(header, arrays)
+    replay = replay_of(header, arrays)
     for call in calls:
         replay.call(call)
     assert len(calls) >= 500
