@@ -83,14 +83,19 @@ class Scheduler:
         self.calls.append({**call, "free": self.manager.block_pool.get_num_free_blocks()})
 
     def request(self) -> Request:
-        """Returns a new request that is not yet running."""
+        """Returns a new request: at times one that computes what a running one does as well."""
         self.number += 1
+        prompt, salt = self.prompts.draw(), self.rng.choice(SALTS)
+        waiting = [r for r in self.running if r.num_computed_tokens < r.num_tokens]
+        if waiting and self.rng.random() < 0.3:
+            twin = self.rng.choice(waiting)
+            prompt, salt = list(twin.all_token_ids), twin.cache_salt
         return Request(
             request_id=str(self.number),
-            prompt_token_ids=self.prompts.draw(),
+            prompt_token_ids=prompt,
             sampling_params=SamplingParams(max_tokens=1 << 20),
             pooling_params=None,
-            cache_salt=self.rng.choice(SALTS),
+            cache_salt=salt,
             block_hasher=self.hasher,
         )
 
@@ -129,7 +134,7 @@ class Scheduler:
 
     def chunk(self, left: int) -> int:
         """Returns how much of a prompt to prefill now."""
-        return left if self.rng.random() < 0.7 else self.rng.randint(1, left)
+        return left if self.rng.random() < 0.5 else self.rng.randint(1, left)
 
     def admit(self) -> None:
         """Starts a request, if there is room for its first chunk."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import replay_mini_sglang
 import replay_sglang
+import replay_vllm
 from arrays import KINDS
 from mirror import name_of, runs
 
@@ -24,6 +25,16 @@ RADIX = [
 def test_radix_cache(replay_of: Any, run: Any, arrays: Any) -> None:
     header, calls = run
     replay = replay_of(header, arrays)
+    for call in calls:
+        replay.call(call)
+    assert len(calls) >= 500
+    print(replay.differences)
+
+
+@pytest.mark.parametrize("run", runs("vllm"), ids=name_of)
+def test_vllm(run: Any) -> None:
+    header, calls = run
+    replay = replay_vllm.Replay(header)
     for call in calls:
         replay.call(call)
     assert len(calls) >= 500
