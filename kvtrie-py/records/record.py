@@ -40,8 +40,8 @@ def record(engine: str) -> None:
 
 def digest(driver: Any) -> str:
     """Returns the start of the SHA-256 of the file that defines the engine's cache."""
-    file = Path(inspect.getsourcefile(driver.source()))
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    file = inspect.getfile(driver.source())
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
 
 def main() -> None:

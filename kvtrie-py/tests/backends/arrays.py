@@ -1,15 +1,15 @@
 """The arrays of an engine: of torch, as the engine has them, or of numpy where torch is missing."""
 
+import importlib.util
 from typing import Any
 
 import numpy as np
 
 from kvtrie.backends._slots import Slots, torch_slots
 
-try:
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+if HAS_TORCH:
     import torch
-except ImportError:
-    torch = None  # type: ignore[assignment]
 
 
 class Numpy:
@@ -45,4 +45,4 @@ class Torch:
         return torch.tensor(values, dtype=getattr(torch, dtype))
 
 
-KINDS: list[Any] = [Numpy, Torch] if torch else [Numpy]
+KINDS: list[Any] = [Numpy, Torch] if HAS_TORCH else [Numpy]

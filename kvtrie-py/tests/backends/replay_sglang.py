@@ -4,17 +4,15 @@ With SGLang installed, the backend is built on the engine's own types. Otherwise
 below, which have what the backend uses of them.
 """
 
+import importlib.util
 from array import array
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from kvtrie.backends.sglang import Node, cache_class
-from mirror import Mirror, ends
+from mirror import Mirror, Names, ends
 
-try:
-    from sglang.srt.mem_cache import base_prefix_cache as sglang
-except ImportError:
-    sglang = None
+HAS_SGLANG = importlib.util.find_spec("sglang") is not None
 
 
 class Types:
@@ -55,19 +53,21 @@ class Types:
 
 def types_for(arrays: Any) -> Any:
     """Returns the engine's types, if it is installed and its arrays are used."""
-    return sglang if sglang and arrays.name == "torch" else Types
+    if HAS_SGLANG and arrays.name == "torch":
+        return importlib.import_module("sglang.srt.mem_cache.base_prefix_cache")
+    return Types
 
 
-class Key(NamedTuple):
+class Key:
     """Stands in for `sglang.srt.mem_cache.radix_cache.RadixKey`."""
 
-    tokens: list[int]
-    extra_key: str | None
-    cache_salt: str | None
+    def __init__(self, tokens: list[int], names: Names) -> None:
+        self.tokens = array("q", tokens)
+        self.extra_key, self.cache_salt = names
 
     def raw_token_ids(self) -> Any:
         """Returns the tokens as the engine has them."""
-        return array("q", self.tokens)
+        return self.tokens
 
 
 class Allocator:
@@ -125,9 +125,9 @@ class Replay:
         assert sizes == call["size"] == self.mirror.size()
         assert self.backend.total_size() == sum(sizes)
 
-    def find(self, tokens: list[int], names: tuple[str | None, str | None]) -> Node:
+    def find(self, tokens: list[int], names: Names) -> Node:
         """Matches a prefix and returns its node."""
-        found = self.backend.match_prefix(SimpleNamespace(key=Key(tokens, *names)))
+        found = self.backend.match_prefix(SimpleNamespace(key=Key(tokens, names)))
         node: Node = found.last_device_node
         assert found.device_prefix_len == len(node.tokens)
         assert found.last_host_node is found.best_match_node is node
@@ -208,7 +208,7 @@ class Replay:
             self.backend._cache.evict_from(hold, start - self.page).blocks.free()
         for names, tokens in ends(ours - theirs, self.page):
             row = self.arrays.array(self.mirror.row(names, tokens), "int64")
-            self.backend.insert(SimpleNamespace(key=Key(list(tokens), *names), value=row))
+            self.backend.insert(SimpleNamespace(key=Key(list(tokens), names), value=row))
         self.mirror.remove(theirs)
 
     def reset(self, call: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ class Replay:
     """
 
     def __init__(self, header: dict[str, Any]) -> None:
-        self.page = header["block_size"]
+        self.page: int = header["block_size"]
         self.capacity = header["blocks"] - 1  # without the null block
         self.cache = PrefixCache(self.capacity, self.page)
         self.mirror = Mirror(self.page)

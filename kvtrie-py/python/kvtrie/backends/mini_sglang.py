@@ -159,8 +159,9 @@ def register(name: str = "kvtrie", pages: int | None = None) -> None:
     class KvtriePrefixCache(Backend, BasePrefixCache):  # type: ignore[misc]
         """The backend, as the engine's own type."""
 
-    @SUPPORTED_CACHE_MANAGER.register(name)
     def create(device: Any) -> Any:
         context = get_global_ctx()
         blocks = pages or context.kv_cache.k_cache(0).shape[0]
         return KvtriePrefixCache(torch_slots(blocks, context.page_size, torch.int32, device))
+
+    SUPPORTED_CACHE_MANAGER.register(name)(create)

@@ -33,7 +33,7 @@ def cache_class(engine: Any) -> Any:
         def __init__(self, params: Any, slots: Slots) -> None:
             self.req_to_token_pool = params.req_to_token_pool
             self.token_to_kv_pool_allocator = params.token_to_kv_pool_allocator
-            self.page_size = params.page_size
+            self.page_size: int = params.page_size
             self._slots = slots
             self._cache = PrefixCache(slots.blocks, slots.block_size)
             self.root_node = Node(self._cache.namespace("model"), [])
