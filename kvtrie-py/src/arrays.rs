@@ -7,28 +7,49 @@ use pyo3::sync::PyOnceLock;
 
 use crate::memory::Integers;
 
-static ZEROS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+/// A type of NumPy's, imported once.
+type Imported = PyOnceLock<Py<PyAny>>;
+
+static EMPTY: Imported = PyOnceLock::new();
+static INT32: Imported = PyOnceLock::new();
+static UINT32: Imported = PyOnceLock::new();
+
+/// Imports what this file calls, while the package is imported itself: a daemon thread that
+/// imports it later may be stopped in the middle, as below.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    for (imported, name) in [(&EMPTY, "empty"), (&INT32, "int32"), (&UINT32, "uint32")] {
+        imported.import(py, "numpy", name)?;
+    }
+    Ok(())
+}
 
 /// Makes an array of `n` numbers of a type of 32 bits, which `fill` writes.
+///
+/// Not by `numpy.zeros`, which releases the GIL: a daemon thread that wants it back at the end of
+/// the interpreter is unwound, and CPython before 3.14 aborts the process at the frames of Rust.
 fn array<'py>(
     py: Python<'py>,
-    name: &str,
+    (kind, name): (&Imported, &str),
     n: usize,
     fill: impl FnOnce(&mut [i32]),
 ) -> PyResult<Bound<'py, PyAny>> {
-    let array = ZEROS.import(py, "numpy", "zeros")?.call1((n, name))?;
-    write_row(&array, n, fill)?;
+    let kind = kind.import(py, "numpy", name)?;
+    let array = EMPTY.import(py, "numpy", "empty")?.call1((n, kind))?;
+    if let Some(mut integers) = Integers::of(&array)? {
+        // SAFETY: no other code has the array.
+        fill(unsafe { integers.zeroed_row() });
+    }
     Ok(array)
 }
 
 /// Makes an array of `n` block ids, `int32`, which `fill` writes.
 pub fn ids(py: Python<'_>, n: usize, fill: impl FnOnce(&mut [i32])) -> PyResult<Bound<'_, PyAny>> {
-    array(py, "int32", n, fill)
+    array(py, (&INT32, "int32"), n, fill)
 }
 
 /// Makes an array of tokens, `uint32`.
 pub fn tokens<'py>(py: Python<'py>, tokens: &[u32]) -> PyResult<Bound<'py, PyAny>> {
-    array(py, "uint32", tokens.len(), |row| {
+    array(py, (&UINT32, "uint32"), tokens.len(), |row| {
         let places = row.iter_mut().zip(tokens);
         places.for_each(|(place, token)| *place = *token as i32);
     })

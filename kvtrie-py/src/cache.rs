@@ -120,9 +120,7 @@ impl PrefixCache {
     ) -> PyResult<Hold> {
         let (cache, namespace) = (&self.shared.cache, namespace.of(&self.shared)?);
         let tokens = Tokens::of(tokens)?;
-        let hold = tokens.read(py, gil::MANY_TOKENS, |prompt| {
-            cache.lookup(namespace, prompt)
-        });
+        let hold = tokens.look_up(py, |prompt| cache.lookup(namespace, prompt));
         Ok(Hold::new(&self.shared, hold))
     }
 
@@ -136,9 +134,7 @@ impl PrefixCache {
     ) -> PyResult<Hold> {
         let (cache, namespace) = (&self.shared.cache, namespace.of(&self.shared)?);
         let tokens = Tokens::of(tokens)?;
-        let hold = tokens.read(py, gil::MANY_TOKENS, |prompt| {
-            cache.lookup_prefill(namespace, prompt)
-        });
+        let hold = tokens.look_up(py, |prompt| cache.lookup_prefill(namespace, prompt));
         Ok(Hold::new(&self.shared, hold))
     }
 
@@ -151,7 +147,7 @@ impl PrefixCache {
     ) -> PyResult<usize> {
         let (cache, namespace) = (&self.shared.cache, namespace.of(&self.shared)?);
         let tokens = Tokens::of(tokens)?;
-        Ok(tokens.read(py, gil::MANY_TOKENS, |prompt| cache.peek(namespace, prompt)))
+        Ok(tokens.look_up(py, |prompt| cache.peek(namespace, prompt)))
     }
 
     /// Starts a request: looks up its prompt, but leaves at least one token to compute.

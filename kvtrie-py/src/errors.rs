@@ -2,6 +2,7 @@
 
 use pyo3::import_exception;
 use pyo3::prelude::*;
+use pyo3::type_object::PyTypeInfo;
 
 import_exception!(kvtrie._errors, AdoptError);
 import_exception!(kvtrie._errors, BuildError);
@@ -11,6 +12,18 @@ import_exception!(kvtrie._errors, OverBudget);
 import_exception!(kvtrie._errors, PublishError);
 import_exception!(kvtrie._errors, Released);
 import_exception!(kvtrie._errors, TokenError);
+
+/// Finds the exceptions while the package is imported, so that raising one imports nothing.
+pub fn prepare(py: Python<'_>) {
+    AdoptError::type_object(py);
+    BuildError::type_object(py);
+    ForeignObject::type_object(py);
+    OutOfBlocks::type_object(py);
+    OverBudget::type_object(py);
+    PublishError::type_object(py);
+    Released::type_object(py);
+    TokenError::type_object(py);
+}
 
 /// Makes the exception of an allocation that was refused.
 pub fn out_of_blocks(refused: kvtrie::OutOfBlocks) -> PyErr {

@@ -6,6 +6,7 @@
 
 mod arrays;
 mod blocks;
+mod buffer;
 mod cache;
 mod errors;
 mod gil;
@@ -37,6 +38,8 @@ mod module {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::errors::prepare(module.py());
+        crate::arrays::prepare(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -2,12 +2,13 @@
 
 use std::ffi::{CStr, c_void};
 
-use pyo3::buffer::{ElementType, PyUntypedBuffer};
+use pyo3::buffer::ElementType;
 use pyo3::exceptions::{PyTypeError, PyValueError};
-use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
+
+use crate::buffer::Buffer;
 
 /// The integers that an object exports: in one dimension, contiguous, in memory of the CPU.
 pub struct Integers<'py> {
@@ -27,17 +28,8 @@ pub struct Integers<'py> {
 
 /// What keeps the memory.
 enum Keep<'py> {
-    Buffer(Option<PyUntypedBuffer>, Python<'py>),
+    Buffer { _buffer: Buffer<'py> },
     Tensor { _capsule: Bound<'py, PyCapsule> },
-}
-
-impl Drop for Keep<'_> {
-    fn drop(&mut self) {
-        if let Self::Buffer(buffer, py) = self {
-            // Releasing it here spares the buffer a look for the interpreter.
-            buffer.take().into_iter().for_each(|held| held.release(*py));
-        }
-    }
 }
 
 impl<'py> Integers<'py> {
@@ -49,9 +41,8 @@ impl<'py> Integers<'py> {
     /// machine, or are not on the CPU. A `ValueError` if they have another shape.
     pub fn of(object: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
         let py = object.py();
-        // SAFETY: this only looks at the type of the object.
-        if unsafe { ffi::PyObject_CheckBuffer(object.as_ptr()) } == 1 {
-            return Self::of_buffer(PyUntypedBuffer::get(object)?, py).map(Some);
+        if Buffer::is_exported_by(object) {
+            return Self::of_buffer(Buffer::of(object)?).map(Some);
         }
         match object.getattr_opt(intern!(py, "__dlpack__"))? {
             Some(export) => Self::of_tensor(&export.call0()?).map(Some),
@@ -59,8 +50,8 @@ impl<'py> Integers<'py> {
         }
     }
 
-    fn of_buffer(buffer: PyUntypedBuffer, py: Python<'py>) -> PyResult<Self> {
-        check_shape(buffer.dimensions(), buffer.is_c_contiguous())?;
+    fn of_buffer(buffer: Buffer<'py>) -> PyResult<Self> {
+        check_shape(buffer.dimensions(), buffer.is_contiguous())?;
         let format = buffer.format();
         let (width, signed) = if is_foreign(format) {
             (0, false)
@@ -75,10 +66,10 @@ impl<'py> Integers<'py> {
         Ok(Self {
             width,
             signed,
-            writable: !buffer.readonly(),
-            len: buffer.item_count(),
-            start: buffer.buf_ptr().cast(),
-            _keep: Keep::Buffer(Some(buffer), py),
+            writable: buffer.is_writable(),
+            len: buffer.len(),
+            start: buffer.start(),
+            _keep: Keep::Buffer { _buffer: buffer },
         })
     }
 
@@ -130,6 +121,21 @@ impl<'py> Integers<'py> {
         }
     }
 
+    /// Returns the integers of 64 bits; `None` if they are narrower, or not aligned.
+    ///
+    /// # Safety
+    ///
+    /// As for [`as_u32s`](Self::as_u32s).
+    pub unsafe fn as_u64s(&self) -> Option<&[u64]> {
+        let start = self.start.cast::<u64>();
+        if self.width != 8 || !start.is_aligned() || self.len == 0 {
+            return None;
+        }
+        // SAFETY: `len` aligned integers are there (invariant of `start`); the caller promises the
+        // rest.
+        Some(unsafe { std::slice::from_raw_parts(start, self.len) })
+    }
+
     /// Returns the integers of 32 bits for writing; `None` if they are wider, or not aligned.
     ///
     /// # Safety
@@ -145,6 +151,19 @@ impl<'py> Integers<'py> {
             // the rest.
             len => Some(unsafe { std::slice::from_raw_parts_mut(start, len) }),
         }
+    }
+
+    /// Sets the integers of 32 bits to zero, and returns them for writing.
+    ///
+    /// # Safety
+    ///
+    /// As for [`as_row`](Self::as_row); they need not be initialised.
+    pub unsafe fn zeroed_row(&mut self) -> &mut [i32] {
+        // SAFETY: `len` integers of this width are there (invariant of `start`), writable as the
+        // caller promises.
+        unsafe { self.start.write_bytes(0, self.len * self.width) };
+        // SAFETY: the caller promises the same.
+        unsafe { self.as_row() }.unwrap_or_default()
     }
 
     /// Returns the integer at a place below `len`, as wide as a `u64`; a negative one is above

@@ -2,17 +2,21 @@
 //!
 //! # Which are copied
 //!
-//! | given | read |
-//! | --- | --- |
-//! | array or tensor of 32-bit integers | in place, with the GIL held |
-//! | the same, but longer than [`IN_PLACE`] or to be published | copied, then used without the GIL |
-//! | array or tensor of 64-bit integers | copied and checked |
-//! | list, tuple, other iterable of `int` | copied and checked |
-//! | `Prompt` | in place: it cannot change, so no GIL is needed |
+//! | given | a lookup reads them | to publish or to keep them |
+//! | --- | --- | --- |
+//! | array or tensor of 32-bit integers | in place, with the GIL | in place if few, else copied |
+//! | array or tensor of 64-bit integers | copied and checked | likewise |
+//! | list, tuple, other iterable of `int` | copied and checked | likewise |
+//! | `Prompt` | in place; without the GIL if long | likewise |
 //!
-//! The memory of an array is another object's, and a thread that has the GIL may write to it. So
-//! nothing reads it after the GIL is released. Code that writes to an array *without* the GIL, as a
-//! long operation of NumPy on another thread does, must not do so during a call.
+//! The memory of an array is another object's, and any thread that gets the GIL may write to it. So
+//! nothing reads it without the GIL. Before a long publication the tokens are copied, and the GIL is
+//! released. Before a lookup they are not: a lookup reads tokens at the speed of a copy, so copying
+//! them would hold the GIL as long and double the time. A `Prompt` does not change, so its lookups
+//! need no GIL.
+//!
+//! Code that writes to an array *without* the GIL, as a long operation of NumPy on another thread
+//! does, must not do so during a call: that is a data race, as with every extension module.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -66,6 +70,18 @@ impl<'py> Tokens<'py> {
             Self::Shared(integers) => integers.len,
             Self::Owned(tokens) => tokens.len(),
             Self::Prompt(prompt) => prompt.get().len,
+        }
+    }
+
+    /// Looks the tokens up. Those of an array are read in place, with the GIL.
+    pub fn look_up<T: Send>(
+        &self,
+        py: Python<'py>,
+        work: impl FnOnce(kvtrie::Prompt<'_>) -> T + Send,
+    ) -> T {
+        match self {
+            Self::Shared(integers) => work(shared(integers, py).into()),
+            _ => self.read(py, gil::MANY_TOKENS, work),
         }
     }
 
@@ -125,21 +141,24 @@ fn shared<'a>(integers: &'a Integers<'_>, _py: Python<'a>) -> &'a [u32] {
 
 /// Converts integers of 64 bits, or integers that are not aligned.
 fn convert(integers: &Integers<'_>) -> PyResult<Vec<u32>> {
-    let mut tokens = vec![0_u32; integers.len];
+    // SAFETY: the place is below the length, and the GIL is held.
+    let number = |place| unsafe { integers.read(place) };
     let mut seen = 0;
-    for (place, token) in tokens.iter_mut().enumerate() {
-        // SAFETY: the place is below the length, and the GIL is held.
-        let number = unsafe { integers.read(place) };
-        seen |= number;
-        *token = number as u32;
-    }
-    if u32::try_from(seen).is_ok() {
+    let narrow = |wide: u64| {
+        seen |= wide;
+        wide as u32
+    };
+    // SAFETY: the GIL is held, and the slice is not kept.
+    let tokens: Vec<u32> = match unsafe { integers.as_u64s() } {
+        Some(wide) => wide.iter().copied().map(narrow).collect(),
+        None => (0..integers.len).map(number).map(narrow).collect(),
+    };
+    let is_wrong = |wide: u64| u32::try_from(wide).is_err();
+    if !is_wrong(seen) {
         return Ok(tokens);
     }
-    // SAFETY: as above.
-    let number = |place| unsafe { integers.read(place) };
-    let wrong = (0..tokens.len()).find(|place| u32::try_from(number(*place)).is_err());
-    let place = wrong.unwrap_or_default();
+    let place = (0..tokens.len()).find(|place| is_wrong(number(*place)));
+    let place = place.unwrap_or_default();
     Err(if integers.signed {
         token_error(place, &(number(place) as i64).to_string())
     } else {
@@ -151,9 +170,10 @@ fn convert(integers: &Integers<'_>) -> PyResult<Vec<u32>> {
 fn of_list(object: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u32>>> {
     if let Ok(list) = object.cast::<PyList>() {
         let mut tokens = Vec::with_capacity(list.len());
-        // The conversion of an item may run Python code that changes the list.
-        while let Ok(item) = list.get_item(tokens.len()) {
-            tokens.push(token(&item, tokens.len())?);
+        // The conversion of an item may run Python code that changes the list: so its length is
+        // read anew for each.
+        while tokens.len() < list.len() {
+            tokens.push(list_item(list, tokens.len())?);
         }
         return Ok(Some(tokens));
     }
@@ -165,7 +185,24 @@ fn of_list(object: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u32>>> {
     tokens.collect::<PyResult<_>>().map(Some)
 }
 
-/// Converts an item of a list.
+/// Converts the item at a place of a list.
+fn list_item(list: &Bound<'_, PyList>, place: usize) -> PyResult<u32> {
+    // SAFETY: the list is one, and the GIL is held; a place beyond its end returns null.
+    let item = unsafe { ffi::PyList_GetItem(list.as_ptr(), place as isize) };
+    // SAFETY: the list keeps the item: the GIL is held, and this runs no Python code.
+    if !item.is_null() && unsafe { ffi::PyLong_CheckExact(item) } == 1 {
+        // SAFETY: as above, since the conversion of an exact `int` runs no Python code.
+        let number = unsafe { ffi::PyLong_AsLongLong(item) };
+        if let Ok(token) = u32::try_from(number) {
+            return Ok(token);
+        }
+        // SAFETY: the GIL is held. This clears the exception of a number beyond 64 bits.
+        unsafe { ffi::PyErr_Clear() };
+    }
+    token(&list.get_item(place)?, place)
+}
+
+/// Converts an item.
 fn token(item: &Bound<'_, PyAny>, place: usize) -> PyResult<u32> {
     // SAFETY: the item is an object, and the GIL is held.
     let number = unsafe { ffi::PyLong_AsLongLong(item.as_ptr()) };

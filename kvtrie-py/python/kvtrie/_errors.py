@@ -1,11 +1,21 @@
-"""The exceptions of the package. The module in Rust raises them."""
+"""The exceptions of the package. The module in Rust raises them.
+
+Their figures are read from `args`, so that making one runs no Python code: an interpreter that ends
+before version 3.14 must not stop a daemon thread in code that Rust has called.
+"""
+
+from typing import Any
 
 
 class Error(Exception):
     """The base of all exceptions of this package."""
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return str(self.args[0]) if self.args else ""
+
+
+def _figure(place: int, doc: str) -> Any:
+    return property(lambda self: self.args[place], doc=doc)
 
 
 class OutOfBlocks(Error):
@@ -15,51 +25,31 @@ class OutOfBlocks(Error):
     succeeds.
     """
 
-    def __init__(
-        self, message: str, requested: int, free: int, reclaimable: int, held: int, owned: int
-    ) -> None:
-        super().__init__(message, requested, free, reclaimable, held, owned)
-        self.requested = requested
-        """Blocks that the caller asked for."""
-        self.free = free
-        """Blocks that were free."""
-        self.reclaimable = reclaimable
-        """Cached blocks that no hold kept."""
-        self.held = held
-        """Cached blocks that a hold kept."""
-        self.owned = owned
-        """Blocks that callers owned, as blocks or as lent ids."""
+    requested: int = _figure(1, "Blocks that the caller asked for.")
+    free: int = _figure(2, "Blocks that were free.")
+    reclaimable: int = _figure(3, "Cached blocks that no hold kept.")
+    held: int = _figure(4, "Cached blocks that a hold kept.")
+    owned: int = _figure(5, "Blocks that callers owned, as blocks or as lent ids.")
 
 
 class OverBudget(Error):
     """A prefix exceeds the rest of the pin budget. Nothing was pinned."""
 
-    def __init__(self, message: str, requested: int, pinned: int, budget: int) -> None:
-        super().__init__(message, requested, pinned, budget)
-        self.requested = requested
-        """Blocks of the prefix."""
-        self.pinned = pinned
-        """Blocks that were pinned already."""
-        self.budget = budget
-        """Blocks that may be pinned in total."""
+    requested: int = _figure(1, "Blocks of the prefix.")
+    pinned: int = _figure(2, "Blocks that were pinned already.")
+    budget: int = _figure(3, "Blocks that may be pinned in total.")
 
 
 class AdoptError(Error, ValueError):
     """An id is not lent: it is free, cached, owned by another object, or beyond the capacity."""
 
-    def __init__(self, message: str, id: int) -> None:
-        super().__init__(message, id)
-        self.id = id
-        """The id."""
+    id: int = _figure(1, "The id.")
 
 
 class TokenError(Error, ValueError):
     """A token is not an integer from 0 to 2**32 - 1."""
 
-    def __init__(self, message: str, index: int) -> None:
-        super().__init__(message, index)
-        self.index = index
-        """The place of the first such token."""
+    index: int = _figure(1, "The place of the first such token.")
 
 
 class BuildError(Error, ValueError):
