@@ -15,6 +15,9 @@ and start that script with `--cache-type kvtrie`.
 
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from kvtrie import Hold, PrefixCache
 
 from ._slots import Slots, torch_slots
@@ -35,7 +38,7 @@ class Size(NamedTuple):
 class Handle:
     """A cached prefix. Its indices may be used only while it is locked."""
 
-    def __init__(self, backend: "Backend", tokens: Any) -> None:
+    def __init__(self, backend: "Backend", tokens: npt.NDArray[np.int32]) -> None:
         self.cached_len = len(tokens)
         self.tokens = tokens
         self.holds: list[Hold] = []
@@ -70,8 +73,9 @@ class Backend:
 
     def match_prefix(self, input_ids: Any) -> Match:
         """Finds the longest cached prefix, without a lock on it."""
-        with self._cache.lookup(self._namespace, input_ids) as hold:
-            return Match(Handle(self, input_ids[: hold.token_count]))
+        tokens = np.asarray(input_ids)
+        with self._cache.lookup(self._namespace, tokens) as hold:
+            return Match(Handle(self, tokens[: hold.token_count]))
 
     def lock_handle(self, handle: Handle, unlock: bool = False) -> None:
         """Locks the prefix of a handle, or takes one lock back.
@@ -91,7 +95,7 @@ class Backend:
         Raises `RuntimeError` if the engine has more pages than this cache has blocks.
         """
         length = len(input_ids) // self._page_size * self._page_size
-        tokens = input_ids[:length]
+        tokens = np.asarray(input_ids)[:length]
         with self._cache.lookup(self._namespace, tokens) as hold:
             there = hold.token_count
             missing = (length - there) // self._page_size
