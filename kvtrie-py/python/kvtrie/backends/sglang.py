@@ -6,6 +6,7 @@ hierarchical caching, Eagle, an eviction policy other than `lru`, and the engine
 """
 
 import time
+from array import array
 from typing import Any
 
 from kvtrie import Hold, Namespace, PrefixCache
@@ -16,7 +17,7 @@ from ._slots import Slots, torch_slots
 class Node:
     """A cached prefix, for which SGLang's own caches use a node of a tree."""
 
-    def __init__(self, namespace: Namespace, tokens: Any) -> None:
+    def __init__(self, namespace: Namespace, tokens: "array[int]") -> None:
         self.namespace = namespace
         self.tokens = tokens
         self.holds: list[Hold] = []
@@ -36,7 +37,7 @@ def cache_class(engine: Any) -> Any:
             self.page_size: int = params.page_size
             self._slots = slots
             self._cache = PrefixCache(slots.blocks, slots.block_size)
-            self.root_node = Node(self._cache.namespace("model"), [])
+            self.root_node = Node(self._cache.namespace("model"), array("q"))
             if params.enable_metrics:
                 self.init_metrics_collector()
 
@@ -132,7 +133,7 @@ def cache_class(engine: Any) -> Any:
 
         def dfs_weight_order(self, node_handles: Any) -> list[int]:
             """Returns the requests depth first. Siblings are in no particular order."""
-            prefixes = [(int(n.namespace.hash), list(n.tokens)) for n in node_handles]
+            prefixes = [(int(node.namespace.hash), node.tokens) for node in node_handles]
             return sorted(range(len(prefixes)), key=prefixes.__getitem__)
 
         def _name(self, key: Any) -> Namespace:
@@ -169,11 +170,10 @@ def create(context: Any) -> Any:
 
     Raises `ValueError` if the configuration asks for what this cache does not have.
     """
-    import torch
-    from sglang.srt.mem_cache import base_prefix_cache, registry
-
     if context.disable_radix_cache:
-        return registry.default_radix_cache_factory(context)
+        from sglang.srt.mem_cache.registry import default_radix_cache_factory
+
+        return default_radix_cache_factory(context)
     params = context.params
     refused = {
         "sliding windows": context.is_hybrid_swa,
@@ -185,6 +185,9 @@ def create(context: Any) -> Any:
     }
     if asked := [feature for feature, is_asked in refused.items() if is_asked]:
         raise ValueError(f"--radix-cache-backend kvtrie does not support {', '.join(asked)}")
+    import torch
+    from sglang.srt.mem_cache import base_prefix_cache
+
     allocator = params.token_to_kv_pool_allocator
     blocks = allocator.size // params.page_size
     slots = torch_slots(blocks, params.page_size, torch.int64, allocator.device)
