@@ -53,6 +53,7 @@ impl Dial {
             room: N,
             ids: &ids,
             tokens: Keyed::plain(&ids.map(|id| id.index() as u32)),
+            is_numbered: false,
         });
         let published = self.trie.index.publish(run, unprotected());
         assert!(published.is_ok(), "no equal");

@@ -61,6 +61,7 @@ impl Bucket {
             room: 1,
             ids: &self.ids[..1],
             tokens,
+            is_numbered: false,
         })
     }
 

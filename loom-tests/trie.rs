@@ -50,6 +50,7 @@ impl Tree {
             room: ids.len(),
             ids,
             tokens: Keyed::plain(tokens),
+            is_numbered: false,
         });
         assert!(trie.index.publish(run, unprotected()).is_ok(), "no equal");
         trie.clock.insert(run, 0..ids.len());

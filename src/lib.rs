@@ -29,6 +29,7 @@ mod api {
     pub mod block;
     pub mod builder;
     pub mod cache;
+    pub mod feed;
     pub mod hold;
     pub mod lookup;
     pub mod namespace;
@@ -53,6 +54,7 @@ pub mod model {
     pub use crate::trie::evict::clock::Clock;
     pub use crate::trie::evict::eviction::{EvictedBlock, Scope};
     pub use crate::trie::evict::policy::{Heat, Priority};
+    pub use crate::trie::feed::marks::Marks;
     pub use crate::trie::gauge::Gauge;
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
@@ -66,6 +68,7 @@ pub mod model {
 pub use api::block::{AdoptError, Block, Evicted};
 pub use api::builder::{BuildError, Builder};
 pub use api::cache::PrefixCache;
+pub use api::feed::{ChangeFeed, ChangeFeedError};
 pub use api::hold::{Hold, PublishError};
 pub use api::namespace::Namespace;
 pub use api::pinned::{OverBudget, Pinned};
@@ -77,3 +80,4 @@ pub use id::BlockId;
 pub use key::NamespaceKey;
 pub use stats::Stats;
 pub use trie::evict::policy::Priority;
+pub use trie::feed::change::{Change, Removed, Stored};

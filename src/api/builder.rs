@@ -33,6 +33,7 @@ pub struct Builder {
     pub(crate) hash_key: [u8; 16],
     /// Blocks that may be pinned; half of the capacity if `None`.
     pub(crate) pin_budget: Option<usize>,
+    pub(crate) change_feed: bool,
 }
 
 /// The setting for which [`Builder::build`] refused.
@@ -55,6 +56,7 @@ impl Default for Builder {
             run_length: MAX_RUN,
             hash_key: BlockHasher::DEFAULT_KEY,
             pin_budget: None,
+            change_feed: false,
         }
     }
 }
@@ -110,6 +112,18 @@ impl Builder {
     pub fn pin_budget(self, blocks: usize) -> Self {
         Self {
             pin_budget: Some(blocks),
+            ..self
+        }
+    }
+
+    /// Sets whether [`PrefixCache::change_feed`] can make a feed of what is cached, for routers. The
+    /// default is false.
+    ///
+    /// A cache without a feed does not pay for it. With it, a lookup costs the same. A publication
+    /// and an eviction also mark the blocks that they change.
+    pub fn change_feed(self, enabled: bool) -> Self {
+        Self {
+            change_feed: enabled,
             ..self
         }
     }

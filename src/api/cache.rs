@@ -14,6 +14,7 @@ use crate::stats::{Counters, Stats};
 use crate::sync::{Counter, RELAXED};
 use crate::trie::Trie;
 use crate::trie::evict::clock::Clock;
+use crate::trie::feed::marks::Marks;
 use crate::trie::gauge::Gauge;
 use crate::trie::guard::enter;
 use crate::trie::index::Index;
@@ -73,6 +74,7 @@ impl PrefixCache {
             block_hasher: BlockHasher::new(&settings.hash_key),
             index: Index::new(settings.blocks),
             clock: Clock::new(settings.blocks),
+            marks: (settings.change_feed).then(|| Box::new(Marks::new(settings.blocks))),
             counters: Counters::new(),
         };
         let budget = Budget::new(settings.pin_budget.unwrap_or(settings.blocks / 2));

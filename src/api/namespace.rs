@@ -8,6 +8,7 @@ use crate::hash::BlockHash;
 use crate::key::NamespaceKey;
 use crate::shared::registry::Space;
 use crate::sync::Arc;
+use crate::trie::evict::changes::Change;
 use crate::trie::evict::eviction::Scope;
 
 /// A handle to a namespace: two namespaces never share a block.
@@ -114,6 +115,8 @@ impl PrefixCache {
         // Release, by the guard in `evict_all` (clear-race): its fence orders the new root before
         // every eviction.
         let old = (self.shared().registry()).renew(&namespace.space, self.trie());
+        // Rule (mark-cleared): held blocks under the old root can no longer be found.
+        self.trie().note(Change::Cleared);
         // Rule (keep-old-root): the eviction compares addresses of roots, so no other root may be
         // allocated at the address of the old one.
         let evicted = self.collect(|on_evict| self.trie().evict_all(Scope::Under(old), on_evict));
@@ -146,6 +149,8 @@ impl PrefixCache {
             registry.let_go(old);
         }
         drop(registry);
+        // Rule (mark-all-cleared): as in `clear`.
+        self.trie().note(Change::Cleared);
         self.collect(|on_evict| self.trie().evict_all(Scope::Unheld, on_evict))
     }
 

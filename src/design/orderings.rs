@@ -49,6 +49,11 @@
 //!   `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others))
 //! * **stripe**, from the end of a thread to the start of one: the new thread adds to the old one's
 //!   counts. (M: `stripe_of_one_thread_after_another`)
+//! * **mark**, from the fence in `Marks::mark`, the exchange in `mark_all` to the fence in
+//!   `Marks::take`: a change is reported in the end. (M: `mark_versus_poll`, `marks_versus_poll`,
+//!   `clear_mark_versus_poll`)
+//! * **reader**, from `Marks::stop_reading` to `start_reading`: the nodes that one reader has
+//!   numbered have their numbers for the next. (M: `reader_versus_reader`)
 //! * **outermost-pin**, from the fence in `guard::enter` to the same fence: of two threads that
 //!   publish and then look, one finds the other's node. (M: `publishers_do_not_miss_each_other`)
 //!
@@ -150,3 +155,20 @@
 //! * **unqueue-unpinned**: a held block is not counted. (M: `hold_anew_versus_count`)
 //! * **slot-first**: a held block is not counted. (M: `lookup_versus_publication_of_its_run`)
 //! * **one-adopter**: two threads adopt one id. (M: `lend_versus_adopt`)
+//! * **keep-marks**: a removal is never reported. (M: `two_clear_marks_versus_poll`)
+//! * **insert-then-mark**: a stored block is never reported. (M: `publication_versus_poll`)
+//! * **remove-then-mark**: a removal is never reported. (M: `eviction_versus_poll`)
+//! * **mark-cleared**: the blocks that a hold keeps under a replaced root are never removed. (M:
+//!   `clear_versus_poll`)
+//! * **mark-all-cleared**: the same, after `clear_all`. (T:
+//!   `clearing_everything_removes_what_live_holds_keep`)
+//! * **past-is-empty**: the blocks that a hold keeps under a replaced root are never removed. (M:
+//!   `clear_versus_poll`; T: `clearing_one_namespace_removes_what_live_holds_keep`)
+//! * **own-number**: a block that replaced another one, in a node at the same address, is never
+//!   reported. (T: `a_block_in_a_node_at_a_used_address_is_another`)
+//! * **parent-first**: a block is reported behind a prefix that was not. (M:
+//!   `child_before_its_parent_versus_poll`)
+//! * **children-first**: a prefix is removed before a longer one. (M:
+//!   `second_eviction_versus_poll`)
+//! * **put-off-again**: a stored block is never reported. (M:
+//!   `child_before_its_parent_versus_poll`)

@@ -1,6 +1,7 @@
 //! The part that a cache shares with its holds and blocks, and its reference count.
 //!
-//! The cache and each [`Block`] own one reference each, counted in `refs`. A [`Hold`] owns none:
+//! The cache, each [`Block`] and a [`ChangeFeed`] own one reference each, counted in `refs`. A
+//! [`Hold`] owns none:
 //! the state word of the block it pins counts it already, and a second count, shared by all holds,
 //! would make every lookup write to the same cache line. When `refs` falls to zero, the cache
 //! *closes*: it adds up the pins of all state words, and sets the `closed` bit of each word in the
@@ -11,6 +12,7 @@
 //! Otherwise a closed cache never changes: publishing needs a block, and all else needs the cache.
 //!
 //! [`Block`]: crate::Block
+//! [`ChangeFeed`]: crate::ChangeFeed
 //! [`Hold`]: crate::Hold
 
 pub mod budget;
@@ -54,7 +56,8 @@ pub struct Shared {
     pub budget: Budget,
     /// The number of this cache, which no other cache of this process has.
     pub number: u64,
-    /// References: one for the cache and one for each owned block. If closed: one for each hold.
+    /// References: one for the cache, for each owned block and for the reader of the change feed. If
+    /// closed: one for each hold.
     refs: CachePadded<AtomicUsize>,
 }
 
@@ -192,7 +195,9 @@ impl Shared {
     pub fn owned(&self) -> usize {
         // Relaxed: a statistic.
         let references = self.refs.load(Ordering::Relaxed);
-        references - 1 + self.lent.count()
+        // The cache has a reference, and so has the reader of the change feed.
+        let readers = (self.trie.marks.as_ref()).map_or(0, |marks| usize::from(marks.is_read()));
+        references.saturating_sub(1 + readers) + self.lent.count()
     }
 
     /// Locks the namespaces.

@@ -1,6 +1,6 @@
 //! The registry of namespaces: a root for each model, adapter and tenant.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::bucket::BucketHasher;
 use crate::hash::BlockHash;
@@ -111,7 +111,8 @@ impl Registry {
     }
 
     /// Gives a namespace a new, empty root, and returns the old one. Lookups that start later do
-    /// not find the old root. It stays pinned until the caller [unpins](Self::let_go) it.
+    /// not find the old root. It stays pinned until the caller [unpins](Self::let_go) it. The
+    /// caller notes the change.
     pub fn renew(&mut self, space: &Space, trie: &Trie) -> Position {
         let guard = enter();
         self.free_past(&guard, &trie.counters);
@@ -122,6 +123,7 @@ impl Registry {
         // Release (clear): the new root is fully written.
         // Rule (new-root): lookups that start later must not find the old root.
         space.root.store(fresh.into_raw(), Ordering::Release);
+        node(old, &guard).set_past();
         space.generation.store(self.roots, RELAXED);
         // Rule (keep-past): the old root is freed once nothing hangs off it.
         self.past.push(old);
@@ -137,6 +139,15 @@ impl Registry {
     /// Returns all namespaces.
     pub fn spaces(&self) -> Vec<Arc<Space>> {
         self.spaces.values().cloned().collect()
+    }
+
+    /// Returns the keys of those namespaces whose empty prefixes have these hashes.
+    pub fn keys(&self, wanted: &HashSet<BlockHash>) -> Vec<(BlockHash, NamespaceKey)> {
+        let spaces = self.spaces.values();
+        let named = spaces.filter(|space| wanted.contains(&space.start));
+        named
+            .map(|space| (space.start, space.key.clone()))
+            .collect()
     }
 
     /// Returns all roots, including those of cleared namespaces.

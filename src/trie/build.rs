@@ -10,12 +10,15 @@ use std::ptr::NonNull;
 
 use super::evict::policy::{Heat, Priority};
 use super::guard::Guard;
-use super::layout::{FULL, Header, IDS, KEYED, MAX_RUN, Origin, Position, front, gap, layout};
+use super::layout::{
+    FULL, Header, IDS, KEYED, MAX_RUN, NUMBERED, Origin, Position, front, gap, layout, number_bytes,
+};
 use super::node::NodeRef;
 use super::state::State;
 use crate::hash::{BlockHash, OnceHash};
 use crate::id::BlockId;
 use crate::item::{Item, Keyed};
+use crate::sync::Counter;
 use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::{AtomicPtr, AtomicU8};
 
@@ -40,6 +43,8 @@ pub struct Blueprint<'a> {
     /// The tokens of those blocks. Invariant: the same number for each block. Items start in the
     /// first block only.
     pub tokens: Keyed<'a>,
+    /// Whether the node has room for a number.
+    pub is_numbered: bool,
 }
 
 impl NodeRef<'_> {
@@ -59,7 +64,8 @@ impl NodeRef<'_> {
             filled: AtomicU8::new(len as u8),
             gap: 0,
             flags: (if plan.tokens.is_plain() { 0 } else { KEYED })
-                | (if len == plan.room { FULL } else { 0 }),
+                | (if len == plan.room { FULL } else { 0 })
+                | (if plan.is_numbered { NUMBERED } else { 0 }),
         };
         let origin = Origin {
             root: Some(plan.root),
@@ -99,15 +105,17 @@ impl NodeRef<'_> {
         tokens: Keyed<'_>,
     ) -> Self {
         let (len, room) = (ids.len(), usize::from(header.room));
-        let layout = layout(room, header.block_size as usize, tokens.items().len());
+        let numbered = number_bytes(header.flags);
+        let block_size = header.block_size as usize;
+        let layout = layout(room, block_size, tokens.items().len(), header.flags);
         // SAFETY: the layout includes a header, so it is not empty.
         let base = unsafe { alloc(layout) };
         let Some(base) = NonNull::new(base) else {
             handle_alloc_error(layout);
         };
-        let gap = gap(base.addr().get(), room);
-        // SAFETY: the layout has room for any gap and for the front.
-        let ptr = unsafe { base.byte_add(gap + front(room)) }.cast::<Header>();
+        let gap = gap(base.addr().get() + numbered, room);
+        // SAFETY: the layout has room for any gap, for the number and for the front.
+        let ptr = unsafe { base.byte_add(gap + numbered + front(room)) }.cast::<Header>();
         let gap = gap as u8;
         // SAFETY: the gap aligns the header, and the layout has room for it behind the front.
         unsafe { ptr.write(Header { gap, ..header }) };
@@ -118,6 +126,10 @@ impl NodeRef<'_> {
         // SAFETY: the front starts with aligned room for it (asserted in `layout.rs`), not yet
         // shared.
         unsafe { node.origin_ptr().write(origin) };
+        if let Some(number) = node.number_ptr() {
+            // SAFETY: the layout of a numbered node reserves it there, not yet shared.
+            unsafe { number.write(Counter::new(0)) };
+        }
         for offset in 0..room {
             let state = match (offset + 1).cmp(&len) {
                 Less => State::followed(inner),
@@ -177,8 +189,9 @@ impl NodeRef<'_> {
     ///
     /// * No thread uses the node any more, and it is freed once.
     pub unsafe fn free(self) {
-        let layout = layout(self.room(), self.block_size(), self.items().len());
-        let in_front = usize::from(self.header().gap) + front(self.room());
+        let (flags, gap) = (self.header().flags, usize::from(self.header().gap));
+        let layout = layout(self.room(), self.block_size(), self.items().len(), flags);
+        let in_front = gap + number_bytes(flags) + front(self.room());
         // SAFETY: the allocation starts that far in front of the header (invariant of `gap`).
         let base = unsafe { self.ptr.byte_sub(in_front) }.cast::<u8>();
         if cfg!(any(loom, debug_assertions)) {
@@ -229,7 +242,9 @@ mod tests {
             (root.position(0), Some(start))
         );
         let shapes = (1..=MAX_RUN).flat_map(|room| (1..=room).map(move |len| (room, len)));
-        for ((room, len), block_size) in shapes.flat_map(|shape| [1, 3, 16].map(|n| (shape, n))) {
+        let kinds = [(1, false), (3, true), (16, false), (16, true)];
+        for ((room, len), kind) in shapes.flat_map(|shape| kinds.map(|kind| (shape, kind))) {
+            let (block_size, is_numbered) = kind;
             let ids: Vec<_> = (10..).take(room).map(BlockId::new).collect();
             let tokens: Vec<_> = (20..).take(room * block_size).collect();
             let node = NodeRef::build(Blueprint {
@@ -240,7 +255,11 @@ mod tests {
                 room,
                 ids: &ids[..len],
                 tokens: Keyed::plain(&tokens[..len * block_size]),
+                is_numbered,
             });
+            if is_numbered {
+                assert_eq!([node.number(|| 9), node.number(|| 8)], [9, 9]);
+            }
             assert_eq!((node.room(), node.written(room)), (room, len));
             assert_eq!(node.root(), root.position(0));
             assert_eq!(node.prefix_hash(), None);

@@ -11,7 +11,7 @@
 //!
 //! A node has room for a number of blocks, its *slots*. Those that have no block yet are at the
 //! end. The last part, the number of items and the items, is there only if the first block is
-//! keyed.
+//! keyed. If the cache has a change feed, the node's number lies between the gap and the origin.
 //!
 //! A lookup reads one contiguous range: the first state, the header, the ids and the tokens. It
 //! writes to one state, usually the last. In a run of more than four blocks the last state lies on
@@ -27,6 +27,7 @@ use crate::hash::OnceHash;
 use crate::id::BlockId;
 use crate::item::Item;
 use crate::prefetch::{prefetch, prefetch_second_level};
+use crate::sync::Counter;
 use crate::sync::atomic::{AtomicPtr, AtomicU8};
 
 /// Bytes per cache line. The header ends a line, with the first four states in front of it. So the
@@ -48,6 +49,8 @@ const MOST_LINES: usize = 40;
 const _: () = assert!(ALIGN >= align_of::<State>());
 const _: () = assert!(size_of::<Header>() % align_of::<State>() == 0);
 const _: () = assert!(size_of::<Origin>() % align_of::<State>() == 0);
+const _: () = assert!(size_of::<Counter>() % align_of::<State>() == 0);
+const _: () = assert!(align_of::<Origin>() >= align_of::<Counter>());
 // So the ids, and everything in front of them, are aligned once the ids start a line.
 const _: () = assert!(CACHE_LINE % align_of::<Header>() == 0);
 const _: () = assert!(align_of::<Header>() >= align_of::<State>());
@@ -62,7 +65,8 @@ const _: () = assert!(CACHE_LINE <= u8::MAX as usize, "a gap fits its field");
 #[repr(C, align(32))]
 #[derive(Debug)]
 pub struct Header {
-    /// The next node of the bucket. The low bit marks this node as leaving (see `index.rs`).
+    /// The next node of the bucket. The low bit marks this node as leaving (see `index.rs`). A root
+    /// is in no bucket: its link is null until the root is replaced, and then leads to itself.
     pub next: AtomicPtr<Header>,
     /// The hash under which the index finds this node.
     pub key: u64,
@@ -77,7 +81,7 @@ pub struct Header {
     pub filled: AtomicU8,
     /// Unused bytes at the start of the allocation. Invariant: the result of [`gap`].
     pub gap: u8,
-    /// [`KEYED`], [`FULL`], both or neither.
+    /// Any of [`KEYED`], [`FULL`] and [`NUMBERED`].
     pub flags: u8,
 }
 
@@ -85,6 +89,8 @@ pub struct Header {
 pub const KEYED: u8 = 1;
 /// The node was built without vacant slots, so `filled` never changes.
 pub const FULL: u8 = 2;
+/// The cache has a change feed, and the node has room for a number in front of its origin.
+pub const NUMBERED: u8 = 4;
 
 /// The origin of a node, which is rarely read.
 #[repr(C)]
@@ -161,9 +167,17 @@ fn items_bytes(items: usize) -> usize {
     }
 }
 
+/// Returns the bytes of the number of a node with these flags, in front of the origin.
+pub fn number_bytes(flags: u8) -> usize {
+    match flags & NUMBERED {
+        0 => 0,
+        _ => size_of::<Counter>(),
+    }
+}
+
 /// Returns the allocation that a node needs, with room for any gap.
-pub fn layout(room: usize, block_size: usize, items: usize) -> Layout {
-    let most = CACHE_LINE - align_of::<State>();
+pub fn layout(room: usize, block_size: usize, items: usize, flags: u8) -> Layout {
+    let most = CACHE_LINE - align_of::<State>() + number_bytes(flags);
     let size = most + front(room) + IDS + tail(room, block_size) + items_bytes(items);
     Layout::from_size_align(size, ALIGN).expect("a run of blocks fits the address space")
 }

@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod evict;
+pub mod feed;
 pub mod gauge;
 pub mod guard;
 pub mod hashes;
@@ -20,6 +21,7 @@ use crate::hash::BlockHasher;
 use crate::item::Keyed;
 use crate::stats::Counters;
 use evict::clock::Clock;
+use feed::marks::Marks;
 use gauge::Gauge;
 use guard::Guard;
 use index::{Found, Index};
@@ -44,6 +46,8 @@ pub struct Trie {
     pub clock: Clock,
     /// Counts the held blocks.
     pub gauge: Gauge,
+    /// Tells the reader of the change feed which blocks to look at; none if there is no feed.
+    pub marks: Option<Box<Marks>>,
     /// Statistics.
     pub counters: Counters,
 }
@@ -60,7 +64,8 @@ pub struct Reached {
 impl Trie {
     /// Returns the size of the tables in bytes.
     pub fn table_bytes(&self) -> usize {
-        self.index.bytes() + self.clock.bytes() + self.gauge.bytes()
+        let marks = self.marks.as_ref().map_or(0, |marks| marks.bytes());
+        self.index.bytes() + self.clock.bytes() + self.gauge.bytes() + marks
     }
 
     /// Walks down from a position as long as the cached blocks match `prompt`, the tokens that

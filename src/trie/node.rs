@@ -15,13 +15,16 @@ use std::ptr::NonNull;
 use std::slice;
 
 use super::guard::Guard;
-use super::layout::{FULL, Header, IDS, KEYED, Origin, Position, front, layout};
+use super::layout::{
+    FULL, Header, IDS, KEYED, NUMBERED, Origin, Position, front, layout, number_bytes,
+};
 use super::state::State;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::item::{Item, Keyed};
 use crate::prefetch::prefetch;
 use crate::sync::atomic::Ordering;
+use crate::sync::{Counter, RELAXED};
 
 /// A reference to a node that stays allocated for `'g`.
 #[derive(Clone, Copy)]
@@ -47,6 +50,38 @@ impl<'g> NodeRef<'g> {
     pub(super) fn origin_ptr(self) -> NonNull<Origin> {
         // SAFETY: the allocation reaches at least that far in front of the header.
         unsafe { self.ptr.byte_sub(front(self.room())) }.cast()
+    }
+
+    /// Returns the place of the number, if the node has one.
+    pub(super) fn number_ptr(self) -> Option<NonNull<Counter>> {
+        let flags = self.header().flags;
+        // SAFETY: the allocation of a numbered node reaches that far in front of the origin.
+        let number = || unsafe { self.origin_ptr().byte_sub(number_bytes(flags)) };
+        (flags & NUMBERED != 0).then(|| number().cast())
+    }
+
+    /// Returns the number of a numbered node, which no other node of the cache has. The first call
+    /// takes it from `next`. Only the reader of the change feed calls this.
+    pub fn number(self, next: impl FnOnce() -> u64) -> u64 {
+        let number = self.number_ptr().expect("with a feed, nodes have numbers");
+        // SAFETY: initialised there, and allocated for `'g`. It is atomic.
+        let number = unsafe { number.as_ref() };
+        if number.load(RELAXED) == 0 {
+            number.store(next(), RELAXED);
+        }
+        number.load(RELAXED)
+    }
+
+    /// Marks a root as replaced by another: no lookup that starts later finds it.
+    pub fn set_past(self) {
+        // Relaxed: the reader of the change feed learns of it by the mark that follows.
+        (self.header().next).store(self.as_ptr(), Ordering::Relaxed);
+    }
+
+    /// Returns whether a root was replaced by another.
+    pub fn is_past(self) -> bool {
+        // Relaxed: as above.
+        !self.header().next.load(Ordering::Relaxed).is_null()
     }
 
     /// Returns the origin.
@@ -220,7 +255,8 @@ impl<'g> NodeRef<'g> {
 
     /// Returns the size of the node in bytes.
     pub fn bytes(self) -> usize {
-        layout(self.room(), self.block_size(), self.items().len()).size()
+        let (items, flags) = (self.items().len(), self.header().flags);
+        layout(self.room(), self.block_size(), items, flags).size()
     }
 
     /// Returns the raw pointer, for a link.

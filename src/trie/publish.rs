@@ -235,6 +235,7 @@ impl Trie {
             room: self.room(parent, run, guard),
             ids: run.ids,
             tokens: run.tokens,
+            is_numbered: self.marks.is_some(),
         })
     }
 

@@ -1,9 +1,10 @@
 //! Costs of one thread: lookups beside the flat comparison of the same tokens, publication,
-//! and eviction. Prints tables and goals; with `--report DIR` also draws cost against depth.
+//! eviction, and what a change feed adds to these two. Prints tables and goals; with `--report DIR` also draws cost against depth.
 #![forbid(unsafe_code)]
 
 mod depth;
 mod evict;
+mod feed;
 mod publish;
 
 use kvtrie_harness::report::run;
@@ -13,5 +14,6 @@ fn main() {
         ("depth", depth::measure),
         ("publish", publish::measure),
         ("evict", evict::measure),
+        ("feed", feed::measure),
     ]);
 }

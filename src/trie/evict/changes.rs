@@ -12,23 +12,43 @@ pub enum Change<'g> {
     Published(NodeRef<'g>, Range<usize>),
     /// These blocks of a run were claimed. The caller has not given them away yet.
     Evicted(NodeRef<'g>, Range<usize>),
+    /// The roots of namespaces were replaced.
+    Cleared,
 }
 
 impl Trie {
-    /// Records a change in the slots of the clock and in the statistics.
+    /// Records a change in the slots of the clock, in the statistics, and for the change feed.
     pub fn note(&self, change: Change<'_>) {
         match change {
             Change::Published(run, blocks) => {
                 let bytes = (blocks.start == 0).then(|| run.bytes());
                 self.counters.published(blocks.len(), bytes);
-                self.clock.insert(run, blocks);
+                // Rule (insert-then-mark): the reader looks at each slot once for each mark.
+                self.clock.insert(run, blocks.clone());
+                // Rule (insert-then-mark): the slots are filled.
+                self.mark(run, &blocks);
             }
             Change::Evicted(run, blocks) => {
                 self.counters.evicted(blocks.len());
-                for &id in &run.ids(blocks.end)[blocks] {
+                // Rule (remove-then-mark): as above.
+                for &id in &run.ids(blocks.end)[blocks.clone()] {
                     self.clock.remove(id);
                 }
+                // Rule (remove-then-mark): the slots are empty.
+                self.mark(run, &blocks);
             }
+            Change::Cleared => {
+                if let Some(marks) = &self.marks {
+                    marks.mark_all();
+                }
+            }
+        }
+    }
+
+    /// Tells the reader of the change feed, if there may be one, that slots have changed.
+    fn mark(&self, run: NodeRef<'_>, blocks: &Range<usize>) {
+        if let Some(marks) = &self.marks {
+            marks.mark(&run.ids(blocks.end)[blocks.clone()]);
         }
     }
 }
