@@ -160,7 +160,8 @@ class Scheduler(Calls):
         self.publish(request)
         before = len(request.tokens)
         if before < self.prompts.longest:
-            request.tokens = request.tokens + self.prompts.more(self.rng.randint(1, 2 * self.page_size))
+            more = self.prompts.more(self.rng.randint(1, 2 * self.page_size))
+            request.tokens = request.tokens + more
             if not self.grow(request):
                 request.tokens = request.tokens[:before]
 

@@ -113,7 +113,7 @@ class Scheduler:
         return found, cached
 
     def allocate(self, request: Request, new: int, cached: int = 0, found: Any = None) -> bool:
-        """Allocates slots for `new` tokens, which counts them as computed. Returns false if full."""
+        """Allocates slots for `new` tokens, and counts them as computed. Returns false if full."""
         before = self.hashes()
         blocks = self.manager.allocate_slots(request, new, cached, found)
         call = {"op": "allocate", "request": int(request.request_id), "new": new}

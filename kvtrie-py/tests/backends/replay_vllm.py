@@ -180,7 +180,7 @@ class Replay:
         self.running.pop(call["request"]).sequence.release()
 
     def reset(self, call: dict[str, Any]) -> None:
-        """Clears the cache. vLLM refuses while requests run; kvtrie would not, so it is not asked."""
+        """Clears the cache. While requests run, vLLM refuses, and kvtrie is not asked."""
         assert call["done"] == (not self.running)
         self.differences["reset"] += not call["done"]
         if call["done"]:

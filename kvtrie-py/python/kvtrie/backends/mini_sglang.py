@@ -160,12 +160,11 @@ def register(name: str = "kvtrie", pages: int | None = None) -> None:
     from minisgl.core import get_global_ctx
     from minisgl.kvcache import SUPPORTED_CACHE_MANAGER, BasePrefixCache
 
-    class KvtriePrefixCache(Backend, BasePrefixCache):  # type: ignore[misc]
-        """The backend, as the engine's own type."""
+    cache = type("KvtriePrefixCache", (Backend, BasePrefixCache), {})
 
     def create(device: Any) -> Any:
         context = get_global_ctx()
         blocks = pages or context.kv_cache.k_cache(0).shape[0]
-        return KvtriePrefixCache(torch_slots(blocks, context.page_size, torch.int32, device))
+        return cache(torch_slots(blocks, context.page_size, torch.int32, device))
 
     SUPPORTED_CACHE_MANAGER.register(name)(create)
