@@ -17,13 +17,13 @@ wheel=$(echo "$folder"/wheels/kvtrie-*.whl)
 
 # The environment of a user: nothing in it but the wheel and what tests it.
 python3 -m venv "$folder/user"
-"$folder/user/bin/pip" install --quiet "$wheel" pytest 'mypy>=1.18' abi3audit
+"$folder/user/bin/pip" install --quiet "$wheel" pytest pyzmq msgpack 'mypy>=1.18' abi3audit
 python=$folder/user/bin/python
 
 "$python" ci/python_wheel.py "$wheel"
 "$folder/user/bin/abi3audit" --strict "$wheel"
-"$python" -m mypy --strict --cache-dir "$folder/mypy" examples/python kvtrie-py/bench
-"$python" -m mypy.stubtest --mypy-config-file kvtrie-py/pyproject.toml \
-    --allowlist kvtrie-py/tests/stubtest.txt kvtrie
+"$python" -m mypy --strict --cache-dir "$folder/mypy" examples/python kvtrie-py/bench kvtrie-py/python
+"$python" -m mypy.stubtest --mypy-config-file kvtrie-py/pyproject.toml kvtrie
 "$python" examples/python/quickstart.py
+"$python" kvtrie-py/bench/table.py --check
 "$python" -m pytest -q -p no:cacheprovider kvtrie-py/tests "$@"

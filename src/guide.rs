@@ -14,6 +14,7 @@
 //!   take a lock.
 //! * [How do LoRA adapters and tenants stay apart?](namespaces) Each has a namespace.
 //! * [How do several devices share a cache?](parallelism) One cache for each KV pool.
+//! * [How does an engine in Python use it?](python) `pip install ./kvtrie-py`; a table of engines.
 //! * [Which metrics does a dashboard read?](metrics) `stats`, and `in_use`.
 //! * [How are evicted blocks saved, and who may keep ids?](offloading) Evict ahead; `into_id` and
 //!   `adopt` for a free list of your own.
@@ -78,6 +79,8 @@ pub mod out_of_blocks {}
 pub mod parallelism {}
 #[doc = include_str!("guide/priorities.md")]
 pub mod priorities {}
+#[doc = include_str!("guide/python.md")]
+pub mod python {}
 #[doc = include_str!("guide/sampling.md")]
 pub mod sampling {}
 #[doc = include_str!("guide/sizing.md")]

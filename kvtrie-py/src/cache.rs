@@ -7,10 +7,12 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::blocks::{Blocks, Evicted, adopt};
-use crate::errors::{BuildError, out_of_blocks, over_budget};
+use crate::errors::{BuildError, ChangeFeedError, out_of_blocks, over_budget};
+use crate::feed::ChangeFeed;
 use crate::gil::{self, Pace};
 use crate::hold::{Hold, Pinned};
 use crate::namespace::{BlockHash, Namespace, check_owner};
+use crate::publisher::Publisher;
 use crate::sequence::Sequence;
 use crate::stats::{BlockStatus, Stats};
 use crate::tokens::Tokens;
@@ -37,6 +39,8 @@ pub struct Shared {
 /// `run_length` is the maximum number of blocks of a trie node, `hash_key` the key of the block
 /// hashes (16 bytes), `pin_budget` the number of blocks that `pin` may pin, by default half of all.
 ///
+/// `change_feed` says whether `change_feed()` and a `Publisher` can be made.
+///
 /// Raises `BuildError` if a setting is out of range.
 #[pyclass(frozen, module = "kvtrie")]
 #[derive(Debug)]
@@ -47,7 +51,7 @@ pub struct PrefixCache {
 #[pymethods]
 impl PrefixCache {
     #[new]
-    #[pyo3(signature = (blocks, block_size = 16, *, run_length = 32, hash_key = None, pin_budget = None))]
+    #[pyo3(signature = (blocks, block_size = 16, *, run_length = 32, hash_key = None, pin_budget = None, change_feed = false))]
     fn new(
         py: Python<'_>,
         blocks: usize,
@@ -55,8 +59,9 @@ impl PrefixCache {
         run_length: usize,
         hash_key: Option<[u8; 16]>,
         pin_budget: Option<usize>,
+        change_feed: bool,
     ) -> PyResult<Self> {
-        let mut builder = kvtrie::PrefixCache::builder();
+        let mut builder = kvtrie::PrefixCache::builder().change_feed(change_feed);
         builder = builder.blocks(blocks).block_size(block_size);
         builder = builder.run_length(run_length);
         if let Some(key) = hash_key {
@@ -269,6 +274,30 @@ impl PrefixCache {
         })))
     }
 
+    /// Makes the reader of what is cached, for routers.
+    ///
+    /// Raises `ChangeFeedError` if the cache was built without, or if another one exists.
+    fn change_feed(&self) -> PyResult<ChangeFeed> {
+        let feed = self.shared.cache.change_feed();
+        let refused = |error: kvtrie::ChangeFeedError| ChangeFeedError::new_err(error.to_string());
+        feed.map(ChangeFeed::new).map_err(refused)
+    }
+
+    /// Returns the statistics in the text format of Prometheus, for `GET /metrics`: some under the
+    /// names that vLLM's dashboards read. Those of a publisher are added if it is given.
+    #[pyo3(signature = (model, *, engine = 0, publisher = None))]
+    fn metrics(
+        &self,
+        py: Python<'_>,
+        model: &str,
+        engine: usize,
+        publisher: Option<&Publisher>,
+    ) -> String {
+        let metrics = kvtrie_events::Metrics::with_engine(model, engine);
+        let published = publisher.map(Publisher::counters);
+        py.detach(|| metrics.render(&self.shared.cache, published.as_ref()))
+    }
+
     /// Returns how many blocks are in use: owned by callers, or kept by holds.
     fn in_use(&self, py: Python<'_>) -> usize {
         py.detach(|| self.shared.cache.in_use())
@@ -286,5 +315,12 @@ impl PrefixCache {
             cache.capacity(),
             cache.block_size()
         )
+    }
+}
+
+impl PrefixCache {
+    /// Returns the cache.
+    pub fn cache(&self) -> &kvtrie::PrefixCache {
+        &self.shared.cache
     }
 }

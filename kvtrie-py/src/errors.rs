@@ -6,10 +6,12 @@ use pyo3::type_object::PyTypeInfo;
 
 import_exception!(kvtrie._errors, AdoptError);
 import_exception!(kvtrie._errors, BuildError);
+import_exception!(kvtrie._errors, ChangeFeedError);
 import_exception!(kvtrie._errors, ForeignObject);
 import_exception!(kvtrie._errors, OutOfBlocks);
 import_exception!(kvtrie._errors, OverBudget);
 import_exception!(kvtrie._errors, PublishError);
+import_exception!(kvtrie._errors, PublisherError);
 import_exception!(kvtrie._errors, Released);
 import_exception!(kvtrie._errors, TokenError);
 
@@ -17,10 +19,12 @@ import_exception!(kvtrie._errors, TokenError);
 pub fn prepare(py: Python<'_>) {
     AdoptError::type_object(py);
     BuildError::type_object(py);
+    ChangeFeedError::type_object(py);
     ForeignObject::type_object(py);
     OutOfBlocks::type_object(py);
     OverBudget::type_object(py);
     PublishError::type_object(py);
+    PublisherError::type_object(py);
     Released::type_object(py);
     TokenError::type_object(py);
 }

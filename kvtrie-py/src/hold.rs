@@ -119,14 +119,16 @@ impl Hold {
         self.get()?;
         let tokens = Tokens::of(tokens)?;
         let Self { hold, cache } = self;
-        let offered = blocks.try_borrow_mut()?.take_all(cache)?;
         let hold = hold.as_mut().ok_or_else(|| released("hold"))?;
+        // Borrowed until the end: a refusal gives the blocks back.
+        let mut blocks = blocks.try_borrow_mut()?;
+        let offered = blocks.take_all(cache)?;
         let many = gil::MANY_BLOCKS * cache.cache.block_size();
         match tokens.read(py, many, |prompt| hold.publish(prompt, offered)) {
             Ok(duplicates) => Ok(Blocks::new(cache, duplicates)),
             Err(refused) => {
                 let error = PublishError::new_err(refused.to_string());
-                blocks.borrow_mut().blocks = refused.into_blocks();
+                blocks.blocks = refused.into_blocks();
                 Err(error)
             }
         }

@@ -9,11 +9,13 @@ mod blocks;
 mod buffer;
 mod cache;
 mod errors;
+mod feed;
 mod gil;
 mod hold;
 mod memory;
 mod namespace;
 mod prompt;
+mod publisher;
 mod sequence;
 mod stats;
 mod tokens;
@@ -25,11 +27,15 @@ mod module {
     #[pymodule_export]
     use super::cache::PrefixCache;
     #[pymodule_export]
+    use super::feed::{ChangeFeed, Cleared, Removed, Stored};
+    #[pymodule_export]
     use super::hold::{Hold, Pinned};
     #[pymodule_export]
     use super::namespace::{BlockHash, Namespace};
     #[pymodule_export]
     use super::prompt::{Priority, Prompt};
+    #[pymodule_export]
+    use super::publisher::Publisher;
     #[pymodule_export]
     use super::sequence::Sequence;
     #[pymodule_export]

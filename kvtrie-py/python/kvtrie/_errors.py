@@ -4,18 +4,12 @@ Their figures are read from `args`, so that making one runs no Python code: an i
 before version 3.14 must not stop a daemon thread in code that Rust has called.
 """
 
-from typing import Any
-
 
 class Error(Exception):
     """The base of all exceptions of this package."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
-
-
-def _figure(place: int, doc: str) -> Any:
-    return property(lambda self: self.args[place], doc=doc)
 
 
 class OutOfBlocks(Error):
@@ -25,35 +19,75 @@ class OutOfBlocks(Error):
     succeeds.
     """
 
-    requested: int = _figure(1, "Blocks that the caller asked for.")
-    free: int = _figure(2, "Blocks that were free.")
-    reclaimable: int = _figure(3, "Cached blocks that no hold kept.")
-    held: int = _figure(4, "Cached blocks that a hold kept.")
-    owned: int = _figure(5, "Blocks that callers owned, as blocks or as lent ids.")
+    @property
+    def requested(self) -> int:
+        """Blocks that the caller asked for."""
+        return int(self.args[1])
+
+    @property
+    def free(self) -> int:
+        """Blocks that were free."""
+        return int(self.args[2])
+
+    @property
+    def reclaimable(self) -> int:
+        """Cached blocks that no hold kept."""
+        return int(self.args[3])
+
+    @property
+    def held(self) -> int:
+        """Cached blocks that a hold kept."""
+        return int(self.args[4])
+
+    @property
+    def owned(self) -> int:
+        """Blocks that callers owned, as blocks or as lent ids."""
+        return int(self.args[5])
 
 
 class OverBudget(Error):
     """A prefix exceeds the rest of the pin budget. Nothing was pinned."""
 
-    requested: int = _figure(1, "Blocks of the prefix.")
-    pinned: int = _figure(2, "Blocks that were pinned already.")
-    budget: int = _figure(3, "Blocks that may be pinned in total.")
+    @property
+    def requested(self) -> int:
+        """Blocks of the prefix."""
+        return int(self.args[1])
+
+    @property
+    def pinned(self) -> int:
+        """Blocks that were pinned already."""
+        return int(self.args[2])
+
+    @property
+    def budget(self) -> int:
+        """Blocks that may be pinned in total."""
+        return int(self.args[3])
 
 
 class AdoptError(Error, ValueError):
     """An id is not lent: it is free, cached, owned by another object, or beyond the capacity."""
 
-    id: int = _figure(1, "The id.")
+    @property
+    def id(self) -> int:
+        """The id."""
+        return int(self.args[1])
 
 
 class TokenError(Error, ValueError):
     """A token is not an integer from 0 to 2**32 - 1."""
 
-    index: int = _figure(1, "The place of the first such token.")
+    @property
+    def index(self) -> int:
+        """The place of the first such token."""
+        return int(self.args[1])
 
 
 class BuildError(Error, ValueError):
     """A setting of a cache is out of range."""
+
+
+class ChangeFeedError(Error):
+    """The cache was built without a change feed, or the feed has a reader."""
 
 
 class ForeignObject(Error, ValueError):
@@ -62,6 +96,10 @@ class ForeignObject(Error, ValueError):
 
 class PublishError(Error, ValueError):
     """The tokens are not a whole number of blocks, or fill more or fewer than given."""
+
+
+class PublisherError(Error):
+    """A publisher cannot start, or it failed while it ran."""
 
 
 class Released(Error):
