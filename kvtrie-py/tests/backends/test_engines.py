@@ -60,11 +60,17 @@ class MiniSglang:
 
     def __init__(self, rng: random.Random, page: int) -> None:
         import torch
-        from minisgl import core
+        from minisgl import core, distributed
+        from minisgl.kvcache.mha_pool import MHAKVCache
         from minisgl.scheduler.cache import CacheManager
 
+        if distributed.try_get_tp_info() is None:
+            distributed.set_tp_info(0, 1)
         core._GLOBAL_CTX = None
-        core.set_global_ctx(core.Context(page_size=page))
+        context = core.Context(page_size=page)
+        pool = MHAKVCache(1, 1, 1, PAGES + 1, page, torch.float16, torch.device("cpu"))
+        context.kv_cache = pool  # the backend takes the number of pages from it
+        core.set_global_ctx(context)
         self.torch, self.rng, self.page = torch, rng, page
         self.table = torch.zeros((64, 128), dtype=torch.int32)
         self.manager = CacheManager(PAGES, page, self.table, type="kvtrie")
@@ -124,7 +130,7 @@ def test_mini_sglang(page: int) -> None:
     from minisgl.kvcache import SUPPORTED_CACHE_MANAGER
 
     if "kvtrie" not in SUPPORTED_CACHE_MANAGER.supported_names():
-        kvtrie.backends.mini_sglang.register(pages=PAGES)
+        kvtrie.backends.mini_sglang.register()
     engine = MiniSglang(random.Random(page), page)
     for _ in range(STEPS):
         engine.step()

@@ -1,6 +1,7 @@
 """The engine's slots of each cached block."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,7 @@ class Slots:
 
 def torch_slots(blocks: int, block_size: int, dtype: Any, device: Any) -> Slots:
     """Returns a table of torch. Ids are copied to a GPU without waiting for it."""
-    import torch
-
+    torch = import_module("torch")
     table = torch.zeros((blocks, block_size), dtype=dtype, device=device)
 
     def rows(ids: Ids) -> Any:

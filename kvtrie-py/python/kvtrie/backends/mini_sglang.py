@@ -13,6 +13,7 @@ outside of `if __name__ == "__main__"`, because the engine's processes import it
 and start that script with `--cache-type kvtrie`.
 """
 
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,15 +157,13 @@ def register(name: str = "kvtrie", pages: int | None = None) -> None:
     `pages` is the number of pages of the engine's pool. By default the pool tells. Raises what
     the engine raises if it is not installed or the name is taken.
     """
-    import torch
-    from minisgl.core import get_global_ctx
-    from minisgl.kvcache import SUPPORTED_CACHE_MANAGER, BasePrefixCache
-
-    cache = type("KvtriePrefixCache", (Backend, BasePrefixCache), {})
+    torch, core = import_module("torch"), import_module("minisgl.core")
+    kvcache = import_module("minisgl.kvcache")
+    cache = type("KvtriePrefixCache", (Backend, kvcache.BasePrefixCache), {})
 
     def create(device: Any) -> Any:
-        context = get_global_ctx()
+        context = core.get_global_ctx()
         blocks = pages or context.kv_cache.k_cache(0).shape[0]
         return cache(torch_slots(blocks, context.page_size, torch.int32, device))
 
-    SUPPORTED_CACHE_MANAGER.register(name)(create)
+    kvcache.SUPPORTED_CACHE_MANAGER.register(name)(create)

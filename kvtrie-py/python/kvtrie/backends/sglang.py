@@ -8,6 +8,7 @@ hierarchical caching, Eagle, an eviction policy other than `lru`, and the engine
 import time
 from array import array
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from kvtrie import Hold, Namespace, PrefixCache
@@ -179,9 +180,8 @@ def create(context: Any) -> Any:
     Raises `ValueError` if the configuration asks for what this cache does not have.
     """
     if context.disable_radix_cache:
-        from sglang.srt.mem_cache.registry import default_radix_cache_factory
-
-        return default_radix_cache_factory(context)
+        registry = import_module("sglang.srt.mem_cache.registry")
+        return registry.default_radix_cache_factory(context)
     params = context.params
     refused = {
         "sliding windows": context.is_hybrid_swa,
@@ -193,13 +193,12 @@ def create(context: Any) -> Any:
     }
     if asked := [feature for feature, is_asked in refused.items() if is_asked]:
         raise ValueError(f"--radix-cache-backend kvtrie does not support {', '.join(asked)}")
-    import torch
-    from sglang.srt.mem_cache import base_prefix_cache
-
+    torch = import_module("torch")
+    engine = import_module("sglang.srt.mem_cache.base_prefix_cache")
     allocator = params.token_to_kv_pool_allocator
     blocks = allocator.size // params.page_size
     slots = torch_slots(blocks, params.page_size, torch.int64, allocator.device)
-    return cache_class(base_prefix_cache)(params, slots)
+    return cache_class(engine)(params, slots)
 
 
 def register(name: str = "kvtrie") -> None:
@@ -207,6 +206,5 @@ def register(name: str = "kvtrie") -> None:
 
     Raises `ImportError` without SGLang, and `ValueError` if the name is taken.
     """
-    from sglang.srt.mem_cache.registry import register_radix_cache_backend
-
-    register_radix_cache_backend(name, create)
+    registry = import_module("sglang.srt.mem_cache.registry")
+    registry.register_radix_cache_backend(name, create)
