@@ -14,7 +14,7 @@ fn cold() -> Heat {
     Heat::cold(Priority::Normal)
 }
 
-/// The last block appended to a run.
+/// The last block published to a run.
 fn last() -> NewBlock {
     NewBlock {
         heat: cold(),
@@ -33,7 +33,7 @@ struct Slot {
 impl Slot {
     /// A block that is held by as many threads, with a vacant slot behind it.
     fn held_by(threads: usize) -> Arc<Self> {
-        let before = State::pinned(cold());
+        let before = State::new(last());
         for _ in 1..threads {
             assert!(before.pin().is_some());
         }
@@ -172,6 +172,7 @@ impl Node {
             root: parent,
             key: 1,
             priority: Priority::Normal,
+            is_queued: false,
             room: 2,
             ids: &[BlockId::new(0)],
             tokens: Keyed::plain(&[1]),

@@ -58,6 +58,7 @@ impl Bucket {
             root: self.root,
             key,
             priority: Priority::Normal,
+            is_queued: false,
             room: 1,
             ids: &self.ids[..1],
             tokens,

@@ -7,8 +7,17 @@ mod common;
 
 use common::{Memory, both, explore, three};
 use kvtrie::Priority;
-use kvtrie::model::{CacheStatus, Claim, Heat, State};
+use kvtrie::model::{CacheStatus, Claim, Heat, NewBlock, State};
 use loom::sync::Arc;
+
+/// The word of a block with one pin, the last of its run.
+fn pinned(heat: Heat) -> State {
+    State::new(NewBlock {
+        heat,
+        is_last: true,
+        is_queued: false,
+    })
+}
 
 /// The words of consecutive blocks of one run, and the memory of the first.
 struct Run {
@@ -20,7 +29,7 @@ impl Default for Run {
     fn default() -> Self {
         let cold = Heat::cold(Priority::Normal);
         let [first, second] = [(); 2].map(|()| State::followed(cold));
-        let last = State::pinned(cold);
+        let last = pinned(cold);
         let _ = last.unpin();
         Self {
             states: [first, second, last],
@@ -95,7 +104,7 @@ fn holder_of_the_child_versus_claim_of_the_parent() {
     explore("holder_of_the_child_versus_claim_of_the_parent", 50, || {
         let (parent, child) = (
             Arc::new(Run::default()),
-            Arc::new(State::pinned(Heat::cold(Priority::Normal))),
+            Arc::new(pinned(Heat::cold(Priority::Normal))),
         );
         assert!(parent.states[0].pin().is_some());
         parent.states[0].hand_over();

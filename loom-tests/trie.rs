@@ -8,7 +8,7 @@ mod common;
 use common::{both, explore};
 use kvtrie::model::{
     BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
-    Keyed, NodeRef, Position, Reached, Scope, Trie, unprotected,
+    Keyed, NodeRef, Position, Reached, Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -47,6 +47,7 @@ impl Tree {
             root: self.root,
             key: (trie.bucket_hasher).child(key, parent.offset(), &tokens[..1]),
             priority: Priority::Normal,
+            is_queued: false,
             room: ids.len(),
             ids,
             tokens: Keyed::plain(tokens),
@@ -115,7 +116,7 @@ fn tail_versus_retirement() {
         let (last, clock) = (node(end).state(1), &tree.trie.clock);
         let evict = || {
             let mut retired = false;
-            (tree.trie).evict_all(Scope::Unheld, |left| retired |= left.id == tree.ids[0]);
+            (tree.trie).evict_all(|left| retired |= left.id == tree.ids[0]);
             let slot = clock.position(tree.ids[1], unprotected());
             assert!(
                 !retired || slot != Some(end),

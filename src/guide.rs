@@ -16,6 +16,8 @@
 //! * [How do several devices share a cache?](parallelism) One cache for each KV pool.
 //! * [How does an engine in Python use it?](python) `pip install ./kvtrie-py`; a table of engines.
 //! * [Which metrics does a dashboard read?](metrics) `stats`, and `in_use`.
+//! * [How does a router learn what this worker holds?](routers) From the change feed, not from what
+//!   `evict` returns.
 //! * [How are evicted blocks saved, and who may keep ids?](offloading) Evict ahead; `into_id` and
 //!   `adopt` for a free list of your own.
 //!
@@ -81,6 +83,8 @@ pub mod parallelism {}
 pub mod priorities {}
 #[doc = include_str!("guide/python.md")]
 pub mod python {}
+#[doc = include_str!("guide/routers.md")]
+pub mod routers {}
 #[doc = include_str!("guide/sampling.md")]
 pub mod sampling {}
 #[doc = include_str!("guide/sizing.md")]

@@ -49,10 +49,10 @@ pub mod model {
     pub use crate::shared::lent::Lent;
     pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
-    pub use crate::stripes::{Owners, SHARED};
+    pub use crate::stripes::{Free, SHARED};
     pub use crate::trie::build::Blueprint;
     pub use crate::trie::evict::clock::Clock;
-    pub use crate::trie::evict::eviction::{EvictedBlock, Scope};
+    pub use crate::trie::evict::eviction::EvictedBlock;
     pub use crate::trie::evict::policy::{Heat, Priority};
     pub use crate::trie::feed::marks::Marks;
     pub use crate::trie::gauge::Gauge;
@@ -61,6 +61,7 @@ pub mod model {
     pub use crate::trie::layout::Position;
     pub use crate::trie::node::NodeRef;
     pub use crate::trie::publish::{Offer, Progress};
+    pub use crate::trie::retired::{Batch, Expired};
     pub use crate::trie::state::{CacheStatus, Claim, NewBlock, State};
     pub use crate::trie::{Reached, Trie};
 }

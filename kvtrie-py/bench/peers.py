@@ -2,7 +2,8 @@
 
 A peer is measured where its package is installed. Each does what its engine does for a prompt that is
 cached: it finds the longest prefix, takes what keeps it, gets its blocks, and gives that back. The
-hashing of tokens counts where an engine hashes; making its request object does not.
+hashing of tokens counts where an engine hashes; making its request object does not. Tokens come as
+the engine keeps them: in a list, or for SGLang in an array.
 """
 
 import sys
@@ -53,7 +54,7 @@ def mlx_manager(checkout: Path) -> Peer:
 
             return lookup
 
-        return "mlx-manager cffa5f2", publish
+        return "mlx-manager cffa5f2, list", publish
 
     return make
 
@@ -103,7 +104,7 @@ def sglang(blocks: int) -> tuple[str, Callable[[list[int]], Lookup]]:
 
         return lookup
 
-    return f"SGLang {version('sglang')}", publish
+    return f"SGLang {version('sglang')}, array", publish
 
 
 def vllm(blocks: int) -> tuple[str, Callable[[list[int]], Lookup]]:
@@ -164,7 +165,7 @@ def vllm(blocks: int) -> tuple[str, Callable[[list[int]], Lookup]]:
 
         return lookup
 
-    return f"vLLM {version('vllm')}", publish
+    return f"vLLM {version('vllm')}, list", publish
 
 
 def installed(checkout: Path | None) -> Iterator[Peer]:

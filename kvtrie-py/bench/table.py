@@ -132,7 +132,7 @@ def others(texts: dict[int, np.ndarray[Any, Any]], checkout: Path | None) -> lis
     for peer in peers.installed(checkout):
         name, publish = peer(sum(texts))
         ways = {blocks: publish(text.tolist()) for blocks, text in texts.items()}
-        rows.append((f"{name}, list", ways))
+        rows.append((name, ways))
     return rows
 
 
@@ -144,10 +144,16 @@ def sample(lookup: Lookup, calls: int) -> float:
     return (time.thread_time_ns() - start) / calls
 
 
+def calls_of_a_sample(lookup: Lookup) -> int:
+    """Returns how many calls fit into a sample, once the lookup is warm."""
+    sample(lookup, 10)
+    return max(1, int(BUDGET / sample(lookup, 10)))
+
+
 def measure(rows: list[Row], samples: int) -> dict[str, dict[int, float]]:
     """Returns the median nanoseconds of each lookup. All take turns."""
     calls = {
-        (name, blocks): max(1, int(BUDGET / sample(lookup, 1)))
+        (name, blocks): calls_of_a_sample(lookup)
         for name, ways in rows
         for blocks, lookup in ways.items()
     }

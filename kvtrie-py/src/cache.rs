@@ -39,6 +39,7 @@ pub struct Shared {
 /// `run_length` is the maximum number of blocks of a trie node, `hash_key` the key of the block
 /// hashes (16 bytes), `pin_budget` the number of blocks that `pin` may pin, by default half of all.
 ///
+/// Above `retired_limit` bytes of evicted nodes that wait to be freed, nothing is evicted.
 /// `change_feed` says whether `change_feed()` and a `Publisher` can be made.
 ///
 /// Raises `BuildError` if a setting is out of range.
@@ -51,7 +52,7 @@ pub struct PrefixCache {
 #[pymethods]
 impl PrefixCache {
     #[new]
-    #[pyo3(signature = (blocks, block_size = 16, *, run_length = 32, hash_key = None, pin_budget = None, change_feed = false))]
+    #[pyo3(signature = (blocks, block_size = 16, *, run_length = 32, hash_key = None, pin_budget = None, retired_limit = None, change_feed = false))]
     fn new(
         py: Python<'_>,
         blocks: usize,
@@ -59,6 +60,7 @@ impl PrefixCache {
         run_length: usize,
         hash_key: Option<[u8; 16]>,
         pin_budget: Option<usize>,
+        retired_limit: Option<usize>,
         change_feed: bool,
     ) -> PyResult<Self> {
         let mut builder = kvtrie::PrefixCache::builder().change_feed(change_feed);
@@ -69,6 +71,9 @@ impl PrefixCache {
         }
         if let Some(blocks) = pin_budget {
             builder = builder.pin_budget(blocks);
+        }
+        if let Some(bytes) = retired_limit {
+            builder = builder.retired_limit(bytes);
         }
         let cache = py.detach(|| builder.build());
         let cache = cache.map_err(|refused| BuildError::new_err(refused.to_string()))?;

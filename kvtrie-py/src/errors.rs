@@ -38,6 +38,7 @@ pub fn out_of_blocks(refused: kvtrie::OutOfBlocks) -> PyErr {
         refused.reclaimable,
         refused.held,
         refused.owned,
+        refused.suspended,
     ))
 }
 

@@ -41,6 +41,8 @@ pub struct Stats {
     node_bytes: usize,
     /// Bytes of unlinked nodes not freed yet, in all caches of the process.
     retired_bytes: usize,
+    /// The limit of those, above which this cache evicts nothing.
+    retired_limit: usize,
     /// Bytes of the tables.
     table_bytes: usize,
     /// Namespaces in the cache.
@@ -68,6 +70,7 @@ impl From<kvtrie::Stats> for Stats {
             hand_steps: stats.hand_steps,
             node_bytes: stats.node_bytes,
             retired_bytes: stats.retired_bytes,
+            retired_limit: stats.retired_limit,
             table_bytes: stats.table_bytes,
             namespaces: stats.namespaces,
             namespace_bytes: stats.namespace_bytes,
@@ -95,7 +98,7 @@ impl Stats {
 }
 
 impl Stats {
-    fn counters(&self) -> [(&'static str, u64); 19] {
+    fn counters(&self) -> [(&'static str, u64); 20] {
         [
             ("capacity", self.capacity as u64),
             ("free", self.free as u64),
@@ -113,6 +116,7 @@ impl Stats {
             ("hand_steps", self.hand_steps),
             ("node_bytes", self.node_bytes as u64),
             ("retired_bytes", self.retired_bytes as u64),
+            ("retired_limit", self.retired_limit as u64),
             ("table_bytes", self.table_bytes as u64),
             ("namespaces", self.namespaces as u64),
             ("namespace_bytes", self.namespace_bytes as u64),

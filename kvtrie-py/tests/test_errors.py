@@ -28,6 +28,7 @@ def test_out_of_blocks_has_its_figures(cache: PrefixCache, model: Namespace) -> 
     error = refused.value
     figures = (error.requested, error.free, error.reclaimable, error.held, error.owned)
     assert figures == (65, 57, 1, 2, 4)
+    assert not error.suspended
     again = pickle.loads(pickle.dumps(error))
     assert (again.owned, str(again)) == (4, str(error))
     request = cache.sequence(model, range(400))
@@ -49,6 +50,10 @@ def test_out_of_blocks_has_its_figures(cache: PrefixCache, model: Namespace) -> 
 def test_wrong_settings_are_named(settings: dict[str, int], what: str) -> None:
     with pytest.raises(kvtrie.BuildError, match=what):
         PrefixCache(**settings)  # type: ignore[arg-type]
+
+
+def test_a_limit_of_retired_bytes_is_a_setting() -> None:
+    assert PrefixCache(4, retired_limit=1 << 20).stats().retired_limit == 1 << 20
 
 
 def test_settings_have_their_types() -> None:

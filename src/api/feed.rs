@@ -15,11 +15,12 @@ use crate::trie::feed::mirror::Mirror;
 /// feed of a cache exists at a time. It may move between threads, and may outlive the cache.
 ///
 /// What is reported so far is the feed's *view*. Together with each prefix it always has all
-/// shorter ones. Once no thread publishes, evicts or clears, a poll that returns true leaves exactly
-/// those prefixes in the view that [`peek`](PrefixCache::peek) finds. (Two prefixes whose 64-bit
-/// hashes are equal count as one.)
+/// shorter ones. Once no thread publishes, evicts or clears, a poll that returns true leaves
+/// exactly those prefixes in the view that [`peek`](PrefixCache::peek) finds. (Two prefixes whose
+/// 64-bit hashes are equal count as one.)
 ///
-/// Takes about 60 bytes for each block of the cache, and the bytes of its tokens.
+/// Takes 12 bytes for each block of the cache, and for each cached block about 100 bytes and its
+/// tokens. A poll takes about as much again for what it reports, until it returns.
 ///
 /// # Examples
 ///
@@ -96,7 +97,8 @@ impl ChangeFeed {
     ///
     /// # Panics
     ///
-    /// If `on_change` panics. The rest of the changes is then lost: drop the feed, and make another.
+    /// If `on_change` panics. The rest of the changes is then lost: drop the feed, and make
+    /// another.
     pub fn poll(&mut self, on_change: impl FnMut(Change<'_>)) -> bool {
         // SAFETY: this feed owns a reference.
         let shared = unsafe { self.shared.get() };

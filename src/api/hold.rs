@@ -161,8 +161,14 @@ impl Hold {
     /// Panics if a block belongs to another cache.
     #[track_caller]
     pub(crate) fn check(&self, blocks: &[Block]) {
-        let foreign = blocks.iter().find(|block| block.shared() != self.shared);
-        if let Some(block) = foreign {
+        let is_foreign = |block: &Block| block.shared() != self.shared;
+        // All of them, without an early exit: several at once.
+        if blocks
+            .iter()
+            .fold(false, |any, block| any | is_foreign(block))
+        {
+            let mut foreign = blocks.iter().filter(|block| is_foreign(block));
+            let block = foreign.next().expect("one is foreign");
             panic!("a block can only extend a hold of its own cache: {block:?}");
         }
     }
@@ -188,7 +194,12 @@ impl Hold {
 impl Drop for Hold {
     /// Unpins the prefix. Wait-free while the cache lives; after that, the last hold frees it.
     fn drop(&mut self) {
-        if self.state().unpin() == CacheStatus::Closed {
+        let offset = self.end.at.offset();
+        // SAFETY: this hold's pin keeps the node until it is removed.
+        let run: NodeRef<'_> = unsafe { NodeRef::at(self.end.at) };
+        let seen = self.shared().trie.list_before_release(run, offset);
+        // From here on the cache may be freed by another thread.
+        if run.state(offset).release(seen) == CacheStatus::Closed {
             // SAFETY: this hold of a closed cache was unpinned just now, and is not used again.
             unsafe { self.shared.release_hold() };
         }

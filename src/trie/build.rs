@@ -4,17 +4,18 @@
 //! others read the slots before it.
 
 use std::alloc::handle_alloc_error;
-use std::cmp::Ordering::{Equal, Greater, Less};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::evict::policy::{Heat, Priority};
+use super::groups::Groups;
 use super::guard::Guard;
 use super::layout::{
-    FULL, Header, IDS, KEYED, MAX_RUN, NUMBERED, Origin, Position, front, gap, layout, number_bytes,
+    FULL, GROUPS, Header, IDS, KEYED, MAX_RUN, NUMBERED, Origin, Position, front, gap, layout,
+    number_bytes, root_layout,
 };
 use super::node::NodeRef;
-use super::state::State;
+use super::state::{NewBlock, State};
 use crate::hash::{BlockHash, OnceHash};
 use crate::id::BlockId;
 use crate::item::{Item, Keyed};
@@ -36,6 +37,8 @@ pub struct Blueprint<'a> {
     pub key: u64,
     /// How long its blocks stay cached once they are unheld.
     pub priority: Priority,
+    /// Whether the gauge will look at the last block.
+    pub is_queued: bool,
     /// The number of slots. Invariant: 1 to `MAX_RUN`.
     pub room: usize,
     /// The physical blocks. Invariant: 1 to `room`.
@@ -71,8 +74,13 @@ impl NodeRef<'_> {
             root: Some(plan.root),
             prefix_hash: OnceHash::default(),
         };
-        let heat = (Heat::cold(plan.priority), Heat::warm(plan.priority));
-        Self::allocate(header, origin, heat, plan.ids, plan.tokens)
+        let inner = Heat::cold(plan.priority);
+        let last = NewBlock {
+            heat: Heat::warm(plan.priority),
+            is_last: true,
+            is_queued: plan.is_queued,
+        };
+        Self::allocate(header, origin, (inner, last), plan.ids, plan.tokens)
     }
 
     /// Creates the root of a namespace, with one pin.
@@ -92,22 +100,33 @@ impl NodeRef<'_> {
             prefix_hash: OnceHash::of(start),
         };
         let ids = &[BlockId::NONE];
-        Self::allocate(header, origin, Default::default(), ids, Keyed::plain(&[]))
+        let pin = NewBlock {
+            heat: Heat::default(),
+            is_last: true,
+            is_queued: false,
+        };
+        let blocks = (Heat::default(), pin);
+        Self::allocate(header, origin, blocks, ids, Keyed::plain(&[]))
     }
 
-    /// Allocates a node with this header and computes the header's gap. The last block gets the
-    /// second heat, and all earlier blocks get the first.
+    /// Allocates a node with this header and computes the header's gap. All blocks but the last one
+    /// get the heat.
     fn allocate(
         header: Header,
         origin: Origin,
-        (inner, last): (Heat, Heat),
+        (inner, last): (Heat, NewBlock),
         ids: &[BlockId],
         tokens: Keyed<'_>,
     ) -> Self {
         let (len, room) = (ids.len(), usize::from(header.room));
+        let is_root = header.parent.is_none();
+        let layout = if is_root {
+            root_layout()
+        } else {
+            let block_size = header.block_size as usize;
+            layout(room, block_size, tokens.items().len(), header.flags)
+        };
         let numbered = number_bytes(header.flags);
-        let block_size = header.block_size as usize;
-        let layout = layout(room, block_size, tokens.items().len(), header.flags);
         // SAFETY: the layout includes a header, so it is not empty.
         let base = unsafe { alloc(layout) };
         let Some(base) = NonNull::new(base) else {
@@ -130,21 +149,28 @@ impl NodeRef<'_> {
             // SAFETY: the layout of a numbered node reserves it there, not yet shared.
             unsafe { number.write(Counter::new(0)) };
         }
-        for offset in 0..room {
-            let state = match (offset + 1).cmp(&len) {
-                Less => State::followed(inner),
-                Equal => State::pinned(last),
-                Greater => State::vacant(),
-            };
-            // SAFETY: within the `room` states of the front.
+        let write = |offset: usize, state: State| {
+            // SAFETY: callers pass an offset within the `room` states of the front.
             let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
             // SAFETY: reserved, aligned, and not yet shared.
             unsafe { slot.write(state) };
-        }
+        };
+        (0..len - 1).for_each(|offset| write(offset, State::followed(inner)));
+        let last = if is_root {
+            State::root()
+        } else {
+            State::new(last)
+        };
+        write(len - 1, last);
+        (len..room).for_each(|offset| write(offset, State::vacant()));
         // SAFETY: there is room for them, and the node is not yet shared.
         unsafe { node.write(0, ids, tokens.tokens) };
         if !tokens.is_plain() {
             node.write_items(tokens);
+        }
+        if is_root {
+            // SAFETY: the layout of a root reserves them there, aligned, not yet shared.
+            unsafe { node.array::<Groups>(GROUPS).write(Groups::default()) };
         }
         node
     }
@@ -189,8 +215,8 @@ impl NodeRef<'_> {
     ///
     /// * No thread uses the node any more, and it is freed once.
     pub unsafe fn free(self) {
+        let layout = self.layout();
         let (flags, gap) = (self.header().flags, usize::from(self.header().gap));
-        let layout = layout(self.room(), self.block_size(), self.items().len(), flags);
         let in_front = gap + number_bytes(flags) + front(self.room());
         // SAFETY: the allocation starts that far in front of the header (invariant of `gap`).
         let base = unsafe { self.ptr.byte_sub(in_front) }.cast::<u8>();
@@ -211,19 +237,22 @@ impl NodeRef<'_> {
     /// * No thread that takes a guard from now on can reach the node.
     /// * It is retired once.
     pub unsafe fn retire(self, guard: &Guard) {
-        // Without the lifetime: the closure may outlive `'g`.
-        let node = NodeRef {
-            ptr: self.ptr,
-            life: PhantomData,
-        };
-        let free = move || {
-            // SAFETY: retired once, by the caller's promise, and every guard under which a thread
-            // could have reached the node is dropped.
-            unsafe { node.free() }
-        };
-        // SAFETY: out of reach, by the caller's promise. Any thread may free a node.
-        unsafe { guard.retire(self.bytes(), free) };
+        // SAFETY: out of reach, and retired once, by the caller's promise. Any thread may free a
+        // node.
+        unsafe { guard.retire(self.ptr, self.bytes(), free) };
     }
+}
+
+/// Frees a node that was retired.
+///
+/// # Safety
+///
+/// * Every guard is dropped under which a thread could have reached the node, and it is freed once.
+unsafe fn free(node: NonNull<Header>) {
+    // SAFETY: a retired node was built as one, and by the caller's promise it is not yet freed.
+    let node: NodeRef<'_> = unsafe { NodeRef::from_ptr(node) };
+    // SAFETY: the caller's promise.
+    unsafe { node.free() };
 }
 
 #[cfg(test)]
@@ -231,7 +260,6 @@ mod tests {
     use super::*;
     use crate::hash::BlockHasher;
     use crate::trie::layout::CACHE_LINE;
-    use crate::trie::state::NewBlock;
 
     #[test]
     fn a_node_of_any_shape_keeps_its_contents() {
@@ -252,14 +280,13 @@ mod tests {
                 root: root.position(0),
                 key: 6,
                 priority: Priority::Normal,
+                is_queued: false,
                 room,
                 ids: &ids[..len],
                 tokens: Keyed::plain(&tokens[..len * block_size]),
                 is_numbered,
             });
-            if is_numbered {
-                assert_eq!([node.number(|| 9), node.number(|| 8)], [9, 9]);
-            }
+            assert!(!is_numbered || [9, 8].map(|n| node.number(|| n)) == [9, 9]);
             assert_eq!((node.room(), node.written(room)), (room, len));
             assert_eq!(node.root(), root.position(0));
             assert_eq!(node.prefix_hash(), None);

@@ -92,24 +92,8 @@ impl Trie {
                 }
             }
         }
-        if progress.published > 0 {
-            self.enlist(progress.end.at);
-        }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());
-        }
-    }
-
-    /// Tells the clock and the gauge of the last block published, which the caller has pinned.
-    fn enlist(&self, at: Position) {
-        // SAFETY: the caller's pin keeps the node.
-        let run: NodeRef<'_> = unsafe { NodeRef::at(at) };
-        // Rule (list-the-end): the last block published can be evicted once its hold is dropped.
-        // Not earlier: the caller's pin kept each end, and the next run gave it a child.
-        self.clock.list(run.id(at.offset()));
-        if !run.state(at.offset()).load().is_queued() {
-            // Rule (queue-published): the gauge learns of every block with a hold.
-            self.gauge.queue(at, &self.clock, &enter());
         }
     }
 
@@ -122,7 +106,8 @@ impl Trie {
             .expect("a held position is not gone");
         // If nothing was found after all, the block now has two pins of the caller, and this
         // removes one. The cache is open, because the caller's blocks keep it open.
-        let _ = state(held.at, guard).unpin();
+        let seen = self.list_before_release(node(held.at, guard), held.at.offset());
+        let _ = state(held.at, guard).release(seen);
         let adopted = reached.depth - held.depth;
         progress.end = reached;
         progress.done += adopted;
@@ -178,7 +163,9 @@ impl Trie {
         self.note(Change::Published(run, blocks.clone()));
         before.follow();
         run.set_filled(blocks.end);
-        self.clock.unlist_parent(run.id(first - 1));
+        if before.load().is_listed() {
+            self.clock.unlist_parent(run.id(first - 1));
+        }
         true
     }
 
@@ -196,6 +183,8 @@ impl Trie {
         if segment.is_plain() && self.match_rest_of_run(parent, segment.tokens, guard) > 0 {
             return false;
         }
+        // The hold ends here, unless more runs follow.
+        let is_end = len == offer.ids.len();
         let run = self.build_run(
             parent,
             Offer {
@@ -204,6 +193,7 @@ impl Trie {
                 following: blocks - len + following,
                 ..offer
             },
+            is_end,
             guard,
         );
         if self.index.publish(run, guard).is_err() {
@@ -215,16 +205,27 @@ impl Trie {
         // The caller's pin keeps the run while it is noted here. The pin on the parent keeps the
         // parent until `hand_over` turns it into a child.
         self.note(Change::Published(run, 0..len));
+        if is_end {
+            // Rule (queue-published): the gauge learns of every block with a hold.
+            self.gauge.push(run.id(len - 1));
+        }
         state(parent, guard).hand_over();
         let above = node(parent, guard);
-        if above.parent().is_some() {
+        if above.parent().is_some() && state(parent, guard).load().is_listed() {
             self.clock.unlist_parent(above.id(parent.offset()));
         }
         true
     }
 
-    /// Builds the node of a run whose parent is the position `parent`.
-    fn build_run<'g>(&self, parent: Position, run: Offer<'_>, guard: &'g Guard) -> NodeRef<'g> {
+    /// Builds the node of a run whose parent is the position `parent`. If the hold ends there, its
+    /// last block is born queued.
+    fn build_run<'g>(
+        &self,
+        parent: Position,
+        run: Offer<'_>,
+        is_end: bool,
+        guard: &'g Guard,
+    ) -> NodeRef<'g> {
         let above = node(parent, guard);
         let first = run.tokens.split_at(self.block_size).0;
         NodeRef::build(Blueprint {
@@ -232,6 +233,7 @@ impl Trie {
             root: above.root(),
             key: (self.bucket_hasher).child_keyed(above.header().key, parent.offset(), first),
             priority: run.priority,
+            is_queued: is_end,
             room: self.room(parent, run, guard),
             ids: run.ids,
             tokens: run.tokens,

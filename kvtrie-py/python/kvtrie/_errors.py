@@ -44,6 +44,11 @@ class OutOfBlocks(Error):
         """Blocks that callers owned, as blocks or as lent ids."""
         return int(self.args[5])
 
+    @property
+    def suspended(self) -> bool:
+        """Whether evictions are suspended: some thread is stopped inside a call."""
+        return bool(self.args[6])
+
 
 class OverBudget(Error):
     """A prefix exceeds the rest of the pin budget. Nothing was pinned."""

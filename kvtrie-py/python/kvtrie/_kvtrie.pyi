@@ -214,6 +214,8 @@ class Stats:
     @property
     def retired_bytes(self) -> int: ...
     @property
+    def retired_limit(self) -> int: ...
+    @property
     def table_bytes(self) -> int: ...
     @property
     def namespaces(self) -> int: ...
@@ -322,6 +324,7 @@ class PrefixCache:
         run_length: int = 32,
         hash_key: bytes | None = None,
         pin_budget: int | None = None,
+        retired_limit: int | None = None,
         change_feed: bool = False,
     ) -> Self: ...
     @property

@@ -127,6 +127,9 @@ impl Publication<'_> {
             priority,
         };
         self.hold.shared().trie.publish(offer, &mut self.progress);
+        if self.progress.duplicates.is_empty() {
+            return Vec::new();
+        }
         let duplicates = std::mem::take(&mut self.progress.duplicates);
         self.blocks(&duplicates)
     }

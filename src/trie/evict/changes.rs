@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::trie::Trie;
+use crate::trie::groups::group_of;
 use crate::trie::node::NodeRef;
 
 /// A change of the set of cached blocks.
@@ -17,6 +18,15 @@ pub enum Change<'g> {
 }
 
 impl Trie {
+    /// Tells the root of a new run where the run starts.
+    fn note_group(&self, run: NodeRef<'_>) {
+        // SAFETY: the caller holds a block of the run, which keeps the root.
+        let root: NodeRef<'_> = unsafe { NodeRef::at(run.root()) };
+        // Rule (note-group): a clearing finds the run by its group.
+        root.groups()
+            .insert(group_of(run.id(0), self.clock.capacity()));
+    }
+
     /// Records a change in the slots of the clock, in the statistics, and for the change feed.
     pub fn note(&self, change: Change<'_>) {
         match change {
@@ -27,9 +37,14 @@ impl Trie {
                 self.clock.insert(run, blocks.clone());
                 // Rule (insert-then-mark): the slots are filled.
                 self.mark(run, &blocks);
+                if blocks.start == 0 {
+                    self.note_group(run);
+                }
             }
             Change::Evicted(run, blocks) => {
-                self.counters.evicted(blocks.len());
+                if self.counters.evicted(blocks.len()) {
+                    self.check_density();
+                }
                 // Rule (remove-then-mark): as above.
                 for &id in &run.ids(blocks.end)[blocks.clone()] {
                     self.clock.remove(id);

@@ -133,7 +133,8 @@ impl View {
         self.names.retain(|_, name| name.prefixes > 0);
     }
 
-    /// Adds a block, whose text is in `tokens`. Returns the place of its prefix, and whether that is new.
+    /// Adds a block, whose text is in `tokens`. Returns the place of its prefix, and whether that
+    /// is new.
     ///
     /// # Errors
     ///
@@ -216,7 +217,8 @@ impl View {
 
     /// Reports new prefixes, shorter ones first.
     pub fn report_stored(&self, new: &[u32], mut on_change: impl FnMut(Change<'_>)) {
-        let mut pending: HashSet<_> = new.iter().copied().collect();
+        let mut pending = HashSet::<u32, _>::with_hasher(self.places.hasher().clone());
+        pending.extend(new);
         for &end in new {
             if self.prefixes[end as usize].children == 0 {
                 self.report_chain(end, |place| pending.remove(&place), &mut on_change);

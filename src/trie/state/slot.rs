@@ -20,14 +20,14 @@ impl Snapshot {
     }
 }
 
-/// A block that is appended to a run.
+/// A block that is published.
 #[derive(Debug, Clone, Copy)]
 pub struct NewBlock {
     /// Its heat.
     pub heat: Heat,
-    /// Whether it is the last of those appended: then it has a pin. Otherwise it is followed.
+    /// Whether it is the last of those published: then it has a pin. Otherwise it is followed.
     pub is_last: bool,
-    /// Whether the gauge will look at it, because it will look at the block before.
+    /// Whether the gauge will look at it: if it is the end of a hold, or will be.
     pub is_queued: bool,
 }
 
@@ -45,6 +45,11 @@ impl NewBlock {
 }
 
 impl State {
+    /// Creates the word of a new block.
+    pub fn new(block: NewBlock) -> Self {
+        Self(AtomicU64::new(block.word()))
+    }
+
     /// Creates the word of a vacant slot.
     pub fn vacant() -> Self {
         Self(AtomicU64::new(EMPTY))
