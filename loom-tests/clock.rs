@@ -8,7 +8,7 @@ mod common;
 use common::{Memory, both, explore, explore_beyond, three};
 use kvtrie::model::{
     BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
-    Keyed, NodeRef, Pool, Position, Scope, State, Trie, unprotected,
+    Keyed, NodeRef, Pool, Position, State, Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -109,7 +109,7 @@ impl Dial {
             self.memory[left.id.index()].write(1);
             evicted.push(left.id);
         };
-        self.trie.evict_all(Scope::Unheld, on_evict);
+        self.trie.evict_all(on_evict);
         evicted
     }
 
