@@ -176,6 +176,7 @@ impl Node {
             room: 2,
             ids: &[BlockId::new(0)],
             tokens: Keyed::plain(&[1]),
+            is_numbered: false,
         }))
     }
 

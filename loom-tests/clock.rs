@@ -5,10 +5,10 @@
 #[path = "common.rs"]
 mod common;
 
-use common::{Memory, both, explore, three};
+use common::{Memory, both, explore, explore_beyond, three};
 use kvtrie::model::{
-    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, Gauge, Index, Keyed, NodeRef,
-    Pool, Position, Scope, State, Trie, unprotected,
+    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
+    Keyed, NodeRef, Pool, Position, Scope, State, Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -35,6 +35,7 @@ impl Dial {
                 block_hasher: hasher,
                 index: Index::new(capacity),
                 clock: Clock::new(capacity),
+                marks: None,
                 counters: Counters::new(),
             },
             memory: ids.iter().map(|_| Memory::default()).collect(),
@@ -45,6 +46,13 @@ impl Dial {
     /// Caches a run of blocks below the root, the last one held and listed. Returns the positions
     /// of all.
     fn cache<const N: usize>(&self, ids: [BlockId; N]) -> [Position; N] {
+        let run = self.publish(ids);
+        self.trie.clock.list(ids[N - 1]);
+        run
+    }
+
+    /// Caches a run of blocks below the root, the last one held. Returns the positions of all.
+    fn publish<const N: usize>(&self, ids: [BlockId; N]) -> [Position; N] {
         let run = NodeRef::build(Blueprint {
             parent: self.root,
             root: self.root,
@@ -54,13 +62,13 @@ impl Dial {
             room: N,
             ids: &ids,
             tokens: Keyed::plain(&ids.map(|id| id.index() as u32)),
+            is_numbered: false,
         });
         let published = self.trie.index.publish(run, unprotected());
         assert!(published.is_ok(), "no equal");
         self.trie.clock.insert(run, 0..N);
         assert!(state(self.root).pin().is_some(), "the root is there");
         state(self.root).hand_over();
-        self.trie.clock.list(ids[N - 1]);
         std::array::from_fn(|offset| run.position(offset))
     }
 
@@ -86,6 +94,23 @@ impl Dial {
             clock.remove(id);
         }
         claimed
+    }
+
+    /// Drops a hold that ends at a block.
+    fn release(&self, at: Position) {
+        let seen = self.trie.list_before_release(node(at), at.offset());
+        let _ = state(at).release(seen);
+    }
+
+    /// Evicts all that can be, and returns it.
+    fn evict_all(&self) -> Vec<BlockId> {
+        let mut evicted = Vec::new();
+        let on_evict = |left: EvictedBlock<'_, '_>| {
+            self.memory[left.id.index()].write(1);
+            evicted.push(left.id);
+        };
+        self.trie.evict_all(Scope::Unheld, on_evict);
+        evicted
     }
 
     fn listed(&self) -> Vec<BlockId> {
@@ -125,8 +150,7 @@ fn enter_versus_visit() {
 }
 
 /// The end of a run is evicted while the hand of another thread unlists the held block before it,
-/// which is not the end yet: that block ends up listed. (The other thread evicts below another
-/// root, so it evicts nothing.)
+/// which is not the end yet: that block ends up listed. Either thread may be the one that evicts.
 #[test]
 fn list_versus_unlist() {
     explore("list_versus_unlist", 500, || {
@@ -137,14 +161,14 @@ fn list_versus_unlist() {
         let _ = state(run[1]).unpin();
         // As a thread may that is late with what it has seen of the id's last use.
         dial.trie.clock.list(id);
-        let (other, elsewhere) = (Arc::clone(&dial), run[1]);
-        let looker = move || (other.trie).evict_all(Scope::Under(elsewhere), |_| unreachable!());
-        let ((), evicted) = both(looker, || {
+        let evict_all = |dial: &Dial| {
             let mut evicted = Vec::new();
-            dial.trie
-                .evict_all(Scope::Unheld, |left| evicted.push(left.id));
+            dial.trie.evict_all(|left| evicted.push(left.id));
             evicted
-        });
+        };
+        let other = Arc::clone(&dial);
+        let (mut evicted, ours) = both(move || evict_all(&other), || evict_all(&dial));
+        evicted.extend(ours);
         assert_eq!(evicted, [end], "the block before it is held");
         assert_eq!(dial.listed(), [id], "the clock loses no block");
         dial.end(&run[..1]);
@@ -163,8 +187,10 @@ fn two_sweepers_and_a_holder() {
         }
         let sweeper = |dial: Arc<Dial>| {
             move || {
-                let mut sweep = dial.trie.clock.sweep(1, &dial.trie.counters);
-                sweep.next_candidate().is_some_and(|id| dial.visit(id))
+                let mut sweep = dial.trie.clock.sweep(&dial.trie.counters);
+                sweep
+                    .next_candidate(usize::MAX)
+                    .is_some_and(|id| dial.visit(id))
             }
         };
         let held = nodes[0];
@@ -211,5 +237,94 @@ fn leave_versus_enter_anew() {
             assert_eq!(dial.listed(), [id]);
         }
         dial.end(&nodes);
+    });
+}
+
+/// Two holds of a block that no thread has let go of before are dropped: once a thread has dropped
+/// its own, it finds the block listed, whichever of the two listed it.
+#[test]
+fn release_versus_release() {
+    explore("release_versus_release", 20, || {
+        let dial = Dial::new(1);
+        let [at] = dial.publish([dial.ids[0]]);
+        assert!(state(at).pin().is_some());
+        assert!(dial.listed().is_empty(), "publishing lists nothing");
+        let other = Arc::clone(&dial);
+        let listed = move |dial: &Dial| {
+            dial.release(at);
+            dial.listed() == dial.ids
+        };
+        let (theirs, ours) = both(move || listed(&other), || listed(&dial));
+        assert!(theirs && ours, "a release without a listing");
+        assert_eq!(state(at).load().pins(), 0);
+        dial.end(&[at]);
+    });
+}
+
+/// The same while the second thread takes its hold: a change of the word in the middle of the first
+/// release.
+#[test]
+fn release_versus_hold_and_release() {
+    let name = "release_versus_hold_and_release";
+    explore_beyond(3, name, 50, || {
+        let dial = Dial::new(1);
+        let [at] = dial.publish([dial.ids[0]]);
+        let other = Arc::clone(&dial);
+        let holder = move || {
+            assert!(state(at).pin().is_some(), "the block stays");
+            other.release(at);
+            other.listed() == other.ids
+        };
+        let (is_listed, ()) = both(holder, || dial.release(at));
+        assert!(is_listed, "a release without a listing");
+        assert_eq!(state(at).load().pins(), 0);
+        dial.end(&[at]);
+    });
+}
+
+/// The first hold of a block is dropped while another thread evicts all that it can, and looks at
+/// the block because its id is still listed from an earlier use: it leaves, or it stays listed.
+#[test]
+fn release_versus_sweep() {
+    explore("release_versus_sweep", 50, || {
+        let dial = Dial::new(1);
+        let [at] = dial.publish([dial.ids[0]]);
+        dial.trie.clock.list(dial.ids[0]);
+        let other = Arc::clone(&dial);
+        let (evicted, ()) = both(
+            move || other.evict_all(),
+            || {
+                dial.memory[0].read();
+                dial.release(at);
+            },
+        );
+        let rest = dial.evict_all();
+        assert_eq!([evicted, rest].concat(), dial.ids, "a candidate is lost");
+        dial.end(&[]);
+    });
+}
+
+/// The first hold of a block in the middle of a run is dropped while another thread evicts the
+/// block behind it, and looks at the held one too: in the end both leave, each once.
+#[test]
+fn release_versus_eviction_of_the_follower() {
+    explore("release_versus_eviction_of_the_follower", 200, || {
+        let dial = Dial::new(2);
+        let run = dial.publish([dial.ids[0], dial.ids[1]]);
+        assert!(state(run[0]).pin().is_some());
+        dial.release(run[1]);
+        dial.trie.clock.list(dial.ids[0]);
+        let other = Arc::clone(&dial);
+        let (evicted, ()) = both(
+            move || other.evict_all(),
+            || {
+                dial.memory[0].read();
+                dial.release(run[0]);
+            },
+        );
+        let rest = dial.evict_all();
+        let all = [evicted, rest].concat();
+        assert_eq!(all, [dial.ids[1], dial.ids[0]], "a candidate is lost");
+        dial.end(&[]);
     });
 }

@@ -62,6 +62,7 @@ impl Bucket {
             room: 1,
             ids: &self.ids[..1],
             tokens,
+            is_numbered: false,
         })
     }
 

@@ -8,7 +8,7 @@ mod common;
 use common::{both, explore};
 use kvtrie::model::{
     BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
-    Keyed, NodeRef, Position, Reached, Scope, Trie, unprotected,
+    Keyed, NodeRef, Position, Reached, Trie, unprotected,
 };
 use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
@@ -33,6 +33,7 @@ impl Tree {
                 block_hasher: hasher,
                 index: Index::new(3),
                 clock: Clock::new(3),
+                marks: None,
                 counters: Counters::new(),
             },
             ids: (0..3).map(BlockId::new).collect(),
@@ -51,6 +52,7 @@ impl Tree {
             room: ids.len(),
             ids,
             tokens: Keyed::plain(tokens),
+            is_numbered: false,
         });
         assert!(trie.index.publish(run, unprotected()).is_ok(), "no equal");
         trie.clock.insert(run, 0..ids.len());
@@ -115,7 +117,7 @@ fn tail_versus_retirement() {
         let (last, clock) = (node(end).state(1), &tree.trie.clock);
         let evict = || {
             let mut retired = false;
-            (tree.trie).evict_all(Scope::Unheld, |left| retired |= left.id == tree.ids[0]);
+            (tree.trie).evict_all(|left| retired |= left.id == tree.ids[0]);
             let slot = clock.position(tree.ids[1], unprotected());
             assert!(
                 !retired || slot != Some(end),

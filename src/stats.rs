@@ -1,10 +1,6 @@
 //! Statistics: striped counters, and the plain snapshot for the caller.
 
-use std::array;
-
-use crossbeam_utils::CachePadded;
-
-use crate::stripes::{FIRST, SHARED, Striped, mine};
+use crate::stripes::{SHARED, Striped, mine};
 use crate::sync::{Counter, RELAXED};
 
 /// A snapshot of a cache's counters.
@@ -46,9 +42,13 @@ pub struct Stats {
     pub node_bytes: usize,
     /// Bytes of unlinked nodes not freed yet, **in all caches of the process**.
     ///
-    /// All caches share one collector. It frees a node once every operation that ran at the
-    /// unlinking has ended, so this grows without bound while a thread is stopped in an operation.
+    /// All caches share one collector. A node can be freed once every call that ran at the
+    /// unlinking has ended, so this grows while a thread is stopped inside a call. Later calls that
+    /// allocate or evict then free it. The last nodes that each thread has unlinked do not count:
+    /// less than 60, or 256 KiB.
     pub retired_bytes: usize,
+    /// The [limit](crate::Builder::retired_limit) above which this cache evicts nothing.
+    pub retired_limit: usize,
     /// Bytes of the tables, which depend on the capacity only.
     pub table_bytes: usize,
     /// Namespaces in the cache.
@@ -75,6 +75,10 @@ struct Stripe {
     namespace_bytes: Counter,
 }
 
+/// The number of blocks that a thread evicts before the bytes of the nodes are added up again. That
+/// takes 65 cache lines, so a few nanoseconds a block.
+const PERIOD: u64 = 1_024;
+
 /// Selects one of the counts.
 type Field = fn(&Stripe) -> &Counter;
 
@@ -85,7 +89,7 @@ pub struct Counters(Striped<Stripe>);
 impl Counters {
     /// Makes counters that are all zero.
     pub fn new() -> Self {
-        Self(Striped::new(array::from_fn(|_| CachePadded::default())))
+        Self(Striped::default())
     }
 
     /// Counts a lookup of `requested` tokens that found `hit` of them.
@@ -111,9 +115,16 @@ impl Counters {
         self.add([(|stripe| &stripe.duplicates, blocks)]);
     }
 
-    /// Counts the eviction of `blocks`.
-    pub fn evicted(&self, blocks: usize) {
+    /// Counts the eviction of `blocks`. Returns whether the thread's count has passed a multiple of
+    /// [`PERIOD`].
+    pub fn evicted(&self, blocks: usize) -> bool {
         self.add([(|stripe| &stripe.evicted, blocks)]);
+        self.0.get(mine()).evicted.load(RELAXED) % PERIOD < blocks as u64
+    }
+
+    /// Returns the bytes of the linked nodes.
+    pub fn node_bytes(&self) -> usize {
+        self.sum(|stripe| &stripe.node_bytes) as usize
     }
 
     /// Counts the words that the clock hand read, and the candidate if it found one.
@@ -157,10 +168,9 @@ impl Counters {
         stats.evicted = self.sum(|stripe| &stripe.evicted);
         stats.hand_words = self.sum(|stripe| &stripe.hand_words);
         stats.hand_steps = self.sum(|stripe| &stripe.hand_steps);
-        stats.node_bytes = self.sum(|stripe| &stripe.node_bytes) as usize;
+        stats.node_bytes = self.node_bytes();
         stats.namespaces = self.sum(|stripe| &stripe.namespaces) as usize;
         stats.namespace_bytes = self.sum(|stripe| &stripe.namespace_bytes) as usize;
-        stats.retired_bytes = retired_bytes();
         stats.cached = self.cached();
     }
 
@@ -179,29 +189,6 @@ impl Counters {
             add_to(field(mine), stripe, n);
         }
     }
-}
-
-/// Bytes of nodes retired, minus those freed: one count per stripe, modulo 2^64.
-static RETIRED: Striped<Counter> =
-    Striped::new([const { CachePadded::new(Counter::new(0)) }; FIRST]);
-
-/// Counts the retirement of a node of `bytes`.
-pub fn retired(bytes: usize) {
-    let stripe = mine();
-    add_to(RETIRED.get(stripe), stripe, bytes);
-}
-
-/// Counts the freeing of a retired node of `bytes`.
-pub fn freed(bytes: usize) {
-    let stripe = mine();
-    add_to(RETIRED.get(stripe), stripe, bytes.wrapping_neg());
-}
-
-/// Returns the bytes of nodes that are retired and not freed, in the whole process.
-fn retired_bytes() -> usize {
-    let counts = RETIRED.iter().map(|count| count.load(RELAXED));
-    // Between two loads another thread may free more than was retired before.
-    (counts.fold(0, u64::wrapping_add) as i64).max(0) as usize
 }
 
 /// Adds `n` to a count of the thread's stripe.

@@ -10,8 +10,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::iter;
 use std::sync::{OnceLock, PoisonError};
+use std::{array, iter};
 
 use crossbeam_utils::CachePadded;
 
@@ -31,13 +31,16 @@ pub struct Striped<T> {
     more: [OnceLock<Box<[CachePadded<T>]>>; MORE],
 }
 
-impl<T: Default> Striped<T> {
-    /// Makes the values of the first stripes.
-    pub const fn new(first: [CachePadded<T>; FIRST]) -> Self {
-        let more = [const { OnceLock::new() }; MORE];
-        Self { first, more }
+impl<T: Default> Default for Striped<T> {
+    fn default() -> Self {
+        Self {
+            first: array::from_fn(|_| CachePadded::default()),
+            more: [const { OnceLock::new() }; MORE],
+        }
     }
+}
 
+impl<T: Default> Striped<T> {
     /// Returns the value of a stripe.
     #[inline]
     pub fn get(&self, stripe: usize) -> &T {
@@ -136,7 +139,6 @@ pub fn mine() -> usize {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::array;
     use std::collections::HashSet;
     use std::sync::Barrier;
     use std::thread;
@@ -157,8 +159,7 @@ mod tests {
     fn each_of_many_threads_has_a_stripe_of_its_own() {
         const THREADS: usize = 3 * FIRST;
         let all_there = Barrier::new(THREADS);
-        let values: Striped<OnceLock<usize>> =
-            Striped::new(array::from_fn(|_| CachePadded::default()));
+        let values = Striped::<OnceLock<usize>>::default();
         thread::scope(|scope| {
             for thread in 0..THREADS {
                 let (all_there, values) = (&all_there, &values);

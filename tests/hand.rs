@@ -7,6 +7,8 @@ use kvtrie::{Hold, Namespace, PrefixCache, Priority, Prompt};
 
 /// Blocks to a word of the candidates.
 const WORD: usize = 64;
+/// Warm blocks that the hand passes before it takes one of them.
+const LOOK_AHEAD: usize = 64;
 
 /// Fills a cache with prefixes of one block each. Block `i` caches the prompt `[i]`.
 fn fill(cache: &PrefixCache, namespace: &Namespace, priority: impl Fn(usize) -> Priority) {
@@ -44,14 +46,34 @@ fn looks(cache: &PrefixCache) -> (u64, u64) {
     (stats.hand_words, stats.hand_steps)
 }
 
+/// Allocates every block of a full cache, one at a time, and returns them in order.
+fn allocate_all(cache: &PrefixCache) -> Vec<usize> {
+    let blocks = (0..cache.capacity()).map(|_| cache.allocate_one().expect("one is unheld"));
+    let owned: Vec<_> = blocks.collect();
+    owned.iter().map(|block| block.id().index()).collect()
+}
+
 #[test]
 fn blocks_used_alike_leave_in_the_order_of_the_hand() {
-    let (cache, _) = full(4 * WORD);
-    let mut owned = Vec::new();
-    for index in 0..cache.capacity() {
-        owned.extend(cache.allocate(1).expect("one is unheld"));
-        assert_eq!(owned[index].id().index(), index);
-    }
+    let (cache, _) = full(LOOK_AHEAD);
+    let order: Vec<_> = (0..LOOK_AHEAD).collect();
+    assert_eq!(allocate_all(&cache), order);
+}
+
+#[test]
+fn of_many_warm_blocks_the_first_turn_takes_one_in_each_look_ahead() {
+    let (cache, _) = full(4 * LOOK_AHEAD);
+    let (first, rest): (Vec<_>, Vec<_>) =
+        (0..cache.capacity()).partition(|index| index % LOOK_AHEAD == 0);
+    assert_eq!(allocate_all(&cache), [first, rest].concat());
+}
+
+#[test]
+fn a_call_looks_ahead_once_however_many_blocks_it_takes() {
+    let (cache, _) = full(4 * LOOK_AHEAD);
+    assert_eq!(evict(&cache, 3), [0, 1, 2]);
+    let steps = LOOK_AHEAD as u64 + 2;
+    assert_eq!(looks(&cache), (steps, steps));
 }
 
 #[test]
@@ -79,14 +101,17 @@ fn a_hit_keeps_a_high_block_for_more_turns_than_a_normal_one() {
     for (priority, survives) in [(Priority::Normal, false), (Priority::High, true)] {
         let cache = cache(4, 1, 1);
         let namespace = cache.namespace("a");
-        fill(&cache, &namespace, |_| priority);
-        assert_eq!(evict(&cache, 1), [0], "all four are cold now");
+        fill(&cache, &namespace, |index| match index {
+            1 => priority,
+            _ => Priority::Normal,
+        });
+        assert_eq!(evict(&cache, 1), [0], "all others are one level cooler now");
         drop(cache.lookup(&namespace, [1]));
-        drop(publish(&cache, &namespace, &[9]));
-        // One turn takes 2 and 3 and cools the new block; the next one meets the block that was
-        // hit.
+        drop(publish(&cache, &namespace, &[8]));
+        // This turn cools the new block and the one that was hit. The next one meets both again.
         assert_eq!(evict(&cache, 2), [2, 3]);
-        evict(&cache, 1);
+        drop(publish(&cache, &namespace, &[9]));
+        evict(&cache, 2);
         assert_eq!(cache.peek(&namespace, [1]) == 1, survives, "{priority:?}");
     }
 }
@@ -123,8 +148,8 @@ fn a_chain_that_grew_block_by_block_costs_one_candidate_to_look_at() {
     drop(hold);
     assert_eq!(looks(&cache), (0, 0), "nothing had to leave yet");
     assert_eq!(evict(&cache, 1), [WORD - 1]);
-    // The last block is cooled, and taken one turn later.
-    assert_eq!(looks(&cache), (2, 2));
+    // The last block is passed, and taken at the end of the turn.
+    assert_eq!(looks(&cache), (1, 1));
 }
 
 #[test]
@@ -138,9 +163,9 @@ fn every_look_of_the_hand_is_counted() {
         "a count reads words, and moves no hand"
     );
     assert_eq!(evict(&cache, 1), [1]);
-    // One look at each block in the first turn, then at the held one and the one that leaves. Each
-    // of these candidates was the next bit of its word.
-    let steps = 2 * WORD as u64 + 2;
+    // One look at the held block, and then at as many as the hand passes. Each of these candidates
+    // was the next bit of its word.
+    let steps = LOOK_AHEAD as u64 + 1;
     assert_eq!(looks(&cache), (2 + steps, steps));
     drop(held);
 }

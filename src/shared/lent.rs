@@ -1,7 +1,9 @@
 //! The ids that an engine keeps in a free list of its own.
 //!
 //! One bit for each block is set while its id is *lent*: no block, pool or node of the cache has
-//! it. Lent ids do not keep the cache alive.
+//! it. Lent ids do not keep the cache alive, because the engine may drop the cache and its list in
+//! any order. So an id alone proves nothing, and `adopt` believes only the bit: of several threads
+//! that adopt one id, the one that clears the bit succeeds.
 //!
 //! # Orderings
 //!

@@ -2,9 +2,10 @@
 //!
 //! The free ids form one stack (R. K. Treiber, 1986), linked through a table with one word per id.
 //! The word also has the height of the stack at the id, so no other word counts the free ids, to
-//! which all threads would write. One exchange of the head takes or puts back any number of ids. Every exchange changes a tag
-//! in the head, so an equal head means an equal stack (unless 2^32 exchanges happen during one
-//! walk). `take` and `put` are lock-free: they retry while other threads exchange the head.
+//! which all threads would write. One exchange of the head takes or puts back any number of ids.
+//! Every exchange changes a tag in the head, so an equal head means an equal stack (unless 2^32
+//! exchanges happen during one walk). `take` and `put` are lock-free: they retry while other
+//! threads exchange the head.
 //!
 //! # Orderings
 //!

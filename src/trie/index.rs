@@ -161,12 +161,14 @@ impl Index {
         ) {
             seen = now;
         }
-        // Rule (walk-again): the node is unlinked once a walk has met no change.
+        // Rule (walk-again): the node is unlinked once a walk has unlinked it, or has met no
+        // change.
         while !self.skip_leaving(node, guard) {}
     }
 
-    /// Walks the bucket of `target` and unlinks every marked node in it, including `target`.
-    /// Returns false if another thread changed the list during the walk.
+    /// Walks the bucket of `target` up to `target`, and unlinks every marked node on the way. If
+    /// another thread has unlinked `target`, walks the whole bucket. Returns false if another
+    /// thread changed the list during the walk.
     fn skip_leaving<'g>(&self, target: NodeRef<'g>, guard: &'g Guard) -> bool {
         let mut link = self.bucket(target.header().key);
         // Acquire (publish): the nodes of this list are fully written.
@@ -184,6 +186,9 @@ impl Index {
                     .is_err()
                 {
                     return false;
+                }
+                if node.as_ptr() == target.as_ptr() {
+                    return true;
                 }
                 current = next;
             } else {

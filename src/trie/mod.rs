@@ -1,18 +1,23 @@
 //! The trie: nodes, the index that finds them, and the walks over them.
 //!
-//! This file walks down. [`publish`] adds nodes, [`evict`] removes them from the leaves up, and
-//! [`hashes`] computes the hashes of cached prefixes. None of them uses an atomic ordering: those
-//! are left to the state word ([`mod@state`]), the index ([`index`]), the clock and the guard.
+//! This file walks down. [`publish`] adds nodes, [`release`] lets go of a block, [`evict`] removes
+//! nodes from the leaves up, and [`hashes`] computes the hashes of cached prefixes. None of them
+//! uses an atomic ordering: those are left to the state word ([`mod@state`]), the index
+//! ([`index`]), the clock and the guard.
 
 pub mod build;
 pub mod evict;
+pub mod feed;
 pub mod gauge;
+pub mod groups;
 pub mod guard;
 pub mod hashes;
 pub mod index;
 pub mod layout;
 pub mod node;
 pub mod publish;
+pub mod release;
+pub mod retired;
 pub mod state;
 
 use crate::bucket::BucketHasher;
@@ -20,6 +25,7 @@ use crate::hash::BlockHasher;
 use crate::item::Keyed;
 use crate::stats::Counters;
 use evict::clock::Clock;
+use feed::marks::Marks;
 use gauge::Gauge;
 use guard::Guard;
 use index::{Found, Index};
@@ -44,6 +50,8 @@ pub struct Trie {
     pub clock: Clock,
     /// Counts the held blocks.
     pub gauge: Gauge,
+    /// Tells the reader of the change feed which blocks to look at; none if there is no feed.
+    pub marks: Option<Box<Marks>>,
     /// Statistics.
     pub counters: Counters,
 }
@@ -60,7 +68,8 @@ pub struct Reached {
 impl Trie {
     /// Returns the size of the tables in bytes.
     pub fn table_bytes(&self) -> usize {
-        self.index.bytes() + self.clock.bytes() + self.gauge.bytes()
+        let marks = self.marks.as_ref().map_or(0, |marks| marks.bytes());
+        self.index.bytes() + self.clock.bytes() + self.gauge.bytes() + marks
     }
 
     /// Walks down from a position as long as the cached blocks match `prompt`, the tokens that

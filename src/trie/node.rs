@@ -6,21 +6,27 @@
 //! there is no length that could disagree with them. Only `filled` saves looking at most of them.
 //! Beside those, the link to the next node of the bucket and a cached hash change.
 //!
-//! A namespace's root is a node with one slot and no block.
+//! A namespace's root is a node with one slot and no block. It has [`Groups`] instead of tokens.
 
+use std::alloc::Layout;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::slice;
 
+use super::groups::Groups;
 use super::guard::Guard;
-use super::layout::{FULL, Header, IDS, KEYED, Origin, Position, front, layout};
+use super::layout::{
+    FULL, GROUPS, Header, IDS, KEYED, NUMBERED, Origin, Position, front, layout, number_bytes,
+    root_layout,
+};
 use super::state::State;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::item::{Item, Keyed};
 use crate::prefetch::prefetch;
 use crate::sync::atomic::Ordering;
+use crate::sync::{Counter, RELAXED};
 
 /// Runs of this length have their last states on another line than the header.
 const FAR: usize = 5;
@@ -49,6 +55,38 @@ impl<'g> NodeRef<'g> {
     pub(super) fn origin_ptr(self) -> NonNull<Origin> {
         // SAFETY: the allocation reaches at least that far in front of the header.
         unsafe { self.ptr.byte_sub(front(self.room())) }.cast()
+    }
+
+    /// Returns the place of the number, if the node has one.
+    pub(super) fn number_ptr(self) -> Option<NonNull<Counter>> {
+        let flags = self.header().flags;
+        // SAFETY: the allocation of a numbered node reaches that far in front of the origin.
+        let number = || unsafe { self.origin_ptr().byte_sub(number_bytes(flags)) };
+        (flags & NUMBERED != 0).then(|| number().cast())
+    }
+
+    /// Returns the number of a numbered node, which no other node of the cache has. The first call
+    /// takes it from `next`. Only the reader of the change feed calls this.
+    pub fn number(self, next: impl FnOnce() -> u64) -> u64 {
+        let number = self.number_ptr().expect("with a feed, nodes have numbers");
+        // SAFETY: initialised there, and allocated for `'g`. It is atomic.
+        let number = unsafe { number.as_ref() };
+        if number.load(RELAXED) == 0 {
+            number.store(next(), RELAXED);
+        }
+        number.load(RELAXED)
+    }
+
+    /// Marks a root as replaced by another: no lookup that starts later finds it.
+    pub fn set_past(self) {
+        // Relaxed: the reader of the change feed learns of it by the mark that follows.
+        (self.header().next).store(self.as_ptr(), Ordering::Relaxed);
+    }
+
+    /// Returns whether a root was replaced by another.
+    pub fn is_past(self) -> bool {
+        // Relaxed: as above.
+        !self.header().next.load(Ordering::Relaxed).is_null()
     }
 
     /// Returns the origin.
@@ -190,6 +228,14 @@ impl<'g> NodeRef<'g> {
         (self.origin().root).unwrap_or(Position::new(self.ptr, 0))
     }
 
+    /// Returns the groups in which runs below this root may start.
+    pub fn groups(self) -> &'g Groups {
+        assert!(self.parent().is_none(), "only a root has groups");
+        // SAFETY: they lie there, initialised, in the allocation of a root, for `'g`. Only their
+        // atomics change.
+        unsafe { self.array(GROUPS).as_ref() }
+    }
+
     /// Returns the position of one block of this node.
     pub fn position(self, offset: usize) -> Position {
         debug_assert!(offset < self.room(), "an offset lies within its run");
@@ -221,8 +267,8 @@ impl<'g> NodeRef<'g> {
         count_agreeing(run, prompt, size)
     }
 
-    /// Returns how many blocks, starting with block `from`, can be compared with a prompt of so many
-    /// tokens.
+    /// Returns how many blocks, starting with block `from`, can be compared with a prompt of so
+    /// many tokens.
     #[inline]
     fn comparable(self, from: usize, tokens: usize) -> usize {
         let (room, size) = (self.room(), self.block_size());
@@ -234,9 +280,19 @@ impl<'g> NodeRef<'g> {
         self.written(most).min(most) - from
     }
 
+    /// Returns the layout of the node's allocation.
+    pub(super) fn layout(self) -> Layout {
+        if self.parent().is_none() {
+            root_layout()
+        } else {
+            let (items, flags) = (self.items().len(), self.header().flags);
+            layout(self.room(), self.block_size(), items, flags)
+        }
+    }
+
     /// Returns the size of the node in bytes.
     pub fn bytes(self) -> usize {
-        layout(self.room(), self.block_size(), self.items().len()).size()
+        self.layout().size()
     }
 
     /// Returns the raw pointer, for a link.

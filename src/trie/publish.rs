@@ -92,25 +92,9 @@ impl Trie {
                 }
             }
         }
-        if progress.published > 0 {
-            self.enlist(progress.end.at);
-        }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());
         }
-    }
-
-    /// Lists the last block published, which the caller has pinned.
-    fn enlist(&self, at: Position) {
-        // SAFETY: the caller's pin keeps the node.
-        let run: NodeRef<'_> = unsafe { NodeRef::at(at) };
-        debug_assert!(
-            run.state(at.offset()).load().is_queued(),
-            "it was born queued, or behind a queued block"
-        );
-        // Rule (list-the-end): the last block published can be evicted once its hold is dropped.
-        // Not earlier: the caller's pin kept each end, and the next run gave it a child.
-        self.clock.list(run.id(at.offset()));
     }
 
     /// Moves the caller's pin down over blocks that another thread has published, and raises them
@@ -122,7 +106,8 @@ impl Trie {
             .expect("a held position is not gone");
         // If nothing was found after all, the block now has two pins of the caller, and this
         // removes one. The cache is open, because the caller's blocks keep it open.
-        let _ = state(held.at, guard).unpin();
+        let seen = self.list_before_release(node(held.at, guard), held.at.offset());
+        let _ = state(held.at, guard).release(seen);
         let adopted = reached.depth - held.depth;
         progress.end = reached;
         progress.done += adopted;
@@ -178,7 +163,9 @@ impl Trie {
         self.note(Change::Published(run, blocks.clone()));
         before.follow();
         run.set_filled(blocks.end);
-        self.clock.unlist_parent(run.id(first - 1));
+        if before.load().is_listed() {
+            self.clock.unlist_parent(run.id(first - 1));
+        }
         true
     }
 
@@ -224,7 +211,7 @@ impl Trie {
         }
         state(parent, guard).hand_over();
         let above = node(parent, guard);
-        if above.parent().is_some() {
+        if above.parent().is_some() && state(parent, guard).load().is_listed() {
             self.clock.unlist_parent(above.id(parent.offset()));
         }
         true
@@ -250,6 +237,7 @@ impl Trie {
             room: self.room(parent, run, guard),
             ids: run.ids,
             tokens: run.tokens,
+            is_numbered: self.marks.is_some(),
         })
     }
 

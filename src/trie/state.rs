@@ -1,16 +1,17 @@
 //! The state word of a cached block: its pins, its children, its heat and its phase.
 //!
 //! ```text
-//!   63      62      61 60   59          58   56  55        28  27      0
-//! ┌──────┬────────┬───────┬──────────┬────────┬────────────┬──────────┐
-//! │ free │ queued │ phase │ followed │  heat  │  children  │   pins   │
-//! └──────┴────────┴───────┴──────────┴────────┴────────────┴──────────┘
+//!    63       62      61 60      59      58   56  55        28  27      0
+//! ┌────────┬────────┬───────┬──────────┬────────┬────────────┬──────────┐
+//! │ listed │ queued │ phase │ followed │  heat  │  children  │   pins   │
+//! └────────┴────────┴───────┴──────────┴────────┴────────────┴──────────┘
 //! ```
 //!
 //! The phase is *here*, *gone*, *empty*, or the last one: *closed* for a block, *shut* for a slot
 //! without one. A block is *followed* once its run goes on behind it. The heat says how long the
 //! block survives unheld (see [`policy`](super::evict::policy)). *Queued* belongs to the
-//! [gauge](super::gauge).
+//! [gauge](super::gauge). A block is *listed* once a hold that ended at it was dropped (see
+//! [`release`](super::release)).
 //!
 //! A namespace's root has a state word too. Its pins are empty holds and the namespace itself.
 //!
@@ -24,7 +25,7 @@
 //! | here, held     | pin becomes followed  | [`follow`]     | the holder filled the next slot    |
 //! | here           | one pin more, warm    | [`pin`]        | a lookup ends here                 |
 //! | here, held     | one pin more          | [`fork`]       | a hold is cloned                   |
-//! | here, held     | one pin fewer         | [`unpin`]      | a hold is dropped                  |
+//! | here, held     | one pin fewer, listed | [`release`]    | a hold is dropped                  |
 //! | here, held     | pin becomes a child   | [`hand_over`]  | the holder published a child node  |
 //! | here, a child  | one child fewer       | [`drop_child`] | the child's node was unlinked      |
 //! | here, held     | higher priority, warm | [`raise`]      | published again, at a higher one   |
@@ -41,7 +42,7 @@
 //!
 //! # Orderings
 //!
-//! Two edges end in [`claim`]: *let-go* (from [`unpin`]) and *orphan* (from [`drop_child`]). A
+//! Two edges end in [`claim`]: *let-go* (from [`release`]) and *orphan* (from [`drop_child`]). A
 //! holder's reads of the block, and the eviction of its children, happen before another thread gets
 //! the block's id.
 //!
@@ -57,6 +58,9 @@
 //! The fifth edge, *append*, goes from [`fill`] to [`load_slot`]: the id and the tokens of a slot
 //! are written before a thread reads them.
 //!
+//! The sixth edge, *listed*, goes from [`release`] to [`load_listed`]: a thread that finds the
+//! block listed comes after the listing. A thread that learns of its release finds the candidate.
+//!
 //! [`reserve`]: State::reserve
 //! [`fill`]: State::fill
 //! [`shut`]: State::shut
@@ -64,7 +68,8 @@
 //! [`load_slot`]: State::load_slot
 //! [`pin`]: State::pin
 //! [`fork`]: State::fork
-//! [`unpin`]: State::unpin
+//! [`release`]: State::release
+//! [`load_listed`]: State::load_listed
 //! [`hand_over`]: State::hand_over
 //! [`drop_child`]: State::drop_child
 //! [`is_evicted_acquire`]: State::is_evicted_acquire
@@ -78,6 +83,7 @@
 //! [`close`]: State::close
 
 mod queue;
+mod release;
 mod slot;
 
 use super::evict::policy::{Heat, Priority};
@@ -117,6 +123,9 @@ const SHUT: u64 = PHASE;
 
 /// The gauge has the block in its queue, or watches it (see [`gauge`](super::gauge)).
 const QUEUED: u64 = 1 << 62;
+/// A hold that ended at this block was dropped, and listed the block as a candidate before. Not
+/// cleared while the block is cached.
+const LISTED: u64 = 1 << 63;
 
 /// The state word of a block as it was at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,8 +210,8 @@ pub enum Claim {
     /// A block lies behind it: a child, or the next of its run. The thread that evicts the last of
     /// those visits this block next.
     Parent,
-    /// The block is unheld, but it was used since the hand last passed.
-    Warm,
+    /// The block is unheld, but it was used since the hand last passed. This is its heat.
+    Warm(Heat),
 }
 
 /// The state word of one block. By default it is unheld and cold.
@@ -256,14 +265,6 @@ impl State {
         CacheStatus::of(old)
     }
 
-    /// Removes a pin.
-    pub fn unpin(&self) -> CacheStatus {
-        // Release (let-go): the holder's reads of the block happen before its claim.
-        let old = self.0.fetch_sub(PIN, Ordering::Release);
-        debug_assert_ne!(old & COUNT, 0, "a pin is removed once");
-        CacheStatus::of(old)
-    }
-
     /// Turns the caller's pin into a child: the node that it has just published below this block.
     pub fn hand_over(&self) {
         // Relaxed: the caller's pin on the child orders its later reads of this block.
@@ -312,7 +313,7 @@ impl State {
             return Claim::Parent;
         }
         if seen.heat().warmth() > 0 && !warm_too {
-            return Claim::Warm;
+            return Claim::Warm(seen.heat());
         }
         // Acquire (let-go, orphan): the id may be given away, and the node retired.
         // Release (run-order): a thread that sees this block gone may do the same to earlier ones.
@@ -329,9 +330,10 @@ impl State {
     pub fn claim_root(&self, pins: usize) -> bool {
         let expected = self.load().0 & !(COUNT | COUNT << COUNT_BITS | PHASE) | pins as u64;
         // Acquire (let-go, orphan): the root may be retired.
+        // Release (clear-race): a lookup that finds the old root gone finds the new one next.
         // Relaxed: on failure the root stays as it is.
         (self.0)
-            .compare_exchange(expected, GONE, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(expected, GONE, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 

@@ -9,8 +9,9 @@
 //! * The **hand** is the id to visit next.
 //! * **`resume_at`** is the id at which the last sweep stopped in the middle of a chain.
 //!
-//! A held candidate stays listed, so that dropping a hold writes nothing here. A candidate that
-//! gets a child is unlisted. The thread that unlinks the last child lists it again.
+//! The first hold that is dropped lists its block. From then on a held candidate stays listed, so
+//! that dropping a hold writes nothing here. A candidate that gets a child is unlisted. The thread
+//! that unlinks the last child lists it again.
 //!
 //! # Orderings
 //!
@@ -24,10 +25,11 @@ use std::ops::Range;
 
 use crossbeam_utils::CachePadded;
 
+use super::policy::REACH;
 use crate::id::{Bits, BlockId, place};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::zeroed;
+use crate::sync::{Counter, RELAXED, zeroed};
 use crate::trie::guard::Guard;
 use crate::trie::layout::{Header, Position};
 use crate::trie::node::NodeRef;
@@ -44,6 +46,8 @@ pub struct Clock {
     /// The block at which the last sweep stopped within a chain, or the capacity if there is none.
     /// (Relaxed: a hint.)
     resume_at: AtomicUsize,
+    /// Whether the nodes exceeded their bound when they were last added up. (Relaxed: a hint.)
+    is_crowded: Counter,
 }
 
 /// A bounded sweep of the hand.
@@ -65,6 +69,7 @@ impl Clock {
             candidates: unsafe { zeroed(capacity.div_ceil(WORD)) },
             hand: CachePadded::new(AtomicUsize::new(0)),
             resume_at: AtomicUsize::new(capacity),
+            is_crowded: Counter::new(0),
         }
     }
 
@@ -175,17 +180,33 @@ impl Clock {
 
     /// Removes and returns that block, for a sweep that resumes there.
     pub fn take_resume_at(&self) -> Option<BlockId> {
-        // Relaxed: as above.
-        let id = (self.resume_at).swap(self.capacity(), Ordering::Relaxed);
-        (id < self.capacity()).then(|| BlockId::new(id))
+        // Most sweeps find none, and write nothing to a line that all threads read.
+        let seen = self.resume_at()?;
+        let (taken, relaxed) = (self.capacity(), Ordering::Relaxed);
+        // Relaxed: as above. If the exchange fails, another sweep resumes there.
+        let exchange = (self.resume_at).compare_exchange(seen.index(), taken, relaxed, relaxed);
+        exchange.is_ok().then_some(seen)
     }
 
-    /// Starts a sweep of the hand over `turns` turns.
-    pub fn sweep<'a>(&'a self, turns: usize, counters: &'a Counters) -> Sweep<'a> {
+    /// Returns whether the nodes exceed their bound (see [`density`](super::density)).
+    pub fn is_crowded(&self) -> bool {
+        self.is_crowded.load(RELAXED) != 0
+    }
+
+    /// Records whether the nodes exceed their bound.
+    pub fn set_crowded(&self, is_crowded: bool) {
+        // Written only when it changes, because all evictions read it.
+        if is_crowded != self.is_crowded() {
+            self.is_crowded.store(is_crowded.into(), RELAXED);
+        }
+    }
+
+    /// Starts a sweep of the hand over one turn.
+    pub fn sweep<'a>(&'a self, counters: &'a Counters) -> Sweep<'a> {
         Sweep {
             clock: self,
             counters,
-            blocks: turns * self.capacity(),
+            blocks: self.capacity(),
         }
     }
 
@@ -206,15 +227,30 @@ impl Clock {
         }
     }
 
+    /// Moves the hand behind a block.
+    pub fn move_behind(&self, id: BlockId) {
+        let next = (id.index() + 1) % self.capacity();
+        // Relaxed: as in a sweep. If another sweep has moved the hand since, it moves on from here.
+        self.hand.store(next, Ordering::Relaxed);
+    }
+
     /// Returns all candidates, word by word, from a position of the hand on, without moving it.
     pub fn words(&self, hand: usize) -> impl Iterator<Item = impl Iterator<Item = BlockId>> {
         let (start, words) = (hand / WORD, self.candidates.len());
-        (start..start + words).map(move |at| {
-            let word = at % words;
+        (start..words).chain(0..start).map(move |word| {
             // Relaxed: each slot is loaded with Acquire, and a bit is only a hint.
             Bits(self.candidates[word].load(Ordering::Relaxed))
                 .map(move |bit| BlockId::new(word * WORD + bit))
         })
+    }
+
+    /// Returns the candidates behind a block in the same word of the bitmap.
+    pub fn upcoming(&self, id: BlockId) -> impl Iterator<Item = BlockId> {
+        let (word, bit) = place(id);
+        // Relaxed: as for `words`.
+        let listed = self.candidates[word].load(Ordering::Relaxed);
+        let behind = listed & !(bit | (bit - 1));
+        Bits(behind).map(move |bit| BlockId::new(word * WORD + bit))
     }
 
     /// Counts the blocks from `start` up to and including the next candidate, if it lies within
@@ -239,14 +275,21 @@ impl Clock {
 }
 
 impl Sweep<'_> {
-    /// Moves the hand past the next candidate and returns it. None when the sweep is over.
-    pub fn next_candidate(&mut self) -> Option<BlockId> {
+    /// Returns whether no more is left of the sweep than one look for a candidate reaches.
+    pub fn is_near_its_end(&self) -> bool {
+        self.blocks <= REACH
+    }
+
+    /// Moves the hand past the next candidate and returns it. None if the sweep is over, or if the
+    /// next `reach` blocks are no candidates.
+    pub fn next_candidate(&mut self, reach: usize) -> Option<BlockId> {
         let hand = &self.clock.hand;
         let mut words = 0;
         let found = loop {
             // Relaxed: the hand is one number, and nothing depends on its order.
             let start = hand.load(Ordering::Relaxed);
-            let Some(passed) = self.clock.distance(start, self.blocks, &mut words) else {
+            let limit = self.blocks.min(reach);
+            let Some(passed) = self.clock.distance(start, limit, &mut words) else {
                 break None;
             };
             let next = (start + passed) % self.clock.capacity();

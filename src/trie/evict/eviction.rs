@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use super::climb::{Taker, climb};
-use super::policy::MOST_TURNS;
+use super::passed::Passed;
+use super::policy::REACH;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::prefetch::prefetch;
 use crate::trie::evict::changes::Change;
 use crate::trie::guard::{Guard, enter};
-use crate::trie::layout::Position;
+use crate::trie::layout::{Position, Prefetch};
 use crate::trie::node::{NodeRef, is_last_of_run, node, previous, state};
 use crate::trie::state::Claim;
 use crate::trie::{Reached, Trie};
@@ -21,8 +22,6 @@ pub enum Scope {
     Cold,
     /// All unheld blocks.
     Unheld,
-    /// All unheld blocks below this root.
-    Under(Position),
     /// The unheld blocks of a request that has ended.
     Ended,
 }
@@ -31,14 +30,6 @@ impl Scope {
     /// Returns whether warm blocks may be evicted too.
     fn takes_warm(self) -> bool {
         !matches!(self, Self::Cold)
-    }
-
-    /// Returns whether the scope includes the blocks of a node.
-    fn covers(self, node: NodeRef<'_>) -> bool {
-        match self {
-            Self::Cold | Self::Unheld | Self::Ended => true,
-            Self::Under(root) => node.root() == root,
-        }
     }
 
     /// Returns whether the next sweep resumes where this eviction stopped within a chain.
@@ -70,12 +61,17 @@ impl EvictedBlock<'_, '_> {
     }
 }
 
+/// Takes the evicted blocks.
+type OnEvict<'a> = &'a mut dyn FnMut(EvictedBlock<'_, '_>);
+
 /// An eviction in progress: its scope, the number of blocks still wanted, and the callback.
-struct Eviction<'a> {
+pub(super) struct Eviction<'a> {
     trie: &'a Trie,
     scope: Scope,
     wanted: usize,
-    on_evict: &'a mut dyn FnMut(EvictedBlock<'_, '_>),
+    /// The warm blocks that the hand has passed.
+    passed: Passed,
+    on_evict: OnEvict<'a>,
 }
 
 /// An eviction under one guard.
@@ -87,44 +83,39 @@ struct Guarded<'e, 'a, 'g> {
 impl Trie {
     /// Evicts up to `wanted` unheld blocks.
     ///
-    /// The hand makes enough turns to cool the warmest block, and then one more in which it evicts
-    /// warm blocks too. Without that last turn, a chain with several warm blocks would cost one
-    /// turn for each.
+    /// In its first turn the hand takes cold blocks. It takes one of the warm blocks that it has
+    /// passed if those are as many as [`Passed`] has room for, or if no candidate is within
+    /// [`REACH`]. In a second turn it takes warm blocks too. Without that turn, a chain with
+    /// several warm blocks would cost one turn for each.
     pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         if wanted == 0 {
             return;
         }
         let mut guard = enter();
+        let scope = if self.clock.is_crowded() {
+            Scope::Unheld
+        } else {
+            Scope::Cold
+        };
         let mut eviction = Eviction {
             trie: self,
-            scope: Scope::Cold,
+            scope,
             wanted,
+            passed: Passed::new(),
             on_evict: &mut on_evict,
         };
         if let Some(id) = self.clock.take_resume_at() {
             guard = eviction.visit(id, guard);
         }
-        for (turns, scope) in [(MOST_TURNS, Scope::Cold), (1, Scope::Unheld)] {
-            let mut sweep = self.clock.sweep(turns, &self.counters);
-            eviction.scope = scope;
-            while eviction.wanted > 0 {
-                let Some(id) = sweep.next_candidate() else {
-                    break;
-                };
-                guard = eviction.visit(id, guard);
-            }
-        }
+        guard = eviction.turn(guard);
+        eviction.scope = Scope::Unheld;
+        drop(eviction.turn(guard));
     }
 
-    /// Evicts all blocks in a scope, in one turn.
-    pub fn evict_all(&self, scope: Scope, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
+    /// Evicts all unheld blocks, in one turn.
+    pub fn evict_all(&self, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         let mut guard = enter();
-        let mut eviction = Eviction {
-            trie: self,
-            scope,
-            wanted: usize::MAX,
-            on_evict: &mut on_evict,
-        };
+        let mut eviction = Eviction::of_all(self, &mut on_evict);
         for id in self.clock.words(self.clock.hand()).flatten() {
             guard = eviction.visit(id, guard);
         }
@@ -158,17 +149,67 @@ impl Trie {
                 trie: self,
                 scope: Scope::Ended,
                 wanted: depth - kept,
+                passed: Passed::new(),
                 on_evict: &mut on_evict,
             };
             // If the claim fails, another thread has just changed the word: look again.
-            if eviction.claim(at, guard) == Claim::Claimed {
+            if eviction.claim(at, true, guard) == Claim::Claimed {
                 return eviction.climb(at, guard);
             }
         }
     }
 }
 
-impl Eviction<'_> {
+impl<'a> Eviction<'a> {
+    /// Starts an eviction of all unheld blocks.
+    pub(super) fn of_all(trie: &'a Trie, on_evict: OnEvict<'a>) -> Self {
+        Self {
+            trie,
+            scope: Scope::Unheld,
+            wanted: usize::MAX,
+            passed: Passed::new(),
+            on_evict,
+        }
+    }
+
+    /// Moves the hand on by one turn, or until enough blocks are evicted. At the end of the turn,
+    /// and where no other candidate is near, takes blocks that the hand has passed.
+    fn turn(&mut self, mut guard: Guard) -> Guard {
+        let mut sweep = self.trie.clock.sweep(&self.trie.counters);
+        while self.wanted > 0 {
+            let has_passed = !self.passed.is_empty();
+            let reach = if has_passed { REACH } else { usize::MAX };
+            let next = sweep.next_candidate(reach);
+            match next {
+                Some(id) => guard = self.visit(id, guard),
+                None if has_passed => guard = self.take_best_passed(sweep.is_near_its_end(), guard),
+                None => break,
+            }
+            if self.passed.is_full() {
+                guard = self.take_best_passed(false, guard);
+            }
+        }
+        guard
+    }
+
+    /// Evicts the best of the blocks that the hand has passed, and climbs, unless another thread
+    /// has changed it since. After a whole turn, moves the hand there: what is published next, in
+    /// the same physical blocks, is then met last.
+    fn take_best_passed(&mut self, is_turn_over: bool, guard: Guard) -> Guard {
+        let best = self.passed.take_best();
+        if is_turn_over {
+            best.inspect(|id| self.trie.clock.move_behind(*id));
+        }
+        let at = best.and_then(|id| self.trie.candidate(id, &guard));
+        match at {
+            Some(at) if self.claim(at, true, &guard) == Claim::Claimed => {
+                self.climb(at, &guard);
+                guard.reenter()
+            }
+            _ => guard,
+        }
+    }
+
     /// Visits one candidate: evicts it and climbs, cools it, or unlists it. Returns the guard, or a
     /// newer one if a block was evicted.
     fn visit(&mut self, id: BlockId, guard: Guard) -> Guard {
@@ -181,32 +222,54 @@ impl Eviction<'_> {
             }
             return guard;
         };
-        if !self.scope.covers(node(at, &guard)) {
-            return guard;
-        }
-        match self.claim(at, &guard) {
+        match self.claim(at, self.scope.takes_warm(), &guard) {
             Claim::Claimed => {
+                self.prefetch_upcoming(id, &guard);
                 self.climb(at, &guard);
                 // Retired nodes are freed once no older guard exists, including this one.
                 return guard.reenter();
             }
-            Claim::Warm => state(at, &guard).cool(),
+            Claim::Warm(heat) => {
+                state(at, &guard).cool();
+                self.passed.push(id, heat);
+            }
             // It was a candidate a moment ago. If it is a parent now, the next turn unlists it.
             Claim::Held | Claim::Parent => {}
         }
         guard
     }
 
+    /// Prefetches for the candidates that the hand meets next, most likely in the next calls: of
+    /// the third its node, of the second its bucket, of the first the node at the head of its
+    /// bucket. Each waits only for what was prefetched one block earlier.
+    fn prefetch_upcoming(&self, id: BlockId, guard: &Guard) {
+        let trie = self.trie;
+        let mut upcoming = trie
+            .clock
+            .upcoming(id)
+            .filter_map(|id| trie.clock.position(id, guard));
+        let key = |at| node(at, guard).header().key;
+        if let Some(first) = upcoming.next() {
+            trie.index.prefetch_node(key(first), Prefetch::Start, 0);
+        }
+        if let Some(second) = upcoming.next() {
+            trie.index.prefetch(key(second));
+        }
+        if let Some(third) = upcoming.next() {
+            Prefetch::Start.prefetch(third.into_raw(), 0);
+        }
+    }
+
     /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.
-    fn climb(&mut self, claimed: Position, guard: &Guard) {
+    pub(super) fn climb(&mut self, claimed: Position, guard: &Guard) {
         let eviction = self;
         climb(claimed, &mut Guarded { eviction, guard }, guard);
     }
 
-    /// Claims a block if the scope allows it, and counts it.
-    fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
+    /// Claims a block if it is unheld and cold, or `warm_too` is set. Counts it.
+    pub(super) fn claim(&mut self, at: Position, warm_too: bool, guard: &Guard) -> Claim {
         let behind = node(at, guard).state_behind(at.offset());
-        let claim = state(at, guard).claim(self.scope.takes_warm(), behind);
+        let claim = state(at, guard).claim(warm_too, behind);
         self.wanted -= usize::from(claim == Claim::Claimed);
         claim
     }
@@ -249,8 +312,11 @@ impl Taker for Guarded<'_, '_, '_> {
             if self.eviction.scope.resumes() {
                 clock.set_resume_at(id);
             }
-        } else if self.eviction.claim(at, self.guard) == Claim::Claimed {
-            return true;
+        } else {
+            let warm_too = self.eviction.scope.takes_warm();
+            if self.eviction.claim(at, warm_too, self.guard) == Claim::Claimed {
+                return true;
+            }
         }
         // Rule (list-the-last): the block is now the last of its run: a candidate, unless a parent.
         if !state(at, self.guard).confirm_children() {
