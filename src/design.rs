@@ -272,7 +272,7 @@
 //! The hand passes held blocks, cools warm ones, and claims cold ones. Its look ahead is bounded:
 //! whenever it has passed 64 warm blocks that it did not take, it takes the coolest of them, and of
 //! those the first (`policy::choose`). So the first allocation after every block was used looks at
-//! 64 blocks. (The mean hit ratio on the two recorded traces is 0.03 and 0.02 points higher so.)
+//! 64 blocks. (The mean hit ratio on each of two recorded traces stays, to 0.01 points.)
 //! From a claimed block the hand **climbs**: to the previous block of the run, and from an empty
 //! node to the parent, as long as they are cold and unheld and more blocks are wanted. Otherwise a
 //! turn of the hand would take one block from every chain, including recent ones. With climbing,
