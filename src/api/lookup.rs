@@ -168,10 +168,8 @@ impl PrefixCache {
         loop {
             let root = namespace.space.root(&guard);
             let found = find(root, &guard);
-            // Asked in any case: once the old root is gone, the next turn finds the new one.
-            let is_current = namespace.space.still_has(root, &guard);
             // Rule (begin-anew): a prefix that a clearing cut short was never the longest match.
-            if let Some(found) = found.filter(|_| is_current) {
+            if let Some(found) = found.filter(|_| namespace.space.still_has(root, &guard)) {
                 return found;
             }
         }

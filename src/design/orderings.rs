@@ -46,9 +46,8 @@
 //!   before another thread frees it. (M: `expiry_versus_freeing`, `freeing_versus_freeing`)
 //! * **clear**, from `Registry::renew` to `Space::root`: a root is fully written before it is read.
 //!   (M: `clear_versus_lookup`)
-//! * **clear-race**, from the fence in `guard::enter` and from `State::claim_root` to the fence in
-//!   `Space::still_has`: a lookup that saw a clearing evict a part of a prefix, or the old root
-//!   itself, also sees the new root. (M:
+//! * **clear-race**, from the fence in `guard::enter` to the fence in `Space::still_has`: a lookup
+//!   that saw a clearing evict a part of a prefix also sees the new root. (M:
 //!   `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix`)
 //! * **last-reference**, from `release`, `release_hold`, `close` to the guard in `count_holds`, the
 //!   load in `free`: all threads are done with the cache before it is freed. (M:

@@ -3,7 +3,7 @@
 //! Two threads may be busy with one node at a time: one writes a slot that it has reserved, and
 //! others read the slots before it.
 
-use std::alloc::handle_alloc_error;
+use std::alloc::{Layout, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -106,7 +106,10 @@ impl NodeRef<'_> {
             is_queued: false,
         };
         let blocks = (Heat::default(), pin);
-        Self::allocate(header, origin, blocks, ids, Keyed::plain(&[]))
+        let root = Self::allocate(header, origin, blocks, ids, Keyed::plain(&[]));
+        // SAFETY: the layout of a root reserves them there, aligned, not yet shared.
+        unsafe { root.array::<Groups>(GROUPS).write(Groups::default()) };
+        root
     }
 
     /// Allocates a node with this header and computes the header's gap. All blocks but the last one
@@ -120,12 +123,7 @@ impl NodeRef<'_> {
     ) -> Self {
         let (len, room) = (ids.len(), usize::from(header.room));
         let is_root = header.parent.is_none();
-        let layout = if is_root {
-            root_layout()
-        } else {
-            let block_size = header.block_size as usize;
-            layout(room, block_size, tokens.items().len(), header.flags)
-        };
+        let layout = layout_for(&header, tokens.items().len());
         let numbered = number_bytes(header.flags);
         // SAFETY: the layout includes a header, so it is not empty.
         let base = unsafe { alloc(layout) };
@@ -167,10 +165,6 @@ impl NodeRef<'_> {
         unsafe { node.write(0, ids, tokens.tokens) };
         if !tokens.is_plain() {
             node.write_items(tokens);
-        }
-        if is_root {
-            // SAFETY: the layout of a root reserves them there, aligned, not yet shared.
-            unsafe { node.array::<Groups>(GROUPS).write(Groups::default()) };
         }
         node
     }
@@ -241,6 +235,15 @@ impl NodeRef<'_> {
         // node.
         unsafe { guard.retire(self.ptr, self.bytes(), free) };
     }
+}
+
+/// Returns the layout of the node with this header and as many items.
+fn layout_for(header: &Header, items: usize) -> Layout {
+    if header.parent.is_none() {
+        return root_layout();
+    }
+    let (room, block_size) = (usize::from(header.room), header.block_size as usize);
+    layout(room, block_size, items, header.flags)
 }
 
 /// Frees a node that was retired.

@@ -147,8 +147,8 @@ fn evictions_are_suspended_while_a_thread_is_stopped_inside_a_call() {
 fn churn_until_suspended(cache: &PrefixCache, model: &Namespace) {
     /// More than any batch here, and more than one call evicts.
     const BATCH: usize = 16 << 10;
-    let refused = (0..).find_map(|number| replace(cache, model, number).err());
-    let refused = refused.expect("the count has no end");
+    let refused = (0..10_000).find_map(|number| replace(cache, model, number).err());
+    let refused = refused.expect("evictions are suspended in time");
     let all = cache.capacity();
     assert!(refused.suspended && refused.reclaimable == all, "{refused}");
     assert!(refused.to_string().contains("suspended"), "{refused}");
