@@ -99,7 +99,8 @@ class MiniSglang:
         if pages * self.page > self.manager.available_size:
             return self.manager.unlock(handle)
         row = self.rows.pop()
-        self.table[row, :cached] = handle.get_matched_indices()
+        if cached:
+            self.table[row, :cached] = handle.get_matched_indices()
         new = self.manager._page_to_token(self.manager._allocate(pages))
         self.table[row, cached : cached + len(new)] = new
         self.memory.compute(ids.tolist(), self.table[row].tolist(), cached)
@@ -120,7 +121,9 @@ class MiniSglang:
         else:
             # The engine leaves freed duplicates in the row of a request that goes on.
             cached = request.cache_handle.cached_len
-            self.table[request.table_idx, :cached] = request.cache_handle.get_matched_indices()
+            if cached:
+                row = request.cache_handle.get_matched_indices()
+                self.table[request.table_idx, :cached] = row
 
 
 @requires("minisgl")
