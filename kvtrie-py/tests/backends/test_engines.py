@@ -99,7 +99,8 @@ class MiniSglang:
         if pages * self.page > self.manager.available_size:
             return self.manager.unlock(handle)
         row = self.rows.pop()
-        self.table[row, :cached] = handle.get_matched_indices()
+        if cached:
+            self.table[row, :cached] = handle.get_matched_indices()
         new = self.manager._page_to_token(self.manager._allocate(pages))
         self.table[row, cached : cached + len(new)] = new
         self.memory.compute(ids.tolist(), self.table[row].tolist(), cached)
@@ -120,7 +121,9 @@ class MiniSglang:
         else:
             # The engine leaves freed duplicates in the row of a request that goes on.
             cached = request.cache_handle.cached_len
-            self.table[request.table_idx, :cached] = request.cache_handle.get_matched_indices()
+            if cached:
+                row = request.cache_handle.get_matched_indices()
+                self.table[request.table_idx, :cached] = row
 
 
 @requires("minisgl")
@@ -137,6 +140,18 @@ def test_mini_sglang(page: int) -> None:
     assert engine.hits > STEPS
 
 
+# What the functions that are called read of the server's arguments.
+SETTINGS = SimpleNamespace(
+    radix_cache_backend="kvtrie",
+    radix_eviction_policy="lru",
+    enable_hierarchical_cache=False,
+    enable_session_radix_cache=False,
+    enable_streaming_session=False,
+    strip_thinking_cache=False,
+    speculative_algorithm=None,
+)
+
+
 class Sglang:
     """Requests in SGLang's pools, with the functions that its scheduler calls."""
 
@@ -149,10 +164,13 @@ class Sglang:
         from sglang.srt.mem_cache.cache_init_params import CacheInitParams
         from sglang.srt.mem_cache.memory_pool import ReqToTokenPool
 
-        settings = SimpleNamespace(strip_thinking_cache=False, speculative_algorithm=None)
-        for module in (common, schedule_batch):
-            patch.setattr(module, "get_serving", lambda: settings)
-            patch.setattr(module, "get_spec", lambda: settings)
+        for module, getters in (
+            (common, ("get_serving", "get_spec")),
+            (schedule_batch, ("get_serving", "get_spec")),
+            (registry, ("get_serving", "get_memory")),
+        ):
+            for getter in getters:
+                patch.setattr(module, getter, lambda: SETTINGS)
         self.torch, self.common, self.rng, self.page = torch, common, rng, page
         self.schedule_batch = schedule_batch
         self.rows = ReqToTokenPool(8, 128, "cpu", enable_memory_saver=False)
@@ -165,7 +183,7 @@ class Sglang:
         context = registry.TreeCacheBuildContext(
             SimpleNamespace(), params, False, False, False, False, None, None, 1, 0, None
         )
-        self.cache = registry.get_radix_cache_factory("kvtrie")(context)
+        self.cache = registry.create_tree_cache(context)
         self.memory, self.texts = Memory(), Texts(rng)
         self.running: list[Any] = []
         self.hits = self.number = 0
