@@ -80,7 +80,13 @@ impl NodeRef<'_> {
             is_last: true,
             is_queued: plan.is_queued,
         };
-        Self::allocate(header, origin, (inner, last), plan.ids, plan.tokens)
+        Self::allocate(
+            header,
+            origin,
+            (inner, State::new(last)),
+            plan.ids,
+            plan.tokens,
+        )
     }
 
     /// Creates the root of a namespace, with one pin.
@@ -100,12 +106,7 @@ impl NodeRef<'_> {
             prefix_hash: OnceHash::of(start),
         };
         let ids = &[BlockId::NONE];
-        let pin = NewBlock {
-            heat: Heat::default(),
-            is_last: true,
-            is_queued: false,
-        };
-        let blocks = (Heat::default(), pin);
+        let blocks = (Heat::default(), State::root());
         let root = Self::allocate(header, origin, blocks, ids, Keyed::plain(&[]));
         // SAFETY: the layout of a root reserves them there, aligned, not yet shared.
         unsafe { root.array::<Groups>(GROUPS).write(Groups::default()) };
@@ -117,12 +118,11 @@ impl NodeRef<'_> {
     fn allocate(
         header: Header,
         origin: Origin,
-        (inner, last): (Heat, NewBlock),
+        (inner, last): (Heat, State),
         ids: &[BlockId],
         tokens: Keyed<'_>,
     ) -> Self {
         let (len, room) = (ids.len(), usize::from(header.room));
-        let is_root = header.parent.is_none();
         let layout = layout_for(&header, tokens.items().len());
         let numbered = number_bytes(header.flags);
         // SAFETY: the layout includes a header, so it is not empty.
@@ -147,26 +147,31 @@ impl NodeRef<'_> {
             // SAFETY: the layout of a numbered node reserves it there, not yet shared.
             unsafe { number.write(Counter::new(0)) };
         }
-        let write = |offset: usize, state: State| {
-            // SAFETY: callers pass an offset within the `room` states of the front.
-            let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
-            // SAFETY: reserved, aligned, and not yet shared.
-            unsafe { slot.write(state) };
-        };
-        (0..len - 1).for_each(|offset| write(offset, State::followed(inner)));
-        let last = if is_root {
-            State::root()
-        } else {
-            State::new(last)
-        };
-        write(len - 1, last);
-        (len..room).for_each(|offset| write(offset, State::vacant()));
+        // SAFETY: the front ends with room for the states, and the node is not yet shared.
+        unsafe { node.write_states(len, inner, last) };
         // SAFETY: there is room for them, and the node is not yet shared.
         unsafe { node.write(0, ids, tokens.tokens) };
         if !tokens.is_plain() {
             node.write_items(tokens);
         }
         node
+    }
+
+    /// Writes the states of a new node with `len` blocks. All blocks but the last one get the heat.
+    ///
+    /// # Safety
+    ///
+    /// * The header is written, and the node is not yet shared.
+    unsafe fn write_states(self, len: usize, inner: Heat, last: State) {
+        let write = |offset: usize, state: State| {
+            // SAFETY: the offsets below lie within the states of the front.
+            let slot = unsafe { self.ptr.cast::<State>().sub(offset + 1) };
+            // SAFETY: reserved, aligned, and not yet shared, by the caller's promise.
+            unsafe { slot.write(state) };
+        };
+        (0..len - 1).for_each(|offset| write(offset, State::followed(inner)));
+        write(len - 1, last);
+        (len..self.room()).for_each(|offset| write(offset, State::vacant()));
     }
 
     /// Writes the ids and tokens of the slots from `first` on.
