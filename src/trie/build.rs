@@ -149,20 +149,12 @@ impl NodeRef<'_> {
             // SAFETY: the layout of a numbered node reserves it there, not yet shared.
             unsafe { number.write(Counter::new(0)) };
         }
-        let write = |offset: usize, state: State| {
-            // SAFETY: callers pass an offset within the `room` states of the front.
-            let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
-            // SAFETY: reserved, aligned, and not yet shared.
-            unsafe { slot.write(state) };
-        };
-        (0..len - 1).for_each(|offset| write(offset, State::followed(inner)));
         let last = if is_root {
             State::root()
         } else {
             State::new(last)
         };
-        write(len - 1, last);
-        (len..room).for_each(|offset| write(offset, State::vacant()));
+        node.write_states(len, inner, last);
         // SAFETY: there is room for them, and the node is not yet shared.
         unsafe { node.write(0, ids, tokens.tokens) };
         if !tokens.is_plain() {
@@ -173,6 +165,19 @@ impl NodeRef<'_> {
             unsafe { node.array::<Groups>(GROUPS).write(Groups::default()) };
         }
         node
+    }
+
+    /// Writes the states of a new node that has `len` blocks.
+    fn write_states(self, len: usize, inner: Heat, last: State) {
+        let write = |offset: usize, state: State| {
+            // SAFETY: below, the offsets lie within the `room` states of the front.
+            let slot = unsafe { self.ptr.cast::<State>().sub(offset + 1) };
+            // SAFETY: reserved, aligned, and not yet shared.
+            unsafe { slot.write(state) };
+        };
+        (0..len - 1).for_each(|offset| write(offset, State::followed(inner)));
+        write(len - 1, last);
+        (len..self.room()).for_each(|offset| write(offset, State::vacant()));
     }
 
     /// Writes the ids and tokens of the slots from `first` on.
