@@ -96,14 +96,17 @@ impl Counters {
     }
 
     /// Counts the publication of `blocks`. If they start a run, `bytes` is the size of its node.
-    pub fn published(&self, blocks: usize, bytes: Option<usize>) {
-        self.add([(|stripe| &stripe.published, blocks)]);
+    /// Returns the stripe's count before and after.
+    pub fn published(&self, blocks: usize, bytes: Option<usize>) -> (u64, u64) {
+        let stripe = mine();
+        let old = add_to(&self.0[stripe].published, stripe, blocks);
         if let Some(bytes) = bytes {
             self.add([
                 (|stripe| &stripe.runs, 1),
                 (|stripe| &stripe.node_bytes, bytes),
             ]);
         }
+        (old, old.wrapping_add(blocks as u64))
     }
 
     /// Counts blocks that were offered although they were cached already.
@@ -116,11 +119,11 @@ impl Counters {
         self.add([(|stripe| &stripe.evicted, blocks)]);
     }
 
-    /// Counts the words that the clock hand read, and the candidate if it found one.
-    pub fn hand(&self, words: usize, found: bool) {
+    /// Counts the words that the clock hand read, and the candidates that it found.
+    pub fn hand(&self, words: usize, found: usize) {
         self.add([
             (|stripe| &stripe.hand_words, words),
-            (|stripe| &stripe.hand_steps, usize::from(found)),
+            (|stripe| &stripe.hand_steps, found),
         ]);
     }
 
@@ -203,15 +206,17 @@ fn retired_bytes() -> usize {
     (counts.fold(0, u64::wrapping_add) as i64).max(0) as usize
 }
 
-/// Adds `n` to a count of the thread's stripe.
+/// Adds `n` to a count of the thread's stripe. Returns the count before.
 #[inline]
-fn add_to(count: &Counter, stripe: usize, n: usize) {
+fn add_to(count: &Counter, stripe: usize, n: usize) -> u64 {
     let n = n as u64;
     if stripe == SHARED {
-        count.fetch_add(n, RELAXED);
+        count.fetch_add(n, RELAXED)
     } else {
         // This thread alone writes here, so no read-modify-write is needed: that would take a
         // quarter of the time of a short lookup.
-        count.store(count.load(RELAXED).wrapping_add(n), RELAXED);
+        let old = count.load(RELAXED);
+        count.store(old.wrapping_add(n), RELAXED);
+        old
     }
 }

@@ -8,7 +8,6 @@ use std::cmp::Ordering::{Equal, Greater, Less};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::evict::policy::{Heat, Priority};
 use super::guard::Guard;
 use super::layout::{FULL, Header, IDS, KEYED, MAX_RUN, Origin, Position, front, gap, layout};
 use super::node::NodeRef;
@@ -31,8 +30,6 @@ pub struct Blueprint<'a> {
     pub root: Position,
     /// The key under which the index finds it.
     pub key: u64,
-    /// How long its blocks stay cached once they are unheld.
-    pub priority: Priority,
     /// The number of slots. Invariant: 1 to `MAX_RUN`.
     pub room: usize,
     /// The physical blocks. Invariant: 1 to `room`.
@@ -65,8 +62,7 @@ impl NodeRef<'_> {
             root: Some(plan.root),
             prefix_hash: OnceHash::default(),
         };
-        let heat = (Heat::cold(plan.priority), Heat::warm(plan.priority));
-        Self::allocate(header, origin, heat, plan.ids, plan.tokens)
+        Self::allocate(header, origin, plan.ids, plan.tokens)
     }
 
     /// Creates the root of a namespace, with one pin.
@@ -86,15 +82,13 @@ impl NodeRef<'_> {
             prefix_hash: OnceHash::of(start),
         };
         let ids = &[BlockId::NONE];
-        Self::allocate(header, origin, Default::default(), ids, Keyed::plain(&[]))
+        Self::allocate(header, origin, ids, Keyed::plain(&[]))
     }
 
-    /// Allocates a node with this header and computes the header's gap. The last block gets the
-    /// second heat, and all earlier blocks get the first.
+    /// Allocates a node with this header and computes the header's gap.
     fn allocate(
         header: Header,
         origin: Origin,
-        (inner, last): (Heat, Heat),
         ids: &[BlockId],
         tokens: Keyed<'_>,
     ) -> Self {
@@ -122,8 +116,8 @@ impl NodeRef<'_> {
         for offset in 0..room {
             let state = match (offset + 1).cmp(&len) {
                 _ if is_root => State::root(),
-                Less => State::followed(inner),
-                Equal => State::pinned(last),
+                Less => State::followed(),
+                Equal => State::pinned(),
                 Greater => State::vacant(),
             };
             // SAFETY: within the `room` states of the front.
@@ -238,7 +232,6 @@ mod tests {
                 parent: root.position(0),
                 root: root.position(0),
                 key: 6,
-                priority: Priority::Normal,
                 room,
                 ids: &ids[..len],
                 tokens: Keyed::plain(&tokens[..len * block_size]),
@@ -270,7 +263,6 @@ mod tests {
             // SAFETY: reserved, and not shared.
             unsafe { node.write(first, ids, tokens) };
             let block = |offset| NewBlock {
-                heat: Heat::default(),
                 is_last: offset + 1 == node.room(),
                 is_queued: false,
             };

@@ -20,7 +20,8 @@ impl Trie {
         match change {
             Change::Published(run, blocks) => {
                 let bytes = (blocks.start == 0).then(|| run.bytes());
-                self.counters.published(blocks.len(), bytes);
+                let (old, new) = self.counters.published(blocks.len(), bytes);
+                self.ranking.inserted(old, new);
                 self.clock.insert(run, blocks);
             }
             Change::Evicted(run, blocks) => {

@@ -220,13 +220,18 @@ impl Clock {
         })
     }
 
-    /// Returns the candidates behind a block in the same word of the bitmap.
-    pub fn upcoming(&self, id: BlockId) -> impl Iterator<Item = BlockId> {
-        let (word, bit) = place(id);
-        // Relaxed: as for `words`.
-        let listed = self.candidates[word].load(Ordering::Relaxed);
-        let behind = listed & !(bit | (bit - 1));
-        Bits(behind).map(move |bit| BlockId::new(word * WORD + bit))
+    /// Returns the number of words of candidates.
+    pub fn words_in_all(&self) -> usize {
+        self.candidates.len()
+    }
+
+    /// Returns the candidates of every `step`-th word, from one on.
+    pub fn sample(&self, start: usize, step: usize) -> impl Iterator<Item = BlockId> {
+        let words = self.candidates.iter().enumerate().skip(start).step_by(step);
+        words.flat_map(|(at, word)| {
+            // Relaxed: as for `words`.
+            Bits(word.load(Ordering::Relaxed)).map(move |bit| BlockId::new(at * WORD + bit))
+        })
     }
 
     /// Counts the blocks from `start` up to and including the next candidate, if it lies within
@@ -251,26 +256,41 @@ impl Clock {
 }
 
 impl Sweep<'_> {
-    /// Moves the hand past the next candidate and returns it. None when the sweep is over.
-    pub fn next_candidate(&mut self) -> Option<BlockId> {
+    /// Starts another turn.
+    pub fn restart(&mut self) {
+        self.blocks = self.clock.capacity();
+    }
+
+    /// Moves the hand past the next candidates, as many as `found` has places, and passes them to
+    /// `found`. Returns their number, which is less only when the turn is over.
+    pub fn next_candidates(&mut self, found: &mut [BlockId]) -> usize {
         let hand = &self.clock.hand;
         let mut words = 0;
-        let found = loop {
+        let count = loop {
             // Relaxed: the hand is one number, and nothing depends on its order.
             let start = hand.load(Ordering::Relaxed);
-            let Some(passed) = self.clock.distance(start, self.blocks, &mut words) else {
-                break None;
-            };
+            let (mut passed, mut count) = (0, 0);
+            while count < found.len() {
+                let (at, limit) = (start + passed, self.blocks - passed);
+                let at = at % self.clock.capacity();
+                let Some(distance) = self.clock.distance(at, limit, &mut words) else {
+                    break;
+                };
+                passed += distance;
+                let id = (start + passed - 1) % self.clock.capacity();
+                found[count] = BlockId::new(id);
+                count += 1;
+            }
             let next = (start + passed) % self.clock.capacity();
             // Relaxed: only one sweep passes each candidate, whatever else it has seen.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             if hand.compare_exchange(start, next, success, failure).is_ok() {
-                self.blocks -= passed;
-                break Some(BlockId::new((start + passed - 1) % self.clock.capacity()));
+                self.blocks = if count < found.len() { 0 } else { self.blocks - passed };
+                break count;
             }
         };
-        self.counters.hand(words, found.is_some());
-        found
+        self.counters.hand(words, count);
+        count
     }
 }
 

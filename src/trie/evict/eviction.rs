@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use super::climb::{Taker, climb};
-use super::passed::Passed;
+use super::policy::CHOICE;
+use super::policy::candidates::Candidates;
+use super::policy::stamp::Stamp;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::prefetch::prefetch;
 use crate::trie::evict::changes::Change;
 use crate::trie::guard::{Guard, enter};
-use crate::trie::layout::{Position, Prefetch};
+use crate::trie::layout::Position;
 use crate::trie::node::{NodeRef, is_last_of_run, node, previous, state};
 use crate::trie::state::Claim;
 use crate::trie::{Reached, Trie};
@@ -17,8 +19,8 @@ use crate::trie::{Reached, Trie};
 /// The blocks that an eviction may take.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope {
-    /// Blocks that are unheld and cold.
-    Cold,
+    /// Unheld blocks, each at its rank.
+    Ranked,
     /// All unheld blocks.
     Unheld,
     /// All unheld blocks below this root.
@@ -28,15 +30,15 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Returns whether warm blocks may be evicted too.
-    fn takes_warm(self) -> bool {
-        !matches!(self, Self::Cold)
+    /// Returns whether an eviction stops at a block that is ranked by itself.
+    fn is_ranked(self) -> bool {
+        matches!(self, Self::Ranked)
     }
 
     /// Returns whether the scope includes the blocks of a node.
     fn covers(self, node: NodeRef<'_>) -> bool {
         match self {
-            Self::Cold | Self::Unheld | Self::Ended => true,
+            Self::Ranked | Self::Unheld | Self::Ended => true,
             Self::Under(root) => node.root() == root,
         }
     }
@@ -75,8 +77,10 @@ struct Eviction<'a> {
     trie: &'a Trie,
     scope: Scope,
     wanted: usize,
-    /// The warm blocks that the hand has passed.
-    passed: Passed,
+    /// The stamp that the next block before the evicted ones inherits.
+    stamp: Stamp,
+    /// The candidates that the hand has passed.
+    candidates: Candidates,
     on_evict: &'a mut dyn FnMut(EvictedBlock<'_, '_>),
 }
 
@@ -89,40 +93,29 @@ struct Guarded<'e, 'a, 'g> {
 impl Trie {
     /// Evicts up to `wanted` unheld blocks.
     ///
-    /// In its first turn the hand takes cold blocks, and one of the warm blocks that it has passed
-    /// whenever those are as many as [`Passed`] has room for. In a second turn it takes warm blocks
-    /// too. Without that turn, a chain with several warm blocks would cost one turn for each.
+    /// Goes on with the chain that the last call left half taken. Then evicts one chain after the
+    /// other, chosen among the next [`CHOICE`] candidates of the hand and the best that were left.
     pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         if wanted == 0 {
             return;
         }
         let mut guard = enter();
-        let mut eviction = Eviction {
-            trie: self,
-            scope: Scope::Cold,
-            wanted,
-            passed: Passed::new(),
-            on_evict: &mut on_evict,
-        };
+        let mut eviction = Eviction::new(self, Scope::Ranked, wanted, &mut on_evict);
         if let Some(id) = self.clock.take_resume_at() {
             guard = eviction.visit(id, guard);
         }
-        guard = eviction.turn(guard);
-        guard = eviction.take_passed(guard);
-        eviction.scope = Scope::Unheld;
-        drop(eviction.turn(guard));
+        if eviction.wanted > 0 {
+            self.ranking.learn(&self.clock);
+            eviction.candidates = self.ranking.recall();
+            drop(eviction.sweep(guard));
+            self.ranking.leave(eviction.candidates);
+        }
     }
 
     /// Evicts all blocks in a scope, in one turn.
     pub fn evict_all(&self, scope: Scope, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         let mut guard = enter();
-        let mut eviction = Eviction {
-            trie: self,
-            scope,
-            wanted: usize::MAX,
-            passed: Passed::new(),
-            on_evict: &mut on_evict,
-        };
+        let mut eviction = Eviction::new(self, scope, usize::MAX, &mut on_evict);
         for id in self.clock.words(self.clock.hand()).flatten() {
             guard = eviction.visit(id, guard);
         }
@@ -152,64 +145,66 @@ impl Trie {
             if seen.pins() > 0 || seen.children() > 0 || !is_last_of_run(at, guard) {
                 return;
             }
-            let mut eviction = Eviction {
-                trie: self,
-                scope: Scope::Ended,
-                wanted: depth - kept,
-                passed: Passed::new(),
-                on_evict: &mut on_evict,
-            };
+            let mut eviction = Eviction::new(self, Scope::Ended, depth - kept, &mut on_evict);
             // If the claim fails, another thread has just changed the word: look again.
-            if eviction.claim(at, true, guard) == Claim::Claimed {
+            if eviction.claim(at, guard) == Claim::Claimed {
                 return eviction.climb(at, guard);
             }
         }
     }
 }
 
-impl Eviction<'_> {
-    /// Moves the hand on by one turn, or until enough blocks are evicted.
-    fn turn(&mut self, mut guard: Guard) -> Guard {
+impl<'a> Eviction<'a> {
+    /// Starts an eviction.
+    fn new(
+        trie: &'a Trie,
+        scope: Scope,
+        wanted: usize,
+        on_evict: &'a mut dyn FnMut(EvictedBlock<'_, '_>),
+    ) -> Self {
+        Self {
+            trie,
+            scope,
+            wanted,
+            stamp: Stamp::default(),
+            candidates: Candidates::new(),
+            on_evict,
+        }
+    }
+
+    /// Evicts candidates, until enough blocks are evicted or a turn of the hand finds none.
+    fn sweep(&mut self, mut guard: Guard) -> Guard {
+        let ranking = &self.trie.ranking;
         let mut sweep = self.trie.clock.sweep(&self.trie.counters);
         while self.wanted > 0 {
-            let Some(id) = sweep.next_candidate() else {
+            let mut next = [BlockId::NONE; CHOICE];
+            let found = sweep.next_candidates(&mut next);
+            if found == 0 && self.candidates.is_empty() {
                 break;
-            };
-            guard = self.visit(id, guard);
-            if self.passed.is_full() {
-                guard = self.take_best_passed(guard);
             }
+            for id in &next[..found] {
+                self.candidates.add(*id, ranking);
+            }
+            let wanted = self.wanted;
+            while let Some(id) = self.candidates.take(ranking) {
+                guard = self.visit(id, guard);
+                if self.wanted < wanted {
+                    // Candidates that are left out below may be met again.
+                    sweep.restart();
+                    break;
+                }
+            }
+            self.candidates.trim(ranking);
         }
         guard
     }
 
-    /// Evicts blocks that the hand has passed, as long as more are wanted.
-    fn take_passed(&mut self, mut guard: Guard) -> Guard {
-        while self.wanted > 0 && !self.passed.is_empty() {
-            guard = self.take_best_passed(guard);
-        }
-        guard
-    }
-
-    /// Evicts the best of the blocks that the hand has passed, and climbs, unless another thread
-    /// has changed it since.
-    fn take_best_passed(&mut self, guard: Guard) -> Guard {
-        let best = self.passed.take_best();
-        let at = best.and_then(|id| self.trie.candidate(id, &guard));
-        match at {
-            Some(at) if self.claim(at, true, &guard) == Claim::Claimed => {
-                self.climb(at, &guard);
-                guard.reenter()
-            }
-            _ => guard,
-        }
-    }
-
-    /// Visits one candidate: evicts it and climbs, cools it, or unlists it. Returns the guard, or a
-    /// newer one if a block was evicted.
+    /// Visits one candidate: evicts it and climbs, or unlists it. Returns the guard, or a newer one
+    /// if a block was evicted.
     fn visit(&mut self, id: BlockId, guard: Guard) -> Guard {
         let trie = self.trie;
         let Some(at) = trie.candidate(id, &guard) else {
+            trie.ranking.forget(id);
             trie.clock.unlist(id);
             // Rule (second-look): the block may have become a candidate since the first look.
             if trie.candidate(id, &guard).is_some() {
@@ -220,42 +215,14 @@ impl Eviction<'_> {
         if !self.scope.covers(node(at, &guard)) {
             return guard;
         }
-        match self.claim(at, self.scope.takes_warm(), &guard) {
-            Claim::Claimed => {
-                self.prefetch_upcoming(id, &guard);
-                self.climb(at, &guard);
-                // Retired nodes are freed once no older guard exists, including this one.
-                return guard.reenter();
-            }
-            Claim::Warm(heat) => {
-                state(at, &guard).cool();
-                self.passed.push(id, heat);
-            }
-            // It was a candidate a moment ago. If it is a parent now, the next turn unlists it.
-            Claim::Held | Claim::Parent => {}
+        self.stamp = trie.ranking.stamp(id);
+        // If the claim fails, the block is held. Or it is a parent now: the next turn unlists it.
+        if self.claim(at, &guard) == Claim::Claimed {
+            self.climb(at, &guard);
+            // Retired nodes are freed once no older guard exists, including this one.
+            return guard.reenter();
         }
         guard
-    }
-
-    /// Prefetches for the candidates that the hand meets next, most likely in the next calls: of the
-    /// third its node, of the second its bucket, of the first the node at the head of its bucket.
-    /// Each waits only for what was prefetched one block earlier.
-    fn prefetch_upcoming(&self, id: BlockId, guard: &Guard) {
-        let trie = self.trie;
-        let mut upcoming = trie
-            .clock
-            .upcoming(id)
-            .filter_map(|id| trie.clock.position(id, guard));
-        let key = |at| node(at, guard).header().key;
-        if let Some(first) = upcoming.next() {
-            trie.index.prefetch_node(key(first), Prefetch::Start);
-        }
-        if let Some(second) = upcoming.next() {
-            trie.index.prefetch(key(second));
-        }
-        if let Some(third) = upcoming.next() {
-            Prefetch::Start.prefetch(third.into_raw());
-        }
     }
 
     /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.
@@ -264,10 +231,10 @@ impl Eviction<'_> {
         climb(claimed, &mut Guarded { eviction, guard }, guard);
     }
 
-    /// Claims a block if it is unheld and cold, or `warm_too` is set. Counts it.
-    fn claim(&mut self, at: Position, warm_too: bool, guard: &Guard) -> Claim {
+    /// Claims a block if it is unheld and the last of its prefix. Counts it.
+    fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
         let behind = node(at, guard).state_behind(at.offset());
-        let claim = state(at, guard).claim(warm_too, behind);
+        let claim = state(at, guard).claim(behind);
         self.wanted -= usize::from(claim == Claim::Claimed);
         claim
     }
@@ -278,6 +245,9 @@ impl Guarded<'_, '_, '_> {
     fn unlink_and_retire(&self, run: NodeRef<'_>) {
         let (trie, guard) = (self.eviction.trie, self.guard);
         trie.counters.unlinked(run.bytes());
+        if self.eviction.scope.is_ranked() {
+            trie.ranking.evicted(run.header().key, self.eviction.stamp);
+        }
         // The order matters: a parent must not be claimed or freed while a search can find a child
         // that points to it.
         // Rule (unlink-then-uncount, unlink-then-retire): no search finds the node from now on.
@@ -303,22 +273,23 @@ impl Taker for Guarded<'_, '_, '_> {
 
     /// Claims a block if more are wanted and it may be taken. Otherwise makes it a candidate.
     fn take(&mut self, at: Position) -> bool {
-        let clock = &self.eviction.trie.clock;
-        let id = node(at, self.guard).id(at.offset());
-        if self.eviction.wanted == 0 {
+        let (eviction, guard) = (&mut *self.eviction, self.guard);
+        let trie = eviction.trie;
+        let id = node(at, guard).id(at.offset());
+        let is_apart = trie.ranking.inherit(id, eviction.stamp) && eviction.scope.is_ranked();
+        if is_apart {
+            eviction.candidates.add(id, &trie.ranking);
+        } else if eviction.wanted == 0 {
             // Rule (no-resume): the prefix that an ended request keeps is not the next to leave.
-            if self.eviction.scope.resumes() {
-                clock.set_resume_at(id);
+            if eviction.scope.resumes() {
+                trie.clock.set_resume_at(id);
             }
-        } else {
-            let warm_too = self.eviction.scope.takes_warm();
-            if self.eviction.claim(at, warm_too, self.guard) == Claim::Claimed {
-                return true;
-            }
+        } else if eviction.claim(at, guard) == Claim::Claimed {
+            return true;
         }
         // Rule (list-the-last): the block is now the last of its run: a candidate, unless a parent.
-        if !state(at, self.guard).confirm_children() {
-            clock.list(id);
+        if !state(at, guard).confirm_children() {
+            trie.clock.list(id);
         }
         false
     }

@@ -1,9 +1,8 @@
 //! Eviction: which blocks leave, in which order, and how.
 //!
-//! * [`policy`] defines how long an unheld block survives: its priority and its warmth, and how a
-//!   hit and the passing hand change them.
+//! * [`policy`] chooses among the candidates that the hand passes: by what it learned of blocks that
+//!   were used alike, and by the priority of each.
 //! * [`clock`] stores the position of each block and the candidates, and moves the hand.
-//! * [`passed`] remembers the warm blocks that a sweep has passed.
 //! * [`climb`] follows a prefix from its last block towards its head, for a [`climb::Taker`].
 //! * [`eviction`] is the taker that evicts. [`forecast`] is the taker that only counts.
 //! * [`changes`] records each change of residency.
@@ -16,5 +15,4 @@ pub mod climb;
 pub mod clock;
 pub mod eviction;
 pub mod forecast;
-pub mod passed;
 pub mod policy;

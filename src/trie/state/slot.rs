@@ -3,15 +3,13 @@
 //! The [transitions](super) say which thread may do what, and [`publish`](crate::trie::publish)
 //! follows them.
 
-use super::{EMPTY, FOLLOWED, PHASE, PIN, QUEUED, SHUT, Snapshot, State, inner, last, with_heat};
+use super::{BLOCK, EMPTY, FOLLOWED, INNER, LAST, PIN, QUEUED, SHUT, PHASE, Snapshot, State};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::trie::evict::policy::Heat;
 
 impl Snapshot {
     /// Returns whether the slot has, or had, a block.
     pub fn has_block(self) -> bool {
-        // A closed block has a heat, which is never zero. A shut slot has nothing else.
-        self.0 & PHASE != EMPTY && self.0 != SHUT
+        self.0 & BLOCK != 0
     }
 
     /// Returns whether the slot may still get a block: it is vacant or being written.
@@ -23,8 +21,6 @@ impl Snapshot {
 /// A block that is appended to a run.
 #[derive(Debug, Clone, Copy)]
 pub struct NewBlock {
-    /// Its heat.
-    pub heat: Heat,
     /// Whether it is the last of those appended: then it has a pin. Otherwise it is followed.
     pub is_last: bool,
     /// Whether the gauge will look at it, because it will look at the block before.
@@ -35,12 +31,7 @@ impl NewBlock {
     /// Returns the word of the block.
     fn word(self) -> u64 {
         let queued = if self.is_queued { QUEUED } else { 0 };
-        let word = if self.is_last {
-            last(self.heat)
-        } else {
-            inner(self.heat)
-        };
-        word | queued
+        queued | if self.is_last { LAST } else { INNER }
     }
 }
 
@@ -102,9 +93,8 @@ impl State {
     pub fn follow(&self) {
         let next = |word: u64| {
             debug_assert!(!Snapshot(word).is_followed(), "a slot is filled once");
-            let heat = Snapshot(word).heat().after_first_child();
             // Rule (pin-to-follower): one step, because the block would look unheld between two.
-            Some(with_heat(word, heat) + FOLLOWED - PIN)
+            Some(word + FOLLOWED - PIN)
         };
         // Release (followed): the gauge finds the later block.
         // Relaxed: on failure the exchange is repeated.
