@@ -6,8 +6,7 @@
 mod common;
 
 use common::{Memory, both, explore, three};
-use kvtrie::Priority;
-use kvtrie::model::{CacheStatus, Claim, Heat, State};
+use kvtrie::model::{CacheStatus, Claim, State};
 use loom::sync::Arc;
 
 /// The words of consecutive blocks of one run, and the memory of the first.
@@ -18,9 +17,8 @@ struct Run {
 
 impl Default for Run {
     fn default() -> Self {
-        let cold = Heat::cold(Priority::Normal);
-        let [first, second] = [(); 2].map(|()| State::followed(cold));
-        let last = State::pinned(cold);
+        let [first, second] = [(); 2].map(|()| State::followed());
+        let last = State::pinned();
         let _ = last.unpin();
         Self {
             states: [first, second, last],
@@ -31,7 +29,7 @@ impl Default for Run {
 
 /// Claims one block of a run, if the block behind it has left.
 fn claim_behind(run: &Run, offset: usize) -> bool {
-    run.states[offset].claim(true, run.states.get(offset + 1)) == Claim::Claimed
+    run.states[offset].claim(run.states.get(offset + 1)) == Claim::Claimed
 }
 
 /// Two holders and a claimer: a holder reads, the claimer writes, and never both at once.
@@ -48,7 +46,7 @@ fn pin_versus_claim() {
             }
         };
         three(holder(Arc::clone(&run)), holder(Arc::clone(&run)), || {
-            if run.states[0].claim(true, None) == Claim::Claimed {
+            if run.states[0].claim(None) == Claim::Claimed {
                 run.head.write(1);
             }
         });
@@ -60,7 +58,7 @@ fn pin_versus_claim() {
 fn claim_versus_claim() {
     explore("claim_versus_claim", 100, || {
         let run = Arc::new(Run::default());
-        let claimer = |run: Arc<Run>| move || run.states[0].claim(true, None) == Claim::Claimed;
+        let claimer = |run: Arc<Run>| move || run.states[0].claim(None) == Claim::Claimed;
         let (first, second, held) =
             three(claimer(Arc::clone(&run)), claimer(Arc::clone(&run)), || {
                 run.states[0].pin().is_some()
@@ -77,14 +75,14 @@ fn hand_over_versus_claim() {
     explore("hand_over_versus_claim", 100, || {
         let run = Arc::new(Run::default());
         assert!(run.states[0].pin().is_some());
-        let claimer = |run: Arc<Run>| move || run.states[0].claim(true, None) == Claim::Claimed;
+        let claimer = |run: Arc<Run>| move || run.states[0].claim(None) == Claim::Claimed;
         let (first, second, ()) =
             three(claimer(Arc::clone(&run)), claimer(Arc::clone(&run)), || {
                 run.states[0].hand_over()
             });
         assert!(!first && !second, "a block with a child is in use");
         run.states[0].drop_child();
-        assert_eq!(run.states[0].claim(true, None), Claim::Claimed);
+        assert_eq!(run.states[0].claim(None), Claim::Claimed);
     });
 }
 
@@ -93,10 +91,7 @@ fn hand_over_versus_claim() {
 #[test]
 fn holder_of_the_child_versus_claim_of_the_parent() {
     explore("holder_of_the_child_versus_claim_of_the_parent", 50, || {
-        let (parent, child) = (
-            Arc::new(Run::default()),
-            Arc::new(State::pinned(Heat::cold(Priority::Normal))),
-        );
+        let (parent, child) = (Arc::new(Run::default()), Arc::new(State::pinned()));
         assert!(parent.states[0].pin().is_some());
         parent.states[0].hand_over();
         let (above, below) = (Arc::clone(&parent), Arc::clone(&child));
@@ -106,12 +101,12 @@ fn holder_of_the_child_versus_claim_of_the_parent() {
         };
         let above = Arc::clone(&parent);
         let taker = move || {
-            if child.claim(true, None) == Claim::Claimed {
+            if child.claim(None) == Claim::Claimed {
                 above.states[0].drop_child();
             }
         };
         three(holder, taker, || {
-            if parent.states[0].claim(true, None) == Claim::Claimed {
+            if parent.states[0].claim(None) == Claim::Claimed {
                 parent.head.write(1);
             }
         });
@@ -179,7 +174,7 @@ fn fork_versus_unpin() {
         };
         three(holder(Arc::clone(&run)), holder(Arc::clone(&run)), || {
             run.states[0].cool();
-            assert_eq!(run.states[0].claim(true, None), Claim::Held);
+            assert_eq!(run.states[0].claim(None), Claim::Held);
         });
         assert_eq!(run.states[0].load().pins(), 2);
     });

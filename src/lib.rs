@@ -52,7 +52,7 @@ pub mod model {
     pub use crate::trie::build::Blueprint;
     pub use crate::trie::evict::clock::Clock;
     pub use crate::trie::evict::eviction::{EvictedBlock, Scope};
-    pub use crate::trie::evict::policy::{Priority, Terms, Wishes};
+    pub use crate::trie::evict::policy::Ranking;
     pub use crate::trie::gauge::Gauge;
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};

@@ -220,11 +220,7 @@ impl<'a> Prompt<'a> {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[track_caller]
-    pub fn with_priority_of(
-        mut self,
-        tokens: impl RangeBounds<usize>,
-        priority: Priority,
-    ) -> Self {
+    pub fn with_priority_of(mut self, tokens: impl RangeBounds<usize>, priority: Priority) -> Self {
         let start = match tokens.start_bound() {
             Bound::Included(start) => *start,
             Bound::Excluded(before) => before.saturating_add(1),

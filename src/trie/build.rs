@@ -86,12 +86,7 @@ impl NodeRef<'_> {
     }
 
     /// Allocates a node with this header and computes the header's gap.
-    fn allocate(
-        header: Header,
-        origin: Origin,
-        ids: &[BlockId],
-        tokens: Keyed<'_>,
-    ) -> Self {
+    fn allocate(header: Header, origin: Origin, ids: &[BlockId], tokens: Keyed<'_>) -> Self {
         let (len, room) = (ids.len(), usize::from(header.room));
         let is_root = header.parent.is_none();
         let layout = layout(room, header.block_size as usize, tokens.items().len());

@@ -151,7 +151,8 @@ impl Trie {
         let mut at = end.at;
         for block in (0..end.depth).rev() {
             let terms = wishes.at((block + 1) * self.block_size - 1);
-            self.ranking.set_terms(node(at, guard).id(at.offset()), terms);
+            self.ranking
+                .set_terms(node(at, guard).id(at.offset()), terms);
             at = previous(at, guard).expect("the root lies before every block");
         }
     }

@@ -285,7 +285,11 @@ impl Sweep<'_> {
             // Relaxed: only one sweep passes each candidate, whatever else it has seen.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             if hand.compare_exchange(start, next, success, failure).is_ok() {
-                self.blocks = if count < found.len() { 0 } else { self.blocks - passed };
+                self.blocks = if count < found.len() {
+                    0
+                } else {
+                    self.blocks - passed
+                };
                 break count;
             }
         };

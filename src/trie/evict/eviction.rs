@@ -204,7 +204,9 @@ impl<'a> Eviction<'a> {
     fn visit(&mut self, id: BlockId, guard: Guard) -> Guard {
         let trie = self.trie;
         let Some(at) = trie.candidate(id, &guard) else {
-            trie.ranking.forget(id);
+            if trie.clock.position(id, &guard).is_none() {
+                trie.ranking.forget(id);
+            }
             trie.clock.unlist(id);
             // Rule (second-look): the block may have become a candidate since the first look.
             if trie.candidate(id, &guard).is_some() {

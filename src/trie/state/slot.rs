@@ -3,7 +3,7 @@
 //! The [transitions](super) say which thread may do what, and [`publish`](crate::trie::publish)
 //! follows them.
 
-use super::{BLOCK, EMPTY, FOLLOWED, INNER, LAST, PIN, QUEUED, SHUT, PHASE, Snapshot, State};
+use super::{BLOCK, EMPTY, FOLLOWED, INNER, LAST, PHASE, PIN, QUEUED, SHUT, Snapshot, State};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 impl Snapshot {

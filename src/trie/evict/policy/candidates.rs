@@ -57,7 +57,10 @@ impl Candidates {
     /// ones the first.
     pub fn take(&mut self, ranking: &Ranking) -> Option<BlockId> {
         let now = ranking.now();
-        let mut merits = self.all().iter().map(|(_, stamp)| ranking.merit(*stamp, now));
+        let mut merits = self
+            .all()
+            .iter()
+            .map(|(_, stamp)| ranking.merit(*stamp, now));
         let first = merits.next()?;
         let (mut least, mut oldest) = ((0, first), (0, first));
         for (place, merit) in (1..).zip(merits) {

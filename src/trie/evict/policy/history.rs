@@ -101,7 +101,12 @@ mod tests {
         }
         history.add_uses(0, 5, 500.0);
         let ranks = history.ranks();
-        assert!(ranks[0][2] > 3.0 * ranks[1][2], "{} {}", ranks[0][2], ranks[1][2]);
+        assert!(
+            ranks[0][2] > 3.0 * ranks[1][2],
+            "{} {}",
+            ranks[0][2],
+            ranks[1][2]
+        );
         assert!(ranks[0][6] < ranks[0][2], "the use is past");
     }
 

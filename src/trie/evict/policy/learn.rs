@@ -14,7 +14,7 @@ const LOOKS: f32 = 16.0;
 /// Ticks between two looks, at least: a small cache learns as seldom as a larger one.
 const LEAST_TICKS: u32 = 64;
 /// Words of candidates in a sample, and sets of ghosts.
-const SAMPLE: usize = 512;
+const SAMPLE: usize = 4096;
 
 impl Ranking {
     /// Learns from the candidates of a clock, if it is time to and no other thread does.

@@ -137,15 +137,6 @@ pub struct Wishes<'a> {
 pub type Span = (Range<usize>, Priority);
 
 impl Wishes<'_> {
-    /// Makes equal terms for all tokens.
-    pub fn all(terms: Terms) -> Self {
-        Self {
-            terms,
-            spans: &[],
-            start: 0,
-        }
-    }
-
     /// Returns the wishes for the tokens from `tokens` later on.
     pub fn skip(self, tokens: usize) -> Self {
         Self {
@@ -194,13 +185,17 @@ mod tests {
 
     #[test]
     fn the_last_span_that_covers_a_token_counts() {
-        let spans = [(0..4, Priority::High), (2..usize::MAX, Priority::Low)];
+        let spans = [(0..4, Priority::High), (2..4, Priority::Low)];
         let wishes = Wishes {
+            terms: Terms::default(),
             spans: &spans,
-            ..Wishes::all(Terms::default())
+            start: 1,
         };
-        let at = |token| wishes.skip(1).at(token).priority;
-        assert_eq!([0, 1, 9].map(at), [Priority::High, Priority::Low, Priority::Low]);
-        assert_eq!(Wishes::all(Terms::default()).at(5), Terms::default());
+        let [high, low, normal] = [Priority::High, Priority::Low, Priority::Normal];
+        assert_eq!(
+            [0, 1, 9].map(|token| wishes.at(token).priority),
+            [high, low, normal]
+        );
+        assert_eq!(wishes.skip(1).at(0).priority, low);
     }
 }
