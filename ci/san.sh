@@ -23,8 +23,8 @@ export ASAN_OPTIONS="detect_leaks=1"
 skipped=(churn_keeps_node_memory_flat stopped:: one_hold_too_many)
 declare -A tests=(
     # Left out: what has one thread, api, evict, hand, mistakes, oracle, priority, retired and sequence.
-    [thread]="ends exhaustion grow hostile linear memory namespaces stress threads"
-    [address]="api ends evict exhaustion grow hand hostile linear memory mistakes namespaces oracle priority prompt retired sequence stress threads"
+    [thread]="ends exhaustion feed grow hostile linear memory namespaces stress threads"
+    [address]="api ends evict exhaustion feed grow hand hostile linear memory mistakes namespaces oracle priority prompt retired sequence stress threads"
 )
 
 # Whether a program built like the tests, with these flags, runs.

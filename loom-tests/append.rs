@@ -10,7 +10,7 @@ use kvtrie::model::{BlockHasher, Blueprint, Claim, Keyed, NewBlock, NodeRef, Sta
 use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
 use loom::sync::Arc;
 
-/// The last block appended to a run.
+/// The last block published to a run.
 fn last() -> NewBlock {
     NewBlock {
         is_last: true,
@@ -28,7 +28,7 @@ struct Slot {
 impl Slot {
     /// A block that is held by as many threads, with a vacant slot behind it.
     fn held_by(threads: usize) -> Arc<Self> {
-        let before = State::pinned();
+        let before = State::new(last());
         for _ in 1..threads {
             assert!(before.pin().is_some());
         }
@@ -166,9 +166,11 @@ impl Node {
             parent,
             root: parent,
             key: 1,
+            is_queued: false,
             room: 2,
             ids: &[BlockId::new(0)],
             tokens: Keyed::plain(&[1]),
+            is_numbered: false,
         }))
     }
 

@@ -57,9 +57,11 @@ impl Bucket {
             parent: self.root,
             root: self.root,
             key,
+            is_queued: false,
             room: 1,
             ids: &self.ids[..1],
             tokens,
+            is_numbered: false,
         })
     }
 

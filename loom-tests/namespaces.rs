@@ -154,3 +154,51 @@ fn clear_all_versus_publication() {
         assert_eq!(cache.stats().free, 1);
     });
 }
+
+/// A namespace is cleared while the holder of its last block appends another one to the run, and
+/// then lets go: all leave, the last one first, by the clearing or by a later eviction.
+#[test]
+fn clear_versus_append() {
+    explore("clear_versus_append", 300, || {
+        let (cache, namespace) = cache(3, 2);
+        // The second block, alone behind another one, gets a run with room for the third.
+        let mut hold = publish(&cache, &namespace, &[1]);
+        let mut blocks = cache.allocate(2).expect("two are free");
+        let last = blocks.split_off(1);
+        hold.publish(&[2], blocks).expect("a complete block");
+        let table = hold.block_table();
+        let cache = Arc::new(cache);
+        let (other, names) = (Arc::clone(&cache), namespace.clone());
+        let (mut evicted, ()) = both(
+            move || other.clear(&names),
+            || {
+                hold.publish(&[3], last).expect("a complete block");
+                drop(hold);
+            },
+        );
+        assert_eq!(cache.peek(&namespace, &[1, 2, 3]), 0, "cleared");
+        evicted.append(&mut cache.evict(usize::MAX));
+        let order: Vec<_> = evicted.iter().map(|left| left.block.id()).collect();
+        assert_eq!(order.len(), 3, "each leaves once");
+        assert_eq!(order[1..], [table[1], table[0]], "the last one first");
+    });
+}
+
+/// A namespace is cleared while another thread evicts its chain from the end: each block leaves
+/// once, and none is left behind.
+#[test]
+fn clear_versus_eviction_of_a_chain() {
+    explore("clear_versus_eviction_of_a_chain", 1_000, || {
+        let (cache, namespace) = cache(2, 1);
+        drop(publish(&cache, &namespace, &[1, 2]));
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let (theirs, ours) = both(
+            move || other.evict(usize::MAX).len(),
+            || cache.clear(&namespace).len(),
+        );
+        let rest = cache.evict(usize::MAX).len();
+        assert_eq!(theirs + ours + rest, 2, "each leaves once");
+        assert_eq!(cache.stats().free, 2);
+    });
+}

@@ -43,6 +43,7 @@ impl Blocks {
             self.pool.put(ids);
         }
         let capacity = self.memory.len();
+        assert_eq!(self.pool.free(), capacity, "every block is counted once");
         let mut ids: Vec<_> = self.take(capacity + 1);
         ids.sort();
         ids.dedup();

@@ -6,8 +6,16 @@
 mod common;
 
 use common::{Memory, both, explore, three};
-use kvtrie::model::{CacheStatus, Claim, State};
+use kvtrie::model::{CacheStatus, Claim, NewBlock, State};
 use loom::sync::Arc;
+
+/// The word of a block with one pin, the last of its run.
+fn pinned() -> State {
+    State::new(NewBlock {
+        is_last: true,
+        is_queued: false,
+    })
+}
 
 /// The words of consecutive blocks of one run, and the memory of the first.
 struct Run {
@@ -18,7 +26,7 @@ struct Run {
 impl Default for Run {
     fn default() -> Self {
         let [first, second] = [(); 2].map(|()| State::followed());
-        let last = State::pinned();
+        let last = pinned();
         let _ = last.unpin();
         Self {
             states: [first, second, last],
@@ -91,7 +99,7 @@ fn hand_over_versus_claim() {
 #[test]
 fn holder_of_the_child_versus_claim_of_the_parent() {
     explore("holder_of_the_child_versus_claim_of_the_parent", 50, || {
-        let (parent, child) = (Arc::new(Run::default()), Arc::new(State::pinned()));
+        let (parent, child) = (Arc::new(Run::default()), Arc::new(pinned()));
         assert!(parent.states[0].pin().is_some());
         parent.states[0].hand_over();
         let (above, below) = (Arc::clone(&parent), Arc::clone(&child));

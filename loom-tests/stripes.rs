@@ -6,25 +6,25 @@
 mod common;
 
 use common::{explore, three};
-use kvtrie::model::{Owners, SHARED};
+use kvtrie::model::{Free, SHARED};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 
-/// The owners of the stripes, and a count on each of the first three.
+/// The free stripes, and a count on each of the first three.
 #[derive(Default)]
 struct Counts {
-    owners: Owners,
+    free: Free,
     stripes: [UnsafeCell<u32>; 3],
 }
 
 impl Counts {
     /// Lives as a thread that counts once: takes a stripe, adds one, and gives the stripe back.
     fn count(&self) {
-        let stripe = self.owners.take();
+        let stripe = self.free.take();
         assert_ne!(stripe, SHARED, "a stripe is free");
         // SAFETY: the thread owns the stripe; loom fails the model if another one does too.
-        self.stripes[stripe].with_mut(|count| unsafe { *count += 1 });
-        self.owners.give_back(stripe);
+        self.stripes[stripe - 1].with_mut(|count| unsafe { *count += 1 });
+        self.free.give_back(stripe);
     }
 }
 
@@ -40,8 +40,8 @@ fn stripe_of_one_thread_after_another() {
             move || three_.count(),
         );
         // The first stripe is taken once more, after every thread that owned it.
-        let first = counts.owners.take();
-        assert_eq!(first, 0, "every stripe was given back");
+        let first = counts.free.take();
+        assert_eq!(first, 1, "every stripe was given back");
         // SAFETY: all three threads have ended.
         let sum: u32 = (counts.stripes.iter())
             .map(|count| count.with(|count| unsafe { *count }))

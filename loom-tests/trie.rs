@@ -9,7 +9,7 @@ use common::{both, explore};
 use kvtrie::BlockId;
 use kvtrie::model::{
     BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
-    Keyed, NodeRef, Position, Ranking, Reached, Scope, Trie, unprotected,
+    Keyed, NodeRef, Position, Ranking, Reached, Trie, unprotected,
 };
 use loom::sync::Arc;
 
@@ -47,9 +47,11 @@ impl Tree {
             parent,
             root: self.root,
             key: (trie.bucket_hasher).child(key, parent.offset(), &tokens[..1]),
+            is_queued: false,
             room: ids.len(),
             ids,
             tokens: Keyed::plain(tokens),
+            is_numbered: false,
         });
         assert!(trie.index.publish(run, unprotected()).is_ok(), "no equal");
         trie.clock.insert(run, 0..ids.len());
@@ -114,7 +116,7 @@ fn tail_versus_retirement() {
         let (last, clock) = (node(end).state(1), &tree.trie.clock);
         let evict = || {
             let mut retired = false;
-            (tree.trie).evict_all(Scope::Unheld, |left| retired |= left.id == tree.ids[0]);
+            (tree.trie).evict_all(|left| retired |= left.id == tree.ids[0]);
             let slot = clock.position(tree.ids[1], unprotected());
             assert!(
                 !retired || slot != Some(end),

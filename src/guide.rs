@@ -15,6 +15,8 @@
 //! * [How do LoRA adapters and tenants stay apart?](namespaces) Each has a namespace.
 //! * [How do several devices share a cache?](parallelism) One cache for each KV pool.
 //! * [Which metrics does a dashboard read?](metrics) `stats`, and `in_use`.
+//! * [How does a router learn what this worker holds?](routers) From the change feed, not from what
+//!   `evict` returns.
 //! * [How are evicted blocks saved, and who may keep ids?](offloading) Evict ahead; `into_id` and
 //!   `adopt` for a free list of your own.
 //!
@@ -78,6 +80,8 @@ pub mod out_of_blocks {}
 pub mod parallelism {}
 #[doc = include_str!("guide/priorities.md")]
 pub mod priorities {}
+#[doc = include_str!("guide/routers.md")]
+pub mod routers {}
 #[doc = include_str!("guide/sampling.md")]
 pub mod sampling {}
 #[doc = include_str!("guide/sizing.md")]

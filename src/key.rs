@@ -51,6 +51,26 @@ impl NamespaceKey {
     }
 }
 
+impl NamespaceKey {
+    /// Returns the name of the model, or the hash of its weights.
+    #[must_use]
+    pub fn model_name(&self) -> &[u8] {
+        &self.model
+    }
+
+    /// Returns the adapter, if it is set.
+    #[must_use]
+    pub fn adapter_name(&self) -> Option<&[u8]> {
+        self.adapter.as_deref()
+    }
+
+    /// Returns the salt of the tenant, if it is set.
+    #[must_use]
+    pub fn tenant_salt(&self) -> Option<&[u8]> {
+        self.tenant.as_deref()
+    }
+}
+
 impl From<&str> for NamespaceKey {
     fn from(model: &str) -> Self {
         Self::model(model)

@@ -29,6 +29,7 @@ mod api {
     pub mod block;
     pub mod builder;
     pub mod cache;
+    pub mod feed;
     pub mod hold;
     pub mod lookup;
     pub mod namespace;
@@ -48,17 +49,19 @@ pub mod model {
     pub use crate::shared::lent::Lent;
     pub use crate::shared::pool::Pool;
     pub use crate::stats::Counters;
-    pub use crate::stripes::{Owners, SHARED};
+    pub use crate::stripes::{Free, SHARED};
     pub use crate::trie::build::Blueprint;
     pub use crate::trie::evict::clock::Clock;
-    pub use crate::trie::evict::eviction::{EvictedBlock, Scope};
+    pub use crate::trie::evict::eviction::EvictedBlock;
     pub use crate::trie::evict::policy::Ranking;
+    pub use crate::trie::feed::marks::Marks;
     pub use crate::trie::gauge::Gauge;
     pub use crate::trie::guard::{Guard, unprotected};
     pub use crate::trie::index::{Found, Index};
     pub use crate::trie::layout::Position;
     pub use crate::trie::node::NodeRef;
     pub use crate::trie::publish::{Offer, Progress};
+    pub use crate::trie::retired::{Batch, Expired};
     pub use crate::trie::state::{CacheStatus, Claim, NewBlock, State};
     pub use crate::trie::{Reached, Trie};
 }
@@ -66,6 +69,7 @@ pub mod model {
 pub use api::block::{AdoptError, Block, Evicted};
 pub use api::builder::{BuildError, Builder};
 pub use api::cache::PrefixCache;
+pub use api::feed::{ChangeFeed, ChangeFeedError};
 pub use api::hold::{Hold, PublishError};
 pub use api::namespace::Namespace;
 pub use api::pinned::{OverBudget, Pinned};
@@ -77,3 +81,4 @@ pub use id::BlockId;
 pub use key::NamespaceKey;
 pub use stats::Stats;
 pub use trie::evict::policy::Priority;
+pub use trie::feed::change::{Change, Removed, Stored};

@@ -1,8 +1,6 @@
 //! Statistics: striped counters, and the plain snapshot for the caller.
 
-use crossbeam_utils::CachePadded;
-
-use crate::stripes::{SHARED, STRIPES, mine};
+use crate::stripes::{SHARED, Striped, mine};
 use crate::sync::{Counter, RELAXED};
 
 /// A snapshot of a cache's counters.
@@ -44,9 +42,13 @@ pub struct Stats {
     pub node_bytes: usize,
     /// Bytes of unlinked nodes not freed yet, **in all caches of the process**.
     ///
-    /// All caches share one collector. It frees a node once every operation that ran at the
-    /// unlinking has ended, so this grows without bound while a thread is stopped in an operation.
+    /// All caches share one collector. A node can be freed once every call that ran at the
+    /// unlinking has ended, so this grows while a thread is stopped inside a call. Later calls that
+    /// allocate or evict then free it. The last nodes that each thread has unlinked do not count:
+    /// less than 60, or 256 KiB.
     pub retired_bytes: usize,
+    /// The [limit](crate::Builder::retired_limit) above which this cache evicts nothing.
+    pub retired_limit: usize,
     /// Bytes of the tables, which depend on the capacity only.
     pub table_bytes: usize,
     /// Namespaces in the cache.
@@ -73,17 +75,21 @@ struct Stripe {
     namespace_bytes: Counter,
 }
 
+/// The number of blocks that a thread evicts before the bytes of the nodes are added up again. That
+/// takes 65 cache lines, so a few nanoseconds a block.
+const PERIOD: u64 = 1_024;
+
 /// Selects one of the counts.
 type Field = fn(&Stripe) -> &Counter;
 
 /// The counters of one cache.
 #[derive(Debug)]
-pub struct Counters(Box<[CachePadded<Stripe>]>);
+pub struct Counters(Striped<Stripe>);
 
 impl Counters {
     /// Makes counters that are all zero.
     pub fn new() -> Self {
-        Self((0..STRIPES).map(|_| CachePadded::default()).collect())
+        Self(Striped::default())
     }
 
     /// Counts a lookup of `requested` tokens that found `hit` of them.
@@ -96,16 +102,14 @@ impl Counters {
     }
 
     /// Counts the publication of `blocks`. If they start a run, `bytes` is the size of its node.
-    /// Returns the stripe's count before and after.
+    /// Returns the thread's count before and after.
     pub fn published(&self, blocks: usize, bytes: Option<usize>) -> (u64, u64) {
         let stripe = mine();
-        let old = add_to(&self.0[stripe].published, stripe, blocks);
-        if let Some(bytes) = bytes {
-            self.add([
-                (|stripe| &stripe.runs, 1),
-                (|stripe| &stripe.node_bytes, bytes),
-            ]);
-        }
+        let old = add_to(&self.0.get(stripe).published, stripe, blocks);
+        self.add([
+            (|stripe| &stripe.runs, usize::from(bytes.is_some())),
+            (|stripe| &stripe.node_bytes, bytes.unwrap_or_default()),
+        ]);
         (old, old.wrapping_add(blocks as u64))
     }
 
@@ -114,9 +118,16 @@ impl Counters {
         self.add([(|stripe| &stripe.duplicates, blocks)]);
     }
 
-    /// Counts the eviction of `blocks`.
-    pub fn evicted(&self, blocks: usize) {
+    /// Counts the eviction of `blocks`. Returns whether the thread's count has passed a multiple of
+    /// [`PERIOD`].
+    pub fn evicted(&self, blocks: usize) -> bool {
         self.add([(|stripe| &stripe.evicted, blocks)]);
+        self.0.get(mine()).evicted.load(RELAXED) % PERIOD < blocks as u64
+    }
+
+    /// Returns the bytes of the linked nodes.
+    pub fn node_bytes(&self) -> usize {
+        self.sum(|stripe| &stripe.node_bytes) as usize
     }
 
     /// Counts the words that the clock hand read, and the candidates that it found.
@@ -160,10 +171,9 @@ impl Counters {
         stats.evicted = self.sum(|stripe| &stripe.evicted);
         stats.hand_words = self.sum(|stripe| &stripe.hand_words);
         stats.hand_steps = self.sum(|stripe| &stripe.hand_steps);
-        stats.node_bytes = self.sum(|stripe| &stripe.node_bytes) as usize;
+        stats.node_bytes = self.node_bytes();
         stats.namespaces = self.sum(|stripe| &stripe.namespaces) as usize;
         stats.namespace_bytes = self.sum(|stripe| &stripe.namespace_bytes) as usize;
-        stats.retired_bytes = retired_bytes();
         stats.cached = self.cached();
     }
 
@@ -177,33 +187,11 @@ impl Counters {
     #[inline]
     fn add<const N: usize>(&self, counts: [(Field, usize); N]) {
         let stripe = mine();
+        let mine = self.0.get(stripe);
         for (field, n) in counts {
-            add_to(field(&self.0[stripe]), stripe, n);
+            add_to(field(mine), stripe, n);
         }
     }
-}
-
-/// Bytes of nodes retired, minus those freed: one count per stripe, modulo 2^64.
-static RETIRED: [CachePadded<Counter>; STRIPES] =
-    [const { CachePadded::new(Counter::new(0)) }; STRIPES];
-
-/// Counts the retirement of a node of `bytes`.
-pub fn retired(bytes: usize) {
-    let stripe = mine();
-    add_to(&RETIRED[stripe], stripe, bytes);
-}
-
-/// Counts the freeing of a retired node of `bytes`.
-pub fn freed(bytes: usize) {
-    let stripe = mine();
-    add_to(&RETIRED[stripe], stripe, bytes.wrapping_neg());
-}
-
-/// Returns the bytes of nodes that are retired and not freed, in the whole process.
-fn retired_bytes() -> usize {
-    let counts = RETIRED.iter().map(|count| count.load(RELAXED));
-    // Between two loads another thread may free more than was retired before.
-    (counts.fold(0, u64::wrapping_add) as i64).max(0) as usize
 }
 
 /// Adds `n` to a count of the thread's stripe. Returns the count before.

@@ -11,9 +11,13 @@ mod case;
 mod check;
 #[path = "../../tests/oracle/choices.rs"]
 mod choices;
+#[path = "../../tests/oracle/feed.rs"]
+mod feed;
 #[path = "../../tests/oracle/model.rs"]
 mod model;
 #[path = "../../tests/oracle/request.rs"]
 mod request;
+#[path = "../../tests/oracle/router.rs"]
+mod router;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| case::play(bytes));

@@ -5,9 +5,12 @@ use super::cache::PrefixCache;
 use super::report::OutOfBlocks;
 use crate::id::BlockId;
 use crate::shared::pool::Pool;
-use crate::trie::evict::eviction::{EvictedBlock, Scope};
+use crate::trie::evict::eviction::EvictedBlock;
 use crate::trie::evict::forecast::Forecast;
-use crate::trie::guard::give_way;
+use crate::trie::guard::{give_way, reclaim};
+
+/// Blocks whose ids an allocation keeps on the stack, not on the heap.
+const FEW: usize = 32;
 
 impl PrefixCache {
     /// Takes `n` blocks: free ones first, then evicts the least recently used.
@@ -17,8 +20,9 @@ impl PrefixCache {
     /// Lock-free, not wait-free: the call retries without a bound while other threads exchange the
     /// head of the free list.
     ///
-    /// If the thread has evicted at least 60 whole runs since it last yielded its core here, it
-    /// yields first, so that their memory is freed in time where threads outnumber cores. Do not
+    /// If the thread has evicted at least 60 whole runs since it last yielded its core here, or 16
+    /// if it shares the core, it yields first, so that their memory is freed in time where threads
+    /// outnumber cores. It frees up to 120 nodes that it or other threads evicted earlier. Do not
     /// call this while holding a lock.
     ///
     /// # Aborts
@@ -27,7 +31,9 @@ impl PrefixCache {
     ///
     /// # Errors
     ///
-    /// [`OutOfBlocks`] if fewer than `n` blocks are free or reclaimable. Nothing is evicted then,
+    /// [`OutOfBlocks`] if fewer than `n` blocks are free or reclaimable, or if a block would have
+    /// to be evicted and evictions are [suspended](crate::Builder::retired_limit). Nothing is
+    /// evicted then,
     /// unless other threads take or pin blocks during the call. A refusal reads every candidate,
     /// which takes tens of milliseconds for a million unheld blocks. Blocks that other threads are
     /// moving during the call count as neither free nor reclaimable.
@@ -48,9 +54,17 @@ impl PrefixCache {
         if n > self.capacity() {
             return Err(self.refusal(n, self.reclaimable()));
         }
-        let mut ids = vec![BlockId::NONE; n];
-        self.take(&mut ids)?;
-        Ok(ids.into_iter().map(self.own_all(n)).collect())
+        let mut few = [BlockId::NONE; FEW];
+        let mut many = Vec::new();
+        let ids = match few.get_mut(..n) {
+            Some(few) => few,
+            None => {
+                many.resize(n, BlockId::NONE);
+                &mut many[..]
+            }
+        };
+        self.take(ids)?;
+        Ok(ids.iter().copied().map(self.own_all(n)).collect())
     }
 
     /// Takes one block, like [`allocate`](Self::allocate), without a `Vec`.
@@ -87,12 +101,12 @@ impl PrefixCache {
 
     /// Takes as many blocks as `ids` has places, and fills it.
     fn take(&self, ids: &mut [BlockId]) -> Result<(), OutOfBlocks> {
-        give_way();
+        let may_evict = self.give_way();
         let n = ids.len();
         let mut taken = Taken::none(&self.shared().pool, ids);
         // The second attempt makes up for blocks that other threads took or pinned meanwhile.
         for _ in 0..2 {
-            let forecast = match self.forecast(taken.missing()) {
+            let forecast = match self.forecast(taken.missing(), may_evict) {
                 Ok(forecast) => forecast,
                 Err(reclaimable) => {
                     drop(taken);
@@ -100,9 +114,11 @@ impl PrefixCache {
                 }
             };
             taken.take_free();
-            self.trie().skip_held(forecast);
-            self.trie()
-                .evict(taken.missing(), |block| taken.add(block.id));
+            if taken.missing() > 0 {
+                self.trie().skip_held(forecast);
+                self.trie()
+                    .evict(taken.missing(), |block| taken.add(block.id));
+            }
             if taken.missing() == 0 {
                 taken.keep();
                 return Ok(());
@@ -112,13 +128,16 @@ impl PrefixCache {
         Err(self.refusal(n, self.reclaimable()))
     }
 
-    /// Checks that `n` blocks are free or reclaimable. Takes nothing.
+    /// Checks that `n` blocks are free, or reclaimable if the caller may evict. Takes nothing.
     ///
     /// # Errors
     ///
     /// The number of reclaimable blocks, if there are too few.
-    fn forecast(&self, n: usize) -> Result<Forecast, usize> {
+    fn forecast(&self, n: usize, may_evict: bool) -> Result<Forecast, usize> {
         let missing = n.saturating_sub(self.shared().pool.free());
+        if missing > 0 && !may_evict {
+            return Err(self.reclaimable());
+        }
         let forecast = self.trie().forecast(missing);
         // Rule (refuse-first): a call that must refuse takes nothing meanwhile.
         if forecast.evictable < missing {
@@ -142,6 +161,7 @@ impl PrefixCache {
             reclaimable,
             held: cached.saturating_sub(reclaimable),
             owned: self.shared().owned(),
+            suspended: self.shared().is_suspended(),
         }
     }
 
@@ -149,7 +169,8 @@ impl PrefixCache {
     ///
     /// Those are the free and the unheld cached blocks. Takes, evicts and warms nothing. Costs as
     /// much as evicting what is not free: time proportional to `at_most`, plus a look at each held
-    /// prefix that the clock hand would pass. If there are fewer than `at_most`, it looks at every
+    /// prefix that the clock hand would pass. If evictions are
+    /// [suspended](crate::Builder::retired_limit), only free blocks count. If there are fewer than `at_most`, it looks at every
     /// unheld block, so give `usize::MAX` only in a monitor.
     ///
     /// Another thread may take the blocks before the caller does.
@@ -169,6 +190,9 @@ impl PrefixCache {
     #[must_use]
     pub fn available(&self, at_most: usize) -> usize {
         let free = self.shared().pool.free().min(at_most);
+        if self.shared().is_suspended() {
+            return free;
+        }
         free + self.trie().forecast(at_most - free).evictable
     }
 
@@ -176,7 +200,11 @@ impl PrefixCache {
     ///
     /// With `usize::MAX` it evicts every unheld block. The caller owns the blocks: it may save
     /// their keys and values, and then drop or use them. This may yield the core first, as
-    /// [`allocate`](Self::allocate) does.
+    /// [`allocate`](Self::allocate) does. It evicts nothing while evictions are
+    /// [suspended](crate::Builder::retired_limit).
+    ///
+    /// What several threads evict and publish is in no common order, so it does not tell a router
+    /// what is cached: use a [change feed](crate::ChangeFeed).
     ///
     /// # Examples
     ///
@@ -197,14 +225,36 @@ impl PrefixCache {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     pub fn evict(&self, n: usize) -> Vec<Evicted> {
-        give_way();
-        self.collect(|on_evict| {
+        self.evict_and_collect(|on_evict| {
             if n < self.capacity() {
                 self.trie().evict(n, on_evict);
             } else {
-                self.trie().evict_all(Scope::Unheld, on_evict);
+                self.trie().evict_all(on_evict);
             }
         })
+    }
+
+    /// Yields the core now and then, and frees expired nodes. Returns whether the caller may evict.
+    /// The caller holds no guard.
+    pub(super) fn give_way(&self) -> bool {
+        give_way();
+        if self.shared().is_suspended() {
+            reclaim();
+        }
+        // Rule (retired-limit): no call evicts while too many bytes are retired.
+        !self.shared().is_suspended()
+    }
+
+    /// Returns the blocks that an eviction takes: none if evictions are suspended.
+    pub(super) fn evict_and_collect(
+        &self,
+        evict: impl FnOnce(&mut dyn FnMut(EvictedBlock<'_, '_>)),
+    ) -> Vec<Evicted> {
+        if self.give_way() {
+            self.collect(evict)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Returns the blocks that an eviction takes.

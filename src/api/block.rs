@@ -143,6 +143,10 @@ pub struct Evicted {
     /// The physical block.
     pub block: Block,
     /// The chained hash of the prefix that ended at the block.
+    ///
+    /// Not enough to tell a router what was removed: after a clear, another cached block may have
+    /// the same hash, and another thread may have published the same prefix since. Use a
+    /// [change feed](crate::ChangeFeed).
     pub hash: BlockHash,
 }
 

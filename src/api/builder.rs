@@ -33,6 +33,9 @@ pub struct Builder {
     pub(crate) hash_key: [u8; 16],
     /// Blocks that may be pinned; half of the capacity if `None`.
     pub(crate) pin_budget: Option<usize>,
+    pub(crate) change_feed: bool,
+    /// Bytes of retired nodes above which the cache evicts nothing.
+    pub(crate) retired_limit: Option<usize>,
 }
 
 /// The setting for which [`Builder::build`] refused.
@@ -55,6 +58,8 @@ impl Default for Builder {
             run_length: MAX_RUN,
             hash_key: BlockHasher::DEFAULT_KEY,
             pin_budget: None,
+            change_feed: false,
+            retired_limit: None,
         }
     }
 }
@@ -110,6 +115,56 @@ impl Builder {
     pub fn pin_budget(self, blocks: usize) -> Self {
         Self {
             pin_budget: Some(blocks),
+            ..self
+        }
+    }
+
+    /// Sets whether [`PrefixCache::change_feed`] can make a feed of what is cached, for routers.
+    /// The default is false.
+    ///
+    /// A cache without a feed does not pay for it. With it, a lookup costs the same. A publication
+    /// and an eviction also mark the blocks that they change.
+    pub fn change_feed(self, enabled: bool) -> Self {
+        Self {
+            change_feed: enabled,
+            ..self
+        }
+    }
+
+    /// Sets how many bytes of evicted nodes may wait to be freed before evictions are suspended.
+    ///
+    /// The memory of a node is freed once every call that ran at its eviction has ended. A thread
+    /// that is stopped inside a call, for instance by a debugger, therefore holds back what all
+    /// others evict. While [`retired_bytes`](crate::Stats::retired_bytes) is above this limit, the
+    /// cache evicts nothing:
+    ///
+    /// * [`allocate`](PrefixCache::allocate) takes free blocks only. If there are too few, its
+    ///   error says so: [`OutOfBlocks::suspended`](crate::OutOfBlocks::suspended).
+    /// * [`evict`](PrefixCache::evict), [`clear`](PrefixCache::clear) and
+    ///   [`clear_all`](PrefixCache::clear_all) return no block. A cleared namespace is empty all
+    ///   the same.
+    /// * [`evict_from`](PrefixCache::evict_from) and [`finish_at`](crate::Sequence::finish_at) let
+    ///   the request go, and leave its blocks cached.
+    ///
+    /// All else works, and evictions go on by themselves once the stopped thread does.
+    ///
+    /// The bytes are counted in the whole process, because all caches share one collector. Each
+    /// cache has its own limit. They exceed it by what the calls that are already under way evict,
+    /// and by less than a batch for each thread (60 nodes or 256 KiB). A healthy process needs some
+    /// megabytes. The default is 1 GiB, and 4 bytes for each token of the capacity.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use kvtrie::PrefixCache;
+    /// let cache = PrefixCache::builder().blocks(4).retired_limit(64 << 20).build()?;
+    /// let stats = cache.stats();
+    /// assert!(stats.retired_bytes <= stats.retired_limit, "evictions go on");
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    pub fn retired_limit(self, bytes: usize) -> Self {
+        Self {
+            retired_limit: Some(bytes),
             ..self
         }
     }

@@ -15,10 +15,12 @@ use crate::sync::{Counter, RELAXED};
 use crate::trie::Trie;
 use crate::trie::evict::clock::Clock;
 use crate::trie::evict::policy::Ranking;
+use crate::trie::feed::marks::Marks;
 use crate::trie::gauge::Gauge;
 use crate::trie::guard::enter;
 use crate::trie::index::Index;
 use crate::trie::node::state;
+use crate::trie::retired::retired_bytes;
 
 /// A prefix cache: maps token prefixes to blocks of a decoder's KV pool.
 ///
@@ -51,6 +53,9 @@ pub struct PrefixCache {
     shared: SharedPtr,
 }
 
+/// Bytes of retired nodes that are allowed by default, beside as many as the tokens take.
+const RETIRED_LIMIT: usize = 1 << 30;
+
 /// The number of the next cache. It is unique: a namespace of one cache is refused by another.
 static CACHES: Counter = Counter::new(0);
 
@@ -75,11 +80,15 @@ impl PrefixCache {
             index: Index::new(settings.blocks),
             clock: Clock::new(settings.blocks),
             ranking: Ranking::new(settings.blocks),
+            marks: (settings.change_feed).then(|| Box::new(Marks::new(settings.blocks))),
             counters: Counters::new(),
         };
+        // The sum of what `build` has checked: less than 2^56.
+        let tokens = settings.blocks * settings.block_size * size_of::<u32>();
+        let retired_limit = settings.retired_limit.unwrap_or(RETIRED_LIMIT + tokens);
         let budget = Budget::new(settings.pin_budget.unwrap_or(settings.blocks / 2));
         Self {
-            shared: SharedPtr::new(trie, budget, number),
+            shared: SharedPtr::new(trie, budget, retired_limit, number),
         }
     }
 
@@ -121,6 +130,8 @@ impl PrefixCache {
             free: pool.free(),
             owned: self.shared().owned(),
             pinned: self.shared().budget.pinned(),
+            retired_bytes: retired_bytes(),
+            retired_limit: self.shared().retired_limit,
             table_bytes: trie.table_bytes() + pool.bytes() + lent.bytes(),
             ..Stats::default()
         };

@@ -167,8 +167,14 @@ impl Hold {
     /// Panics if a block belongs to another cache.
     #[track_caller]
     pub(crate) fn check(&self, blocks: &[Block]) {
-        let foreign = blocks.iter().find(|block| block.shared() != self.shared);
-        if let Some(block) = foreign {
+        let is_foreign = |block: &Block| block.shared() != self.shared;
+        // All of them, without an early exit: several at once.
+        if blocks
+            .iter()
+            .fold(false, |any, block| any | is_foreign(block))
+        {
+            let mut foreign = blocks.iter().filter(|block| is_foreign(block));
+            let block = foreign.next().expect("one is foreign");
             panic!("a block can only extend a hold of its own cache: {block:?}");
         }
     }

@@ -15,8 +15,8 @@ impl PrefixCache {
     /// the whole call is always found. Lock-free; takes time proportional to the number of tokens
     /// found. The pin is one atomic step, and the only write to a shared word.
     ///
-    /// About once in 128 calls, a thread also frees nodes that other threads retired: at most 512,
-    /// eight bags of crossbeam-epoch.
+    /// About once in 128 calls, a thread also advances the epoch, and moves up to eight batches of
+    /// retired nodes to those that may be freed. Threads that allocate or evict free them.
     ///
     /// # Aborts
     ///
@@ -131,7 +131,7 @@ impl PrefixCache {
     /// Returns how many tokens [`lookup`](Self::lookup) would find.
     ///
     /// Use it for admission and routing: it pins and warms nothing, and writes to no shared word of
-    /// the cache. Like a lookup, it sometimes frees up to 512 nodes that other threads retired.
+    /// the cache. Like a lookup, it sometimes advances the epoch.
     ///
     /// # Panics
     ///
@@ -207,8 +207,10 @@ impl PrefixCache {
         loop {
             let root = namespace.space.root(&guard);
             let found = find(root, &guard);
+            // Asked in any case: once the old root is gone, the next turn finds the new one.
+            let is_current = namespace.space.still_has(root, &guard);
             // Rule (begin-anew): a prefix that a clearing cut short was never the longest match.
-            if let Some(found) = found.filter(|_| namespace.space.still_has(root, &guard)) {
+            if let Some(found) = found.filter(|_| is_current) {
                 return found;
             }
         }

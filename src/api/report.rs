@@ -26,6 +26,10 @@ pub struct OutOfBlocks {
     pub held: usize,
     /// Blocks that callers owned, as blocks or as lent ids.
     pub owned: usize,
+    /// Whether evictions are suspended, because nodes evicted earlier take more memory than the
+    /// [limit](crate::Builder::retired_limit). Some thread is stopped inside a call: see
+    /// [threads](crate::guide::threads).
+    pub suspended: bool,
 }
 
 impl fmt::Display for OutOfBlocks {
@@ -39,7 +43,14 @@ impl fmt::Display for OutOfBlocks {
             self.reclaimable,
             self.held,
             self.owned
-        )
+        )?;
+        if self.suspended {
+            f.write_str(
+                "; evictions are suspended, since too many bytes of retired nodes wait for a \
+                 thread that is stopped inside a call",
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -14,9 +14,9 @@
 //!   found, and so are its block's keys and values. (M: `fill_versus_load_slot`)
 //! * **filled**, from `NodeRef::set_filled` to `NodeRef::filled`: a slot is fully written before a
 //!   thread reads it without looking at its word. (M: `fill_versus_filled`)
-//! * **let-go**, from `State::release`, `unpin` to `State::claim`, `claim_root`, `close`: a holder's reads
-//!   come before the block is reused. (M: `pin_versus_claim`, `unpin_versus_claim_of_the_root`,
-//!   `unpin_versus_census`)
+//! * **let-go**, from `State::release`, `unpin` to `State::claim`, `claim_root`, `close`: a
+//!   holder's reads come before the block is reused. (M: `pin_versus_claim`,
+//!   `unpin_versus_claim_of_the_root`, `unpin_versus_census`)
 //! * **orphan**, from `State::drop_child` to `State::claim`, `claim_root`: a node is unlinked
 //!   before its parent is claimed. (M: `holder_of_the_child_versus_claim_of_the_parent`,
 //!   `last_child_versus_claim_of_the_root`)
@@ -40,17 +40,24 @@
 //!   appended behind one that is no longer pinned. (M: `append_versus_count`)
 //! * **lend**, from `Lent::insert` to `Lent::remove`: the accesses to a block before its id was
 //!   lent come before those of the next owner. (M: `lend_versus_adopt`)
+//! * **expired**, from `Expired::push`, `put_back` to `Expired::take_all`: the readers of a retired
+//!   node are done before another thread frees it. (M: `expiry_versus_freeing`,
+//!   `freeing_versus_freeing`)
 //! * **clear**, from `Registry::renew` to `Space::root`: a root is fully written before it is read.
 //!   (M: `clear_versus_lookup`)
-//! * **clear-race**, from the fence in `guard::enter` to the fence in `Space::still_has`: a lookup
-//!   that saw a clearing evict a part of a prefix also sees the new root. (M:
+//! * **clear-race**, from the fence in `guard::enter` and from `State::claim_root` to the fence in
+//!   `Space::still_has`: a lookup that saw a clearing evict a part of a prefix, or the old root
+//!   itself, also sees the new root. (M:
 //!   `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix`)
 //! * **last-reference**, from `release`, `release_hold`, `close` to the guard in `count_holds`, the
 //!   load in `free`: all threads are done with the cache before it is freed. (M:
 //!   `publication_versus_drop_of_the_cache` (the guard); T: `blocks_outlive_the_cache`,
 //!   `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others))
-//! * **stripe**, from the end of a thread to the start of one: the new thread adds to the old one's
-//!   counts. (M: `stripe_of_one_thread_after_another`)
+//! * **mark**, from the fence in `Marks::mark`, the exchange in `mark_all` to the fence in
+//!   `Marks::take`: a change is reported in the end. (M: `mark_versus_poll`, `marks_versus_poll`,
+//!   `clear_mark_versus_poll`)
+//! * **reader**, from `Marks::stop_reading` to `start_reading`: the nodes that one reader has
+//!   numbered have their numbers for the next. (M: `reader_versus_reader`)
 //! * **outermost-pin**, from the fence in `guard::enter` to the same fence: of two threads that
 //!   publish and then look, one finds the other's node. (M: `publishers_do_not_miss_each_other`)
 //!
@@ -137,6 +144,9 @@
 //!   `forgetting_versus_clear`)
 //! * **handles-count**: a namespace with a handle is swept. (M:
 //!   `forgetting_versus_the_last_handle`)
+//! * **note-group**: a clearing does not find a run. (M: `clear_versus_half_a_prefix`)
+//! * **retired-limit**: memory runs out while a thread is stopped inside a call. (T:
+//!   `evictions_are_suspended_while_a_thread_is_stopped_inside_a_call`)
 //! * **refuse-first**: a call that will be refused takes blocks from one that would succeed. (M:
 //!   `refusal_versus_allocation`, `refusal_versus_eviction`)
 //! * **put-back**: an id is lost. (M: `two_allocations_of_more_than_there_is`)
@@ -153,3 +163,20 @@
 //! * **unqueue-unpinned**: a held block is not counted. (M: `hold_anew_versus_count`)
 //! * **slot-first**: a held block is not counted. (M: `lookup_versus_publication_of_its_run`)
 //! * **one-adopter**: two threads adopt one id. (M: `lend_versus_adopt`)
+//! * **keep-marks**: a removal is never reported. (M: `two_clear_marks_versus_poll`)
+//! * **insert-then-mark**: a stored block is never reported. (M: `publication_versus_poll`)
+//! * **remove-then-mark**: a removal is never reported. (M: `eviction_versus_poll`)
+//! * **mark-cleared**: the blocks that a hold keeps under a replaced root are never removed. (M:
+//!   `clear_versus_poll`)
+//! * **mark-all-cleared**: the same, after `clear_all`. (T:
+//!   `clearing_everything_removes_what_live_holds_keep`)
+//! * **past-is-empty**: the blocks that a hold keeps under a replaced root are never removed. (M:
+//!   `clear_versus_poll`; T: `clearing_one_namespace_removes_what_live_holds_keep`)
+//! * **own-number**: a block that replaced another one, in a node at the same address, is never
+//!   reported. (T: `a_block_in_a_node_at_a_used_address_is_another`)
+//! * **parent-first**: a block is reported behind a prefix that was not. (M:
+//!   `child_before_its_parent_versus_poll`)
+//! * **children-first**: a prefix is removed before a longer one. (M:
+//!   `second_eviction_versus_poll`)
+//! * **put-off-again**: a stored block is never reported. (M:
+//!   `child_before_its_parent_versus_poll`)

@@ -1,12 +1,16 @@
 //! The ids that an engine keeps in a free list of its own.
 //!
 //! One bit for each block is set while its id is *lent*: no block, pool or node of the cache has
-//! it. Lent ids do not keep the cache alive.
+//! it. Lent ids do not keep the cache alive, because the engine may drop the cache and its list in
+//! any order. So an id alone proves nothing, and `adopt` believes only the bit: of several threads
+//! that adopt one id, the one that clears the bit succeeds.
 //!
 //! # Orderings
 //!
 //! One edge, *lend*: lending an id releases, taking it back acquires. Every use of a block's memory
 //! before it was lent happens before it has an owner again.
+
+use crossbeam_utils::CachePadded;
 
 use crate::id::{BlockId, place};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +21,7 @@ use crate::sync::{Counter, RELAXED, zeroed};
 pub struct Lent {
     bits: Box<[AtomicU64]>,
     /// The number of set bits. (A statistic.)
-    count: Counter,
+    count: CachePadded<Counter>,
 }
 
 impl Lent {
@@ -27,7 +31,7 @@ impl Lent {
         Self {
             // SAFETY: the default of an atomic number is zero; a cache has at least one block.
             bits: unsafe { zeroed(words) },
-            count: Counter::new(0),
+            count: CachePadded::new(Counter::new(0)),
         }
     }
 

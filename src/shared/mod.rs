@@ -1,6 +1,7 @@
 //! The part that a cache shares with its holds and blocks, and its reference count.
 //!
-//! The cache and each [`Block`] own one reference each, counted in `refs`. A [`Hold`] owns none:
+//! The cache, each [`Block`] and a [`ChangeFeed`] own one reference each, counted in `refs`. A
+//! [`Hold`] owns none:
 //! the state word of the block it pins counts it already, and a second count, shared by all holds,
 //! would make every lookup write to the same cache line. When `refs` falls to zero, the cache
 //! *closes*: it adds up the pins of all state words, and sets the `closed` bit of each word in the
@@ -11,6 +12,7 @@
 //! Otherwise a closed cache never changes: publishing needs a block, and all else needs the cache.
 //!
 //! [`Block`]: crate::Block
+//! [`ChangeFeed`]: crate::ChangeFeed
 //! [`Hold`]: crate::Hold
 
 pub mod budget;
@@ -34,6 +36,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::trie::Trie;
 use crate::trie::guard::enter;
 use crate::trie::node::{node, state};
+use crate::trie::retired::retired_bytes;
 
 /// Keeps `refs` above zero while `count_holds` runs: more than any number of holds.
 const COUNTING: usize = usize::MAX / 2;
@@ -52,9 +55,12 @@ pub struct Shared {
     registry: Mutex<Registry>,
     /// The limit on pinned blocks.
     pub budget: Budget,
+    /// Bytes of retired nodes, in the whole process, above which this cache evicts nothing.
+    pub retired_limit: usize,
     /// The number of this cache, which no other cache of this process has.
     pub number: u64,
-    /// References: one for the cache and one for each owned block. If closed: one for each hold.
+    /// References: one for the cache, for each owned block and for the reader of the change feed.
+    /// If closed: one for each hold.
     refs: CachePadded<AtomicUsize>,
 }
 
@@ -75,13 +81,14 @@ const _: () = {
 
 impl SharedPtr {
     /// Makes the shared part of a new cache, with one reference.
-    pub fn new(trie: Trie, budget: Budget, number: u64) -> Self {
+    pub fn new(trie: Trie, budget: Budget, retired_limit: usize, number: u64) -> Self {
         let shared = Box::new(Shared {
             pool: Pool::new(trie.clock.capacity()),
             lent: Lent::new(trie.clock.capacity()),
             registry: Mutex::new(Registry::new(number, &trie.bucket_hasher)),
             trie,
             budget,
+            retired_limit,
             number,
             refs: CachePadded::new(AtomicUsize::new(1)),
         });
@@ -192,7 +199,14 @@ impl Shared {
     pub fn owned(&self) -> usize {
         // Relaxed: a statistic.
         let references = self.refs.load(Ordering::Relaxed);
-        references - 1 + self.lent.count()
+        // The cache has a reference, and so has the reader of the change feed.
+        let readers = (self.trie.marks.as_ref()).map_or(0, |marks| usize::from(marks.is_read()));
+        references.saturating_sub(1 + readers) + self.lent.count()
+    }
+
+    /// Returns whether evictions are suspended, because too many bytes are retired.
+    pub fn is_suspended(&self) -> bool {
+        retired_bytes() > self.retired_limit
     }
 
     /// Locks the namespaces.

@@ -1,31 +1,40 @@
 //! The pool of free blocks.
 //!
-//! The free ids form one stack (R. K. Treiber, 1986), linked through a table with one number per
-//! id. One exchange of the head takes or puts back any number of ids. Every exchange changes a tag
-//! in the head, so an equal head means an equal stack (unless 2^32 exchanges happen during one
-//! walk). `take` and `put` are lock-free: they retry while other threads exchange the head.
+//! The free ids form one stack (R. K. Treiber, 1986), linked through a table with one word per id.
+//! The word also has the height of the stack at the id, so no other word counts the free ids, to
+//! which all threads would write. One exchange of the head takes or puts back any number of ids.
+//! Every exchange changes a tag in the head, so an equal head means an equal stack (unless 2^32
+//! exchanges happen during one walk). `take` and `put` are lock-free: they retry while other
+//! threads exchange the head.
 //!
 //! # Orderings
 //!
 //! One edge, *free*: `put` releases, `take` acquires. Every use of a block's memory by its last
-//! owner happens before the next owner gets the block.
+//! owner happens before the next owner gets the block. The height of an id is written before the id
+//! is found on the stack.
 
 use crossbeam_utils::{Backoff, CachePadded};
 
 use crate::id::BlockId;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Counter, RELAXED, zeroed};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::zeroed;
 
 /// The stack of free ids.
 #[derive(Debug)]
 pub struct Pool {
     /// The tag (upper 32 bits) and the id on top of the stack (lower 32 bits).
     head: CachePadded<AtomicU64>,
-    /// For each free id, the distance from its successor to the id below it on the stack. All zero
-    /// at first, so the table costs nothing until it is used. Undefined for ids that are not free.
-    below: Box<[AtomicU32]>,
-    /// The number of free ids. (A statistic.)
-    free: Counter,
+    /// The places of the free ids. Undefined for ids that are not free.
+    places: Box<[AtomicU64]>,
+}
+
+/// The place of a free id on the stack.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The id below it, or the bottom.
+    below: u32,
+    /// The number of ids from this one down.
+    height: u32,
 }
 
 impl Pool {
@@ -34,38 +43,62 @@ impl Pool {
         Self {
             head: CachePadded::new(AtomicU64::new(0)),
             // SAFETY: the default of an atomic number is zero; a cache has at least one block.
-            below: unsafe { zeroed(capacity) },
-            free: Counter::new(capacity as u64),
+            places: unsafe { zeroed(capacity) },
         }
     }
 
     /// Returns the mark of the bottom of the stack: the number after the last id.
     fn nothing(&self) -> u32 {
-        self.below.len() as u32
+        self.places.len() as u32
     }
 
-    /// Returns the id below a free one, or the bottom.
-    fn below(&self, id: u32) -> u32 {
-        // Relaxed: the walk starts at an acquired head. If another thread has changed the link
-        // since, the head's tag has changed too, and the caller discards the walk.
-        let distance = self.below[id as usize].load(Ordering::Relaxed);
-        (id + 1).wrapping_add(distance)
+    /// Returns the place of every id in a new pool.
+    fn first_place(&self, id: u32) -> Place {
+        Place {
+            below: id + 1,
+            height: self.nothing() - id,
+        }
     }
 
-    /// Links an id that this thread owns to the one below it.
-    fn link(&self, id: BlockId, below: u32) {
-        // Relaxed: the exchange of the head publishes the link.
-        self.below[id.index()].store(below.wrapping_sub(id.index() as u32 + 1), Ordering::Relaxed);
+    /// Returns the place of a free id, or of the bottom.
+    ///
+    /// The caller has acquired the head. If another thread has changed the place since, the head's
+    /// tag has changed too, and the caller must not rely on the result.
+    fn place(&self, id: u32) -> Place {
+        let first = self.first_place(id);
+        let Some(word) = self.places.get(id as usize) else {
+            return first;
+        };
+        // Relaxed: written before the head that the caller has acquired.
+        let word = word.load(Ordering::Relaxed);
+        // A word is the difference from the first place. So a new table is all zero, and costs
+        // nothing until it is used.
+        Place {
+            below: first.below.wrapping_add(word as u32),
+            height: first.height.wrapping_add((word >> 32) as u32),
+        }
     }
 
-    /// Returns how many ids are free, for statistics.
+    /// Sets the place of an id that this thread owns.
+    fn set_place(&self, id: BlockId, place: Place) {
+        let first = self.first_place(id.index() as u32);
+        let below = place.below.wrapping_sub(first.below);
+        let height = place.height.wrapping_sub(first.height);
+        let word = u64::from(height) << 32 | u64::from(below);
+        // Relaxed: the exchange of the head publishes the place.
+        self.places[id.index()].store(word, Ordering::Relaxed);
+    }
+
+    /// Returns how many ids are free. Approximate while other threads take them or put them back.
     pub fn free(&self) -> usize {
-        self.free.load(RELAXED) as usize
+        // Acquire (free): the place of the top is written.
+        let head = self.head.load(Ordering::Acquire);
+        self.place(head as u32).height as usize
     }
 
     /// Returns the size of the table in bytes.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.below)
+        size_of_val(&*self.places)
     }
 
     /// Fills `ids` from the front with free ids, as far as there are any. Returns how many.
@@ -78,7 +111,7 @@ impl Pool {
             while top != self.nothing() && taken < ids.len() {
                 ids[taken] = BlockId::new(top as usize);
                 taken += 1;
-                top = self.below(top);
+                top = self.place(top).below;
             }
             if taken == 0 {
                 return 0;
@@ -87,7 +120,6 @@ impl Pool {
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             let next = retagged(head, top);
             if (self.head.compare_exchange(head, next, success, failure)).is_ok() {
-                self.free.fetch_sub(taken as u64, RELAXED);
                 return taken;
             }
             backoff.spin();
@@ -96,32 +128,35 @@ impl Pool {
 
     /// Puts ids back on the stack.
     pub fn put(&self, ids: &[BlockId]) {
-        let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
+        let Some(first) = ids.first() else {
             return;
         };
-        for pair in ids.windows(2) {
-            self.link(pair[0], pair[1].index() as u32);
-        }
-        self.free.fetch_add(ids.len() as u64, RELAXED);
         let backoff = Backoff::new();
-        // Relaxed: only its value is used, as a link.
-        let mut head = self.head.load(Ordering::Relaxed);
         loop {
+            // Acquire (free): the place of the top is written.
+            let head = self.head.load(Ordering::Acquire);
             // Rule (link-then-put): once the ids are on the stack, they may be taken.
-            self.link(*last, head as u32);
-            // Release (free): the links and the owners' uses of these blocks happen before this.
+            self.link(ids, head as u32);
+            // Release (free): the places and the owners' uses of these blocks happen before this.
+            // Relaxed: on failure the head is read again.
             let (success, failure) = (Ordering::Release, Ordering::Relaxed);
-            // Rule (link-then-put): the last id is linked before this exchange.
-            match (self.head).compare_exchange(
-                head,
-                retagged(head, first.index() as u32),
-                success,
-                failure,
-            ) {
+            let next = retagged(head, first.index() as u32);
+            // Rule (link-then-put): the ids are linked before this exchange.
+            match (self.head).compare_exchange(head, next, success, failure) {
                 Ok(_) => return,
-                Err(now) => head = now,
+                Err(_) => backoff.spin(),
             }
-            backoff.spin();
+        }
+    }
+
+    /// Links ids that this thread owns to each other, and the last one to the top of the stack.
+    fn link(&self, ids: &[BlockId], top: u32) {
+        let mut below = top;
+        let mut height = self.place(top).height;
+        for &id in ids.iter().rev() {
+            height += 1;
+            self.set_place(id, Place { below, height });
+            below = id.index() as u32;
         }
     }
 }

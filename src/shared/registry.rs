@@ -1,6 +1,6 @@
 //! The registry of namespaces: a root for each model, adapter and tenant.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::bucket::BucketHasher;
 use crate::hash::BlockHash;
@@ -15,6 +15,9 @@ use crate::trie::{Reached, Trie};
 
 /// Unused namespaces are swept from this count on. Loom models afford no more than two namespaces.
 const FEW: usize = if cfg!(loom) { 1 } else { 64 };
+/// Old roots that a clearing looks at. It adds one, so with two or more the old roots that nothing
+/// hangs off cannot pile up: in the long run they are at most a third of the others with four.
+const LOOKS: usize = 4;
 
 /// One namespace, shared by its handles.
 #[derive(Debug)]
@@ -67,6 +70,8 @@ pub struct Registry {
     spaces: HashMap<NamespaceKey, Arc<Space>, ahash::RandomState>,
     /// Roots of cleared namespaces that still had a pin or a child when last checked.
     past: Vec<Position>,
+    /// The place in `past` of the root to look at next.
+    next: usize,
     /// Number of roots made so far.
     roots: u64,
     /// Unused namespaces are swept from this count on.
@@ -80,6 +85,7 @@ impl Registry {
             cache,
             spaces: HashMap::with_hasher(hasher.state()),
             past: Vec::new(),
+            next: 0,
             roots: 0,
             enough: FEW,
         }
@@ -111,10 +117,12 @@ impl Registry {
     }
 
     /// Gives a namespace a new, empty root, and returns the old one. Lookups that start later do
-    /// not find the old root. It stays pinned until the caller [unpins](Self::let_go) it.
+    /// not find the old root. It stays pinned until the caller [unpins](Self::let_go) it. The
+    /// caller notes the change.
     pub fn renew(&mut self, space: &Space, trie: &Trie) -> Position {
         let guard = enter();
-        self.free_past(&guard, &trie.counters);
+        // Not all of them: a clearing must not take longer for each old root that is held.
+        self.free_past(LOOKS, &guard, &trie.counters);
         let fresh = self.new_root(space.start);
         let old = space.root(&guard).at;
         let bytes = node(old, &guard).bytes();
@@ -122,6 +130,7 @@ impl Registry {
         // Release (clear): the new root is fully written.
         // Rule (new-root): lookups that start later must not find the old root.
         space.root.store(fresh.into_raw(), Ordering::Release);
+        node(old, &guard).set_past();
         space.generation.store(self.roots, RELAXED);
         // Rule (keep-past): the old root is freed once nothing hangs off it.
         self.past.push(old);
@@ -137,6 +146,15 @@ impl Registry {
     /// Returns all namespaces.
     pub fn spaces(&self) -> Vec<Arc<Space>> {
         self.spaces.values().cloned().collect()
+    }
+
+    /// Returns the keys of those namespaces whose empty prefixes have these hashes.
+    pub fn keys(&self, wanted: &HashSet<BlockHash>) -> Vec<(BlockHash, NamespaceKey)> {
+        let spaces = self.spaces.values();
+        let named = spaces.filter(|space| wanted.contains(&space.start));
+        named
+            .map(|space| (space.start, space.key.clone()))
+            .collect()
     }
 
     /// Returns all roots, including those of cleared namespaces.
@@ -173,21 +191,98 @@ impl Registry {
             }
             !unused
         });
-        self.free_past(&guard, counters);
+        drop(guard);
+        self.free_all_past(counters);
     }
 
-    /// Retires the roots of cleared namespaces that have no hold and no child left.
-    fn free_past(&mut self, guard: &Guard, counters: &Counters) {
-        self.past.retain(|&root| {
+    /// Retires all roots of cleared namespaces that have no hold and no child left.
+    pub fn free_all_past(&mut self, counters: &Counters) {
+        self.next = 0;
+        self.free_past(self.past.len(), &enter(), counters);
+    }
+
+    /// Looks at up to `looks` roots of cleared namespaces, in turn, and retires those that have no
+    /// hold and no child left.
+    fn free_past(&mut self, looks: usize, guard: &Guard, counters: &Counters) {
+        for _ in 0..looks.min(self.past.len()) {
+            if self.next >= self.past.len() {
+                self.next = 0;
+            }
+            let root = self.past[self.next];
             // Rule (past-stays): an old root stays as long as something hangs off it.
             let unused = state(root, guard).claim_root(0);
             if unused {
                 counters.namespaces(0, -(node(root, guard).bytes() as isize));
-                // SAFETY: no namespace points to this root any more, and it is removed here. It is
-                // claimed, so neither a hold nor a node points to it.
+                // The last root takes its place, and is looked at next.
+                self.past.swap_remove(self.next);
+                // SAFETY: no namespace points to this root any more, and it was removed above. It
+                // is claimed, so neither a hold nor a node points to it.
                 unsafe { node(root, guard).retire(guard) };
+            } else {
+                self.next += 1;
             }
-            !unused
-        });
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::trie::groups::GROUPS;
+    use crate::{Namespace, PrefixCache};
+
+    /// Old roots that are held, and others that nothing hangs off any more.
+    const ROOTS: usize = 1_000;
+
+    #[test]
+    fn a_clearing_looks_at_few_old_roots_and_they_do_not_pile_up() {
+        let cache = PrefixCache::builder().blocks(1).build().unwrap();
+        let space = cache.namespace("a");
+        let held: Vec<_> = (0..ROOTS)
+            .map(|_| {
+                let hold = cache.lookup(&space, &[]);
+                cache.clear(&space);
+                hold
+            })
+            .collect();
+        let past = || cache.shared().registry().past.len();
+        let next = || cache.shared().registry().next;
+        assert_eq!(past(), ROOTS);
+        let before = next();
+        cache.clear(&space);
+        let looked = (next() + past() - before) % past();
+        assert!(looked <= LOOKS, "looked at {looked}");
+        for _ in 0..10 * ROOTS {
+            cache.clear(&space);
+            assert!(past() <= ROOTS * 4 / 3 + LOOKS, "{} old roots", past());
+        }
+        drop(held);
+        cache.clear_all();
+        assert_eq!(past(), 0);
+    }
+
+    #[test]
+    fn a_clearing_looks_only_where_its_namespace_was_published() {
+        const BLOCKS: usize = 1 << 16;
+        let cache = PrefixCache::builder().blocks(BLOCKS).block_size(1).build();
+        let cache = cache.unwrap();
+        let [many, one] = ["many", "one"].map(|name| cache.namespace(name));
+        let publish = |space, token| {
+            let mut hold = cache.lookup(space, &[token]);
+            hold.publish([token], cache.allocate(1).unwrap()).unwrap();
+        };
+        let groups = |space: &Namespace| {
+            let guard = enter();
+            node(space.space.root(&guard).at, &guard)
+                .groups()
+                .iter()
+                .count()
+        };
+        (1..BLOCKS as u32).for_each(|token| publish(&many, token));
+        assert_eq!((groups(&many), groups(&one)), (GROUPS, 0));
+        publish(&one, 0);
+        assert_eq!(groups(&one), 1);
+        assert_eq!(cache.clear(&one).len(), 1);
+        assert_eq!(groups(&one), 0, "a new root");
     }
 }

@@ -4,17 +4,21 @@
 //! others read the slots before it.
 
 use std::alloc::handle_alloc_error;
-use std::cmp::Ordering::{Equal, Greater, Less};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use super::groups::Groups;
 use super::guard::Guard;
-use super::layout::{FULL, Header, IDS, KEYED, MAX_RUN, Origin, Position, front, gap, layout};
+use super::layout::{
+    FULL, GROUPS, Header, IDS, KEYED, MAX_RUN, NUMBERED, Origin, Position, front, gap, layout,
+    number_bytes, root_layout,
+};
 use super::node::NodeRef;
-use super::state::State;
+use super::state::{NewBlock, State};
 use crate::hash::{BlockHash, OnceHash};
 use crate::id::BlockId;
 use crate::item::{Item, Keyed};
+use crate::sync::Counter;
 use crate::sync::alloc::{alloc, dealloc};
 use crate::sync::atomic::{AtomicPtr, AtomicU8};
 
@@ -30,6 +34,8 @@ pub struct Blueprint<'a> {
     pub root: Position,
     /// The key under which the index finds it.
     pub key: u64,
+    /// Whether the gauge will look at the last block.
+    pub is_queued: bool,
     /// The number of slots. Invariant: 1 to `MAX_RUN`.
     pub room: usize,
     /// The physical blocks. Invariant: 1 to `room`.
@@ -37,6 +43,8 @@ pub struct Blueprint<'a> {
     /// The tokens of those blocks. Invariant: the same number for each block. Items start in the
     /// first block only.
     pub tokens: Keyed<'a>,
+    /// Whether the node has room for a number.
+    pub is_numbered: bool,
 }
 
 impl NodeRef<'_> {
@@ -56,13 +64,18 @@ impl NodeRef<'_> {
             filled: AtomicU8::new(len as u8),
             gap: 0,
             flags: (if plan.tokens.is_plain() { 0 } else { KEYED })
-                | (if len == plan.room { FULL } else { 0 }),
+                | (if len == plan.room { FULL } else { 0 })
+                | (if plan.is_numbered { NUMBERED } else { 0 }),
         };
         let origin = Origin {
             root: Some(plan.root),
             prefix_hash: OnceHash::default(),
         };
-        Self::allocate(header, origin, plan.ids, plan.tokens)
+        let last = NewBlock {
+            is_last: true,
+            is_queued: plan.is_queued,
+        };
+        Self::allocate(header, origin, last, plan.ids, plan.tokens)
     }
 
     /// Creates the root of a namespace, with one pin.
@@ -82,22 +95,38 @@ impl NodeRef<'_> {
             prefix_hash: OnceHash::of(start),
         };
         let ids = &[BlockId::NONE];
-        Self::allocate(header, origin, ids, Keyed::plain(&[]))
+        let pin = NewBlock {
+            is_last: true,
+            is_queued: false,
+        };
+        Self::allocate(header, origin, pin, ids, Keyed::plain(&[]))
     }
 
     /// Allocates a node with this header and computes the header's gap.
-    fn allocate(header: Header, origin: Origin, ids: &[BlockId], tokens: Keyed<'_>) -> Self {
+    fn allocate(
+        header: Header,
+        origin: Origin,
+        last: NewBlock,
+        ids: &[BlockId],
+        tokens: Keyed<'_>,
+    ) -> Self {
         let (len, room) = (ids.len(), usize::from(header.room));
         let is_root = header.parent.is_none();
-        let layout = layout(room, header.block_size as usize, tokens.items().len());
+        let layout = if is_root {
+            root_layout()
+        } else {
+            let block_size = header.block_size as usize;
+            layout(room, block_size, tokens.items().len(), header.flags)
+        };
+        let numbered = number_bytes(header.flags);
         // SAFETY: the layout includes a header, so it is not empty.
         let base = unsafe { alloc(layout) };
         let Some(base) = NonNull::new(base) else {
             handle_alloc_error(layout);
         };
-        let gap = gap(base.addr().get(), room);
-        // SAFETY: the layout has room for any gap and for the front.
-        let ptr = unsafe { base.byte_add(gap + front(room)) }.cast::<Header>();
+        let gap = gap(base.addr().get() + numbered, room);
+        // SAFETY: the layout has room for any gap, for the number and for the front.
+        let ptr = unsafe { base.byte_add(gap + numbered + front(room)) }.cast::<Header>();
         let gap = gap as u8;
         // SAFETY: the gap aligns the header, and the layout has room for it behind the front.
         unsafe { ptr.write(Header { gap, ..header }) };
@@ -108,22 +137,32 @@ impl NodeRef<'_> {
         // SAFETY: the front starts with aligned room for it (asserted in `layout.rs`), not yet
         // shared.
         unsafe { node.origin_ptr().write(origin) };
-        for offset in 0..room {
-            let state = match (offset + 1).cmp(&len) {
-                _ if is_root => State::root(),
-                Less => State::followed(),
-                Equal => State::pinned(),
-                Greater => State::vacant(),
-            };
-            // SAFETY: within the `room` states of the front.
+        if let Some(number) = node.number_ptr() {
+            // SAFETY: the layout of a numbered node reserves it there, not yet shared.
+            unsafe { number.write(Counter::new(0)) };
+        }
+        let write = |offset: usize, state: State| {
+            // SAFETY: callers pass an offset within the `room` states of the front.
             let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
             // SAFETY: reserved, aligned, and not yet shared.
             unsafe { slot.write(state) };
-        }
+        };
+        (0..len - 1).for_each(|offset| write(offset, State::followed()));
+        let last = if is_root {
+            State::root()
+        } else {
+            State::new(last)
+        };
+        write(len - 1, last);
+        (len..room).for_each(|offset| write(offset, State::vacant()));
         // SAFETY: there is room for them, and the node is not yet shared.
         unsafe { node.write(0, ids, tokens.tokens) };
         if !tokens.is_plain() {
             node.write_items(tokens);
+        }
+        if is_root {
+            // SAFETY: the layout of a root reserves them there, aligned, not yet shared.
+            unsafe { node.array::<Groups>(GROUPS).write(Groups::default()) };
         }
         node
     }
@@ -168,8 +207,9 @@ impl NodeRef<'_> {
     ///
     /// * No thread uses the node any more, and it is freed once.
     pub unsafe fn free(self) {
-        let layout = layout(self.room(), self.block_size(), self.items().len());
-        let in_front = usize::from(self.header().gap) + front(self.room());
+        let layout = self.layout();
+        let (flags, gap) = (self.header().flags, usize::from(self.header().gap));
+        let in_front = gap + number_bytes(flags) + front(self.room());
         // SAFETY: the allocation starts that far in front of the header (invariant of `gap`).
         let base = unsafe { self.ptr.byte_sub(in_front) }.cast::<u8>();
         if cfg!(any(loom, debug_assertions)) {
@@ -189,19 +229,22 @@ impl NodeRef<'_> {
     /// * No thread that takes a guard from now on can reach the node.
     /// * It is retired once.
     pub unsafe fn retire(self, guard: &Guard) {
-        // Without the lifetime: the closure may outlive `'g`.
-        let node = NodeRef {
-            ptr: self.ptr,
-            life: PhantomData,
-        };
-        let free = move || {
-            // SAFETY: retired once, by the caller's promise, and every guard under which a thread
-            // could have reached the node is dropped.
-            unsafe { node.free() }
-        };
-        // SAFETY: out of reach, by the caller's promise. Any thread may free a node.
-        unsafe { guard.retire(self.bytes(), free) };
+        // SAFETY: out of reach, and retired once, by the caller's promise. Any thread may free a
+        // node.
+        unsafe { guard.retire(self.ptr, self.bytes(), free) };
     }
+}
+
+/// Frees a node that was retired.
+///
+/// # Safety
+///
+/// * Every guard is dropped under which a thread could have reached the node, and it is freed once.
+unsafe fn free(node: NonNull<Header>) {
+    // SAFETY: a retired node was built as one, and by the caller's promise it is not yet freed.
+    let node: NodeRef<'_> = unsafe { NodeRef::from_ptr(node) };
+    // SAFETY: the caller's promise.
+    unsafe { node.free() };
 }
 
 #[cfg(test)]
@@ -209,7 +252,6 @@ mod tests {
     use super::*;
     use crate::hash::BlockHasher;
     use crate::trie::layout::CACHE_LINE;
-    use crate::trie::state::NewBlock;
 
     #[test]
     fn a_node_of_any_shape_keeps_its_contents() {
@@ -220,17 +262,22 @@ mod tests {
             (root.position(0), Some(start))
         );
         let shapes = (1..=MAX_RUN).flat_map(|room| (1..=room).map(move |len| (room, len)));
-        for ((room, len), block_size) in shapes.flat_map(|shape| [1, 3, 16].map(|n| (shape, n))) {
+        let kinds = [(1, false), (3, true), (16, false), (16, true)];
+        for ((room, len), kind) in shapes.flat_map(|shape| kinds.map(|kind| (shape, kind))) {
+            let (block_size, is_numbered) = kind;
             let ids: Vec<_> = (10..).take(room).map(BlockId::new).collect();
             let tokens: Vec<_> = (20..).take(room * block_size).collect();
             let node = NodeRef::build(Blueprint {
                 parent: root.position(0),
                 root: root.position(0),
                 key: 6,
+                is_queued: false,
                 room,
                 ids: &ids[..len],
                 tokens: Keyed::plain(&tokens[..len * block_size]),
+                is_numbered,
             });
+            assert!(!is_numbered || [9, 8].map(|n| node.number(|| n)) == [9, 9]);
             assert_eq!((node.room(), node.written(room)), (room, len));
             assert_eq!(node.root(), root.position(0));
             assert_eq!(node.prefix_hash(), None);

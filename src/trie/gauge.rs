@@ -9,6 +9,7 @@
 //! * The gauge takes the bits. From then on it watches the blocks that are still pinned, and looks
 //!   at each of them whenever it is asked. A block without a pin is no longer queued: its flag is
 //!   cleared, by an exchange that fails if the block was just pinned.
+//! * A published block is born queued: its publisher sets the bit.
 //! * A block that is appended behind a queued one is born queued, without a bit: the gauge looks at
 //!   it when it looks at the block before. So a decoder that publishes block by block does not
 //!   write to the bitmap.
@@ -136,9 +137,12 @@ impl Gauge {
     pub fn push(&self, id: BlockId) {
         let (word, bit) = place(id);
         // Release (gauge): the slot is filled. Another thread may name the word.
-        self.queue[word].fetch_or(bit, Ordering::Release);
-        // Release (gauge): the bit is set.
-        self.words[word / WORD].fetch_or(1 << (word % WORD), Ordering::Release);
+        let queued = self.queue[word].fetch_or(bit, Ordering::Release);
+        if queued == 0 {
+            // The thread that queues the first block of a word names the word.
+            // Release (gauge): the bit is set.
+            self.words[word / WORD].fetch_or(1 << (word % WORD), Ordering::Release);
+        }
     }
 
     /// Takes all blocks off the queue.

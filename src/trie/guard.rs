@@ -6,17 +6,13 @@
 //! threads from each publishing a block and each missing the other's.
 
 use crossbeam_epoch::{Collector, LocalHandle};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
 
-use crate::stats::{freed, retired};
+use super::layout::Header;
+use super::retired::{Batch, Expired, Free};
 use crate::sync::{thread_local, yield_now};
-
-/// Nodes in a batch. A thread that has retired this many asks for a collection. Together with the
-/// entries that collected bags leave behind, they about fill one crossbeam-epoch bag of 64. By
-/// itself crossbeam-epoch collects about four bags in 128 pins, which a thread that evicts in bulk
-/// outruns. Under loom and Miri memory is freed as early as possible, so that a use after free is
-/// likelier.
-const BATCH: u32 = if cfg!(any(loom, miri)) { 1 } else { 60 };
 
 /// Returns the crate's collector.
 #[cfg(not(loom))]
@@ -34,19 +30,46 @@ fn collector() -> &'static Collector {
     &COLLECTOR
 }
 
-/// Bytes in a batch: enough for a batch of full runs of 16-token blocks. With larger blocks a batch
-/// has fewer nodes, so that an idle thread does not keep much memory.
-const BATCH_BYTES: usize = 256 << 10;
+/// Returns the stack of expired batches.
+#[cfg(not(loom))]
+fn expired() -> Option<&'static Expired> {
+    static EXPIRED: Expired = Expired::new();
+    Some(&EXPIRED)
+}
+
+/// Returns none: in models, a batch is freed when it expires, which is the earliest time.
+#[cfg(loom)]
+fn expired() -> Option<&'static Expired> {
+    None
+}
+
+/// Frees up to two expired batches, of any thread.
+fn free_expired() {
+    let batches = expired().map(Expired::take);
+    for batch in batches.into_iter().flatten().flatten() {
+        // SAFETY: every guard that existed when an expired batch was taken from its thread is
+        // dropped.
+        unsafe { batch.free() };
+    }
+}
+
+/// Nodes that a thread retires before it yields its core, if it has that to itself: about a
+/// batch. A full batch counts as many, because it may have few large nodes.
+const ALONE: u32 = 60;
+/// The same if the thread shares the core. The fewer, the shorter the others wait each time.
+const SHARED: u32 = 16;
+/// A yield that takes longer has given the core to another thread.
+const SWITCH: Duration = Duration::from_micros(5);
 
 /// The collector's state of one thread.
 struct Local {
     handle: LocalHandle,
-    /// Nodes retired by the thread since it last filled a batch.
+    /// The nodes that the thread has retired since it last filled a batch.
+    batch: RefCell<Batch>,
+    /// Nodes that it has retired since it last yielded its core.
     retired: Cell<u32>,
-    /// Bytes of those nodes.
-    bytes: Cell<usize>,
-    /// Whether the thread has filled a batch since its last [`give_way`].
-    filled: Cell<bool>,
+    /// Nodes after which it yields next.
+    patience: Cell<u32>,
 }
 
 impl Local {
@@ -54,23 +77,46 @@ impl Local {
     fn new() -> Self {
         Self {
             handle: collector().register(),
+            batch: RefCell::default(),
             retired: Cell::new(0),
-            bytes: Cell::new(0),
-            filled: Cell::new(false),
+            patience: Cell::new(ALONE),
         }
     }
 
-    /// Counts a retired node of `bytes` bytes. Returns true if that fills a batch.
-    fn count_retired(&self, bytes: usize) -> bool {
-        self.retired.set(self.retired.get() + 1);
-        self.bytes.set(self.bytes.get() + bytes);
-        let is_full = self.retired.get() >= BATCH || self.bytes.get() >= BATCH_BYTES;
-        if is_full {
-            self.filled.set(true);
-            self.retired.set(0);
-            self.bytes.set(0);
+    /// Adds a retired node to the batch. Returns the batch if that fills it.
+    ///
+    /// # Safety
+    ///
+    /// * As [`Batch::add`].
+    unsafe fn add(&self, node: NonNull<Header>, bytes: usize, free: Free) -> Option<Box<Batch>> {
+        let mut batch = self.batch.borrow_mut();
+        // SAFETY: the caller's promise.
+        let is_full = unsafe { batch.add(node, bytes, free) };
+        let counted = if is_full { ALONE } else { 1 };
+        self.retired.set(self.retired.get().saturating_add(counted));
+        is_full.then(|| batch.take())
+    }
+}
+
+impl Local {
+    /// Yields the core, and sees whether another thread wanted it.
+    #[cold]
+    fn yield_now(&self) {
+        let start = Instant::now();
+        yield_now();
+        let is_shared = start.elapsed() > SWITCH;
+        self.patience.set(if is_shared { SHARED } else { ALONE });
+        self.retired.set(0);
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let guard = Guard(self.handle.pin());
+        let batch = self.batch.get_mut();
+        if !batch.is_empty() {
+            guard.defer(batch.take());
         }
-        is_full
     }
 }
 
@@ -108,40 +154,68 @@ pub fn enter() -> Guard {
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))
 }
 
-/// Yields the core if the thread has filled a batch of retired nodes since it last did.
+/// Yields the core if the thread has retired enough nodes since it last did, and frees up to two
+/// batches that have expired.
 ///
 /// The caller holds neither a guard nor anything that another thread may wait for. So few of the
 /// threads that wait for a core are stopped while they hold a guard, which would hold back the
 /// epoch.
 pub fn give_way() {
-    let has_filled = LOCAL.try_with(|local| local.filled.take());
-    if has_filled.unwrap_or(false) {
-        yield_now();
+    let _ = LOCAL.try_with(|local| {
+        if local.retired.get() >= local.patience.get() {
+            local.yield_now();
+        }
+    });
+    free_expired();
+}
+
+/// Frees what can be freed of the retired nodes, up to six batches. The caller holds no guard.
+#[cold]
+pub fn reclaim() {
+    // A batch expires once the epoch has advanced twice. Each turn advances it once.
+    for _ in 0..3 {
+        enter().0.flush();
+        free_expired();
     }
 }
 
 impl Guard {
-    /// Runs `free`, which frees a node of `bytes` bytes, once every guard that exists now is
-    /// dropped.
+    /// Runs `free` with a node of `bytes` bytes, once every guard that exists now is dropped.
     ///
     /// # Safety
     ///
     /// * No thread that takes a guard from now on can reach the node.
-    /// * `free` may run on any thread.
-    pub unsafe fn retire(&self, bytes: usize, free: impl FnOnce()) {
-        retired(bytes);
-        let free = move || {
-            freed(bytes);
-            free();
-        };
-        // Rule (wait-for-epoch): a thread with an older guard may still read the node.
-        // SAFETY: `free` may run on any thread, by the caller's promise. What it uses lasts until
-        // then, because `free` alone frees the node.
-        unsafe { self.0.defer_unchecked(free) };
-        let is_full = LOCAL.try_with(|local| local.count_retired(bytes));
-        if is_full.unwrap_or(false) {
+    /// * It is retired once, and any thread may then free it with `free`.
+    pub unsafe fn retire(&self, node: NonNull<Header>, bytes: usize, free: Free) {
+        // SAFETY: the caller's promise.
+        let add = |local: &Local| unsafe { local.add(node, bytes, free) };
+        let full = LOCAL.try_with(add).unwrap_or_else(|_| {
+            // The thread is ending: a batch of its own.
+            let mut batch = Batch::default();
+            // SAFETY: the caller's promise.
+            let _ = unsafe { batch.add(node, bytes, free) };
+            Some(batch.take())
+        });
+        if let Some(batch) = full {
+            self.defer(batch);
             self.0.flush();
+            free_expired();
         }
+    }
+
+    /// Lets a batch expire once every guard that exists now is dropped.
+    fn defer(&self, batch: Box<Batch>) {
+        let expire = move || {
+            if let Some(expired) = expired() {
+                expired.push(batch);
+            } else {
+                // SAFETY: every guard that existed when the batch was taken is dropped.
+                unsafe { batch.free() };
+            }
+        };
+        // Rule (wait-for-epoch): a thread with an older guard may still read the nodes.
+        // SAFETY: any thread may free a batch, and it lasts until then.
+        unsafe { self.0.defer_unchecked(expire) };
     }
 
     /// Replaces the guard by a new one, so that the epoch can advance. Of the positions found

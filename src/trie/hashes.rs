@@ -30,7 +30,7 @@ impl Trie {
 
     /// Returns the chained hash of the prefix before the node of a position. Climbs to the first
     /// node that has it cached, then caches it in all nodes on the way.
-    fn hash_before(&self, at: Position, guard: &Guard) -> BlockHash {
+    pub fn hash_before(&self, at: Position, guard: &Guard) -> BlockHash {
         let (mut way, mut top) = (Vec::new(), at);
         let mut hash = loop {
             if let Some(hash) = node(top, guard).prefix_hash() {

@@ -28,8 +28,6 @@ use crate::prefetch::prefetch;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::zeroed;
 
-/// Nodes per bucket in a full cache, if every node held a single block.
-const BLOCKS_PER_BUCKET: usize = 4;
 /// The mark on the link of a node that is leaving.
 const LEAVING: usize = 1;
 
@@ -50,9 +48,10 @@ pub struct Found<'g> {
 }
 
 impl Index {
-    /// Creates an index for `capacity` blocks.
+    /// Creates an index for `capacity` blocks: at least one bucket for each. A node of one block
+    /// then shares its bucket with one other at most, on average, each of which costs a cache miss.
     pub fn new(capacity: usize) -> Self {
-        let buckets = capacity.div_ceil(BLOCKS_PER_BUCKET).next_power_of_two();
+        let buckets = capacity.next_power_of_two();
         Self {
             // SAFETY: an atomic pointer is null by default, and a power of two is not zero.
             buckets: unsafe { zeroed(buckets) },
@@ -100,12 +99,13 @@ impl Index {
         search_keyed(head, key, parent, prompt, guard)
     }
 
-    /// Prefetches a part of the first node of a bucket. Waits for the bucket itself, unless it was
-    /// [prefetched](Self::prefetch) before.
-    pub fn prefetch_node(&self, key: u64, amount: Prefetch) {
+    /// Prefetches a part of the first node of a bucket, for a walk that compares at most `tokens`
+    /// tokens with it. Waits for the bucket itself, unless it was [prefetched](Self::prefetch)
+    /// before.
+    pub fn prefetch_node(&self, key: u64, amount: Prefetch, tokens: usize) {
         // Relaxed: nothing is read through it.
         let head = self.bucket(key).load(Ordering::Relaxed);
-        amount.prefetch(head);
+        amount.prefetch(head, tokens);
     }
 
     /// Prefetches a bucket that will be searched soon.
@@ -161,7 +161,8 @@ impl Index {
         ) {
             seen = now;
         }
-        // Rule (walk-again): the node is unlinked once a walk has unlinked it, or has met no change.
+        // Rule (walk-again): the node is unlinked once a walk has unlinked it, or has met no
+        // change.
         while !self.skip_leaving(node, guard) {}
     }
 

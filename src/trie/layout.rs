@@ -11,7 +11,8 @@
 //!
 //! A node has room for a number of blocks, its *slots*. Those that have no block yet are at the
 //! end. The last part, the number of items and the items, is there only if the first block is
-//! keyed.
+//! keyed. A namespace's root has no tokens, and its [groups](super::groups) behind its id.
+//! If the cache has a change feed, the node's number lies between the gap and the origin.
 //!
 //! A lookup reads one contiguous range: the first state, the header, the ids and the tokens. It
 //! writes to one state, usually the last. In a run of more than four blocks the last state lies on
@@ -22,11 +23,13 @@ use std::alloc::Layout;
 use std::num::NonZero;
 use std::ptr::NonNull;
 
+use super::groups::Groups;
 use super::state::State;
 use crate::hash::OnceHash;
 use crate::id::BlockId;
 use crate::item::Item;
 use crate::prefetch::{prefetch, prefetch_second_level};
+use crate::sync::Counter;
 use crate::sync::atomic::{AtomicPtr, AtomicU8};
 
 /// Bytes per cache line. The header ends a line, with the first four states in front of it. So the
@@ -37,6 +40,8 @@ pub const CACHE_LINE: usize = 64;
 const ALIGN: usize = 16;
 /// Bytes from a header to its ids, directly behind it.
 pub const IDS: usize = size_of::<Header>();
+/// Bytes from the header of a root to its groups: behind its one id, aligned.
+pub const GROUPS: usize = (IDS + size_of::<BlockId>()).next_multiple_of(align_of::<Groups>());
 /// The lines of a full run that a lookup reads first: the header's line, two lines of ids, and the
 /// tokens of five blocks.
 const FIRST_LINES: usize = 8;
@@ -48,11 +53,14 @@ const MOST_LINES: usize = 40;
 const _: () = assert!(ALIGN >= align_of::<State>());
 const _: () = assert!(size_of::<Header>() % align_of::<State>() == 0);
 const _: () = assert!(size_of::<Origin>() % align_of::<State>() == 0);
+const _: () = assert!(size_of::<Counter>() % align_of::<State>() == 0);
+const _: () = assert!(align_of::<Origin>() >= align_of::<Counter>());
 // So the ids, and everything in front of them, are aligned once the ids start a line.
 const _: () = assert!(CACHE_LINE % align_of::<Header>() == 0);
 const _: () = assert!(align_of::<Header>() >= align_of::<State>());
 const _: () = assert!(align_of::<State>() >= align_of::<Origin>());
 const _: () = assert!(CACHE_LINE >= align_of::<BlockId>());
+const _: () = assert!(align_of::<Header>() >= align_of::<Groups>());
 const _: () = assert!(size_of::<BlockId>() % align_of::<u32>() == 0);
 const _: () = assert!(align_of::<Item>() == align_of::<u32>());
 const _: () = assert!(CACHE_LINE <= u8::MAX as usize, "a gap fits its field");
@@ -62,7 +70,8 @@ const _: () = assert!(CACHE_LINE <= u8::MAX as usize, "a gap fits its field");
 #[repr(C, align(32))]
 #[derive(Debug)]
 pub struct Header {
-    /// The next node of the bucket. The low bit marks this node as leaving (see `index.rs`).
+    /// The next node of the bucket. The low bit marks this node as leaving (see `index.rs`). A root
+    /// is in no bucket: its link is null until the root is replaced, and then leads to itself.
     pub next: AtomicPtr<Header>,
     /// The hash under which the index finds this node.
     pub key: u64,
@@ -77,7 +86,7 @@ pub struct Header {
     pub filled: AtomicU8,
     /// Unused bytes at the start of the allocation. Invariant: the result of [`gap`].
     pub gap: u8,
-    /// [`KEYED`], [`FULL`], both or neither.
+    /// Any of [`KEYED`], [`FULL`] and [`NUMBERED`].
     pub flags: u8,
 }
 
@@ -85,6 +94,8 @@ pub struct Header {
 pub const KEYED: u8 = 1;
 /// The node was built without vacant slots, so `filled` never changes.
 pub const FULL: u8 = 2;
+/// The cache has a change feed, and the node has room for a number in front of its origin.
+pub const NUMBERED: u8 = 4;
 
 /// The origin of a node, which is rarely read.
 #[repr(C)]
@@ -161,11 +172,26 @@ fn items_bytes(items: usize) -> usize {
     }
 }
 
+/// Returns the bytes of the number of a node with these flags, in front of the origin.
+pub fn number_bytes(flags: u8) -> usize {
+    match flags & NUMBERED {
+        0 => 0,
+        _ => size_of::<Counter>(),
+    }
+}
+
 /// Returns the allocation that a node needs, with room for any gap.
-pub fn layout(room: usize, block_size: usize, items: usize) -> Layout {
-    let most = CACHE_LINE - align_of::<State>();
+pub fn layout(room: usize, block_size: usize, items: usize, flags: u8) -> Layout {
+    let most = CACHE_LINE - align_of::<State>() + number_bytes(flags);
     let size = most + front(room) + IDS + tail(room, block_size) + items_bytes(items);
     Layout::from_size_align(size, ALIGN).expect("a run of blocks fits the address space")
+}
+
+/// Returns the allocation that a root needs, with room for any gap.
+pub fn root_layout() -> Layout {
+    let most = CACHE_LINE - align_of::<State>();
+    let size = most + front(1) + GROUPS + size_of::<Groups>();
+    Layout::from_size_align(size, ALIGN).expect("a root fits the address space")
 }
 
 /// Returns the bytes to leave unused at the start of an allocation, so that the ids start a cache
@@ -194,13 +220,21 @@ impl Prefetch {
         Self::Lines(lines.min(MOST_LINES) as u8)
     }
 
-    /// Prefetches that much of a possible node. Any address is allowed.
-    pub fn prefetch(self, node: *const Header) {
+    /// Prefetches that much of a possible node, but no more than `tokens` tokens need: the lines
+    /// behind may belong to nodes that other threads write to. Any address is allowed.
+    #[inline]
+    pub fn prefetch(self, node: *const Header, tokens: usize) {
+        // The header's line, one for the first ids, and the tokens.
+        let needed = 2 + size_of::<u32>() * tokens / CACHE_LINE;
         let line = |number| node.cast::<u8>().wrapping_add(number * CACHE_LINE);
         match self {
+            Self::Start if needed < FIRST_LINES => {
+                (0..needed).for_each(|number| prefetch(line(number)));
+            }
             Self::Start => (0..FIRST_LINES).for_each(|number| prefetch(line(number))),
             Self::Lines(lines) => {
-                (0..usize::from(lines)).for_each(|number| prefetch_second_level(line(number)));
+                let lines = needed.min(usize::from(lines));
+                (0..lines).for_each(|number| prefetch_second_level(line(number)));
             }
         }
     }

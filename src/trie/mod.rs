@@ -1,12 +1,15 @@
 //! The trie: nodes, the index that finds them, and the walks over them.
 //!
 //! This file walks down. [`publish`] adds nodes, [`release`] lets go of a block, [`evict`] removes
-//! nodes from the leaves up, and [`hashes`] computes the hashes of cached prefixes. None of them uses an atomic ordering: those
-//! are left to the state word ([`mod@state`]), the index ([`index`]), the clock and the guard.
+//! nodes from the leaves up, and [`hashes`] computes the hashes of cached prefixes. None of them
+//! uses an atomic ordering: those are left to the state word ([`mod@state`]), the index
+//! ([`index`]), the clock and the guard.
 
 pub mod build;
 pub mod evict;
+pub mod feed;
 pub mod gauge;
+pub mod groups;
 pub mod guard;
 pub mod hashes;
 pub mod index;
@@ -14,6 +17,7 @@ pub mod layout;
 pub mod node;
 pub mod publish;
 pub mod release;
+pub mod retired;
 pub mod state;
 
 use crate::bucket::BucketHasher;
@@ -22,6 +26,7 @@ use crate::item::Keyed;
 use crate::stats::Counters;
 use evict::clock::Clock;
 use evict::policy::Ranking;
+use feed::marks::Marks;
 use gauge::Gauge;
 use guard::Guard;
 use index::{Found, Index};
@@ -48,6 +53,8 @@ pub struct Trie {
     pub ranking: Ranking,
     /// Counts the held blocks.
     pub gauge: Gauge,
+    /// Tells the reader of the change feed which blocks to look at; none if there is no feed.
+    pub marks: Option<Box<Marks>>,
     /// Statistics.
     pub counters: Counters,
 }
@@ -64,20 +71,54 @@ pub struct Reached {
 impl Trie {
     /// Returns the size of the tables in bytes.
     pub fn table_bytes(&self) -> usize {
-        self.index.bytes() + self.clock.bytes() + self.ranking.bytes() + self.gauge.bytes()
+        let marks = self.marks.as_ref().map_or(0, |marks| marks.bytes());
+        self.index.bytes() + self.clock.bytes() + self.ranking.bytes() + self.gauge.bytes() + marks
     }
 
     /// Walks down from a position as long as the cached blocks match `prompt`, the tokens that
     /// follow the position. No item starts in them.
+    #[inline]
     fn descend(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
+        let matched = self.match_rest_of_run(from.at, prompt, guard);
+        let (from, rest) = if matched == 0 {
+            (from, prompt)
+        } else {
+            let at = node(from.at, guard).position(from.at.offset() + matched);
+            let depth = from.depth + matched;
+            (Reached { at, depth }, &prompt[matched * self.block_size..])
+        };
+        if rest.len() < (self.run_length + 1) * self.block_size {
+            self.descend_short(from, rest, guard)
+        } else {
+            self.descend_long(from, rest, guard)
+        }
+    }
+
+    /// Walks down from the last block of a run over less than a run and a block. So nothing follows
+    /// the first node that the walk could guess.
+    #[inline]
+    fn descend_short(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
         let Reached { mut at, mut depth } = from;
         let mut rest = prompt;
-        let matched = self.match_rest_of_run(at, rest, guard);
-        if matched > 0 {
-            at = node(at, guard).position(at.offset() + matched);
-            depth += matched;
-            rest = &rest[matched * self.block_size..];
+        while let Some(block) = rest.get(..self.block_size) {
+            let above = node(at, guard).header().key;
+            let key = self.bucket_hasher.child(above, at.offset(), block);
+            self.index.prefetch_node(key, Prefetch::Start, rest.len());
+            let Some(Found { node, blocks }) = self.index.find(key, at, rest, guard) else {
+                break;
+            };
+            at = node.position(blocks - 1);
+            depth += blocks;
+            rest = &rest[blocks * self.block_size..];
         }
+        Reached { at, depth }
+    }
+
+    /// Walks down from the last block of a run over any number of blocks.
+    #[inline(never)]
+    fn descend_long(&self, from: Reached, prompt: &[u32], guard: &Guard) -> Reached {
+        let Reached { mut at, mut depth } = from;
+        let mut rest = prompt;
         // While the walk compares one node, it prefetches the next node and the bucket of the one
         // after that. Their keys follow from the tokens alone, if each node matches a full run.
         let stride = self.run_length;
@@ -94,7 +135,7 @@ impl Trie {
         while let [Some(this), next] = keys {
             let behind = rest.get(stride * self.block_size..).unwrap_or_default();
             let after = next.and_then(|next| self.key_after(next, behind));
-            next.inspect(|next| self.index.prefetch_node(*next, ahead));
+            next.inspect(|next| self.index.prefetch_node(*next, ahead, behind.len()));
             let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
                 break;
             };
@@ -160,6 +201,7 @@ impl Trie {
     /// Counts the blocks behind a position, in the same run, that `prompt` starts with.
     ///
     /// Zero if the next slot has no block, or if its block has left, because it never comes back.
+    #[inline]
     pub fn match_rest_of_run(&self, at: Position, prompt: &[u32], guard: &Guard) -> usize {
         let node = node(at, guard);
         match node.state_behind(at.offset()) {
@@ -179,7 +221,7 @@ impl Trie {
     ) -> [Option<u64>; 2] {
         let this = self.child_key(parent, offset, prompt);
         let next = this.and_then(|this| self.key_after(this, prompt));
-        this.inspect(|this| self.index.prefetch_node(*this, amount));
+        this.inspect(|this| self.index.prefetch_node(*this, amount, prompt.len()));
         [this, next]
     }
 
@@ -192,6 +234,7 @@ impl Trie {
 
     /// Returns the key of the child of block `offset` of the node with key `parent`, if the child
     /// starts like `prompt`. Prefetches its bucket. None if `prompt` is shorter than a block.
+    #[inline(never)]
     fn child_key(&self, parent: u64, offset: usize, prompt: &[u32]) -> Option<u64> {
         let block = prompt.get(..self.block_size)?;
         let key = (self.bucket_hasher).child(parent, offset, block);
@@ -201,6 +244,7 @@ impl Trie {
 
     /// Finds the longest cached prefix and pins it. None if even the root is gone, because its
     /// namespace was cleared.
+    #[inline]
     pub fn find_and_pin(
         &self,
         from: Reached,
@@ -245,6 +289,7 @@ impl Trie {
     /// match existed.
     ///
     /// None if `accept` refuses the root, which happens only in a cleared namespace.
+    #[inline]
     fn find_live(
         &self,
         from: Reached,

@@ -6,22 +6,30 @@
 //! there is no length that could disagree with them. Only `filled` saves looking at most of them.
 //! Beside those, the link to the next node of the bucket and a cached hash change.
 //!
-//! A namespace's root is a node with one slot and no block.
+//! A namespace's root is a node with one slot and no block. It has [`Groups`] instead of tokens.
 
+use std::alloc::Layout;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Range;
 use std::ptr::NonNull;
 use std::slice;
 
+use super::groups::Groups;
 use super::guard::Guard;
-use super::layout::{FULL, Header, IDS, KEYED, Origin, Position, front, layout};
+use super::layout::{
+    FULL, GROUPS, Header, IDS, KEYED, NUMBERED, Origin, Position, front, layout, number_bytes,
+    root_layout,
+};
 use super::state::State;
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::item::{Item, Keyed};
 use crate::prefetch::prefetch;
 use crate::sync::atomic::Ordering;
+use crate::sync::{Counter, RELAXED};
+
+/// Runs of this length have their last states on another line than the header.
+const FAR: usize = 5;
 
 /// A reference to a node that stays allocated for `'g`.
 #[derive(Clone, Copy)]
@@ -49,6 +57,38 @@ impl<'g> NodeRef<'g> {
         unsafe { self.ptr.byte_sub(front(self.room())) }.cast()
     }
 
+    /// Returns the place of the number, if the node has one.
+    pub(super) fn number_ptr(self) -> Option<NonNull<Counter>> {
+        let flags = self.header().flags;
+        // SAFETY: the allocation of a numbered node reaches that far in front of the origin.
+        let number = || unsafe { self.origin_ptr().byte_sub(number_bytes(flags)) };
+        (flags & NUMBERED != 0).then(|| number().cast())
+    }
+
+    /// Returns the number of a numbered node, which no other node of the cache has. The first call
+    /// takes it from `next`. Only the reader of the change feed calls this.
+    pub fn number(self, next: impl FnOnce() -> u64) -> u64 {
+        let number = self.number_ptr().expect("with a feed, nodes have numbers");
+        // SAFETY: initialised there, and allocated for `'g`. It is atomic.
+        let number = unsafe { number.as_ref() };
+        if number.load(RELAXED) == 0 {
+            number.store(next(), RELAXED);
+        }
+        number.load(RELAXED)
+    }
+
+    /// Marks a root as replaced by another: no lookup that starts later finds it.
+    pub fn set_past(self) {
+        // Relaxed: the reader of the change feed learns of it by the mark that follows.
+        (self.header().next).store(self.as_ptr(), Ordering::Relaxed);
+    }
+
+    /// Returns whether a root was replaced by another.
+    pub fn is_past(self) -> bool {
+        // Relaxed: as above.
+        !self.header().next.load(Ordering::Relaxed).is_null()
+    }
+
     /// Returns the origin.
     fn origin(self) -> &'g Origin {
         // SAFETY: every node starts with an initialised origin, allocated for `'g`. Only its atomic
@@ -62,18 +102,14 @@ impl<'g> NodeRef<'g> {
         unsafe { self.ptr.as_ref() }
     }
 
-    /// Returns the state words, one per slot, in reverse order.
-    fn states(self) -> &'g [State] {
-        let room = self.room();
-        // SAFETY: the front ends with `room` states.
-        let last = unsafe { self.ptr.cast::<State>().sub(room) };
-        // SAFETY: `room` initialised states lie there, for `'g`.
-        unsafe { slice::from_raw_parts(last.as_ptr(), room) }
-    }
-
     /// Returns the state word of one slot.
+    #[inline]
     pub fn state(self, offset: usize) -> &'g State {
-        &self.states()[self.room() - 1 - offset]
+        assert!(offset < self.room(), "an offset lies within its run");
+        // SAFETY: the front ends with `room` states, in reverse order.
+        let state = unsafe { self.ptr.cast::<State>().sub(offset + 1) };
+        // SAFETY: an initialised state lies there, for `'g`.
+        unsafe { state.as_ref() }
     }
 
     /// Returns the state word of the next slot of the run, if there is one.
@@ -135,9 +171,14 @@ impl<'g> NodeRef<'g> {
         usize::from(self.header().room)
     }
 
+    /// Returns whether the node was built without vacant slots.
+    fn is_full(self) -> bool {
+        self.header().flags & FULL != 0
+    }
+
     /// Returns a number of slots, from the first on, that have or had a block: at most all of them.
     pub fn filled(self) -> usize {
-        if self.header().flags & FULL != 0 {
+        if self.is_full() {
             return self.room();
         }
         // Acquire (filled): those slots are fully written.
@@ -187,6 +228,14 @@ impl<'g> NodeRef<'g> {
         (self.origin().root).unwrap_or(Position::new(self.ptr, 0))
     }
 
+    /// Returns the groups in which runs below this root may start.
+    pub fn groups(self) -> &'g Groups {
+        assert!(self.parent().is_none(), "only a root has groups");
+        // SAFETY: they lie there, initialised, in the allocation of a root, for `'g`. Only their
+        // atomics change.
+        unsafe { self.array(GROUPS).as_ref() }
+    }
+
     /// Returns the position of one block of this node.
     pub fn position(self, offset: usize) -> Position {
         debug_assert!(offset < self.room(), "an offset lies within its run");
@@ -199,28 +248,51 @@ impl<'g> NodeRef<'g> {
     }
 
     /// Counts the whole blocks of this run, starting with block `from`, that `prompt` starts with.
+    #[inline]
     pub fn matching(self, from: usize, prompt: &[u32]) -> usize {
         let size = self.block_size();
-        let whole = prompt.len() / size;
-        let written = self.written(self.room().min(from + whole));
-        let run = &self.tokens(written)[from * size..];
-        let most = (written - from).min(whole);
+        let most = self.comparable(from, prompt.len());
         let end = most * size;
-        if most > 0 && most == whole && run[end - 1] == prompt[end - 1] {
+        let ends_here = prompt.len() < end + size;
+        let (run, prompt) = (&self.tokens(from + most)[from * size..], &prompt[..end]);
+        if ends_here && most >= FAR && run[end - 1] == prompt[end - 1] {
             // Most likely all blocks agree, and the caller pins the last one next. Its word may be
             // in another core's cache. If the last tokens differ, the prompts part earlier, and
             // that core keeps the word.
             prefetch(self.state(from + most - 1));
         }
-        count_agreeing(most, |blocks| {
-            let tokens = blocks.start * size..blocks.end * size;
-            run[tokens.clone()] == prompt[tokens]
-        })
+        if run == prompt {
+            return most;
+        }
+        count_agreeing(run, prompt, size)
+    }
+
+    /// Returns how many blocks, starting with block `from`, can be compared with a prompt of so
+    /// many tokens.
+    #[inline]
+    fn comparable(self, from: usize, tokens: usize) -> usize {
+        let (room, size) = (self.room(), self.block_size());
+        // Most nodes are full, and most prompts go on behind them. Then this takes no division.
+        if self.is_full() && (room - from) * size <= tokens {
+            return room - from;
+        }
+        let most = room.min(from + tokens / size);
+        self.written(most).min(most) - from
+    }
+
+    /// Returns the layout of the node's allocation.
+    pub(super) fn layout(self) -> Layout {
+        if self.parent().is_none() {
+            root_layout()
+        } else {
+            let (items, flags) = (self.items().len(), self.header().flags);
+            layout(self.room(), self.block_size(), items, flags)
+        }
     }
 
     /// Returns the size of the node in bytes.
     pub fn bytes(self) -> usize {
-        layout(self.room(), self.block_size(), self.items().len()).size()
+        self.layout().size()
     }
 
     /// Returns the raw pointer, for a link.
@@ -290,15 +362,13 @@ pub fn before(mut at: Position, mut blocks: usize, guard: &Guard) -> Position {
     node(at, guard).position(at.offset() - blocks)
 }
 
-/// Counts the first blocks, of `most`, that agree. `agree` compares a range of blocks.
-fn count_agreeing(most: usize, agree: impl Fn(Range<usize>) -> bool) -> usize {
-    if agree(0..most) {
-        return most;
-    }
-    let (mut agreeing, mut differing) = (0, most);
+/// Counts the first blocks that agree, of two runs of equal length that differ.
+fn count_agreeing(run: &[u32], prompt: &[u32], block_size: usize) -> usize {
+    let (mut agreeing, mut differing) = (0, run.len() / block_size);
     while differing - agreeing > 1 {
         let middle = agreeing.midpoint(differing);
-        if agree(agreeing..middle) {
+        let tokens = agreeing * block_size..middle * block_size;
+        if run[tokens.clone()] == prompt[tokens] {
             agreeing = middle;
         } else {
             differing = middle;

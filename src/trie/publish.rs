@@ -105,21 +105,12 @@ impl Trie {
             }
         }
         if progress.published > 0 {
-            self.enlist(progress.end.at);
+            // SAFETY: the caller's pin keeps the node.
+            let run: NodeRef<'_> = unsafe { NodeRef::at(progress.end.at) };
+            self.ranking.ended_at(run.id(progress.end.at.offset()));
         }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());
-        }
-    }
-
-    /// Tells the gauge of the last block published, which the caller has pinned.
-    fn enlist(&self, at: Position) {
-        // SAFETY: the caller's pin keeps the node.
-        let run: NodeRef<'_> = unsafe { NodeRef::at(at) };
-        self.ranking.ended_at(run.id(at.offset()));
-        if !run.state(at.offset()).load().is_queued() {
-            // Rule (queue-published): the gauge learns of every block with a hold.
-            self.gauge.queue(at, &self.clock, &enter());
         }
     }
 
@@ -217,6 +208,8 @@ impl Trie {
         if segment.is_plain() && self.match_rest_of_run(parent, segment.tokens, guard) > 0 {
             return false;
         }
+        // The hold ends here, unless more runs follow.
+        let is_end = len == offer.ids.len();
         let run = self.build_run(
             parent,
             Offer {
@@ -225,6 +218,7 @@ impl Trie {
                 following: blocks - len + following,
                 ..offer
             },
+            is_end,
             guard,
         );
         if self.index.publish(run, guard).is_err() {
@@ -237,6 +231,10 @@ impl Trie {
         // parent until `hand_over` turns it into a child.
         self.stamp(run, 0..len, offer);
         self.note(Change::Published(run, 0..len));
+        if is_end {
+            // Rule (queue-published): the gauge learns of every block with a hold.
+            self.gauge.push(run.id(len - 1));
+        }
         state(parent, guard).hand_over();
         let above = node(parent, guard);
         if above.parent().is_some() && state(parent, guard).load().is_listed() {
@@ -253,17 +251,26 @@ impl Trie {
         (self.ranking).published(ids, offer.length, key, terms);
     }
 
-    /// Builds the node of a run whose parent is the position `parent`.
-    fn build_run<'g>(&self, parent: Position, run: Offer<'_>, guard: &'g Guard) -> NodeRef<'g> {
+    /// Builds the node of a run whose parent is the position `parent`. If the hold ends there, its
+    /// last block is born queued.
+    fn build_run<'g>(
+        &self,
+        parent: Position,
+        run: Offer<'_>,
+        is_end: bool,
+        guard: &'g Guard,
+    ) -> NodeRef<'g> {
         let above = node(parent, guard);
         let first = run.tokens.split_at(self.block_size).0;
         NodeRef::build(Blueprint {
             parent,
             root: above.root(),
             key: (self.bucket_hasher).child_keyed(above.header().key, parent.offset(), first),
+            is_queued: is_end,
             room: self.room(parent, run, guard),
             ids: run.ids,
             tokens: run.tokens,
+            is_numbered: self.marks.is_some(),
         })
     }
 

@@ -5,8 +5,8 @@
 //! flag of its state word says that no later release has to.
 //!
 //! The bit of a listed block is cleared in two cases: the block is evicted, or a thread knows of a
-//! block behind it. Then the thread that evicts the last block behind it lists it again. So the flag
-//! needs no clearing, and the hand does not meet blocks that only their publishers hold.
+//! block behind it. Then the thread that evicts the last block behind it lists it again. So the
+//! flag needs no clearing, and the hand does not meet blocks that only their publishers hold.
 
 use super::Trie;
 use super::node::NodeRef;

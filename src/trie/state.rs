@@ -55,8 +55,8 @@
 //! The fifth edge, *append*, goes from [`fill`] to [`load_slot`]: the id and the tokens of a slot
 //! are written before a thread reads them.
 //!
-//! The sixth edge, *listed*, goes from [`release`] to [`load_listed`]: a thread that finds the block
-//! listed comes after the listing. A thread that learns of its release finds the candidate.
+//! The sixth edge, *listed*, goes from [`release`] to [`load_listed`]: a thread that finds the
+//! block listed comes after the listing. A thread that learns of its release finds the candidate.
 //!
 //! [`reserve`]: State::reserve
 //! [`fill`]: State::fill
@@ -221,11 +221,6 @@ impl State {
         Self(AtomicU64::new(INNER))
     }
 
-    /// Creates the word of a block with one pin, the last of its run.
-    pub fn pinned() -> Self {
-        Self(AtomicU64::new(LAST))
-    }
-
     /// Pins the block, and returns the word before. None if the block is gone.
     #[must_use]
     pub fn pin(&self) -> Option<Snapshot> {
@@ -302,9 +297,10 @@ impl State {
     pub fn claim_root(&self, pins: usize) -> bool {
         let expected = self.load().0 & !(COUNT | COUNT << COUNT_BITS | PHASE) | pins as u64;
         // Acquire (let-go, orphan): the root may be retired.
+        // Release (clear-race): a lookup that finds the old root gone finds the new one next.
         // Relaxed: on failure the root stays as it is.
         (self.0)
-            .compare_exchange(expected, GONE, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(expected, GONE, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 

@@ -8,10 +8,11 @@ mod allocator;
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use allocator::{Other, allocations, count, in_turns, live};
 use common::{cache, publish};
-use kvtrie::{Namespace, PrefixCache};
+use kvtrie::{Namespace, OutOfBlocks, PrefixCache};
 
 #[global_allocator]
 static ALLOCATOR: allocator::Watched = allocator::Watched;
@@ -27,6 +28,8 @@ fn alone() -> MutexGuard<'static, ()> {
 thread_local! {
     /// Times that this thread has yielded its core.
     static YIELDS: Cell<usize> = const { Cell::new(0) };
+    /// How long each of them takes, as if another thread got the core.
+    static YIELD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// Stands in for the system's: every yield of the process comes here.
@@ -34,7 +37,10 @@ thread_local! {
 // It has the signature and the meaning of the system's function, which may return at once.
 #[unsafe(no_mangle)]
 extern "C" fn sched_yield() -> std::ffi::c_int {
-    YIELDS.with(|yields| yields.set(yields.get() + 1));
+    YIELDS.set(YIELDS.get() + 1);
+    if !YIELD.get().is_zero() {
+        thread::sleep(YIELD.get());
+    }
     0
 }
 
@@ -109,6 +115,69 @@ fn a_long_publication_lets_the_nodes_of_others_be_freed() {
 }
 
 #[test]
+fn evictions_are_suspended_while_a_thread_is_stopped_inside_a_call() {
+    let _alone = alone();
+    const LIMIT: usize = 64 << 10;
+    const BLOCKS: usize = 256;
+    /// More than any batch, and more than one call of this test evicts.
+    const BATCH: usize = 16 << 10;
+    let stopped = cache(2, 1, 1);
+    let (space, blocks) = (stopped.namespace("a"), stopped.allocate(2).expect("room"));
+    let mut hold = stopped.lookup(&space, []);
+    let churned = PrefixCache::builder().blocks(BLOCKS).block_size(11);
+    let churned = churned
+        .retired_limit(LIMIT)
+        .build()
+        .expect("sound settings");
+    let model = churned.namespace("model");
+    fill(&churned, &model, 1);
+    let other = Other::new();
+    thread::scope(|scope| {
+        let (churned, model) = (&churned, &model);
+        scope.spawn(move || {
+            other.take_turn(|| {
+                // The other thread is inside `publish`, and does not go on before this ends.
+                let refused = (0..).find_map(|number| replace(churned, model, number).err());
+                let refused = refused.expect("the count has no end");
+                assert!(
+                    refused.suspended && refused.reclaimable == BLOCKS,
+                    "{refused}"
+                );
+                assert!(refused.to_string().contains("suspended"), "{refused}");
+                let stats = churned.stats();
+                assert_eq!(stats.retired_limit, LIMIT);
+                assert!(stats.retired_bytes > LIMIT, "{stats:?}");
+                assert!(stats.retired_bytes <= LIMIT + BATCH, "{stats:?}");
+                // Nothing leaves, and what needs no eviction works.
+                assert_eq!(churned.evict(usize::MAX).len(), 0);
+                assert_eq!(churned.available(usize::MAX), 0);
+                let request = churned.sequence(model, [1; 12]);
+                request.finish_at(churned, 0);
+                assert_eq!(churned.clear(model).len() + churned.clear_all().len(), 0);
+                assert_eq!(churned.peek(model, [1; 11]), 0, "cleared all the same");
+                assert_eq!(churned.stats().cached, BLOCKS);
+                assert_eq!(churned.stats().retired_bytes, stats.retired_bytes);
+            });
+        });
+        // From its second allocation on, this builds nodes, under a guard.
+        in_turns(2, || hold.publish(&[1, 2], blocks)).expect("whole blocks");
+    });
+    replace(&churned, &model, 0).expect("evictions go on");
+    assert_eq!(churned.evict(usize::MAX).len(), BLOCKS);
+}
+
+/// Evicts a block, and publishes a prompt of one block in its place.
+fn replace(cache: &PrefixCache, namespace: &Namespace, number: u32) -> Result<(), OutOfBlocks> {
+    let blocks = cache.allocate(1)?;
+    let prompt: Vec<_> = (0..cache.block_size() as u32)
+        .map(|at| number + (at << 24))
+        .collect();
+    let mut hold = cache.lookup(namespace, &prompt);
+    hold.publish(&prompt, blocks).expect("a whole block");
+    Ok(())
+}
+
+#[test]
 fn a_block_alone_takes_no_memory_from_the_heap() {
     let _alone = alone();
     const BLOCKS: usize = 600;
@@ -153,4 +222,31 @@ fn a_thread_yields_its_core_once_for_each_batch_of_retired_nodes() {
         cache.evict(0).is_empty() && YIELDS.take() == 1,
         "an eviction yields too"
     );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_that_shares_its_core_yields_more_often() {
+    let _alone = alone();
+    const BLOCKS: usize = 300;
+    let cache = cache(BLOCKS, 1, 1);
+    let evict = |nodes| {
+        fill(&cache, &cache.namespace("a"), 1);
+        YIELDS.set(0);
+        (0..nodes).for_each(|_| assert_eq!(cache.evict(1).len(), 1));
+        YIELDS.take()
+    };
+    assert_eq!(
+        evict(BLOCKS),
+        BLOCKS / 60 - 1,
+        "alone: the last batch is not due yet"
+    );
+    YIELD.set(Duration::from_millis(1));
+    let shared = evict(BLOCKS);
+    YIELD.set(Duration::ZERO);
+    // A full batch counts as many nodes, so one yield in 60 may come earlier.
+    let most = BLOCKS / 16 + BLOCKS / 60;
+    assert!((BLOCKS / 16 - 5..=most).contains(&shared), "{shared}");
+    evict(16);
+    assert!(evict(BLOCKS) <= BLOCKS / 60 + 1, "alone again");
 }

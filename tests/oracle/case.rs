@@ -2,12 +2,14 @@
 //! operation everything that can be seen of the cache is compared with the [`Model`].
 
 use kvtrie::{
-    Block, BlockId, Hold, Namespace, NamespaceKey, Pinned, PrefixCache, Priority, Prompt,
+    Block, BlockId, ChangeFeed, Hold, Namespace, NamespaceKey, Pinned, PrefixCache, Priority,
+    Prompt,
 };
 
 use crate::choices::Choices;
 use crate::model::{Cover, Model, Root, begun, prompt, tokens, whole};
 use crate::request::{Kind, Request};
+use crate::router::Router;
 
 /// Operations of a case, at most.
 const STEPS: usize = 1_000;
@@ -20,6 +22,9 @@ const STRANGERS: u32 = 130;
 pub struct Case<'b> {
     pub choices: Choices<'b>,
     pub cache: PrefixCache,
+    /// The change feed, if the cache has one, and what it has told.
+    pub feed: Option<ChangeFeed>,
+    pub router: Router,
     pub model: Model,
     pub budget: usize,
     /// Whether its requests keep replaced blocks until they end.
@@ -68,6 +73,8 @@ impl<'b> Case<'b> {
             .block_size(choices.of(&[1, 2, 4, 16, 33]))
             .run_length(choices.of(&[1, 2, 3, 5, 32]))
             .pin_budget(budget)
+            // So that inputs which were found earlier still do the same.
+            .change_feed(budget % 2 == 0)
             .build()
             .expect("the settings are sound");
         let all = cache.allocate(blocks).expect("all are free");
@@ -79,6 +86,8 @@ impl<'b> Case<'b> {
             spaces: spaces.collect(),
             choices,
             model,
+            feed: cache.change_feed().ok(),
+            router: Router::default(),
             budget,
             keeps_replaced,
             holds: Vec::new(),
@@ -108,6 +117,7 @@ impl<'b> Case<'b> {
             59 => self.clear_all(),
             60 => self.peek(),
             61 => self.namespace(),
+            62 => self.poll(),
             _ => self.owned.truncate(self.choices.upto(self.owned.len())),
         }
     }

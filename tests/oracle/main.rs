@@ -5,8 +5,10 @@ mod blocks;
 mod case;
 mod check;
 mod choices;
+mod feed;
 mod model;
 mod request;
+mod router;
 
 use std::path::Path;
 

@@ -8,7 +8,7 @@ use kvtrie_harness::threads::{latency, throughput};
 
 use crate::{Cache, Work};
 
-/// Blocks in a prompt.
+/// Blocks in a prompt, unless a measurement says otherwise.
 pub const BLOCKS: usize = 64;
 /// Prompts of each thread.
 pub const PROMPTS: usize = 8;
@@ -16,6 +16,8 @@ pub const PROMPTS: usize = 8;
 /// Lookups of prompts that are cached from beginning to end.
 pub struct Lookups<C: Cache> {
     cache: C,
+    /// Blocks in a prompt.
+    blocks: usize,
     /// Each thread's prompts.
     prompts: Vec<Vec<Prompt<C::Id>>>,
 }
@@ -28,13 +30,14 @@ struct Prompt<I> {
 }
 
 impl<C: Cache> Lookups<C> {
-    /// Fills a cache. The first `shared` blocks are the same in every prompt of every thread.
-    pub fn new(threads: usize, shared: usize) -> Self {
+    /// Fills a cache with prompts of `blocks` blocks. The first `shared` of them are the same in
+    /// every prompt of every thread.
+    pub fn new(threads: usize, blocks: usize, shared: usize) -> Self {
         let start = prompt(1, shared);
-        let cache = C::new(shared + (BLOCKS - shared) * PROMPTS * threads);
+        let cache = C::new(shared + (blocks - shared) * PROMPTS * threads);
         let prompt_of = |number: usize| {
             let mut tokens = start.clone();
-            tokens.extend(prompt(2 + number as u64, BLOCKS - shared));
+            tokens.extend(prompt(2 + number as u64, blocks - shared));
             let mut table = Vec::new();
             let mut hold = cache.lookup(&tokens, &mut table);
             let published = cache.publish(&mut hold, &tokens, |_, _| ());
@@ -47,7 +50,11 @@ impl<C: Cache> Lookups<C> {
         let of_thread = |thread| (thread * PROMPTS..(thread + 1) * PROMPTS).map(prompt_of);
         let prompts = (0..threads).map(|thread| of_thread(thread).collect());
         let prompts = prompts.collect();
-        Self { cache, prompts }
+        Self {
+            cache,
+            blocks,
+            prompts,
+        }
     }
 
     /// Returns one thread's lookups. Each one checks the length of its hit and its last block.
@@ -57,7 +64,7 @@ impl<C: Cache> Lookups<C> {
         move || {
             let prompt = prompts.next().expect("a cycle has no end");
             let hold = self.cache.lookup(&prompt.tokens, &mut table);
-            let is_full = table.len() == BLOCKS && table.last() == prompt.table.last();
+            let is_full = table.len() == self.blocks && table.last() == prompt.table.last();
             assert!(is_full, "the whole prompt is cached");
             self.cache.release(hold);
         }

@@ -1,7 +1,7 @@
 //! The mixes of work that decoders make.
 
 use crate::hash_map::HashMapInMutex;
-use crate::lookups::Lookups;
+use crate::lookups::{BLOCKS, Lookups};
 use crate::own::{Kvtrie, Locked};
 use crate::requests::{Requests, Sequence};
 use crate::sharded_map::ShardedMap;
@@ -67,17 +67,19 @@ impl Mix {
 /// Returns every cache with prompts of which the first `shared` blocks are the same.
 fn all_lookups(threads: usize, shared: usize) -> Vec<Entry<'static>> {
     vec![
-        lookups::<Kvtrie>(threads, shared),
-        lookups::<Locked>(threads, shared),
-        lookups::<HashMapInMutex>(threads, shared),
-        lookups::<ShardedMap>(threads, shared),
+        lookups::<Kvtrie>(threads, BLOCKS, shared),
+        lookups::<Locked>(threads, BLOCKS, shared),
+        lookups::<HashMapInMutex>(threads, BLOCKS, shared),
+        lookups::<ShardedMap>(threads, BLOCKS, shared),
     ]
 }
 
-/// Returns a cache with prompts for each thread, of which the first `shared` blocks are the same.
+/// Returns a cache with prompts of `blocks` blocks for each thread, the first `shared` of which are
+/// the same in all prompts.
 #[must_use]
-pub fn lookups<C: Cache + 'static>(threads: usize, shared: usize) -> Entry<'static> {
-    (C::NAME, Box::new(Lookups::<C>::new(threads, shared)))
+pub fn lookups<C: Cache + 'static>(threads: usize, blocks: usize, shared: usize) -> Entry<'static> {
+    let lookups = Lookups::<C>::new(threads, blocks, shared);
+    (C::NAME, Box::new(lookups))
 }
 
 fn requests<'a, C: Cache + 'a>(sequences: &'a [Sequence]) -> Entry<'a> {

@@ -16,9 +16,20 @@ pub const DECODE: usize = 1;
 /// If the cache refuses to be built.
 #[must_use]
 pub fn cache(blocks: usize) -> PrefixCache {
+    cache_with_feed(blocks, false)
+}
+
+/// Creates the same, perhaps with a change feed.
+///
+/// # Panics
+///
+/// If the cache refuses to be built.
+#[must_use]
+pub fn cache_with_feed(blocks: usize, change_feed: bool) -> PrefixCache {
     PrefixCache::builder()
         .blocks(blocks)
         .block_size(BLOCK)
+        .change_feed(change_feed)
         .build()
         .expect("the sizes are valid")
 }

@@ -21,7 +21,12 @@ impl<'a> Fresh<'a> {
     /// Creates an empty cache that has room for every prompt once.
     #[must_use]
     pub fn new(prompts: &'a Prompts) -> Self {
-        let cache = cache(prompts.total_blocks());
+        Self::over(cache(prompts.total_blocks()), prompts)
+    }
+
+    /// Takes an empty cache that has room for every prompt once.
+    #[must_use]
+    pub fn over(cache: PrefixCache, prompts: &'a Prompts) -> Self {
         let namespace = cache.namespace("model");
         Self {
             prompts,
@@ -29,6 +34,12 @@ impl<'a> Fresh<'a> {
             namespace,
             holds: Vec::new(),
         }
+    }
+
+    /// Returns the cache.
+    #[must_use]
+    pub fn cache(&self) -> &PrefixCache {
+        &self.cache
     }
 
     /// Publishes the next prompt, `step` blocks at a time, and returns how long the publication

@@ -29,7 +29,13 @@ impl Full {
     /// Fills a cache with `count` chains of `chain` blocks and holds the share `held` of them.
     #[must_use]
     pub fn new(count: usize, chain: usize, held: f64) -> Self {
-        let cache = cache(count * chain);
+        Self::over(cache(count * chain), chain, held)
+    }
+
+    /// Fills an empty cache in the same way.
+    #[must_use]
+    pub fn over(cache: PrefixCache, chain: usize, held: f64) -> Self {
+        let count = cache.capacity() / chain;
         let namespace = cache.namespace("model");
         let prompts = Prompts::new(FIRST_SEED - 1, count, chain);
         let mut holds = publish_scattered(&cache, &namespace, &prompts, PREFILL);
@@ -45,6 +51,12 @@ impl Full {
             spare: Vec::new(),
             seed: FIRST_SEED,
         }
+    }
+
+    /// Returns the cache.
+    #[must_use]
+    pub fn cache(&self) -> &PrefixCache {
+        &self.cache
     }
 
     /// Allocates `asked` blocks and returns how long that took. Then publishes them as new prompts

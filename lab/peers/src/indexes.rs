@@ -1,16 +1,17 @@
 //! Indexes for routers, each filled with the same prompts for one worker.
 
 use std::cell::RefCell;
+use std::sync::LazyLock;
 use std::thread;
 
-use dynamo_kv_router::indexer::positional::SearchMode;
+use ahash::RandomState;
+use dynamo_kv_router::ConcurrentRadixTreeCompressed;
 use dynamo_kv_router::indexer::{SyncIndexer, WorkerTask};
 use dynamo_kv_router::protocols::{
     BlockHashOptions, ExternalSequenceBlockHash, KvCacheEvent, KvCacheEventData, KvCacheStoreData,
     KvCacheStoredBlockData, LocalBlockHash, RouterEvent, compute_block_hash_for_seq,
     compute_seq_hash_for_block,
 };
-use dynamo_kv_router::{ConcurrentRadixTreeCompressed, PositionalIndexer};
 use kv_index::{
     ChainBlockMap, ChainIndex, ContentHash, SequenceHash, StoredBlock, chain_prefix_hash,
     compute_content_hash,
@@ -19,8 +20,8 @@ use kvtrie_harness::prompts::{BLOCK, Prompts};
 
 /// The worker that caches every block.
 const WORKER: u64 = 1;
-/// How far the positional indexer jumps, as its documentation suggests.
-const JUMP: usize = 32;
+/// The name of dynamo-kv-router's radix tree.
+pub const TREE: &str = "kv-router radix tree";
 
 /// An index that counts the cached blocks of a prompt.
 pub trait Index {
@@ -33,35 +34,30 @@ pub trait Index {
 /// Fills every index with the prompts.
 pub fn all(prompts: &Prompts) -> Vec<Box<dyn Index>> {
     vec![
-        Box::new(Chain::new(prompts)),
-        Box::new(Router::new(
-            "kv-router radix tree",
-            ConcurrentRadixTreeCompressed::new(),
-            prompts,
-        )),
-        Box::new(Router::new(
-            "kv-router positional",
-            PositionalIndexer::new_with_mode(JUMP, SearchMode::Strided),
-            prompts,
-        )),
+        Box::new(Chain::new("ChainIndex", compute_content_hash, prompts)),
+        Box::new(Chain::new("ChainIndex, fast hash", fast_hash, prompts)),
+        Box::new(Tree::new(prompts)),
     ]
 }
 
 /// `ChainIndex` of kv-index, called so that it allocates nothing.
 struct Chain {
+    name: &'static str,
+    /// Hashes the tokens of a block: the crate's own function, or a faster one.
+    hash: fn(&[u32]) -> ContentHash,
     index: ChainIndex,
     hashes: RefCell<Vec<ContentHash>>,
 }
 
 impl Chain {
-    fn new(prompts: &Prompts) -> Self {
+    fn new(name: &'static str, hash: fn(&[u32]) -> ContentHash, prompts: &Prompts) -> Self {
         let index = ChainIndex::new();
         let worker = index.intern_worker("worker").expect("one worker fits");
         let mut map = ChainBlockMap::new();
         for number in 0..prompts.count() {
             let mut last: Option<SequenceHash> = None;
             let blocks = prompts.get(number).chunks(BLOCK).map(|tokens| {
-                let content_hash = compute_content_hash(tokens);
+                let content_hash = hash(tokens);
                 let seq_hash = match last {
                     None => SequenceHash(content_hash.0),
                     Some(last) => chain_prefix_hash(last, content_hash),
@@ -78,6 +74,8 @@ impl Chain {
                 .expect("a new chain");
         }
         Self {
+            name,
+            hash,
             index,
             hashes: RefCell::default(),
         }
@@ -86,13 +84,13 @@ impl Chain {
 
 impl Index for Chain {
     fn name(&self) -> &'static str {
-        "kv-index ChainIndex"
+        self.name
     }
 
     fn matched(&self, prompt: &[u32]) -> usize {
         let mut hashes = self.hashes.borrow_mut();
         hashes.clear();
-        hashes.extend(prompt.chunks_exact(BLOCK).map(compute_content_hash));
+        hashes.extend(prompt.chunks_exact(BLOCK).map(self.hash));
         let mut matched = 0;
         self.index.score_into(
             &hashes,
@@ -104,15 +102,21 @@ impl Index for Chain {
     }
 }
 
-/// An index of dynamo-kv-router.
-struct Router<I> {
-    name: &'static str,
-    index: I,
+/// The key of [`fast_hash`].
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// Hashes the tokens of a block as kvtrie hashes the blocks that it looks up.
+fn fast_hash(block: &[u32]) -> ContentHash {
+    ContentHash(HASHER.hash_one(block))
 }
 
-impl<I: SyncIndexer> Router<I> {
-    /// Fills an index through its own event worker.
-    fn new(name: &'static str, index: I, prompts: &Prompts) -> Self {
+/// The radix tree of dynamo-kv-router.
+struct Tree(ConcurrentRadixTreeCompressed);
+
+impl Tree {
+    /// Fills the tree through its own event worker.
+    fn new(prompts: &Prompts) -> Self {
+        let index = ConcurrentRadixTreeCompressed::new();
         let (events, queue) = flume::unbounded();
         thread::scope(|scope| {
             let worker = scope.spawn(|| index.worker(queue, None));
@@ -130,17 +134,17 @@ impl<I: SyncIndexer> Router<I> {
                 .expect("the worker ends")
                 .expect("every event is applied");
         });
-        Self { name, index }
+        Self(index)
     }
 }
 
-impl<I: SyncIndexer> Index for Router<I> {
+impl Index for Tree {
     fn name(&self) -> &'static str {
-        self.name
+        TREE
     }
 
     fn matched(&self, prompt: &[u32]) -> usize {
-        let scores = self.index.find_matches(&hash(prompt), false).scores;
+        let scores = self.0.find_matches(&hash(prompt), false).scores;
         scores.into_values().next().unwrap_or(0) as usize
     }
 }

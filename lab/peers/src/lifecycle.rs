@@ -89,28 +89,30 @@ fn evicting(options: &Options) -> Vec<Samples> {
     let mut cases = vec![Case::timed("kvtrie", |times| {
         (0..times).map(|_| full.allocate(ASKED)).sum()
     })];
-    cases.extend([Backend::Lru, Backend::Lineage].map(|backend| manager_evictions(count, backend)));
+    let kvbm = |backend| manager_evictions(count, BLOCKS, backend);
+    cases.extend([Backend::Lru, Backend::Lineage].map(kvbm));
     interleave(cases, options.time(0.8))
 }
 
-/// Evicts with kvbm. Publishing the evicted blocks again does not count.
-fn manager_evictions<'a>(count: usize, backend: Backend) -> Case<'a> {
-    let manager = Manager::new(count * BLOCKS, backend);
+/// Evicts with kvbm from `count` prompts of `blocks` blocks. Publishing the evicted blocks again
+/// does not count.
+pub fn manager_evictions<'a>(count: usize, blocks: usize, backend: Backend) -> Case<'a> {
+    let manager = Manager::new(count * blocks, backend);
     let (mut hashes, mut spare, mut seed) = (Vec::new(), Vec::new(), 0);
-    let mut publish_new = move |manager: &Manager, blocks| {
+    let mut publish_new = move |manager: &Manager, free| {
         seed += 1;
-        release(manager.publish(&prompt(seed, BLOCKS), blocks, &mut hashes));
+        release(manager.publish(&prompt(seed, blocks), free, &mut hashes));
     };
-    (0..count).for_each(|_| publish_new(&manager, manager.allocate(BLOCKS)));
+    (0..count).for_each(|_| publish_new(&manager, manager.allocate(blocks)));
     Case::timed("kvbm", move |times| {
         let mut took = Duration::ZERO;
         for _ in 0..times {
             let before = Instant::now();
-            let blocks = manager.allocate(ASKED);
+            let evicted = manager.allocate(ASKED);
             took += before.elapsed();
-            spare.extend(blocks);
-            if spare.len() >= BLOCKS {
-                publish_new(&manager, spare.drain(..BLOCKS).collect());
+            spare.extend(evicted);
+            while spare.len() >= blocks {
+                publish_new(&manager, spare.drain(..blocks).collect());
             }
         }
         took

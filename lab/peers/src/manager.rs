@@ -68,6 +68,21 @@ impl Manager {
         self.0.register_blocks(staged.collect())
     }
 
+    /// Publishes a prompt into `missing` blocks, as many as it lacks, and holds all of it.
+    pub fn complete(
+        &self,
+        prompt: &[u32],
+        missing: Vec<MutableBlock<Pool>>,
+        hashes: &mut Vec<SequenceHash>,
+    ) -> Held {
+        let mut held = self.lookup(prompt, hashes);
+        let rest = missing.into_iter().zip(&hashes[held.len()..]);
+        let staged =
+            rest.map(|(block, &hash)| block.stage(hash, BLOCK).expect("the block size is right"));
+        held.extend(self.0.register_blocks(staged.collect()));
+        held
+    }
+
     /// Evicts every unheld block.
     pub fn empty(&self) {
         self.0.reset_inactive_pool().expect("every block is unheld");

@@ -1,9 +1,12 @@
 //! Costs of one thread: lookups beside the flat comparison of the same tokens, publication,
-//! and eviction. Prints tables and goals; with `--report DIR` also draws cost against depth.
+//! eviction, clearing, and what a change feed adds. Prints tables and goals; with `--report DIR`
+//! also draws cost against depth.
 #![forbid(unsafe_code)]
 
+mod clear;
 mod depth;
 mod evict;
+mod feed;
 mod hand;
 mod publish;
 
@@ -15,5 +18,7 @@ fn main() {
         ("publish", publish::measure),
         ("evict", evict::measure),
         ("hand", hand::measure),
+        ("clear", clear::measure),
+        ("feed", feed::measure),
     ]);
 }

@@ -132,6 +132,9 @@ impl Publication<'_> {
     #[inline]
     fn run(mut self, offer: Offer<'_>) -> Vec<Block> {
         self.hold.shared().trie.publish(offer, &mut self.progress);
+        if self.progress.duplicates.is_empty() {
+            return Vec::new();
+        }
         let duplicates = std::mem::take(&mut self.progress.duplicates);
         self.blocks(&duplicates)
     }

@@ -7,7 +7,7 @@ use crate::api::hold::Hold;
 use crate::api::prompt::Prompt;
 use crate::api::report::counted;
 use crate::trie::evict::eviction::EvictedBlock;
-use crate::trie::guard::{enter, give_way};
+use crate::trie::guard::enter;
 
 impl Sequence {
     /// Takes back all tokens but the first `n`.
@@ -198,12 +198,14 @@ impl PrefixCache {
 
     /// Drops a hold of this cache, and evicts the blocks of its prefix from token `from` on.
     fn end(&self, hold: Hold, from: usize, on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
-        give_way();
+        let may_evict = self.give_way();
         let (end, kept) = (hold.end(), from.div_ceil(self.block_size()));
         // Rule (guard-then-let-go): the guard keeps the nodes that the hold kept.
         let guard = enter();
         // Rule (guard-then-let-go): from now on another thread may evict them.
         drop(hold);
-        self.trie().evict_behind(kept, end, &guard, on_evict);
+        if may_evict {
+            self.trie().evict_behind(kept, end, &guard, on_evict);
+        }
     }
 }

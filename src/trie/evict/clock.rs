@@ -9,8 +9,9 @@
 //! * The **hand** is the id to visit next.
 //! * **`resume_at`** is the id at which the last sweep stopped in the middle of a chain.
 //!
-//! A held candidate stays listed, so that dropping a hold writes nothing here. A candidate that
-//! gets a child is unlisted. The thread that unlinks the last child lists it again.
+//! The first hold that is dropped lists its block. From then on a held candidate stays listed, so
+//! that dropping a hold writes nothing here. A candidate that gets a child is unlisted. The thread
+//! that unlinks the last child lists it again.
 //!
 //! # Orderings
 //!
@@ -27,7 +28,7 @@ use crossbeam_utils::CachePadded;
 use crate::id::{Bits, BlockId, place};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::zeroed;
+use crate::sync::{Counter, RELAXED, zeroed};
 use crate::trie::guard::Guard;
 use crate::trie::layout::{Header, Position};
 use crate::trie::node::NodeRef;
@@ -44,6 +45,8 @@ pub struct Clock {
     /// The block at which the last sweep stopped within a chain, or the capacity if there is none.
     /// (Relaxed: a hint.)
     resume_at: AtomicUsize,
+    /// Whether the nodes exceeded their bound when they were last added up. (Relaxed: a hint.)
+    is_crowded: Counter,
 }
 
 /// A bounded sweep of the hand.
@@ -65,6 +68,7 @@ impl Clock {
             candidates: unsafe { zeroed(capacity.div_ceil(WORD)) },
             hand: CachePadded::new(AtomicUsize::new(0)),
             resume_at: AtomicUsize::new(capacity),
+            is_crowded: Counter::new(0),
         }
     }
 
@@ -183,6 +187,19 @@ impl Clock {
         exchange.is_ok().then_some(seen)
     }
 
+    /// Returns whether the nodes exceed their bound (see [`density`](super::density)).
+    pub fn is_crowded(&self) -> bool {
+        self.is_crowded.load(RELAXED) != 0
+    }
+
+    /// Records whether the nodes exceed their bound.
+    pub fn set_crowded(&self, is_crowded: bool) {
+        // Written only when it changes, because all evictions read it.
+        if is_crowded != self.is_crowded() {
+            self.is_crowded.store(is_crowded.into(), RELAXED);
+        }
+    }
+
     /// Starts a sweep of the hand over one turn.
     pub fn sweep<'a>(&'a self, counters: &'a Counters) -> Sweep<'a> {
         Sweep {
@@ -212,8 +229,7 @@ impl Clock {
     /// Returns all candidates, word by word, from a position of the hand on, without moving it.
     pub fn words(&self, hand: usize) -> impl Iterator<Item = impl Iterator<Item = BlockId>> {
         let (start, words) = (hand / WORD, self.candidates.len());
-        (start..start + words).map(move |at| {
-            let word = at % words;
+        (start..words).chain(0..start).map(move |word| {
             // Relaxed: each slot is loaded with Acquire, and a bit is only a hint.
             Bits(self.candidates[word].load(Ordering::Relaxed))
                 .map(move |bit| BlockId::new(word * WORD + bit))
@@ -261,35 +277,37 @@ impl Sweep<'_> {
         self.blocks = self.clock.capacity();
     }
 
-    /// Moves the hand past the next candidates, as many as `found` has places, and passes them to
-    /// `found`. Returns their number, which is less only when the turn is over.
-    pub fn next_candidates(&mut self, found: &mut [BlockId]) -> usize {
-        let hand = &self.clock.hand;
+    /// Returns whether the turn is over.
+    pub fn is_over(&self) -> bool {
+        self.blocks == 0
+    }
+
+    /// Moves the hand past the next candidates, and writes them to `found`, as many as it has
+    /// places. Returns their number: fewer if the turn is over, or once `reach` blocks without a
+    /// candidate follow each other.
+    pub fn next_candidates(&mut self, reach: usize, found: &mut [BlockId]) -> usize {
+        let (hand, capacity) = (&self.clock.hand, self.clock.capacity());
         let mut words = 0;
         let count = loop {
             // Relaxed: the hand is one number, and nothing depends on its order.
             let start = hand.load(Ordering::Relaxed);
             let (mut passed, mut count) = (0, 0);
             while count < found.len() {
-                let (at, limit) = (start + passed, self.blocks - passed);
-                let at = at % self.clock.capacity();
+                let limit = reach.min(self.blocks - passed);
+                let at = (start + passed) % capacity;
                 let Some(distance) = self.clock.distance(at, limit, &mut words) else {
+                    passed += limit;
                     break;
                 };
                 passed += distance;
-                let id = (start + passed - 1) % self.clock.capacity();
-                found[count] = BlockId::new(id);
+                found[count] = BlockId::new((start + passed - 1) % capacity);
                 count += 1;
             }
-            let next = (start + passed) % self.clock.capacity();
+            let next = (start + passed) % capacity;
             // Relaxed: only one sweep passes each candidate, whatever else it has seen.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             if hand.compare_exchange(start, next, success, failure).is_ok() {
-                self.blocks = if count < found.len() {
-                    0
-                } else {
-                    self.blocks - passed
-                };
+                self.blocks -= passed;
                 break count;
             }
         };

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::climb::{Taker, climb};
-use super::policy::CHOICE;
 use super::policy::candidates::Candidates;
 use super::policy::stamp::Stamp;
+use super::policy::{CHOICE, REACH};
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::prefetch::prefetch;
@@ -16,37 +16,15 @@ use crate::trie::node::{NodeRef, is_last_of_run, node, previous, state};
 use crate::trie::state::Claim;
 use crate::trie::{Reached, Trie};
 
-/// The blocks that an eviction may take.
-#[derive(Debug, Clone, Copy)]
+/// How far an eviction climbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Unheld blocks, each at its rank.
+    /// Up to a block that is ranked by itself.
     Ranked,
-    /// All unheld blocks.
+    /// As long as blocks are unheld.
     Unheld,
-    /// All unheld blocks below this root.
-    Under(Position),
-    /// The unheld blocks of a request that has ended.
+    /// The same, for a request that has ended.
     Ended,
-}
-
-impl Scope {
-    /// Returns whether an eviction stops at a block that is ranked by itself.
-    fn is_ranked(self) -> bool {
-        matches!(self, Self::Ranked)
-    }
-
-    /// Returns whether the scope includes the blocks of a node.
-    fn covers(self, node: NodeRef<'_>) -> bool {
-        match self {
-            Self::Ranked | Self::Unheld | Self::Ended => true,
-            Self::Under(root) => node.root() == root,
-        }
-    }
-
-    /// Returns whether the next sweep resumes where this eviction stopped within a chain.
-    fn resumes(self) -> bool {
-        !matches!(self, Self::Ended)
-    }
 }
 
 /// A block that has left the cache and now belongs to the callee.
@@ -72,8 +50,11 @@ impl EvictedBlock<'_, '_> {
     }
 }
 
+/// Takes the evicted blocks.
+type OnEvict<'a> = &'a mut dyn FnMut(EvictedBlock<'_, '_>);
+
 /// An eviction in progress: its scope, the number of blocks still wanted, and the callback.
-struct Eviction<'a> {
+pub(super) struct Eviction<'a> {
     trie: &'a Trie,
     scope: Scope,
     wanted: usize,
@@ -81,7 +62,7 @@ struct Eviction<'a> {
     stamp: Stamp,
     /// The candidates that the hand has passed.
     candidates: Candidates,
-    on_evict: &'a mut dyn FnMut(EvictedBlock<'_, '_>),
+    on_evict: OnEvict<'a>,
 }
 
 /// An eviction under one guard.
@@ -100,7 +81,12 @@ impl Trie {
             return;
         }
         let mut guard = enter();
-        let mut eviction = Eviction::new(self, Scope::Ranked, wanted, &mut on_evict);
+        let scope = if self.clock.is_crowded() {
+            Scope::Unheld
+        } else {
+            Scope::Ranked
+        };
+        let mut eviction = Eviction::new(self, scope, wanted, &mut on_evict);
         if let Some(id) = self.clock.take_resume_at() {
             guard = eviction.visit(id, guard);
         }
@@ -112,10 +98,10 @@ impl Trie {
         }
     }
 
-    /// Evicts all blocks in a scope, in one turn.
-    pub fn evict_all(&self, scope: Scope, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
+    /// Evicts all unheld blocks, in one turn.
+    pub fn evict_all(&self, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         let mut guard = enter();
-        let mut eviction = Eviction::new(self, scope, usize::MAX, &mut on_evict);
+        let mut eviction = Eviction::of_all(self, &mut on_evict);
         for id in self.clock.words(self.clock.hand()).flatten() {
             guard = eviction.visit(id, guard);
         }
@@ -156,12 +142,7 @@ impl Trie {
 
 impl<'a> Eviction<'a> {
     /// Starts an eviction.
-    fn new(
-        trie: &'a Trie,
-        scope: Scope,
-        wanted: usize,
-        on_evict: &'a mut dyn FnMut(EvictedBlock<'_, '_>),
-    ) -> Self {
+    fn new(trie: &'a Trie, scope: Scope, wanted: usize, on_evict: OnEvict<'a>) -> Self {
         Self {
             trie,
             scope,
@@ -172,16 +153,18 @@ impl<'a> Eviction<'a> {
         }
     }
 
+    /// Starts an eviction of all unheld blocks.
+    pub(super) fn of_all(trie: &'a Trie, on_evict: OnEvict<'a>) -> Self {
+        Self::new(trie, Scope::Unheld, usize::MAX, on_evict)
+    }
+
     /// Evicts candidates, until enough blocks are evicted or a turn of the hand finds none.
     fn sweep(&mut self, mut guard: Guard) -> Guard {
         let ranking = &self.trie.ranking;
         let mut sweep = self.trie.clock.sweep(&self.trie.counters);
-        while self.wanted > 0 {
+        while self.wanted > 0 && !(sweep.is_over() && self.candidates.is_empty()) {
             let mut next = [BlockId::NONE; CHOICE];
-            let found = sweep.next_candidates(&mut next);
-            if found == 0 && self.candidates.is_empty() {
-                break;
-            }
+            let found = sweep.next_candidates(REACH, &mut next);
             for id in &next[..found] {
                 self.candidates.add(*id, ranking);
             }
@@ -214,9 +197,6 @@ impl<'a> Eviction<'a> {
             }
             return guard;
         };
-        if !self.scope.covers(node(at, &guard)) {
-            return guard;
-        }
         self.stamp = trie.ranking.stamp(id);
         // If the claim fails, the block is held. Or it is a parent now: the next turn unlists it.
         if self.claim(at, &guard) == Claim::Claimed {
@@ -228,13 +208,13 @@ impl<'a> Eviction<'a> {
     }
 
     /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.
-    fn climb(&mut self, claimed: Position, guard: &Guard) {
+    pub(super) fn climb(&mut self, claimed: Position, guard: &Guard) {
         let eviction = self;
         climb(claimed, &mut Guarded { eviction, guard }, guard);
     }
 
     /// Claims a block if it is unheld and the last of its prefix. Counts it.
-    fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
+    pub(super) fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
         let behind = node(at, guard).state_behind(at.offset());
         let claim = state(at, guard).claim(behind);
         self.wanted -= usize::from(claim == Claim::Claimed);
@@ -247,7 +227,7 @@ impl Guarded<'_, '_, '_> {
     fn unlink_and_retire(&self, run: NodeRef<'_>) {
         let (trie, guard) = (self.eviction.trie, self.guard);
         trie.counters.unlinked(run.bytes());
-        if self.eviction.scope.is_ranked() {
+        if self.eviction.scope == Scope::Ranked {
             trie.ranking.evicted(run.header().key, self.eviction.stamp);
         }
         // The order matters: a parent must not be claimed or freed while a search can find a child
@@ -278,12 +258,12 @@ impl Taker for Guarded<'_, '_, '_> {
         let (eviction, guard) = (&mut *self.eviction, self.guard);
         let trie = eviction.trie;
         let id = node(at, guard).id(at.offset());
-        let is_apart = trie.ranking.inherit(id, eviction.stamp) && eviction.scope.is_ranked();
-        if is_apart {
+        let is_apart = trie.ranking.inherit(id, eviction.stamp);
+        if is_apart && eviction.scope == Scope::Ranked {
             eviction.candidates.add(id, &trie.ranking);
         } else if eviction.wanted == 0 {
             // Rule (no-resume): the prefix that an ended request keeps is not the next to leave.
-            if eviction.scope.resumes() {
+            if eviction.scope != Scope::Ended {
                 trie.clock.set_resume_at(id);
             }
         } else if eviction.claim(at, guard) == Claim::Claimed {

@@ -5,14 +5,36 @@
 //! * [`clock`] stores the position of each block and the candidates, and moves the hand.
 //! * [`climb`] follows a prefix from its last block towards its head, for a [`climb::Taker`].
 //! * [`eviction`] is the taker that evicts. [`forecast`] is the taker that only counts.
+//! * [`clear`] evicts the blocks of a cleared namespace, which it finds by their root.
+//! * [`density`] bounds the bytes of the nodes.
 //! * [`changes`] records each change of residency.
+//!
+//! # Shared words
+//!
+//! A forecast writes none. To evict n blocks of one run, an eviction writes:
+//!
+//! | word                               | writes                                              |
+//! |------------------------------------|-----------------------------------------------------|
+//! | the hand                           | one for each candidate visited                      |
+//! | the state words of the blocks      | n, and one for each warm candidate passed           |
+//! | their slots                        | n stores                                            |
+//! | the bitmap of candidates           | one; another if the run stays half evicted          |
+//! | the node's link, and the link to it | one each, if the run leaves                        |
+//! | the parent's state word            | one, if the run leaves                              |
+//! | `resume_at`                        | one if it stops within a chain, one to resume there |
+//!
+//! Statistics go to the thread's own stripe.
+//!
+//! # Climbing
 //!
 //! A sweep that took one block per visit would shorten every chain by one block per turn, new and
 //! old alike. Climbing evicts all blocks that only one request used, like LRU.
 
 pub mod changes;
+pub mod clear;
 pub mod climb;
 pub mod clock;
+pub mod density;
 pub mod eviction;
 pub mod forecast;
 pub mod policy;

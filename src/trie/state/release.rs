@@ -1,4 +1,5 @@
-//! Releases: how a pin is removed, and the flag that says whether the first release listed the block.
+//! Releases: how a pin is removed, and the flag that says whether the first release listed the
+//! block.
 //!
 //! [`trie::release`](crate::trie::release) lists it, and explains the flag.
 

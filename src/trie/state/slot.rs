@@ -3,13 +3,14 @@
 //! The [transitions](super) say which thread may do what, and [`publish`](crate::trie::publish)
 //! follows them.
 
-use super::{BLOCK, EMPTY, FOLLOWED, INNER, LAST, PHASE, PIN, QUEUED, SHUT, Snapshot, State};
+use super::{EMPTY, FOLLOWED, INNER, LAST, PHASE, PIN, QUEUED, SHUT, Snapshot, State};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 impl Snapshot {
     /// Returns whether the slot has, or had, a block.
     pub fn has_block(self) -> bool {
-        self.0 & BLOCK != 0
+        // A closed block says that it is one. A shut slot has nothing else.
+        self.0 & PHASE != EMPTY && self.0 != SHUT
     }
 
     /// Returns whether the slot may still get a block: it is vacant or being written.
@@ -18,12 +19,12 @@ impl Snapshot {
     }
 }
 
-/// A block that is appended to a run.
+/// A block that is published.
 #[derive(Debug, Clone, Copy)]
 pub struct NewBlock {
-    /// Whether it is the last of those appended: then it has a pin. Otherwise it is followed.
+    /// Whether it is the last of those published: then it has a pin. Otherwise it is followed.
     pub is_last: bool,
-    /// Whether the gauge will look at it, because it will look at the block before.
+    /// Whether the gauge will look at it: if it is the end of a hold, or will be.
     pub is_queued: bool,
 }
 
@@ -36,6 +37,11 @@ impl NewBlock {
 }
 
 impl State {
+    /// Creates the word of a new block.
+    pub fn new(block: NewBlock) -> Self {
+        Self(AtomicU64::new(block.word()))
+    }
+
     /// Creates the word of a vacant slot.
     pub fn vacant() -> Self {
         Self(AtomicU64::new(EMPTY))

@@ -43,6 +43,8 @@ pub use terms::{Priority, Retention, Span, Terms, Wishes};
 
 /// Candidates that the hand passes before one is evicted.
 pub const CHOICE: usize = 8;
+/// Blocks without a candidate over which the hand looks for one more.
+pub const REACH: usize = 1 << 16;
 /// Capacities for which an evicted node is remembered.
 const GHOST_LIFE: f32 = 4.0;
 /// Ticks in one capacity of a large cache, at least.
