@@ -221,16 +221,13 @@ impl<'a> Prompt<'a> {
     /// ```
     #[track_caller]
     pub fn with_priority_of(mut self, tokens: impl RangeBounds<usize>, priority: Priority) -> Self {
-        let start = match tokens.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(before) => before.saturating_add(1),
-            Bound::Unbounded => 0,
+        let bound = |bound: Bound<&usize>, whole: usize, past: usize| match bound {
+            Bound::Included(token) => token.saturating_add(past),
+            Bound::Excluded(token) => token.saturating_add(1 - past),
+            Bound::Unbounded => whole,
         };
-        let end = match tokens.end_bound() {
-            Bound::Included(last) => last.saturating_add(1),
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => usize::MAX,
-        };
+        let start = bound(tokens.start_bound(), 0, 0);
+        let end = bound(tokens.end_bound(), usize::MAX, 1);
         assert!(start < end, "with_priority_of({start}..{end}): empty");
         self.terms.spans.to_mut().push((start..end, priority));
         self

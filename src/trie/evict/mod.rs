@@ -15,8 +15,11 @@
 //!
 //! | word                               | writes                                              |
 //! |------------------------------------|-----------------------------------------------------|
-//! | the hand                           | one for each candidate visited                      |
-//! | the state words of the blocks      | n, and one for each warm candidate passed           |
+//! | the hand                           | one for each chain that is chosen                   |
+//! | the candidates left                | eight stores, unless it resumes within a chain      |
+//! | the state words of the blocks      | n                                                   |
+//! | the stamp of the block before      | one store, if it inherits                           |
+//! | a ghost                            | one store for each node that leaves                 |
 //! | their slots                        | n stores                                            |
 //! | the bitmap of candidates           | one; another if the run stays half evicted          |
 //! | the node's link, and the link to it | one each, if the run leaves                        |
