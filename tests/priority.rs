@@ -75,21 +75,23 @@ impl Stage {
     }
 }
 
-/// The share of the system prompt that is found, if it is used once while `crowd` blocks of others
-/// pass.
+/// The share of system prompts that are found again, if `crowd` blocks of others pass between two
+/// uses. Each is another prompt, so that the ranking does not learn when it comes back.
 fn hit_ratio(priority: Priority, crowd: usize, with_children: bool) -> f64 {
     let mut stage = Stage::new();
-    drop(stage.system(priority));
     let mut found = 0;
     for _ in 0..USES {
-        stage.crowd(crowd);
-        let (hold, tokens) = stage.system(priority);
-        found += tokens;
+        let system: Vec<_> = SYSTEM
+            .iter()
+            .map(|token| token + stage.fresh * 10)
+            .collect();
+        stage.publish(Prompt::new(&system).with_priority(priority));
         if with_children {
-            let prompt = stage.one_off(&SYSTEM);
+            let prompt = stage.one_off(&system);
             drop(publish(&stage.cache, &stage.namespace, &prompt));
         }
-        drop(hold);
+        stage.crowd(crowd);
+        found += stage.cache.lookup(&stage.namespace, &system).token_count();
     }
     found as f64 / f64::from(USES * SYSTEM.len() as u32)
 }

@@ -190,8 +190,8 @@ impl<'a> Prompt<'a> {
     /// Sets the priority of a range of tokens, in place of [that](Self::with_priority) of the
     /// prompt.
     ///
-    /// A block has the priority of its last token. Where ranges overlap, the last one counts. An
-    /// open end covers the tokens that a [`Sequence`](crate::Sequence) pushes.
+    /// A block has the priority of its last token. The last range that covers it counts. An open
+    /// end covers the tokens that a [`Sequence`](crate::Sequence) pushes.
     ///
     /// # Panics
     ///
@@ -212,11 +212,9 @@ impl<'a> Prompt<'a> {
     /// request.push(8);
     /// request.grow(&cache, 0).unwrap();
     /// request.advance(4);
-    /// let priorities = [0, 1, 2, 3].map(|block| {
-    ///     cache.inspect(request.block_table()[block]).unwrap().priority
-    /// });
+    /// let of = |block: usize| cache.inspect(request.block_table()[block]).unwrap().priority;
     /// let [high, normal, first] = [Priority::High, Priority::Normal, Priority::EvictFirst];
-    /// assert_eq!(priorities, [high, high, normal, first]);
+    /// assert_eq!([0, 1, 2, 3].map(of), [high, high, normal, first]);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     #[track_caller]
@@ -237,9 +235,8 @@ impl<'a> Prompt<'a> {
     /// after each use.
     ///
     /// The default is 0. A bias that decays, like a [priority](Self::with_priority): after half of
-    /// the time a block is kept as if it were an eighth as old, and at the end like any other. It
-    /// never locks: if everything is kept, the blocks leave that are nearest to their ends. The
-    /// number is rounded up to the capacity times a power of two, from 1/128 to 128.
+    /// the time a block counts as an eighth as old, and at the end as old as it is. The number is
+    /// rounded up to the capacity times a power of two, from 1/128 to 128.
     ///
     /// # Examples
     ///
@@ -248,13 +245,9 @@ impl<'a> Prompt<'a> {
     /// # let model = cache.namespace("model");
     /// use kvtrie::Prompt;
     ///
-    /// let publish = |prompt: Prompt<'_>| {
-    ///     let block = cache.allocate(1).unwrap();
-    ///     cache.lookup(&model, &[]).publish(prompt, block).unwrap();
-    /// };
-    /// publish(Prompt::new(&[1]).with_retention(16));
-    /// (10..18).for_each(|other| publish(Prompt::new(&[other])));
-    /// assert_eq!(cache.peek(&model, &[1]), 1, "8 blocks were inserted since");
+    /// let mut system = cache.lookup(&model, &[]);
+    /// let prompt = Prompt::new(&[7]).with_retention(16); // four times the capacity
+    /// system.publish(prompt, cache.allocate(1).unwrap()).unwrap();
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     pub fn with_retention(mut self, blocks: usize) -> Self {

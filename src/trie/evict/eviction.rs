@@ -169,7 +169,7 @@ impl<'a> Eviction<'a> {
                 self.candidates.add(*id, ranking);
             }
             let wanted = self.wanted;
-            while let Some(id) = self.candidates.take(ranking) {
+            while let Some(id) = self.candidates.take() {
                 guard = self.visit(id, guard);
                 if self.wanted < wanted {
                     // Candidates that are left out below may be met again.
@@ -177,7 +177,7 @@ impl<'a> Eviction<'a> {
                     break;
                 }
             }
-            self.candidates.trim(ranking);
+            self.candidates.trim();
         }
         guard
     }
