@@ -6,11 +6,11 @@
 mod common;
 
 use common::{Memory, both, explore, explore_beyond, three};
+use kvtrie::BlockId;
 use kvtrie::model::{
     BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
-    Keyed, NodeRef, Pool, Position, State, Trie, unprotected,
+    Keyed, NodeRef, Pool, Position, Ranking, State, Trie, unprotected,
 };
-use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
 /// A clock over blocks that are cached in a trie, without a cache around it.
@@ -36,6 +36,7 @@ impl Dial {
                 index: Index::new(capacity),
                 clock: Clock::new(capacity),
                 marks: None,
+                ranking: Ranking::new(capacity),
                 counters: Counters::new(),
             },
             memory: ids.iter().map(|_| Memory::default()).collect(),
@@ -57,7 +58,6 @@ impl Dial {
             parent: self.root,
             root: self.root,
             key: 0,
-            priority: Priority::Normal,
             is_queued: false,
             room: N,
             ids: &ids,
@@ -88,7 +88,7 @@ impl Dial {
             return false;
         };
         let behind = node(at).state_behind(at.offset());
-        let claimed = state(at).claim(true, behind) == Claim::Claimed;
+        let claimed = state(at).claim(behind) == Claim::Claimed;
         if claimed {
             self.memory[id.index()].write(1);
             clock.remove(id);
@@ -188,9 +188,8 @@ fn two_sweepers_and_a_holder() {
         let sweeper = |dial: Arc<Dial>| {
             move || {
                 let mut sweep = dial.trie.clock.sweep(&dial.trie.counters);
-                sweep
-                    .next_candidate(usize::MAX)
-                    .is_some_and(|id| dial.visit(id))
+                let mut next = [BlockId::new(0)];
+                sweep.next_candidates(usize::MAX, &mut next) == 1 && dial.visit(next[0])
             }
         };
         let held = nodes[0];

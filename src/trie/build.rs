@@ -7,7 +7,6 @@ use std::alloc::{Layout, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::evict::policy::{Heat, Priority};
 use super::groups::Groups;
 use super::guard::Guard;
 use super::layout::{
@@ -35,8 +34,6 @@ pub struct Blueprint<'a> {
     pub root: Position,
     /// The key under which the index finds it.
     pub key: u64,
-    /// How long its blocks stay cached once they are unheld.
-    pub priority: Priority,
     /// Whether the gauge will look at the last block.
     pub is_queued: bool,
     /// The number of slots. Invariant: 1 to `MAX_RUN`.
@@ -74,19 +71,11 @@ impl NodeRef<'_> {
             root: Some(plan.root),
             prefix_hash: OnceHash::default(),
         };
-        let inner = Heat::cold(plan.priority);
         let last = NewBlock {
-            heat: Heat::warm(plan.priority),
             is_last: true,
             is_queued: plan.is_queued,
         };
-        Self::allocate(
-            header,
-            origin,
-            (inner, State::new(last)),
-            plan.ids,
-            plan.tokens,
-        )
+        Self::allocate(header, origin, State::new(last), plan.ids, plan.tokens)
     }
 
     /// Creates the root of a namespace, with one pin.
@@ -106,19 +95,17 @@ impl NodeRef<'_> {
             prefix_hash: OnceHash::of(start),
         };
         let ids = &[BlockId::NONE];
-        let blocks = (Heat::default(), State::root());
-        let root = Self::allocate(header, origin, blocks, ids, Keyed::plain(&[]));
+        let root = Self::allocate(header, origin, State::root(), ids, Keyed::plain(&[]));
         // SAFETY: the layout of a root reserves them there, aligned, not yet shared.
         unsafe { root.array::<Groups>(GROUPS).write(Groups::default()) };
         root
     }
 
-    /// Allocates a node with this header and computes the header's gap. All blocks but the last one
-    /// get the heat.
+    /// Allocates a node with this header and computes the header's gap.
     fn allocate(
         header: Header,
         origin: Origin,
-        (inner, last): (Heat, State),
+        last: State,
         ids: &[BlockId],
         tokens: Keyed<'_>,
     ) -> Self {
@@ -148,7 +135,7 @@ impl NodeRef<'_> {
             unsafe { number.write(Counter::new(0)) };
         }
         // SAFETY: the front ends with room for the states, and the node is not yet shared.
-        unsafe { node.write_states(len, inner, last) };
+        unsafe { node.write_states(len, last) };
         // SAFETY: there is room for them, and the node is not yet shared.
         unsafe { node.write(0, ids, tokens.tokens) };
         if !tokens.is_plain() {
@@ -157,19 +144,19 @@ impl NodeRef<'_> {
         node
     }
 
-    /// Writes the states of a new node with `len` blocks. All blocks but the last one get the heat.
+    /// Writes the states of a new node with `len` blocks.
     ///
     /// # Safety
     ///
     /// * The header is written, and the node is not yet shared.
-    unsafe fn write_states(self, len: usize, inner: Heat, last: State) {
+    unsafe fn write_states(self, len: usize, last: State) {
         let write = |offset: usize, state: State| {
             // SAFETY: the offsets below lie within the states of the front.
             let slot = unsafe { self.ptr.cast::<State>().sub(offset + 1) };
             // SAFETY: reserved, aligned, and not yet shared, by the caller's promise.
             unsafe { slot.write(state) };
         };
-        (0..len - 1).for_each(|offset| write(offset, State::followed(inner)));
+        (0..len - 1).for_each(|offset| write(offset, State::followed()));
         write(len - 1, last);
         (len..self.room()).for_each(|offset| write(offset, State::vacant()));
     }
@@ -287,7 +274,6 @@ mod tests {
                 parent: root.position(0),
                 root: root.position(0),
                 key: 6,
-                priority: Priority::Normal,
                 is_queued: false,
                 room,
                 ids: &ids[..len],
@@ -322,7 +308,6 @@ mod tests {
             // SAFETY: reserved, and not shared.
             unsafe { node.write(first, ids, tokens) };
             let block = |offset| NewBlock {
-                heat: Heat::default(),
                 is_last: offset + 1 == node.room(),
                 is_queued: false,
             };
