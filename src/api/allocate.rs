@@ -13,10 +13,10 @@ use crate::trie::guard::{give_way, reclaim};
 const FEW: usize = 32;
 
 impl PrefixCache {
-    /// Takes `n` blocks: free ones first, then evicts the least recently used.
+    /// Takes `n` blocks: free ones first, then evicts those that are least worth keeping.
     ///
-    /// Returns all `n` blocks or none, and evicts only unheld ones. The clock hand makes at most
-    /// two turns, and at most two more if other threads take the blocks that the call counted on.
+    /// Returns all `n` blocks or none, and evicts only unheld ones. The clock hand passes 8
+    /// prefixes for each one that it evicts, and stops after a turn in which it evicts none.
     /// Lock-free, not wait-free: the call retries without a bound while other threads exchange the
     /// head of the free list.
     ///
@@ -167,7 +167,7 @@ impl PrefixCache {
 
     /// Returns how many blocks [`allocate`](Self::allocate) could take now, up to `at_most`.
     ///
-    /// Those are the free and the unheld cached blocks. Takes, evicts and warms nothing. Costs as
+    /// Those are the free and the unheld cached blocks. Takes, evicts and uses nothing. Costs as
     /// much as evicting what is not free: time proportional to `at_most`, plus a look at each held
     /// prefix that the clock hand would pass. If evictions are
     /// [suspended](crate::Builder::retired_limit), only free blocks count. If there are fewer than `at_most`, it looks at every
@@ -196,7 +196,7 @@ impl PrefixCache {
         free + self.trie().forecast(at_most - free).evictable
     }
 
-    /// Evicts up to `n` unheld blocks, the least recently used first, and hands them over.
+    /// Evicts up to `n` unheld blocks, those least worth keeping first, and hands them over.
     ///
     /// With `usize::MAX` it evicts every unheld block. The caller owns the blocks: it may save
     /// their keys and values, and then drop or use them. This may yield the core first, as

@@ -169,7 +169,7 @@ impl Builder {
         }
     }
 
-    /// Builds the cache, and allocates all its tables: about 16 bytes per block.
+    /// Builds the cache, and allocates all its tables: about 24 bytes per block.
     ///
     /// # Aborts
     ///

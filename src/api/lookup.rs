@@ -131,7 +131,7 @@ impl PrefixCache {
 
     /// Returns how many tokens [`lookup`](Self::lookup) would find.
     ///
-    /// Use it for admission and routing: it pins and warms nothing, and writes to no shared word of
+    /// Use it for admission and routing: it pins nothing, is no use of the blocks, and writes to no shared word of
     /// the cache. Like a lookup, it sometimes advances the epoch.
     ///
     /// # Panics

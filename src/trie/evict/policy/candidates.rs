@@ -2,12 +2,10 @@
 
 use super::first::FIRST;
 use super::stamp::Stamp;
-use super::{CHOICE, Priority, Ranking, TICKS, bin};
+use super::{CHOICE, KEPT, Priority, Ranking, TICKS, bin};
 use crate::id::BlockId;
 use crate::sync::RELAXED;
 
-/// The candidates that an eviction leaves for the next one.
-pub const KEPT: usize = 16;
 /// The most candidates at a time.
 const MOST: usize = KEPT + CHOICE + FIRST;
 /// The least rank counts only if the rank of the oldest candidate is this many times as high.

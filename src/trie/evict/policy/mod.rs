@@ -33,7 +33,6 @@ use crossbeam_utils::CachePadded;
 
 use crate::id::BlockId;
 use crate::sync::{Hint, RELAXED, hints};
-use candidates::KEPT;
 use first::First;
 use ghosts::Ghosts;
 use gittins::{AGES, bin};
@@ -43,6 +42,8 @@ pub use terms::{Priority, Retention, Span, Terms, Wishes};
 
 /// Candidates that the hand passes before one is evicted.
 pub const CHOICE: usize = 8;
+/// Candidates that an eviction leaves for the next one.
+const KEPT: usize = 16;
 /// Blocks without a candidate over which the hand looks for one more.
 pub const REACH: usize = 1 << 16;
 /// Capacities for which an evicted node is remembered.
