@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1]
-PAGES = [PACKAGE / "README.md", PACKAGE.parent / "src/guide/python.md"]
+GUIDE = PACKAGE.parent / "src/guide"
+PAGES = [PACKAGE / "README.md", GUIDE / "python.md", GUIDE / "from_vllm.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
