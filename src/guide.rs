@@ -15,6 +15,7 @@
 //! * [How do LoRA adapters and tenants stay apart?](namespaces) Each has a namespace.
 //! * [How do several devices share a cache?](parallelism) One cache for each KV pool.
 //! * [How does a router know what each worker caches?](cluster) From KV events, as vLLM sends them.
+//! * [How does an engine in Python use it?](python) `pip install ./kvtrie-py`; a table of engines.
 //! * [Which metrics does a dashboard read?](metrics) `stats`, and `in_use`.
 //! * [How does a router learn what this worker holds?](routers) From the change feed, not from what
 //!   `evict` returns.
@@ -83,6 +84,8 @@ pub mod out_of_blocks {}
 pub mod parallelism {}
 #[doc = include_str!("guide/priorities.md")]
 pub mod priorities {}
+#[doc = include_str!("guide/python.md")]
+pub mod python {}
 #[doc = include_str!("guide/routers.md")]
 pub mod routers {}
 #[doc = include_str!("guide/sampling.md")]
