@@ -53,6 +53,10 @@ pub struct PrefixCache {
 impl PrefixCache {
     #[new]
     #[pyo3(signature = (blocks, block_size = 16, *, run_length = 32, hash_key = None, pin_budget = None, retired_limit = None, change_feed = false))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of Python, each a setting"
+    )]
     fn new(
         py: Python<'_>,
         blocks: usize,
@@ -104,20 +108,21 @@ impl PrefixCache {
     fn namespace(
         &self,
         py: Python<'_>,
-        model: &str,
-        adapter: Option<&str>,
-        tenant: Option<&str>,
+        model: String,
+        adapter: Option<String>,
+        tenant: Option<String>,
     ) -> Namespace {
-        let mut key = kvtrie::NamespaceKey::model(model);
-        if let Some(adapter) = adapter {
+        let mut key = kvtrie::NamespaceKey::model(&model);
+        if let Some(adapter) = &adapter {
             key = key.adapter(adapter);
         }
-        if let Some(tenant) = tenant {
+        if let Some(tenant) = &tenant {
             key = key.tenant(tenant);
         }
         Namespace {
             namespace: py.detach(|| self.shared.cache.namespace(key)),
             cache: Arc::clone(&self.shared),
+            names: (model, adapter, tenant),
         }
     }
 

@@ -15,6 +15,8 @@ use crate::errors::ForeignObject;
 pub struct Namespace {
     pub(crate) cache: Arc<Shared>,
     pub(crate) namespace: kvtrie::Namespace,
+    /// The model, the adapter and the tenant.
+    pub(crate) names: (String, Option<String>, Option<String>),
 }
 
 #[pymethods]
@@ -32,7 +34,14 @@ impl Namespace {
     }
 
     fn __repr__(&self) -> String {
-        format!("<kvtrie.{:?}>", self.namespace)
+        let (model, adapter, tenant) = &self.names;
+        let mut names = format!("{model:?}");
+        for (kind, name) in [("adapter", adapter), ("tenant", tenant)] {
+            if let Some(name) = name {
+                names += &format!(", {kind}={name:?}");
+            }
+        }
+        format!("<kvtrie.Namespace {names}>")
     }
 }
 

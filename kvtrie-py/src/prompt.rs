@@ -19,6 +19,16 @@ pub enum Priority {
     High,
 }
 
+impl Priority {
+    /// Returns the name as Python shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "Priority.NORMAL",
+            Self::High => "Priority.HIGH",
+        }
+    }
+}
+
 impl From<Priority> for kvtrie::Priority {
     fn from(priority: Priority) -> Self {
         match priority {

@@ -152,6 +152,16 @@ impl From<kvtrie::BlockStatus> for BlockStatus {
 #[pymethods]
 impl BlockStatus {
     fn __repr__(&self) -> String {
-        format!("kvtrie.{self:?}")
+        let Self {
+            holds,
+            children,
+            priority,
+            warmth,
+        } = self;
+        let priority = priority.name();
+        format!(
+            "kvtrie.BlockStatus(holds={holds}, children={children}, priority={priority}, \
+             warmth={warmth})"
+        )
     }
 }

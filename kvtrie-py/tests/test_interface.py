@@ -261,6 +261,11 @@ def test_objects_say_what_they_are(cache: PrefixCache, model: Namespace) -> None
     request, hold, blocks = cache.sequence(model, [1]), cache.lookup(model, []), cache.allocate(2)
     shown = repr((cache, request, hold, blocks, Prompt([1]), cache.evict(0), model.hash))
     assert "PrefixCache of 64 blocks of 4 tokens" in shown and "Sequence of 1 tokens" in shown
+    space = cache.namespace("model", adapter="lora")
+    assert repr(space) == '<kvtrie.Namespace "model", adapter="lora">'
+    publish(cache, model, [1] * 4)
+    status = repr(cache.inspect(int(cache.lookup(model, [1] * 4).block_table()[0])))
+    assert status.startswith("kvtrie.BlockStatus(holds=") and "Priority.NORMAL" in status
     hold.release()
     request.release()
     assert "released" in repr(hold) and "released" in repr(request)

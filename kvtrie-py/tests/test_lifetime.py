@@ -87,7 +87,6 @@ def test_a_million_calls_leak_nothing(cache: PrefixCache, model: Namespace) -> N
             for given in (tokens, wide, prompt, [0, 1, 2, 3], tensor):
                 with cache.lookup(model, given) as hold:
                     hold.block_table_into(row)
-            hold.block_table_into
             try:
                 cache.lookup(model, wrong)
             except TypeError:
