@@ -6,18 +6,13 @@
 mod common;
 
 use common::{Memory, both, cache, explore, publish, three};
-use kvtrie::model::{BlockHasher, Blueprint, Claim, Heat, Keyed, NewBlock, NodeRef, State};
-use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache, Priority};
+use kvtrie::model::{BlockHasher, Blueprint, Claim, Keyed, NewBlock, NodeRef, State};
+use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
 use loom::sync::Arc;
-
-fn cold() -> Heat {
-    Heat::cold(Priority::Normal)
-}
 
 /// The last block published to a run.
 fn last() -> NewBlock {
     NewBlock {
-        heat: cold(),
         is_last: true,
         is_queued: false,
     }
@@ -70,8 +65,8 @@ impl Slot {
     /// Claims the block in the slot, and then the one before it.
     fn claim_both(&self) -> [bool; 2] {
         let in_slot = self.slot.load_slot().has_block();
-        let later = in_slot && self.slot.claim(true, None) == Claim::Claimed;
-        let first = self.before.claim(true, Some(&self.slot)) == Claim::Claimed;
+        let later = in_slot && self.slot.claim(None) == Claim::Claimed;
+        let first = self.before.claim(Some(&self.slot)) == Claim::Claimed;
         if first {
             self.memory[0].write(1);
             let seen = self.slot.load();
@@ -171,7 +166,6 @@ impl Node {
             parent,
             root: parent,
             key: 1,
-            priority: Priority::Normal,
             is_queued: false,
             room: 2,
             ids: &[BlockId::new(0)],

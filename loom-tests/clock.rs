@@ -5,12 +5,12 @@
 #[path = "common.rs"]
 mod common;
 
-use common::{Memory, both, explore, three};
+use common::{Memory, both, explore, explore_beyond, three};
+use kvtrie::BlockId;
 use kvtrie::model::{
     BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
-    Keyed, NodeRef, Pool, Position, Scope, State, Trie, unprotected,
+    Keyed, NodeRef, Pool, Position, Ranking, State, Trie, unprotected,
 };
-use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
 /// A clock over blocks that are cached in a trie, without a cache around it.
@@ -35,6 +35,8 @@ impl Dial {
                 block_hasher: hasher,
                 index: Index::new(capacity),
                 clock: Clock::new(capacity),
+                marks: None,
+                ranking: Ranking::new(capacity),
                 counters: Counters::new(),
             },
             memory: ids.iter().map(|_| Memory::default()).collect(),
@@ -56,7 +58,6 @@ impl Dial {
             parent: self.root,
             root: self.root,
             key: 0,
-            priority: Priority::Normal,
             is_queued: false,
             room: N,
             ids: &ids,
@@ -87,7 +88,7 @@ impl Dial {
             return false;
         };
         let behind = node(at).state_behind(at.offset());
-        let claimed = state(at).claim(true, behind) == Claim::Claimed;
+        let claimed = state(at).claim(behind) == Claim::Claimed;
         if claimed {
             self.memory[id.index()].write(1);
             clock.remove(id);
@@ -108,7 +109,7 @@ impl Dial {
             self.memory[left.id.index()].write(1);
             evicted.push(left.id);
         };
-        self.trie.evict_all(Scope::Unheld, on_evict);
+        self.trie.evict_all(on_evict);
         evicted
     }
 
@@ -187,9 +188,8 @@ fn two_sweepers_and_a_holder() {
         let sweeper = |dial: Arc<Dial>| {
             move || {
                 let mut sweep = dial.trie.clock.sweep(&dial.trie.counters);
-                sweep
-                    .next_candidate(usize::MAX)
-                    .is_some_and(|id| dial.visit(id))
+                let mut next = [BlockId::new(0)];
+                sweep.next_candidates(usize::MAX, &mut next) == 1 && dial.visit(next[0])
             }
         };
         let held = nodes[0];
@@ -255,6 +255,27 @@ fn release_versus_release() {
         };
         let (theirs, ours) = both(move || listed(&other), || listed(&dial));
         assert!(theirs && ours, "a release without a listing");
+        assert_eq!(state(at).load().pins(), 0);
+        dial.end(&[at]);
+    });
+}
+
+/// The same while the second thread takes its hold: a change of the word in the middle of the first
+/// release.
+#[test]
+fn release_versus_hold_and_release() {
+    let name = "release_versus_hold_and_release";
+    explore_beyond(3, name, 50, || {
+        let dial = Dial::new(1);
+        let [at] = dial.publish([dial.ids[0]]);
+        let other = Arc::clone(&dial);
+        let holder = move || {
+            assert!(state(at).pin().is_some(), "the block stays");
+            other.release(at);
+            other.listed() == other.ids
+        };
+        let (is_listed, ()) = both(holder, || dial.release(at));
+        assert!(is_listed, "a release without a listing");
         assert_eq!(state(at).load().pins(), 0);
         dial.end(&[at]);
     });

@@ -132,14 +132,14 @@ pub fn publish(cache: &PrefixCache, namespace: &Namespace, prompt: &[u32]) -> Ho
     hold
 }
 
-/// Publishes prompts and lets them go cold: the first eviction after this takes one of them without
-/// a turn of the hand. For an empty cache; leaves one block of it free.
+/// Publishes prompts and drops them. The hand stands at the first of them. For an empty cache;
+/// leaves one block of it free.
 pub fn publish_cold(cache: &PrefixCache, namespace: &Namespace, prompts: &[&[u32]]) {
     let sacrifice = publish(cache, namespace, &[u32::MAX]).block_table();
     for prompt in prompts {
         drop(publish(cache, namespace, prompt));
     }
-    // The hand starts at the sacrifice, cools everything, and comes back to it first.
+    // The sacrifice is the oldest.
     let evicted = cache.evict(1);
     assert_eq!(evicted[0].block.id(), sacrifice[0]);
 }

@@ -6,8 +6,8 @@
 mod common;
 
 use common::{both, explore, three};
+use kvtrie::BlockId;
 use kvtrie::model::{BlockHasher, Blueprint, Index, Item, Keyed, NodeRef, Position, unprotected};
-use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
 /// The key of every node with an image.
@@ -57,7 +57,6 @@ impl Bucket {
             parent: self.root,
             root: self.root,
             key,
-            priority: Priority::Normal,
             is_queued: false,
             room: 1,
             ids: &self.ids[..1],

@@ -6,14 +6,12 @@
 mod common;
 
 use common::{Memory, both, explore, three};
-use kvtrie::Priority;
-use kvtrie::model::{CacheStatus, Claim, Heat, NewBlock, State};
+use kvtrie::model::{CacheStatus, Claim, NewBlock, State};
 use loom::sync::Arc;
 
 /// The word of a block with one pin, the last of its run.
-fn pinned(heat: Heat) -> State {
+fn pinned() -> State {
     State::new(NewBlock {
-        heat,
         is_last: true,
         is_queued: false,
     })
@@ -27,9 +25,8 @@ struct Run {
 
 impl Default for Run {
     fn default() -> Self {
-        let cold = Heat::cold(Priority::Normal);
-        let [first, second] = [(); 2].map(|()| State::followed(cold));
-        let last = pinned(cold);
+        let [first, second] = [(); 2].map(|()| State::followed());
+        let last = pinned();
         let _ = last.unpin();
         Self {
             states: [first, second, last],
@@ -40,7 +37,7 @@ impl Default for Run {
 
 /// Claims one block of a run, if the block behind it has left.
 fn claim_behind(run: &Run, offset: usize) -> bool {
-    run.states[offset].claim(true, run.states.get(offset + 1)) == Claim::Claimed
+    run.states[offset].claim(run.states.get(offset + 1)) == Claim::Claimed
 }
 
 /// Two holders and a claimer: a holder reads, the claimer writes, and never both at once.
@@ -57,7 +54,7 @@ fn pin_versus_claim() {
             }
         };
         three(holder(Arc::clone(&run)), holder(Arc::clone(&run)), || {
-            if run.states[0].claim(true, None) == Claim::Claimed {
+            if run.states[0].claim(None) == Claim::Claimed {
                 run.head.write(1);
             }
         });
@@ -69,7 +66,7 @@ fn pin_versus_claim() {
 fn claim_versus_claim() {
     explore("claim_versus_claim", 100, || {
         let run = Arc::new(Run::default());
-        let claimer = |run: Arc<Run>| move || run.states[0].claim(true, None) == Claim::Claimed;
+        let claimer = |run: Arc<Run>| move || run.states[0].claim(None) == Claim::Claimed;
         let (first, second, held) =
             three(claimer(Arc::clone(&run)), claimer(Arc::clone(&run)), || {
                 run.states[0].pin().is_some()
@@ -86,14 +83,14 @@ fn hand_over_versus_claim() {
     explore("hand_over_versus_claim", 100, || {
         let run = Arc::new(Run::default());
         assert!(run.states[0].pin().is_some());
-        let claimer = |run: Arc<Run>| move || run.states[0].claim(true, None) == Claim::Claimed;
+        let claimer = |run: Arc<Run>| move || run.states[0].claim(None) == Claim::Claimed;
         let (first, second, ()) =
             three(claimer(Arc::clone(&run)), claimer(Arc::clone(&run)), || {
                 run.states[0].hand_over()
             });
         assert!(!first && !second, "a block with a child is in use");
         run.states[0].drop_child();
-        assert_eq!(run.states[0].claim(true, None), Claim::Claimed);
+        assert_eq!(run.states[0].claim(None), Claim::Claimed);
     });
 }
 
@@ -102,10 +99,7 @@ fn hand_over_versus_claim() {
 #[test]
 fn holder_of_the_child_versus_claim_of_the_parent() {
     explore("holder_of_the_child_versus_claim_of_the_parent", 50, || {
-        let (parent, child) = (
-            Arc::new(Run::default()),
-            Arc::new(pinned(Heat::cold(Priority::Normal))),
-        );
+        let (parent, child) = (Arc::new(Run::default()), Arc::new(pinned()));
         assert!(parent.states[0].pin().is_some());
         parent.states[0].hand_over();
         let (above, below) = (Arc::clone(&parent), Arc::clone(&child));
@@ -115,12 +109,12 @@ fn holder_of_the_child_versus_claim_of_the_parent() {
         };
         let above = Arc::clone(&parent);
         let taker = move || {
-            if child.claim(true, None) == Claim::Claimed {
+            if child.claim(None) == Claim::Claimed {
                 above.states[0].drop_child();
             }
         };
         three(holder, taker, || {
-            if parent.states[0].claim(true, None) == Claim::Claimed {
+            if parent.states[0].claim(None) == Claim::Claimed {
                 parent.head.write(1);
             }
         });
@@ -188,7 +182,7 @@ fn fork_versus_unpin() {
         };
         three(holder(Arc::clone(&run)), holder(Arc::clone(&run)), || {
             run.states[0].cool();
-            assert_eq!(run.states[0].claim(true, None), Claim::Held);
+            assert_eq!(run.states[0].claim(None), Claim::Held);
         });
         assert_eq!(run.states[0].load().pins(), 2);
     });

@@ -6,11 +6,11 @@
 mod common;
 
 use common::{both, explore};
+use kvtrie::BlockId;
 use kvtrie::model::{
     BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
-    Keyed, NodeRef, Position, Reached, Trie, unprotected,
+    Keyed, NodeRef, Position, Ranking, Reached, Trie, unprotected,
 };
-use kvtrie::{BlockId, Priority};
 use loom::sync::Arc;
 
 /// A trie, its root, and ids for its blocks.
@@ -33,6 +33,8 @@ impl Tree {
                 block_hasher: hasher,
                 index: Index::new(3),
                 clock: Clock::new(3),
+                marks: None,
+                ranking: Ranking::new(3),
                 counters: Counters::new(),
             },
             ids: (0..3).map(BlockId::new).collect(),
@@ -46,7 +48,6 @@ impl Tree {
             parent,
             root: self.root,
             key: (trie.bucket_hasher).child(key, parent.offset(), &tokens[..1]),
-            priority: Priority::Normal,
             is_queued: false,
             room: ids.len(),
             ids,
@@ -91,7 +92,7 @@ fn lookups_versus_claim_of_the_tail() {
                 let _ = node(at).state(at.offset()).unpin();
             }
         };
-        let ((), claim) = both(looker, || last.claim(true, None));
+        let ((), claim) = both(looker, || last.claim(None));
         let most = usize::from(claim == Claim::Claimed);
         assert!(
             last.load().pins() <= most,
@@ -123,7 +124,7 @@ fn tail_versus_retirement() {
                 "a slot leads to a retired node"
             );
         };
-        let (claim, ()) = both(|| last.claim(true, None), evict);
+        let (claim, ()) = both(|| last.claim(None), evict);
         if claim == Claim::Claimed {
             clock.remove(tree.ids[1]);
             clock.list(tree.ids[0]);

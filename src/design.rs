@@ -128,20 +128,16 @@
 //! One word per slot decides everything about its block:
 //!
 //! ```text
-//!    63       62      61 60      59      58   56  55        28  27      0
-//! ┌────────┬────────┬───────┬──────────┬────────┬────────────┬──────────┐
-//! │ listed │ queued │ phase │ followed │  heat  │  children  │   pins   │
-//! └────────┴────────┴───────┴──────────┴────────┴────────────┴──────────┘
+//!    63       62      61 60      59      58  57   56     55        28  27      0
+//! ┌────────┬────────┬───────┬──────────┬────────┬───────┬────────────┬──────────┐
+//! │ listed │ queued │ phase │ followed │  free  │ block │  children  │   pins   │
+//! └────────┴────────┴───────┴──────────┴────────┴───────┴────────────┴──────────┘
 //! ```
 //!
 //! * **pins**, **children**: 28 bits each, because a cache has at most 2^28 blocks. A count that
 //!   reaches 2^28 - 2^22 aborts the process, as in `Arc`: the 2^22 threads that Linux allows cannot
 //!   together carry into the next field.
-//! * **heat**: priority and warmth in one prefix code (`trie/evict/policy.rs`). `1ww` is high, with
-//!   a warmth of 0 to 3. `01w` is normal. `001` is reserved for a priority below normal, which is
-//!   never warm. The leading one is constant, and the bits below it change. A hit sets them all,
-//!   the hand clears one level, and a higher priority sets a higher bit. Each change is one
-//!   read-modify-write, and no two of them can lose the priority.
+//! * **block**: set for a block, also for a closed one, and not for a slot without one.
 //! * **phase**: `00` here, `01` gone, `10` empty, `11` closed or shut. An empty slot has no block
 //!   yet: it is vacant, or with a pin, its writer's, it is being written. `11` is final: for a
 //!   block, the cache was dropped; for an empty slot, it will never have a block. A lookup may pin
@@ -269,17 +265,23 @@
 //!
 //! # The hand
 //!
-//! The hand passes held blocks, cools warm ones, and claims cold ones. Its look ahead is bounded:
-//! whenever it has passed 64 warm blocks that it did not take, it takes the coolest of them, and of
-//! those the first (`policy::choose`). So the first allocation after every block was used looks at
-//! 64 blocks. (The mean hit ratio on the two recorded traces is 0.03 and 0.02 points higher so.)
-//! From a claimed block the hand **climbs**: to the previous block of the run, and from an empty
-//! node to the parent, as long as they are cold and unheld and more blocks are wanted. Otherwise a
-//! turn of the hand would take one block from every chain, including recent ones. With climbing,
-//! the least recently used chain is evicted first, as under LRU. A hit warms only its last block.
-//! The first child of a block of normal priority cools the block, which then lasts as long as its
-//! children. A block of high priority stays warm under its children, so it survives three turns
-//! after the last of them has left. (T: `evict`)
+//! The hand finds candidates, and `policy` chooses: of the next 8 that it passes and the 16 best that
+//! were left, the one of least rank is evicted, or the oldest unless its rank is 1.5 times as high.
+//! No candidate is looked at before it is chosen: the choice reads stamps alone, 4 bytes a block,
+//! by id. From a claimed block the hand **climbs**: to the previous block of the run, and from an
+//! empty node to the parent, as long as they are unheld and more blocks are wanted. With climbing,
+//! all blocks that one request used leave together, as under LRU.
+//!
+//! A hit stamps only the last block of its prefix. So the climb hands the stamp on: a block before
+//! an evicted one inherits its last use and its hits. The climb stops at a block that is *apart*:
+//! used more often than the one behind it, or of other terms. That one is a candidate of its own.
+//! (T: `evict`, `priority`, `hand`)
+//!
+//! All that the ranking knows is hints, in numbers that loom does not explore: a lost or a stale
+//! one makes a rank wrong, and nothing else. Time is counted in ticks, of a thousandth of the
+//! capacity or one block. Each thread adds to the shared count when its own count of published
+//! blocks passes a tick. Sixteen times in a capacity, the evicting thread that gets a lock without
+//! waiting computes the ranks anew.
 //!
 //! A sweep that has enough blocks in the middle of a chain records the position, and the next sweep
 //! resumes there. The rest of the chain is still the least recently used, but its new tail may have
@@ -288,8 +290,8 @@
 //! hit ratio is 0.33 points lower (with runs of 16), with it 0.18 higher.
 //!
 //! The end of a request climbs too, from the end of its hold and up to the first block to keep. It
-//! takes warm blocks, needs no candidate to start from, and records no position: the prefix that it
-//! keeps was just used. If another thread evicts a node of the same prefix, the request may find a
+//! stops at no block that is apart, needs no candidate to start from, and records no position: the
+//! prefix that it keeps was just used. If another thread evicts a node of the same prefix, the request may find a
 //! parent that still counts its child, and stops there. The other thread then lists that parent, so
 //! the rest is evicted like any unheld block. (M: `end_of_request_versus_eviction_of_a_chain`)
 //!
@@ -376,7 +378,7 @@
 //! * A node leaves up to 56 bytes unused, so that its ids start a cache line. Prefetching whole
 //!   nodes makes lookups of long prompts slower if the nodes are in the first-level caches, and
 //!   faster otherwise.
-//! * The clock approximates LRU. A scan of one-off prompts passes through it as through LRU.
+//! * A ranking that learns may learn what is over. See `lab/replay/POLICIES.md`.
 //!
 //! # Considered and rejected
 //!

@@ -53,7 +53,7 @@ pub mod model {
     pub use crate::trie::build::Blueprint;
     pub use crate::trie::evict::clock::Clock;
     pub use crate::trie::evict::eviction::EvictedBlock;
-    pub use crate::trie::evict::policy::{Heat, Priority};
+    pub use crate::trie::evict::policy::Ranking;
     pub use crate::trie::feed::marks::Marks;
     pub use crate::trie::gauge::Gauge;
     pub use crate::trie::guard::{Guard, unprotected};

@@ -102,12 +102,15 @@ impl Counters {
     }
 
     /// Counts the publication of `blocks`. If they start a run, `bytes` is the size of its node.
-    pub fn published(&self, blocks: usize, bytes: Option<usize>) {
+    /// Returns the thread's count before and after.
+    pub fn published(&self, blocks: usize, bytes: Option<usize>) -> (u64, u64) {
+        let stripe = mine();
+        let old = add_to(&self.0.get(stripe).published, stripe, blocks);
         self.add([
-            (|stripe| &stripe.published, blocks),
             (|stripe| &stripe.runs, usize::from(bytes.is_some())),
             (|stripe| &stripe.node_bytes, bytes.unwrap_or_default()),
         ]);
+        (old, old.wrapping_add(blocks as u64))
     }
 
     /// Counts blocks that were offered although they were cached already.
@@ -127,11 +130,11 @@ impl Counters {
         self.sum(|stripe| &stripe.node_bytes) as usize
     }
 
-    /// Counts the words that the clock hand read, and the candidate if it found one.
-    pub fn hand(&self, words: usize, found: bool) {
+    /// Counts the words that the clock hand read, and the candidates that it found.
+    pub fn hand(&self, words: usize, found: usize) {
         self.add([
             (|stripe| &stripe.hand_words, words),
-            (|stripe| &stripe.hand_steps, usize::from(found)),
+            (|stripe| &stripe.hand_steps, found),
         ]);
     }
 
@@ -191,15 +194,17 @@ impl Counters {
     }
 }
 
-/// Adds `n` to a count of the thread's stripe.
+/// Adds `n` to a count of the thread's stripe. Returns the count before.
 #[inline]
-fn add_to(count: &Counter, stripe: usize, n: usize) {
+fn add_to(count: &Counter, stripe: usize, n: usize) -> u64 {
     let n = n as u64;
     if stripe == SHARED {
-        count.fetch_add(n, RELAXED);
+        count.fetch_add(n, RELAXED)
     } else {
         // This thread alone writes here, so no read-modify-write is needed: that would take a
         // quarter of the time of a short lookup.
-        count.store(count.load(RELAXED).wrapping_add(n), RELAXED);
+        let old = count.load(RELAXED);
+        count.store(old.wrapping_add(n), RELAXED);
+        old
     }
 }

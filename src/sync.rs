@@ -48,6 +48,23 @@ pub unsafe fn zeroed<T: Default>(len: usize) -> Box<[T]> {
 /// hash for which all threads compute the same value.
 pub type Counter = std::sync::atomic::AtomicU64;
 
+/// A small number of the same kind: what a policy knows of a block.
+pub type Hint = std::sync::atomic::AtomicU32;
+
+/// Makes a table of numbers, all zero, as [`zeroed`] does.
+pub fn counters(len: usize) -> Box<[Counter]> {
+    assert!(len > 0, "a table has a place");
+    // SAFETY: the default of a number is zero, and the table is not empty.
+    unsafe { zeroed(len) }
+}
+
+/// Makes a table of small numbers, all zero, as [`zeroed`] does.
+pub fn hints(len: usize) -> Box<[Hint]> {
+    assert!(len > 0, "a table has a place");
+    // SAFETY: the default of a number is zero, and the table is not empty.
+    unsafe { zeroed(len) }
+}
+
 /// The ordering of the accesses to a [`Counter`], which order nothing else.
 pub const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
 

@@ -191,7 +191,7 @@ fn high_priority_outlives_normal() {
     assert_eq!(
         cache.peek(&namespace, [1]),
         1,
-        "a turn of the hand does not cool it"
+        "it counts as a quarter as old"
     );
 }
 

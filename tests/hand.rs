@@ -7,8 +7,8 @@ use kvtrie::{Hold, Namespace, PrefixCache, Priority, Prompt};
 
 /// Blocks to a word of the candidates.
 const WORD: usize = 64;
-/// Warm blocks that the hand passes before it takes one of them.
-const LOOK_AHEAD: usize = 64;
+/// Candidates that the hand passes before one of them leaves.
+const CHOICE: u64 = 8;
 
 /// Fills a cache with prefixes of one block each. Block `i` caches the prompt `[i]`.
 fn fill(cache: &PrefixCache, namespace: &Namespace, priority: impl Fn(usize) -> Priority) {
@@ -54,26 +54,18 @@ fn allocate_all(cache: &PrefixCache) -> Vec<usize> {
 }
 
 #[test]
-fn blocks_used_alike_leave_in_the_order_of_the_hand() {
-    let (cache, _) = full(LOOK_AHEAD);
-    let order: Vec<_> = (0..LOOK_AHEAD).collect();
+fn blocks_leave_in_the_order_of_their_last_use() {
+    // As many as the hand passes before the first leaves, and as many as are left for the next.
+    let (cache, _) = full(3 * CHOICE as usize);
+    let order: Vec<_> = (0..cache.capacity()).collect();
     assert_eq!(allocate_all(&cache), order);
 }
 
 #[test]
-fn of_many_warm_blocks_the_first_turn_takes_one_in_each_look_ahead() {
-    let (cache, _) = full(4 * LOOK_AHEAD);
-    let (first, rest): (Vec<_>, Vec<_>) =
-        (0..cache.capacity()).partition(|index| index % LOOK_AHEAD == 0);
-    assert_eq!(allocate_all(&cache), [first, rest].concat());
-}
-
-#[test]
-fn a_call_looks_ahead_once_however_many_blocks_it_takes() {
-    let (cache, _) = full(4 * LOOK_AHEAD);
+fn the_hand_passes_a_few_candidates_for_each_chain_that_leaves() {
+    let (cache, _) = full(4 * WORD);
     assert_eq!(evict(&cache, 3), [0, 1, 2]);
-    let steps = LOOK_AHEAD as u64 + 2;
-    assert_eq!(looks(&cache), (steps, steps));
+    assert_eq!(looks(&cache), (3 * CHOICE, 3 * CHOICE));
 }
 
 #[test]
@@ -87,9 +79,8 @@ fn the_hand_passes_words_of_held_blocks_and_no_more() {
 }
 
 #[test]
-fn a_block_hit_once_survives_the_sweep_that_takes_the_others() {
+fn a_block_that_was_hit_leaves_after_older_ones() {
     let (cache, namespace) = full(4);
-    // The hand cools all four before it takes the first.
     assert_eq!(evict(&cache, 1), [0]);
     drop(cache.lookup(&namespace, [2]));
     assert_eq!(evict(&cache, 2), [1, 3]);
@@ -97,40 +88,20 @@ fn a_block_hit_once_survives_the_sweep_that_takes_the_others() {
 }
 
 #[test]
-fn a_hit_keeps_a_high_block_for_more_turns_than_a_normal_one() {
-    for (priority, survives) in [(Priority::Normal, false), (Priority::High, true)] {
-        let cache = cache(4, 1, 1);
-        let namespace = cache.namespace("a");
-        fill(&cache, &namespace, |index| match index {
-            1 => priority,
-            _ => Priority::Normal,
-        });
-        assert_eq!(evict(&cache, 1), [0], "all others are one level cooler now");
-        drop(cache.lookup(&namespace, [1]));
-        drop(publish(&cache, &namespace, &[8]));
-        // This turn cools the new block and the one that was hit. The next one meets both again.
-        assert_eq!(evict(&cache, 2), [2, 3]);
-        drop(publish(&cache, &namespace, &[9]));
-        evict(&cache, 2);
-        assert_eq!(cache.peek(&namespace, [1]) == 1, survives, "{priority:?}");
-    }
-}
-
-#[test]
-fn a_normal_block_leaves_before_any_high_one() {
-    for normal in 0..8 {
+fn a_high_block_leaves_after_normal_ones_a_quarter_as_old() {
+    for (normal, first) in [(0, 0), (3, 3), (5, 5), (7, 0)] {
         let cache = cache(8, 1, 1);
         let namespace = cache.namespace("a");
         fill(&cache, &namespace, |index| match index {
             index if index == normal => Priority::Normal,
             _ => Priority::High,
         });
-        assert_eq!(evict(&cache, 1), [normal]);
+        assert_eq!(evict(&cache, 1), [first], "the normal one is {normal}");
     }
 }
 
 #[test]
-fn high_blocks_alone_leave_in_the_order_of_the_hand() {
+fn high_blocks_alone_leave_in_the_order_of_their_last_use() {
     let cache = cache(8, 1, 1);
     let namespace = cache.namespace("a");
     fill(&cache, &namespace, |_| Priority::High);
@@ -148,7 +119,6 @@ fn a_chain_that_grew_block_by_block_costs_one_candidate_to_look_at() {
     drop(hold);
     assert_eq!(looks(&cache), (0, 0), "nothing had to leave yet");
     assert_eq!(evict(&cache, 1), [WORD - 1]);
-    // The last block is passed, and taken at the end of the turn.
     assert_eq!(looks(&cache), (1, 1));
 }
 
@@ -163,10 +133,8 @@ fn every_look_of_the_hand_is_counted() {
         "a count reads words, and moves no hand"
     );
     assert_eq!(evict(&cache, 1), [1]);
-    // One look at the held block, and then at as many as the hand passes. Each of these candidates
-    // was the next bit of its word.
-    let steps = LOOK_AHEAD as u64 + 1;
-    assert_eq!(looks(&cache), (2 + steps, steps));
+    // Each of these candidates was the next bit of its word. The held one is among them.
+    assert_eq!(looks(&cache), (2 + CHOICE, CHOICE));
     drop(held);
 }
 

@@ -1,4 +1,4 @@
-//! What a priority is worth: for how long prefixes stay that others crowd out.
+//! What a priority and a retention are worth: for how long prefixes stay that others crowd out.
 
 mod common;
 
@@ -57,27 +57,41 @@ impl Stage {
         (hold, found)
     }
 
+    /// Publishes a prompt behind the root.
+    fn publish(&self, prompt: Prompt<'_>) {
+        let mut request = self.cache.sequence(&self.namespace, prompt);
+        request.grow(&self.cache, 0).expect("room");
+        request.advance(request.uncomputed().len());
+    }
+
+    /// Whether a part of the system prompt is cached.
+    fn has_any_of_system(&self) -> bool {
+        self.cache.peek(&self.namespace, SYSTEM) > 0
+    }
+
     /// Whether the whole system prompt is cached.
     fn has_system(&self) -> bool {
         self.cache.peek(&self.namespace, SYSTEM) == SYSTEM.len()
     }
 }
 
-/// The share of the system prompt that is found, if it is used once while `crowd` blocks of others
-/// pass.
+/// The share of system prompts that are found again, if `crowd` blocks of others pass between two
+/// uses. Each is another prompt, so that the ranking does not learn when it comes back.
 fn hit_ratio(priority: Priority, crowd: usize, with_children: bool) -> f64 {
     let mut stage = Stage::new();
-    drop(stage.system(priority));
     let mut found = 0;
     for _ in 0..USES {
-        stage.crowd(crowd);
-        let (hold, tokens) = stage.system(priority);
-        found += tokens;
+        let system: Vec<_> = SYSTEM
+            .iter()
+            .map(|token| token + stage.fresh * 10)
+            .collect();
+        stage.publish(Prompt::new(&system).with_priority(priority));
         if with_children {
-            let prompt = stage.one_off(&SYSTEM);
+            let prompt = stage.one_off(&system);
             drop(publish(&stage.cache, &stage.namespace, &prompt));
         }
-        drop(hold);
+        stage.crowd(crowd);
+        found += stage.cache.lookup(&stage.namespace, &system).token_count();
     }
     found as f64 / f64::from(USES * SYSTEM.len() as u32)
 }
@@ -124,4 +138,93 @@ fn publishing_again_at_high_priority_raises_what_is_cached() {
         stage.crowd(BLOCKS * 3 / 2 - SYSTEM.len());
         assert_eq!(stage.has_system(), stays, "{priority:?}");
     }
+}
+
+#[test]
+fn a_block_that_leaves_first_leaves_before_all_others() {
+    for uses in [0, 3] {
+        let mut stage = Stage::new();
+        stage.crowd(BLOCKS - SYSTEM.len());
+        drop(stage.system(Priority::EvictFirst));
+        for _ in 0..uses {
+            drop(stage.cache.lookup(&stage.namespace, SYSTEM));
+        }
+        let evicted = stage.cache.evict(SYSTEM.len());
+        assert_eq!(evicted.len(), SYSTEM.len());
+        assert!(!stage.has_any_of_system(), "{uses} uses");
+    }
+}
+
+#[test]
+fn a_low_prefix_leaves_sooner_than_a_normal_one() {
+    for (priority, stays) in [(Priority::Normal, true), (Priority::Low, false)] {
+        let mut stage = Stage::new();
+        stage.crowd(BLOCKS - SYSTEM.len());
+        drop(stage.system(priority));
+        stage.crowd(BLOCKS / 2);
+        assert_eq!(stage.has_system(), stays, "{priority:?}");
+    }
+}
+
+#[test]
+fn each_range_of_a_prompt_has_its_own_priority() {
+    let mut stage = Stage::new();
+    let question = stage.one_off(&SYSTEM);
+    let prompt = Prompt::new(&question)
+        .with_priority_of(..SYSTEM.len(), Priority::High)
+        .with_priority_of(SYSTEM.len().., Priority::EvictFirst);
+    stage.publish(prompt);
+    stage.crowd(BLOCKS * 3 / 2);
+    assert_eq!(stage.cache.peek(&stage.namespace, &question), SYSTEM.len());
+}
+
+#[test]
+fn a_cached_prefix_may_rise_and_fall() {
+    for (before, after, stays) in [
+        (Priority::Normal, Priority::High, true),
+        (Priority::High, Priority::Low, false),
+    ] {
+        let mut stage = Stage::new();
+        drop(stage.system(before));
+        let prompt = Prompt::new(&SYSTEM).with_priority(after);
+        let changed = stage.cache.reprioritize(&stage.namespace, prompt);
+        assert_eq!(changed, SYSTEM.len());
+        stage.crowd(BLOCKS * 3 / 2);
+        assert_eq!(stage.has_system(), stays, "{before:?} to {after:?}");
+    }
+}
+
+#[test]
+fn a_retention_ends_and_each_use_restarts_it() {
+    for (retention, rounds, stays) in [(0, 2, false), (4, 2, true), (4, 12, false)] {
+        let mut stage = Stage::new();
+        let prompt = Prompt::new(&SYSTEM).with_retention(retention * BLOCKS);
+        stage.publish(prompt.clone());
+        stage.crowd(rounds * BLOCKS);
+        assert_eq!(stage.has_system(), stays, "{retention} for {rounds}");
+        if !stays {
+            continue;
+        }
+        for _ in 0..4 {
+            drop(stage.cache.lookup(&stage.namespace, SYSTEM));
+            stage.crowd(rounds * BLOCKS);
+            assert!(stage.has_system(), "each use counts anew");
+        }
+    }
+}
+
+#[test]
+fn no_priority_and_no_retention_locks_a_block() {
+    let mut stage = Stage::new();
+    for _ in 0..BLOCKS / ONE_OFF {
+        let prompt = Prompt::new(stage.one_off(&[]))
+            .with_priority(Priority::High)
+            .with_retention(1 << 30);
+        stage.publish(prompt);
+    }
+    assert_eq!(stage.cache.available(usize::MAX), BLOCKS);
+    assert_eq!(
+        stage.cache.allocate(BLOCKS).expect("all leave").len(),
+        BLOCKS
+    );
 }

@@ -24,8 +24,8 @@ ANSWER = {
 class Engine:
     """A worker with the HTTP interface of an engine."""
 
-    def __init__(self, stack):
-        self.worker, self.served = Worker(), 0
+    def __init__(self, stack, blocks=3000):
+        self.worker, self.served = Worker(blocks), 0
         stack.callback(self.worker.stop)
         engine = self
 
@@ -59,17 +59,18 @@ class Engine:
 class Router:
     """A process of vllm-router in front of engines."""
 
-    def __init__(self, stack, engines, folder):
+    def __init__(self, stack, engines, folder, policy="kv_aware"):
         self.url, self.engines = f"http://127.0.0.1:{free_port()}", engines
         self.log_path = Path(folder) / f"vllm-router-{free_port()}.log"
         command = [
-            str(Path(sys.executable).parent / "vllm-router"), "--policy", "kv_aware",
+            str(Path(sys.executable).parent / "vllm-router"), "--policy", policy,
             "--host", "127.0.0.1", "--port", self.url.rpartition(":")[2],
             "--prometheus-port", str(free_port()), "--log-level", "debug",
-            "--kv-event-block-size", "16", "--kv-event-model", "m",
             "--worker-urls", *[engine.url for engine in engines],
         ]  # fmt: skip
-        for engine in engines:
+        if policy == "kv_aware":
+            command += ["--kv-event-block-size", "16", "--kv-event-model", "m"]
+        for engine in engines if policy == "kv_aware" else []:
             command += ["--kv-event-source", f"{engine.url}={engine.worker.endpoint}"]
             command += ["--kv-event-replay-source", f"{engine.url}={engine.worker.replay_endpoint}"]
         log = stack.enter_context(self.log_path.open("w"))

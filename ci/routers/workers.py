@@ -76,7 +76,7 @@ class Worker:
 
     def stats(self):
         """Returns what the publisher has done."""
-        names = ["batches", "bytes", "replays", "full_replays"]
+        names = ["batches", "bytes", "replays", "full_replays", "repeats"]
         return dict(zip(names, self.ask("stats"), strict=True))
 
     def stop(self):
@@ -87,10 +87,11 @@ class Worker:
 
 
 class Lossy:
-    """A proxy that passes on a worker's messages, and drops one in a hundred."""
+    """A proxy that passes on a worker's messages, and drops a share of them."""
 
-    def __init__(self, upstream, seed):
+    def __init__(self, upstream, seed, share=0.01):
         self.endpoint, self.dropped, self.passed = endpoint(), 0, 0
+        self.share, self.deaf_until = share, 0
         self.random, self.open = random.Random(seed), True
         context = zmq.Context.instance()
         self.source, self.target = context.socket(zmq.SUB), context.socket(zmq.PUB)
@@ -106,11 +107,15 @@ class Lossy:
             if not self.source.poll(50):
                 continue
             message = self.source.recv_multipart()
-            if self.random.random() < 0.01:
+            if self.random.random() < self.share or time.monotonic() < self.deaf_until:
                 self.dropped += 1
             else:
                 self.passed += 1
                 self.target.send_multipart(message)
+
+    def lose(self, seconds):
+        """Drops everything for some seconds."""
+        self.deaf_until = time.monotonic() + seconds
 
     def stop(self):
         """Closes the proxy."""

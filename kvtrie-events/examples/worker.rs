@@ -6,6 +6,7 @@
 //!
 //! storm SEED MILLISECONDS   eight threads serve, evict and clear
 //! serve TOKEN…              serves one prompt; answers how many tokens were cached
+//! fill PROMPTS BLOCKS       serves different prompts of so many blocks
 //! clear                     clears the model
 //! expect                    answers the hash of every block that `peek` finds
 //! peek                      answers, for each prompt of the storms, its tokens and what `peek` finds
@@ -74,6 +75,12 @@ fn answer(
             let tokens: Vec<u32> = tokens.iter().map(|&token| token as u32).collect();
             format!("{}", serve(cache, model, &tokens).unwrap_or_default())
         }
+        ("fill", &[prompts, blocks]) => {
+            for number in 0..prompts {
+                serve(cache, model, &text(number, blocks).collect::<Vec<_>>());
+            }
+            format!("{}", cache.stats().cached)
+        }
         ("clear", []) => format!("{}", cache.clear(model).len()),
         ("expect", []) => format!("{:?}", Vec::from_iter(cached_hashes(cache, model))),
         ("peek", []) => {
@@ -88,12 +95,8 @@ fn answer(
         ),
         ("stats", []) => {
             let stats = publisher.stats();
-            let counts = [
-                stats.batches,
-                stats.bytes,
-                stats.replays,
-                stats.full_replays,
-            ];
+            let replays = [stats.replays, stats.full_replays, stats.repeats];
+            let counts = [&[stats.batches, stats.bytes], replays.as_slice()].concat();
             format!("{counts:?}")
         }
         _ => return Err(format!("no such command: {line}").into()),
@@ -102,14 +105,17 @@ fn answer(
 
 /// Returns a prompt of the storms: one of seven system prompts, then a text of its own.
 fn prompt(number: u64) -> Vec<u32> {
-    let text = |seed: u64, blocks: u64| {
-        (0..blocks * BLOCK as u64).map(move |place| mix(seed * 100_000 + place) as u32 % 50_000)
-    };
     let system = number % 7;
     let own = 1 + mix(number) % 40;
     text(system, 2 + 3 * system)
         .chain(text(100 + number, own))
         .collect()
+}
+
+/// Returns the tokens of a text of so many blocks.
+fn text(seed: u64, blocks: u64) -> impl Iterator<Item = u32> {
+    let places = 0..blocks * BLOCK as u64;
+    places.map(move |place| mix(seed * 100_000 + place) as u32 % 50_000)
 }
 
 /// Runs requests on several threads. Returns how many were served.

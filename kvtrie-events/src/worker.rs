@@ -12,10 +12,10 @@ use crate::counts::Counts;
 use crate::outlet::{Outlet, retry};
 use crate::replay::Replays;
 
-/// Shortest time between two repetitions of the state.
-const REPEAT_PAUSE: Duration = Duration::from_secs(1);
-/// Batches of a repetition that are sent at once, and the pause in which subscribers read them.
-const SLICE: (u64, Duration) = (64, Duration::from_millis(10));
+/// Shortest time between two repetitions of the state, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How long subscribers have for each batch of a repetition: 32 megabytes a second.
+const PACE: Duration = Duration::from_millis(2);
 /// How long the thread waits at a time, and so how long `stop` waits for it.
 const NAP: Duration = Duration::from_millis(20);
 
@@ -37,7 +37,7 @@ impl Worker {
         // A router may remember an earlier life of this worker.
         self.batcher.cleared();
         let mut next = Instant::now();
-        let (mut repeat, mut repeated) = (false, None::<Instant>);
+        let (mut must_repeat, mut repeats) = (false, Repeats::new());
         // Relaxed: see `Publisher::join`.
         while !stop.load(Ordering::Relaxed) {
             if next <= Instant::now() {
@@ -45,11 +45,12 @@ impl Worker {
                 next = Instant::now() + self.interval;
             }
             if let Some(replays) = &mut self.replays {
-                repeat |= replays.turn(&self.outlet, &self.feed)? && self.repeats;
+                must_repeat |= replays.turn(&self.outlet, &self.feed)? && self.repeats;
             }
-            if repeat && repeated.is_none_or(|last| last.elapsed() >= REPEAT_PAUSE) {
+            if must_repeat && repeats.is_due() {
                 self.repeat()?;
-                (repeat, repeated) = (false, Some(Instant::now()));
+                must_repeat = false;
+                repeats.note();
             }
             self.wait(next)?;
         }
@@ -81,7 +82,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends all that is cached to all subscribers, in slices that their queues hold.
+    /// Sends all that is cached to all subscribers, no faster than they can read. Changes wait
+    /// meanwhile.
     fn repeat(&mut self) -> zmq::Result<()> {
         let Self {
             feed,
@@ -89,14 +91,11 @@ impl Worker {
             outlet,
             ..
         } = self;
-        let (mut result, mut sent) = (Ok(()), 0_u64);
+        let mut result = Ok(());
         let mut send = |payload| {
             if result.is_ok() {
                 result = outlet.send(payload);
-                sent += 1;
-                if sent.is_multiple_of(SLICE.0) {
-                    thread::sleep(SLICE.1);
-                }
+                thread::sleep(PACE);
             }
         };
         feed.snapshot(|change| batcher.push(&change, &mut send));
@@ -120,5 +119,36 @@ impl Worker {
         // A nap of less than a millisecond would not be one.
         let nap = i64::try_from(nap.as_millis()).unwrap_or(i64::MAX).max(1);
         retry(|| replays.socket().poll(zmq::POLLIN, nap)).map(drop)
+    }
+}
+
+/// When the state may be repeated. A router that loses part of each repetition asks again and
+/// again, so the pause doubles until none was needed for some time.
+struct Repeats {
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+impl Repeats {
+    fn new() -> Self {
+        Self {
+            last: None,
+            pause: PAUSES.0,
+        }
+    }
+
+    /// Returns whether the pause is over.
+    fn is_due(&self) -> bool {
+        self.last.is_none_or(|last| last.elapsed() >= self.pause)
+    }
+
+    /// Starts the next pause.
+    fn note(&mut self) {
+        let is_soon = self
+            .last
+            .is_some_and(|last| last.elapsed() < 4 * self.pause);
+        let pause = if is_soon { 2 * self.pause } else { PAUSES.0 };
+        self.pause = pause.min(PAUSES.1);
+        self.last = Some(Instant::now());
     }
 }

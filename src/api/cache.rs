@@ -14,6 +14,7 @@ use crate::stats::{Counters, Stats};
 use crate::sync::{Counter, RELAXED};
 use crate::trie::Trie;
 use crate::trie::evict::clock::Clock;
+use crate::trie::evict::policy::Ranking;
 use crate::trie::feed::marks::Marks;
 use crate::trie::gauge::Gauge;
 use crate::trie::guard::enter;
@@ -78,6 +79,7 @@ impl PrefixCache {
             block_hasher: BlockHasher::new(&settings.hash_key),
             index: Index::new(settings.blocks),
             clock: Clock::new(settings.blocks),
+            ranking: Ranking::new(settings.blocks),
             marks: (settings.change_feed).then(|| Box::new(Marks::new(settings.blocks))),
             counters: Counters::new(),
         };
@@ -186,11 +188,14 @@ impl PrefixCache {
         let guard = enter();
         let at = self.trie().clock.position(block, &guard)?;
         let seen = state(at, &guard).load();
+        let ranking = &self.trie().ranking;
+        let stamp = ranking.stamp(block);
         (!seen.is_evicted()).then(|| BlockStatus {
             holds: seen.pins(),
             children: seen.children(),
-            priority: seen.heat().priority(),
-            warmth: seen.heat().warmth(),
+            priority: stamp.terms().priority,
+            hits: stamp.hits() as usize,
+            idle: ranking.idle(block),
         })
     }
 

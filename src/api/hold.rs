@@ -47,12 +47,18 @@ pub struct Hold {
     shared: SharedPtr,
     /// Invariant: this hold has one pin on it.
     end: Reached,
+    /// Blocks published through this hold, or the one that it was forked from.
+    added: usize,
 }
 
 impl Hold {
     /// Makes a hold on a position, and takes over the caller's pin on it.
     pub(crate) fn new(shared: SharedPtr, end: Reached) -> Self {
-        Self { shared, end }
+        Self {
+            shared,
+            end,
+            added: 0,
+        }
     }
 
     /// Returns the number of tokens of the prefix: a multiple of the block size.

@@ -13,7 +13,8 @@ impl PrefixCache {
     ///
     /// The result was the longest match at one instant of the call. A block that is cached during
     /// the whole call is always found. Lock-free; takes time proportional to the number of tokens
-    /// found. The pin is one atomic step, and the only write to a shared word.
+    /// found. The pin is one atomic step, and the only write to a shared word. (A thread's first call
+    /// in the process also takes a lock for a moment, to get counters of its own.)
     ///
     /// About once in 128 calls, a thread also advances the epoch, and moves up to eight batches of
     /// retired nodes to those that may be freed. Threads that allocate or evict free them.
@@ -86,8 +87,9 @@ impl PrefixCache {
     #[track_caller]
     fn find_keyed(&self, namespace: &Namespace, prompt: &Keyed<'_>) -> Hold {
         self.walk(namespace, |root, guard| {
-            let end = self.trie().find_and_pin(root, prompt, guard);
-            end.map(|end| Hold::new(self.shared_ptr(), end))
+            let end = self.trie().find_and_pin(root, prompt, guard)?;
+            self.trie().note_use(end, guard);
+            Some(Hold::new(self.shared_ptr(), end))
         })
     }
 
@@ -158,6 +160,45 @@ impl PrefixCache {
         end.depth * self.block_size()
     }
 
+    /// Gives the cached part of a prompt the priority and the retention of the prompt. Returns how
+    /// many of its tokens are cached.
+    ///
+    /// For a system prompt that comes into use or falls out of it. Priorities may rise and fall.
+    /// Blocks that are not cached are not affected, nor are later publications. This is no use of
+    /// the blocks. Takes time proportional to the number of tokens.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// use kvtrie::{Priority, Prompt};
+    ///
+    /// let system = Prompt::new(&[1, 2, 3]).with_priority(Priority::High);
+    /// assert_eq!(cache.reprioritize(&model, system), 2);
+    /// let status = cache.inspect(hold.block_table()[0]).unwrap();
+    /// assert_eq!(status.priority, Priority::High);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn reprioritize<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> usize {
+        let prompt = prompt.into();
+        let wishes = prompt.terms.wishes(&self.trie().ranking);
+        let found = self.walk(namespace, |root, guard| {
+            let end = self.trie().find_and_pin(root, &prompt.keyed(), guard)?;
+            // The hold keeps the blocks, whose ids would otherwise get other owners.
+            Some(Hold::new(self.shared_ptr(), end))
+        });
+        self.trie().set_terms(found.end(), wishes, &enter());
+        found.token_count()
+    }
+
     /// Calls `find` with the root of a namespace. Starts again if the namespace was cleared
     /// meanwhile: the result may then be a part of the longest match.
     #[track_caller]
@@ -167,10 +208,8 @@ impl PrefixCache {
         loop {
             let root = namespace.space.root(&guard);
             let found = find(root, &guard);
-            // Asked in any case: once the old root is gone, the next turn finds the new one.
-            let is_current = namespace.space.still_has(root, &guard);
             // Rule (begin-anew): a prefix that a clearing cut short was never the longest match.
-            if let Some(found) = found.filter(|_| is_current) {
+            if let Some(found) = found.filter(|_| namespace.space.still_has(root, &guard)) {
                 return found;
             }
         }

@@ -1,10 +1,10 @@
 //! Prompts: what a request asks for, and how it uses the cache.
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{Bound, Range, RangeBounds};
 
 use crate::item::{Item, Keyed};
-use crate::trie::evict::policy::Priority;
+use crate::trie::evict::policy::{Priority, Ranking, Span, Terms as BlockTerms, Wishes};
 
 /// The tokens of a request, the items that they stand for, and how the request uses the cache.
 ///
@@ -67,12 +67,30 @@ pub struct Terms<'a> {
     pub items: Cow<'a, [Item]>,
     /// Where the last item ends, at most.
     pub end: usize,
-    /// The priority of published blocks.
+    /// The priority of published blocks in no span.
     pub priority: Priority,
+    /// Priorities of ranges of tokens. The last one that covers a token counts.
+    pub spans: Cow<'a, [Span]>,
+    /// The inserted blocks for which published blocks are kept after each use.
+    pub retention: usize,
     /// Whether the request looks up its prefix.
     pub read: bool,
     /// Whether the request publishes its blocks.
     pub store: bool,
+}
+
+impl Terms<'_> {
+    /// Returns what the engine says of the tokens, for the ranking.
+    pub fn wishes(&self, ranking: &Ranking) -> Wishes<'_> {
+        Wishes {
+            terms: BlockTerms {
+                priority: self.priority,
+                retention: ranking.retention(self.retention),
+            },
+            spans: &self.spans,
+            start: 0,
+        }
+    }
 }
 
 impl<'a> Prompt<'a> {
@@ -85,6 +103,8 @@ impl<'a> Prompt<'a> {
                 items: Cow::Borrowed(&[]),
                 end: 0,
                 priority: Priority::Normal,
+                spans: Cow::Borrowed(&[]),
+                retention: 0,
                 read: true,
                 store: true,
             },
@@ -146,7 +166,7 @@ impl<'a> Prompt<'a> {
     /// [`Sequence`](crate::Sequence) publishes blocks, including those of pushed tokens.
     ///
     /// The default is [`Priority::Normal`]. A lookup does not change the priority of blocks that it
-    /// finds.
+    /// finds: [`PrefixCache::reprioritize`](crate::PrefixCache::reprioritize) does.
     ///
     /// # Examples
     ///
@@ -158,11 +178,80 @@ impl<'a> Prompt<'a> {
     /// let mut system = cache.lookup(&model, &[]);
     /// let prompt = Prompt::new(&[7]).with_priority(Priority::High);
     /// system.publish(prompt, cache.allocate(1).unwrap()).unwrap();
-    /// assert_eq!(cache.inspect(system.block_table()[0]).unwrap().warmth, 3);
+    /// let status = cache.inspect(system.block_table()[0]).unwrap();
+    /// assert_eq!(status.priority, Priority::High);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     pub fn with_priority(mut self, priority: Priority) -> Self {
         self.terms.priority = priority;
+        self
+    }
+
+    /// Sets the priority of a range of tokens, in place of [that](Self::with_priority) of the
+    /// prompt.
+    ///
+    /// A block has the priority of its last token. The last range that covers it counts. An open
+    /// end covers the tokens that a [`Sequence`](crate::Sequence) pushes.
+    ///
+    /// # Panics
+    ///
+    /// If the range is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// use kvtrie::{Priority, Prompt};
+    ///
+    /// // Tokens 1 and 2 are the system prompt, and the answer will not be asked for again.
+    /// let prompt = Prompt::new(vec![1, 2, 7])
+    ///     .with_priority_of(..2, Priority::High)
+    ///     .with_priority_of(3.., Priority::EvictFirst);
+    /// let mut request = cache.sequence(&model, prompt);
+    /// request.push(8);
+    /// request.grow(&cache, 0).unwrap();
+    /// request.advance(4);
+    /// let of = |block: usize| cache.inspect(request.block_table()[block]).unwrap().priority;
+    /// let [high, normal, first] = [Priority::High, Priority::Normal, Priority::EvictFirst];
+    /// assert_eq!([0, 1, 2, 3].map(of), [high, high, normal, first]);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn with_priority_of(mut self, tokens: impl RangeBounds<usize>, priority: Priority) -> Self {
+        let bound = |bound: Bound<&usize>, whole: usize, past: usize| match bound {
+            Bound::Included(token) => token.saturating_add(past),
+            Bound::Excluded(token) => token.saturating_add(1 - past),
+            Bound::Unbounded => whole,
+        };
+        let start = bound(tokens.start_bound(), 0, 0);
+        let end = bound(tokens.end_bound(), usize::MAX, 1);
+        assert!(start < end, "with_priority_of({start}..{end}): empty");
+        self.terms.spans.to_mut().push((start..end, priority));
+        self
+    }
+
+    /// Keeps published blocks for the next `blocks` that are inserted into the cache, counted anew
+    /// after each use.
+    ///
+    /// The default is 0. A bias that decays, like a [priority](Self::with_priority): after half of
+    /// the time a block counts as an eighth as old, and at the end as old as it is. The number is
+    /// rounded up to the capacity times a power of two, from 1/128 to 128.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// use kvtrie::Prompt;
+    ///
+    /// let mut system = cache.lookup(&model, &[]);
+    /// let prompt = Prompt::new(&[7]).with_retention(16); // four times the capacity
+    /// system.publish(prompt, cache.allocate(1).unwrap()).unwrap();
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
+    pub fn with_retention(mut self, blocks: usize) -> Self {
+        self.terms.retention = blocks;
         self
     }
 
@@ -252,8 +341,12 @@ impl<'a> Prompt<'a> {
     /// Returns the tokens and the terms, owned: copies what is borrowed.
     pub(super) fn into_owned(self) -> (Vec<u32>, Terms<'static>) {
         let Self { tokens, terms } = self;
-        let items = Cow::Owned(terms.items.into_owned());
-        (tokens.into_owned(), Terms { items, ..terms })
+        let terms = Terms {
+            items: Cow::Owned(terms.items.into_owned()),
+            spans: Cow::Owned(terms.spans.into_owned()),
+            ..terms
+        };
+        (tokens.into_owned(), terms)
     }
 }
 
@@ -295,6 +388,7 @@ impl<'a> From<&'a Prompt<'_>> for Prompt<'a> {
     fn from(prompt: &'a Prompt<'_>) -> Self {
         let terms = Terms {
             items: Cow::Borrowed(&prompt.terms.items),
+            spans: Cow::Borrowed(&prompt.terms.spans),
             ..prompt.terms
         };
         Self {

@@ -72,8 +72,12 @@ pub struct BlockStatus {
     pub holds: usize,
     /// Runs whose parent is this block.
     pub children: usize,
-    /// The highest priority at which the block was published.
+    /// The priority of the block.
     pub priority: Priority,
-    /// Turns of the clock hand that the block still survives if unheld.
-    pub warmth: u8,
+    /// Lookups that ended at this block, or at one behind it that has left since: at most 7 are
+    /// counted.
+    pub hits: usize,
+    /// Blocks inserted into the cache since the last of these lookups, or since the block was
+    /// published, within a thousandth of the capacity.
+    pub idle: usize,
 }

@@ -25,6 +25,7 @@ use crate::hash::BlockHasher;
 use crate::item::Keyed;
 use crate::stats::Counters;
 use evict::clock::Clock;
+use evict::policy::Ranking;
 use feed::marks::Marks;
 use gauge::Gauge;
 use guard::Guard;
@@ -48,6 +49,8 @@ pub struct Trie {
     pub index: Index,
     /// Finds a block's position, and the block to evict next.
     pub clock: Clock,
+    /// Says which candidate is evicted first.
+    pub ranking: Ranking,
     /// Counts the held blocks.
     pub gauge: Gauge,
     /// Tells the reader of the change feed which blocks to look at; none if there is no feed.
@@ -69,7 +72,7 @@ impl Trie {
     /// Returns the size of the tables in bytes.
     pub fn table_bytes(&self) -> usize {
         let marks = self.marks.as_ref().map_or(0, |marks| marks.bytes());
-        self.index.bytes() + self.clock.bytes() + self.gauge.bytes() + marks
+        self.index.bytes() + self.clock.bytes() + self.ranking.bytes() + self.gauge.bytes() + marks
     }
 
     /// Walks down from a position as long as the cached blocks match `prompt`, the tokens that
@@ -260,6 +263,14 @@ impl Trie {
             }
             seen.is_some()
         })
+    }
+
+    /// Notes the use of a prefix whose end the caller has pinned.
+    #[inline]
+    pub fn note_use(&self, end: Reached, guard: &Guard) {
+        if end.depth > 0 {
+            self.ranking.used(node(end.at, guard).id(end.at.offset()));
+        }
     }
 
     /// Finds the longest cached prefix without a write. None as for

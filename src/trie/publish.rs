@@ -9,9 +9,11 @@
 //! afterwards. [`Progress`] records this directly after the exchange. If the rest of the call
 //! panics, the caller gives back only the ids that it still owns.
 
+use std::ops::Range;
+
 use super::build::Blueprint;
 use super::evict::changes::Change;
-use super::evict::policy::{Heat, Priority};
+use super::evict::policy::{Terms, Wishes};
 use super::guard::{Guard, enter};
 use super::layout::Position;
 use super::node::{NodeRef, node, previous, state};
@@ -66,8 +68,17 @@ pub struct Offer<'a> {
     pub ids: &'a [BlockId],
     /// How many more blocks the caller expects to publish behind them.
     pub following: usize,
-    /// How long the blocks stay cached once they are unheld.
-    pub priority: Priority,
+    /// What the engine says of the tokens.
+    pub wishes: Wishes<'a>,
+    /// The class of length of the request: how much it adds in all.
+    pub length: u32,
+}
+
+impl Offer<'_> {
+    /// Returns the terms of a block: those of its last token.
+    fn terms(&self, block: usize, block_size: usize) -> Terms {
+        self.wishes.at((block + 1) * block_size - 1)
+    }
 }
 
 /// The slots of a run that grows behind one with less than that.
@@ -81,6 +92,7 @@ impl Trie {
             let rest = Offer {
                 tokens: offer.tokens.split_at(progress.done * block_size).1,
                 ids: &offer.ids[progress.done..],
+                wishes: offer.wishes.skip(progress.done * block_size),
                 ..offer
             };
             if !self.append(rest, progress) {
@@ -92,13 +104,18 @@ impl Trie {
                 }
             }
         }
+        if progress.published > 0 {
+            // SAFETY: the caller's pin keeps the node.
+            let run: NodeRef<'_> = unsafe { NodeRef::at(progress.end.at) };
+            self.ranking.ended_at(run.id(progress.end.at.offset()));
+        }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());
         }
     }
 
     /// Moves the caller's pin down over blocks that another thread has published, and raises them
-    /// to the priority of the offer.
+    /// to the terms of the offer.
     fn adopt(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) {
         let held = progress.end;
         let reached = self
@@ -113,9 +130,21 @@ impl Trie {
         progress.done += adopted;
         progress.duplicates.extend_from_slice(&offer.ids[..adopted]);
         let mut at = reached.at;
-        while at != held.at {
-            state(at, guard).raise(offer.priority);
+        for block in (0..adopted).rev() {
+            let id = node(at, guard).id(at.offset());
+            self.ranking.raise(id, offer.terms(block, self.block_size));
             at = previous(at, guard).expect("the held block lies before the blocks found");
+        }
+    }
+
+    /// Sets the terms of a prefix whose end the caller has pinned.
+    pub fn set_terms(&self, end: Reached, wishes: Wishes<'_>, guard: &Guard) {
+        let mut at = end.at;
+        for block in (0..end.depth).rev() {
+            let terms = wishes.at((block + 1) * self.block_size - 1);
+            self.ranking
+                .set_terms(node(at, guard).id(at.offset()), terms);
+            at = previous(at, guard).expect("the root lies before every block");
         }
     }
 
@@ -141,14 +170,9 @@ impl Trie {
         unsafe { run.write(first, &offer.ids[..len], tokens) };
         // The pin keeps the flag, once it is set.
         let is_queued = before.load().is_queued();
-        let block = |offset| {
-            let is_last = offset + 1 == blocks.end;
-            let warmth = if is_last { Heat::warm } else { Heat::cold };
-            NewBlock {
-                heat: warmth(offer.priority),
-                is_last,
-                is_queued,
-            }
+        let block = |offset| NewBlock {
+            is_last: offset + 1 == blocks.end,
+            is_queued,
         };
         // Rule (later-first): the later blocks can be found once the first one can.
         for offset in blocks.clone().skip(1) {
@@ -160,6 +184,7 @@ impl Trie {
         }
         // The caller has a pin on the last block too.
         progress.publish(run.position(blocks.end - 1), len);
+        self.stamp(run, blocks.clone(), offer);
         self.note(Change::Published(run, blocks.clone()));
         before.follow();
         run.set_filled(blocks.end);
@@ -204,6 +229,7 @@ impl Trie {
         progress.publish(run.position(len - 1), len);
         // The caller's pin keeps the run while it is noted here. The pin on the parent keeps the
         // parent until `hand_over` turns it into a child.
+        self.stamp(run, 0..len, offer);
         self.note(Change::Published(run, 0..len));
         if is_end {
             // Rule (queue-published): the gauge learns of every block with a hold.
@@ -215,6 +241,14 @@ impl Trie {
             self.clock.unlist_parent(above.id(parent.offset()));
         }
         true
+    }
+
+    /// Stamps the blocks of a run, which are the first of an offer.
+    fn stamp(&self, run: NodeRef<'_>, blocks: Range<usize>, offer: Offer<'_>) {
+        let key = (blocks.start == 0).then(|| run.header().key);
+        let ids = &run.ids(blocks.end)[blocks];
+        let terms = |block| offer.terms(block, self.block_size);
+        (self.ranking).published(ids, offer.length, key, terms);
     }
 
     /// Builds the node of a run whose parent is the position `parent`. If the hold ends there, its
@@ -232,7 +266,6 @@ impl Trie {
             parent,
             root: above.root(),
             key: (self.bucket_hasher).child_keyed(above.header().key, parent.offset(), first),
-            priority: run.priority,
             is_queued: is_end,
             room: self.room(parent, run, guard),
             ids: run.ids,

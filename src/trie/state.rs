@@ -1,16 +1,15 @@
-//! The state word of a cached block: its pins, its children, its heat and its phase.
+//! The state word of a cached block: its pins, its children and its phase.
 //!
 //! ```text
-//!    63       62      61 60      59      58   56  55        28  27      0
-//! ┌────────┬────────┬───────┬──────────┬────────┬────────────┬──────────┐
-//! │ listed │ queued │ phase │ followed │  heat  │  children  │   pins   │
-//! └────────┴────────┴───────┴──────────┴────────┴────────────┴──────────┘
+//!    63       62      61 60      59      58  57   56     55        28  27      0
+//! ┌────────┬────────┬───────┬──────────┬────────┬───────┬────────────┬──────────┐
+//! │ listed │ queued │ phase │ followed │  free  │ block │  children  │   pins   │
+//! └────────┴────────┴───────┴──────────┴────────┴───────┴────────────┴──────────┘
 //! ```
 //!
 //! The phase is *here*, *gone*, *empty*, or the last one: *closed* for a block, *shut* for a slot
-//! without one. A block is *followed* once its run goes on behind it. The heat says how long the
-//! block survives unheld (see [`policy`](super::evict::policy)). *Queued* belongs to the
-//! [gauge](super::gauge). A block is *listed* once a hold that ended at it was dropped (see
+//! without one. The word of a *block* says so, and never changes that. A block is *followed* once its
+//! run goes on behind it. *Queued* belongs to the [gauge](super::gauge). A block is *listed* once a hold that ended at it was dropped (see
 //! [`release`](super::release)).
 //!
 //! A namespace's root has a state word too. Its pins are empty holds and the namespace itself.
@@ -23,13 +22,11 @@
 //! | writing        | here                  | [`fill`]       | id and tokens are written          |
 //! | vacant, writing| shut                  | [`shut`]       | a child comes first                |
 //! | here, held     | pin becomes followed  | [`follow`]     | the holder filled the next slot    |
-//! | here           | one pin more, warm    | [`pin`]        | a lookup ends here                 |
+//! | here           | one pin more          | [`pin`]        | a lookup ends here                 |
 //! | here, held     | one pin more          | [`fork`]       | a hold is cloned                   |
 //! | here, held     | one pin fewer, listed | [`release`]    | a hold is dropped                  |
 //! | here, held     | pin becomes a child   | [`hand_over`]  | the holder published a child node  |
 //! | here, a child  | one child fewer       | [`drop_child`] | the child's node was unlinked      |
-//! | here, held     | higher priority, warm | [`raise`]      | published again, at a higher one   |
-//! | unheld, warm   | one level cooler      | [`cool`]       | the clock hand passes              |
 //! | here, held     | queued                | [`queue`]      | a lookup or a publication ends     |
 //! | here, unheld   | not queued            | [`unqueue`]    | the gauge finds no pin           |
 //! | unheld         | gone                  | [`claim`]      | the block is evicted               |
@@ -74,8 +71,6 @@
 //! [`drop_child`]: State::drop_child
 //! [`is_evicted_acquire`]: State::is_evicted_acquire
 //! [`confirm_children`]: State::confirm_children
-//! [`raise`]: State::raise
-//! [`cool`]: State::cool
 //! [`queue`]: State::queue
 //! [`unqueue`]: State::unqueue
 //! [`claim`]: State::claim
@@ -86,7 +81,6 @@ mod queue;
 mod release;
 mod slot;
 
-use super::evict::policy::{Heat, Priority};
 use crate::sync::atomic::{AtomicU64, Ordering};
 pub use slot::NewBlock;
 
@@ -102,10 +96,8 @@ const COUNT: u64 = CHILD - 1;
 /// allows a process at most 2^22 threads, so they cannot all pass it and carry into the next field
 /// before one of them aborts.
 const MOST: u64 = COUNT - (1 << 22);
-/// The position of the heat's lowest bit.
-const HEAT_SHIFT: u32 = 2 * COUNT_BITS;
-/// The bits of the heat.
-const HEAT: u64 = ((1 << Heat::BITS) - 1) << HEAT_SHIFT;
+/// The word is that of a block, not of a slot without one.
+const BLOCK: u64 = 1 << (2 * COUNT_BITS);
 /// The run goes on behind this block: the next slot has, or had, a block. Never cleared.
 const FOLLOWED: u64 = 1 << 59;
 /// The bits of the phase. If none is set, the block is here.
@@ -127,6 +119,11 @@ const QUEUED: u64 = 1 << 62;
 /// cleared while the block is cached.
 const LISTED: u64 = 1 << 63;
 
+/// The word of an unheld block that is followed.
+const INNER: u64 = BLOCK | FOLLOWED;
+/// The word of the last block of a run, with one pin.
+const LAST: u64 = BLOCK | PIN;
+
 /// The state word of a block as it was at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot(u64);
@@ -140,11 +137,6 @@ impl Snapshot {
     /// Returns the number of nodes whose parent is this block.
     pub fn children(self) -> usize {
         (self.0 >> COUNT_BITS & COUNT) as usize
-    }
-
-    /// Returns the heat: how long the block survives unheld.
-    pub fn heat(self) -> Heat {
-        Heat::from_bits(self.0 >> HEAT_SHIFT)
     }
 
     /// Returns whether the block is here and has a pin.
@@ -210,21 +202,26 @@ pub enum Claim {
     /// A block lies behind it: a child, or the next of its run. The thread that evicts the last of
     /// those visits this block next.
     Parent,
-    /// The block is unheld, but it was used since the hand last passed. This is its heat.
-    Warm(Heat),
 }
 
-/// The state word of one block. By default it is unheld and cold.
-#[derive(Debug, Default)]
+/// The state word of one block.
+#[derive(Debug)]
 pub struct State(AtomicU64);
+
+impl Default for State {
+    /// Makes the word of an unheld block.
+    fn default() -> Self {
+        Self(AtomicU64::new(BLOCK))
+    }
+}
 
 impl State {
     /// Creates the word of an unheld block that another block of its run follows.
-    pub fn followed(heat: Heat) -> Self {
-        Self(AtomicU64::new(inner(heat)))
+    pub fn followed() -> Self {
+        Self(AtomicU64::new(INNER))
     }
 
-    /// Pins and warms the block, and returns the word before. None if the block is gone.
+    /// Pins the block, and returns the word before. None if the block is gone.
     #[must_use]
     pub fn pin(&self) -> Option<Snapshot> {
         // Relaxed: the block was reached through a link loaded with Acquire (publish), and a
@@ -235,26 +232,7 @@ impl State {
             return None;
         }
         check(old & COUNT);
-        let heat = Snapshot(old).heat();
-        self.add_heat(heat, heat.after_hit());
         Some(Snapshot(old))
-    }
-
-    /// Sets the bits that `wanted` has beyond the heat `seen`.
-    fn add_heat(&self, seen: Heat, wanted: Heat) {
-        let added = wanted.bits() & !seen.bits();
-        if added != 0 {
-            // Relaxed: the heat is a hint to the clock.
-            self.0.fetch_or(added << HEAT_SHIFT, Ordering::Relaxed);
-        }
-    }
-
-    /// Raises a lower priority of a block that the caller holds, and then warms the block.
-    pub fn raise(&self, priority: Priority) {
-        let seen = self.load().heat();
-        if seen.priority() < priority {
-            self.add_heat(seen, Heat::warm(priority));
-        }
     }
 
     /// Adds a pin to a block that the caller holds.
@@ -270,14 +248,7 @@ impl State {
         // Relaxed: the caller's pin on the child orders its later reads of this block.
         // Rule (pin-to-child): one step, because the block would look unheld between two.
         let old = self.0.fetch_add(CHILD - PIN, Ordering::Relaxed);
-        let old = Snapshot(old);
-        check(old.children() as u64);
-        let cleared = old.heat().bits() & !old.heat().after_first_child().bits();
-        if old.children() == 0 && cleared != 0 {
-            // Relaxed: the heat is a hint to the clock.
-            self.0
-                .fetch_and(!(cleared << HEAT_SHIFT), Ordering::Relaxed);
-        }
+        check(Snapshot(old).children() as u64);
     }
 
     /// Removes a child whose node has been unlinked.
@@ -300,9 +271,8 @@ impl State {
         self.load().children() > 0 && Snapshot(self.0.fetch_or(0, Ordering::Release)).children() > 0
     }
 
-    /// Claims an unheld block if it is cold or `warm_too` is set. At most one caller succeeds.
-    /// `behind` is the next slot of its run.
-    pub fn claim(&self, warm_too: bool, behind: Option<&Self>) -> Claim {
+    /// Claims an unheld block. At most one caller succeeds. `behind` is the next slot of its run.
+    pub fn claim(&self, behind: Option<&Self>) -> Claim {
         let seen = self.load();
         if seen.is_evicted() || seen.pins() > 0 {
             return Claim::Held;
@@ -311,9 +281,6 @@ impl State {
         // exchange below expects this very word: if the block is followed later, it fails.
         if seen.children() > 0 || seen.is_followed_by(behind) {
             return Claim::Parent;
-        }
-        if seen.heat().warmth() > 0 && !warm_too {
-            return Claim::Warm(seen.heat());
         }
         // Acquire (let-go, orphan): the id may be given away, and the node retired.
         // Release (run-order): a thread that sees this block gone may do the same to earlier ones.
@@ -330,22 +297,10 @@ impl State {
     pub fn claim_root(&self, pins: usize) -> bool {
         let expected = self.load().0 & !(COUNT | COUNT << COUNT_BITS | PHASE) | pins as u64;
         // Acquire (let-go, orphan): the root may be retired.
-        // Release (clear-race): a lookup that finds the old root gone finds the new one next.
         // Relaxed: on failure the root stays as it is.
         (self.0)
-            .compare_exchange(expected, GONE, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(expected, GONE, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
-    }
-
-    /// Cools an unheld block by one level.
-    pub fn cool(&self) {
-        let seen = self.load();
-        let cooled = seen.heat().after_pass();
-        if cooled != seen.heat() {
-            let word = with_heat(seen.0, cooled);
-            // Relaxed: a hint. If the word has changed, the block was just used and may stay warm.
-            let _ = (self.0).compare_exchange(seen.0, word, Ordering::Relaxed, Ordering::Relaxed);
-        }
     }
 
     /// Returns whether the block has left. For a caller that wants to claim the previous block.
@@ -368,21 +323,6 @@ impl State {
         // Rule (mark-and-count): one step, so that each hold is either counted or sees the mark.
         Snapshot(self.0.fetch_or(CLOSED, Ordering::Acquire))
     }
-}
-
-/// Returns the word with another heat.
-fn with_heat(word: u64, heat: Heat) -> u64 {
-    word & !HEAT | heat.bits() << HEAT_SHIFT
-}
-
-/// Returns the word of an unheld block that is followed.
-fn inner(heat: Heat) -> u64 {
-    FOLLOWED | heat.bits() << HEAT_SHIFT
-}
-
-/// Returns the word of the last block of a run, with one pin.
-fn last(heat: Heat) -> u64 {
-    PIN | heat.bits() << HEAT_SHIFT
 }
 
 /// Aborts the process before a count that has reached `count` can overflow, as `Arc` does: nothing

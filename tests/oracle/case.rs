@@ -167,6 +167,11 @@ impl<'b> Case<'b> {
         let found = self.cache.peek(&self.spaces[space].0, &prompt);
         assert_eq!(found, expected * self.cache.block_size());
         assert_eq!(self.sight(), before, "a peek leaves no trace");
+        if read {
+            let changed = self.cache.reprioritize(&self.spaces[space].0, &prompt);
+            assert_eq!(changed, found);
+            assert_eq!(self.sight(), before, "nor does a change of priorities");
+        }
     }
 
     /// Makes a namespace anew, perhaps after so many others that an unused one is forgotten.
@@ -212,10 +217,20 @@ impl<'b> Case<'b> {
             _ => {}
         }
         let (hold, cover) = &mut self.holds[index];
-        let priority = self.choices.of(&[Priority::Normal, Priority::High]);
+        let levels = [
+            Priority::EvictFirst,
+            Priority::Low,
+            Priority::Normal,
+            Priority::High,
+        ];
+        let priority = self.choices.of(&levels);
+        let other = self.choices.of(&levels);
+        let retention = self.choices.upto(15);
         let store = self.choices.upto(15) < 15;
         let prompt = whole(&letters, size)
             .with_priority(priority)
+            .with_priority_of(size.., other)
+            .with_retention(retention)
             .with_store(store);
         let duplicates = hold.publish(prompt, blocks).expect("complete blocks");
         if !store {

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::decoder::{Crew, Service};
 use crate::demand::Demand;
+use crate::hints::Hints;
 use crate::options::Options;
 use crate::policies::{Outcome, lru, next_use};
 use crate::report::{Blocks, Checks};
@@ -67,6 +68,7 @@ struct Setup<'a> {
     trace: &'a Trace,
     options: &'a Options,
     demand: Demand,
+    hints: Option<Hints>,
     prompt_tokens: usize,
     progress: &'a Progress,
 }
@@ -75,10 +77,13 @@ impl Comparison {
     /// Runs everything.
     pub fn run(workload: String, trace: &Trace, options: &Options, progress: &Progress) -> Self {
         let block_size = options.block_size;
+        let demand = Demand::new(trace, block_size);
+        let shares = options.hints();
         let setup = Setup {
             trace,
             options,
-            demand: Demand::new(trace, block_size),
+            hints: shares.map(|shares| Hints::new(&demand, shares)),
+            demand,
             prompt_tokens: trace.requests().iter().map(Request::prompt_len).sum(),
             progress,
         };
@@ -117,7 +122,10 @@ impl Setup<'_> {
             in_flight,
             decode: false,
         };
-        let tally = Service::new(&cache, self.trace.requests(), crew, self.progress).run();
+        let tally = {
+            let (requests, hints) = (self.trace.requests(), self.hints.as_ref());
+            Service::new(&cache, requests, crew, hints, self.progress).run()
+        };
         let recent = lru(&self.demand, blocks, in_flight);
         Row {
             percent,

@@ -12,6 +12,7 @@ use kvtrie_harness::progress::Progress;
 use kvtrie_workload::Request;
 
 use crate::content::{KvMemory, add_fingerprint, fingerprints};
+use crate::hints::Hints;
 use crate::report::Checks;
 
 /// The one model that is served.
@@ -31,6 +32,7 @@ pub struct Service<'r> {
     /// Notified of every change of the schedule.
     changed: Condvar,
     crew: Crew,
+    hints: Option<&'r Hints>,
     progress: &'r Progress,
 }
 
@@ -93,6 +95,8 @@ pub struct Tally {
 struct Flight {
     hold: Hold,
     fingerprints: Vec<u64>,
+    /// The blocks to keep when it ends, if the engine knows that the session is over.
+    keep: Option<usize>,
 }
 
 /// One thread's part of the work.
@@ -111,6 +115,7 @@ impl<'r> Service<'r> {
         cache: &'r PrefixCache,
         requests: &'r [Request],
         crew: Crew,
+        hints: Option<&'r Hints>,
         progress: &'r Progress,
     ) -> Self {
         Self {
@@ -121,6 +126,7 @@ impl<'r> Service<'r> {
             schedule: Mutex::default(),
             changed: Condvar::new(),
             crew,
+            hints,
             progress,
         }
     }
@@ -271,13 +277,19 @@ impl<'r> Decoder<'r> {
             return None;
         };
         self.tally.hit_tokens += found;
+        let prompt_blocks = expected.len();
         if self.service.crew.decode {
             request.write_output(&mut self.answer);
             self.decode(&mut hold, &mut expected);
         }
+        let keep = self.service.hints.and_then(|hints| {
+            let found = found / cache.block_size();
+            hints.keep(place, found, prompt_blocks)
+        });
         Some(Flight {
             hold,
             fingerprints: expected,
+            keep,
         })
     }
 
@@ -350,13 +362,18 @@ impl<'r> Decoder<'r> {
         }
     }
 
-    /// Ends a request: checks that its blocks still have their contents, and lets go.
+    /// Ends a request: checks that its blocks still have their contents, and lets go. If its session
+    /// is known to be over, says so.
     fn land(&mut self, flight: Flight) {
         self.table.resize(flight.hold.len(), BlockId::new(0));
         flight.hold.block_table_into(&mut self.table);
         let memory = &self.service.memory;
         self.tally.checks.holds += self.table.len();
         self.tally.checks.wrong_holds += memory.wrong(&self.table, &flight.fingerprints);
+        if let Some(keep) = flight.keep {
+            let cache = self.service.cache;
+            drop(cache.evict_from(flight.hold, keep * cache.block_size()));
+        }
     }
 }
 

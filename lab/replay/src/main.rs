@@ -19,6 +19,7 @@ mod compare;
 mod content;
 mod decoder;
 mod demand;
+mod hints;
 mod options;
 mod plot;
 mod policies;
@@ -38,6 +39,8 @@ use serde::Serialize;
 
 use crate::compare::{Comparison, PERCENTS};
 use crate::decoder::{Crew, Service};
+use crate::demand::Demand;
+use crate::hints::Hints;
 use crate::options::Options;
 use crate::report::Report;
 
@@ -124,9 +127,11 @@ fn replay(
         in_flight: options.in_flight,
         decode: options.decode,
     };
+    let shares = options.hints();
+    let hints = shares.map(|shares| Hints::new(&Demand::new(trace, options.block_size), shares));
     let requests = trace.requests().len() as u64;
     let progress = Progress::new("replay", requests, "requests");
-    let service = Service::new(&cache, trace.requests(), crew, &progress);
+    let service = Service::new(&cache, trace.requests(), crew, hints.as_ref(), &progress);
     let start = Instant::now();
     let tally = service.run();
     let elapsed = start.elapsed();

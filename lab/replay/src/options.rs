@@ -9,6 +9,8 @@ use kvtrie_harness::machine::cores;
 use kvtrie_harness::options::up_to;
 use kvtrie_workload::TOKENS_PER_ID;
 
+use crate::hints::Shares;
+
 /// Most of any count.
 const MOST: u64 = u32::MAX as u64;
 
@@ -60,6 +62,14 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = up_to(MOST))]
     pub in_flight: usize,
 
+    /// Tell the cache of this share of the requests after which no other asks for what they added
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub hint_over: f64,
+
+    /// Tell it the same, wrongly, of this share of the others
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub hint_wrong: f64,
+
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
@@ -74,6 +84,15 @@ pub struct Options {
     pub plot: Option<PathBuf>,
 }
 
+/// Parses a share.
+fn share(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    match (0.0..=1.0).contains(&number) {
+        true => Ok(number),
+        false => Err("not from 0 to 1".to_owned()),
+    }
+}
+
 impl Options {
     /// Parses the arguments, the first of which is the program's name.
     pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
@@ -85,6 +104,12 @@ impl Options {
             return Err(Self::command().error(ErrorKind::ValueValidation, text));
         }
         Ok(options)
+    }
+
+    /// Returns the hints to give; none if there are none.
+    pub fn hints(&self) -> Option<Shares> {
+        let (over, wrong) = (self.hint_over, self.hint_wrong);
+        (over > 0.0 || wrong > 0.0).then_some(Shares { over, wrong })
     }
 
     /// Returns how many decode threads to start.
@@ -124,6 +149,8 @@ mod tests {
                 "8 threads need as many requests in flight, not 4",
             ),
             ("--blocks many", "many"),
+            ("--hint-over 1.5", "not from 0 to 1"),
+            ("--hint-wrong few", "not a number"),
             ("--nonsense", "--nonsense"),
             ("--compare --blocks 5", "--blocks"),
             ("--compare --threads 8", "--threads"),

@@ -8,7 +8,7 @@ use crate::api::prompt::Prompt;
 use crate::api::report::counted;
 use crate::id::BlockId;
 use crate::item::Keyed;
-use crate::trie::evict::policy::Priority;
+use crate::trie::evict::policy::Wishes;
 use crate::trie::layout::MAX_RUN;
 use crate::trie::publish::{Offer, Progress};
 
@@ -69,7 +69,10 @@ impl Hold {
                 given: blocks.len(),
             },
             _ if !terms.store => return Ok(blocks),
-            _ => return Ok(self.publish_part(tokens, blocks.into_iter(), 0, terms.priority)),
+            _ => {
+                let wishes = terms.wishes(&self.shared().trie.ranking);
+                return Ok(self.publish_part(tokens, blocks.into_iter(), 0, wishes));
+            }
         };
         Err(PublishError { kind, blocks })
     }
@@ -81,10 +84,12 @@ impl Hold {
         tokens: Keyed<'_>,
         mut blocks: impl ExactSizeIterator<Item = Block>,
         following: usize,
-        priority: Priority,
+        wishes: Wishes<'_>,
     ) -> Vec<Block> {
-        let (mut rest, mut duplicates) = (tokens, Vec::new());
-        let most = MAX_RUN * self.shared().trie.block_size;
+        let (mut rest, mut wishes, mut duplicates) = (tokens, wishes, Vec::new());
+        let trie = &self.shared().trie;
+        let most = MAX_RUN * trie.block_size;
+        let length = (trie.ranking).length(self.added + blocks.len() + following);
         let mut ids = [BlockId::NONE; MAX_RUN];
         while blocks.len() > 0 {
             let (tokens, later) = rest.split_at(most.min(rest.tokens.len()));
@@ -98,9 +103,15 @@ impl Hold {
                 ids: &ids[..len],
                 hold: self,
             };
-            let following = following + blocks.len();
-            duplicates.extend(publication.run(tokens, following, priority));
-            rest = later;
+            let offer = Offer {
+                tokens,
+                ids: &ids[..len],
+                following: following + blocks.len(),
+                wishes,
+                length,
+            };
+            duplicates.extend(publication.run(offer));
+            (rest, wishes) = (later, wishes.skip(tokens.tokens.len()));
         }
         duplicates
     }
@@ -119,13 +130,7 @@ struct Publication<'h> {
 impl Publication<'_> {
     /// Publishes the blocks. Returns the duplicates.
     #[inline]
-    fn run(mut self, tokens: Keyed<'_>, following: usize, priority: Priority) -> Vec<Block> {
-        let offer = Offer {
-            tokens,
-            ids: self.ids,
-            following,
-            priority,
-        };
+    fn run(mut self, offer: Offer<'_>) -> Vec<Block> {
         self.hold.shared().trie.publish(offer, &mut self.progress);
         if self.progress.duplicates.is_empty() {
             return Vec::new();
@@ -152,6 +157,7 @@ impl Drop for Publication<'_> {
     /// Moves the hold to its pin, and frees the blocks that a panic left over.
     fn drop(&mut self) {
         self.hold.end = self.progress.end;
+        self.hold.added += self.progress.published;
         if self.progress.published < self.ids.len() {
             self.free_rest();
         }

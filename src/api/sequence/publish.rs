@@ -53,8 +53,9 @@ impl Sequence {
         let tokens = unpublished.split_at(blocks * self.block_size).0;
         let following = self.tokens.len() / self.block_size - published - blocks;
         let offered = self.unpublished.drain(..blocks);
-        let priority = self.terms.priority;
-        let duplicates = (self.hold).publish_part(tokens, offered, following, priority);
+        let wishes = self.terms.wishes(&self.hold.shared().trie.ranking);
+        let wishes = wishes.skip(published * self.block_size);
+        let duplicates = (self.hold).publish_part(tokens, offered, following, wishes);
         self.adopt(published, duplicates)
     }
 

@@ -32,7 +32,8 @@ impl Trie {
         match change {
             Change::Published(run, blocks) => {
                 let bytes = (blocks.start == 0).then(|| run.bytes());
-                self.counters.published(blocks.len(), bytes);
+                let (old, new) = self.counters.published(blocks.len(), bytes);
+                self.ranking.inserted(old, new);
                 // Rule (insert-then-mark): the reader looks at each slot once for each mark.
                 self.clock.insert(run, blocks.clone());
                 // Rule (insert-then-mark): the slots are filled.

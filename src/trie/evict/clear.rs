@@ -27,9 +27,7 @@ impl Trie {
             let first = (self.clock.position(id, &guard)).filter(|at| at.offset() == 0);
             let end = first.and_then(|at| self.end_of_run_below(root, at, &guard));
             // A block that another thread is just changing is left to the hand.
-            if let Some(end) =
-                end.filter(|end| eviction.claim(*end, true, &guard) == Claim::Claimed)
-            {
+            if let Some(end) = end.filter(|end| eviction.claim(*end, &guard) == Claim::Claimed) {
                 eviction.climb(end, &guard);
                 // Retired nodes are freed once no older guard exists, including this one.
                 guard = guard.reenter();

@@ -25,7 +25,6 @@ use std::ops::Range;
 
 use crossbeam_utils::CachePadded;
 
-use super::policy::REACH;
 use crate::id::{Bits, BlockId, place};
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -227,13 +226,6 @@ impl Clock {
         }
     }
 
-    /// Moves the hand behind a block.
-    pub fn move_behind(&self, id: BlockId) {
-        let next = (id.index() + 1) % self.capacity();
-        // Relaxed: as in a sweep. If another sweep has moved the hand since, it moves on from here.
-        self.hand.store(next, Ordering::Relaxed);
-    }
-
     /// Returns all candidates, word by word, from a position of the hand on, without moving it.
     pub fn words(&self, hand: usize) -> impl Iterator<Item = impl Iterator<Item = BlockId>> {
         let (start, words) = (hand / WORD, self.candidates.len());
@@ -244,13 +236,18 @@ impl Clock {
         })
     }
 
-    /// Returns the candidates behind a block in the same word of the bitmap.
-    pub fn upcoming(&self, id: BlockId) -> impl Iterator<Item = BlockId> {
-        let (word, bit) = place(id);
-        // Relaxed: as for `words`.
-        let listed = self.candidates[word].load(Ordering::Relaxed);
-        let behind = listed & !(bit | (bit - 1));
-        Bits(behind).map(move |bit| BlockId::new(word * WORD + bit))
+    /// Returns the number of words of candidates.
+    pub fn words_in_all(&self) -> usize {
+        self.candidates.len()
+    }
+
+    /// Returns the candidates of every `step`-th word, from one on.
+    pub fn sample(&self, start: usize, step: usize) -> impl Iterator<Item = BlockId> {
+        let words = self.candidates.iter().enumerate().skip(start).step_by(step);
+        words.flat_map(|(at, word)| {
+            // Relaxed: as for `words`.
+            Bits(word.load(Ordering::Relaxed)).map(move |bit| BlockId::new(at * WORD + bit))
+        })
     }
 
     /// Counts the blocks from `start` up to and including the next candidate, if it lies within
@@ -275,33 +272,47 @@ impl Clock {
 }
 
 impl Sweep<'_> {
-    /// Returns whether no more is left of the sweep than one look for a candidate reaches.
-    pub fn is_near_its_end(&self) -> bool {
-        self.blocks <= REACH
+    /// Starts another turn.
+    pub fn restart(&mut self) {
+        self.blocks = self.clock.capacity();
     }
 
-    /// Moves the hand past the next candidate and returns it. None if the sweep is over, or if the
-    /// next `reach` blocks are no candidates.
-    pub fn next_candidate(&mut self, reach: usize) -> Option<BlockId> {
-        let hand = &self.clock.hand;
+    /// Returns whether the turn is over.
+    pub fn is_over(&self) -> bool {
+        self.blocks == 0
+    }
+
+    /// Moves the hand past the next candidates, and writes them to `found`, as many as it has
+    /// places. Returns their number: fewer if the turn is over, or once `reach` blocks without a
+    /// candidate follow each other.
+    pub fn next_candidates(&mut self, reach: usize, found: &mut [BlockId]) -> usize {
+        let (hand, capacity) = (&self.clock.hand, self.clock.capacity());
         let mut words = 0;
-        let found = loop {
+        let count = loop {
             // Relaxed: the hand is one number, and nothing depends on its order.
             let start = hand.load(Ordering::Relaxed);
-            let limit = self.blocks.min(reach);
-            let Some(passed) = self.clock.distance(start, limit, &mut words) else {
-                break None;
-            };
-            let next = (start + passed) % self.clock.capacity();
+            let (mut passed, mut count) = (0, 0);
+            while count < found.len() {
+                let limit = reach.min(self.blocks - passed);
+                let at = (start + passed) % capacity;
+                let Some(distance) = self.clock.distance(at, limit, &mut words) else {
+                    passed += limit;
+                    break;
+                };
+                passed += distance;
+                found[count] = BlockId::new((start + passed - 1) % capacity);
+                count += 1;
+            }
+            let next = (start + passed) % capacity;
             // Relaxed: only one sweep passes each candidate, whatever else it has seen.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             if hand.compare_exchange(start, next, success, failure).is_ok() {
                 self.blocks -= passed;
-                break Some(BlockId::new((start + passed - 1) % self.clock.capacity()));
+                break count;
             }
         };
-        self.counters.hand(words, found.is_some());
-        found
+        self.counters.hand(words, count);
+        count
     }
 }
 

@@ -1,12 +1,13 @@
 //! The bound on the bytes of nodes.
 //!
 //! A node keeps the memory of its whole run until the last block of it has left. If prompts part
-//! early in their runs, and the first blocks of these runs stay warm, then a cache may consist of
+//! early in their runs, and the first blocks of these runs are used often, then a cache may consist of
 //! runs with one block each. Such a run of 32 blocks takes 2,536 bytes.
 //!
 //! So evictions watch the bytes of all nodes. Once they exceed twice those of a full cache of
-//! one-block nodes, evictions take warm blocks as well as cold ones, until they no longer do. Then
-//! the hand leaves no run behind half evicted, unless a hold or another prefix needs the rest.
+//! one-block nodes, evictions climb on where they would stop at a block that was used more often,
+//! until they no longer do. Then the hand leaves no run behind half evicted, unless a hold or
+//! another prefix needs the rest.
 //!
 //! Held blocks are not evicted, so holds can exceed the bound: at worst each keeps a run for one
 //! block. A `run_length` of half the blocks halves that.

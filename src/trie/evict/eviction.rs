@@ -3,39 +3,28 @@
 use std::ops::Range;
 
 use super::climb::{Taker, climb};
-use super::passed::Passed;
-use super::policy::REACH;
+use super::policy::candidates::Candidates;
+use super::policy::stamp::Stamp;
+use super::policy::{CHOICE, REACH};
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::prefetch::prefetch;
 use crate::trie::evict::changes::Change;
 use crate::trie::guard::{Guard, enter};
-use crate::trie::layout::{Position, Prefetch};
+use crate::trie::layout::Position;
 use crate::trie::node::{NodeRef, is_last_of_run, node, previous, state};
 use crate::trie::state::Claim;
 use crate::trie::{Reached, Trie};
 
-/// The blocks that an eviction may take.
-#[derive(Debug, Clone, Copy)]
+/// How far an eviction climbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Blocks that are unheld and cold.
-    Cold,
-    /// All unheld blocks.
+    /// Up to a block that is ranked by itself.
+    Ranked,
+    /// As long as blocks are unheld.
     Unheld,
-    /// The unheld blocks of a request that has ended.
+    /// The same, for a request that has ended.
     Ended,
-}
-
-impl Scope {
-    /// Returns whether warm blocks may be evicted too.
-    fn takes_warm(self) -> bool {
-        !matches!(self, Self::Cold)
-    }
-
-    /// Returns whether the next sweep resumes where this eviction stopped within a chain.
-    fn resumes(self) -> bool {
-        !matches!(self, Self::Ended)
-    }
 }
 
 /// A block that has left the cache and now belongs to the callee.
@@ -69,8 +58,10 @@ pub(super) struct Eviction<'a> {
     trie: &'a Trie,
     scope: Scope,
     wanted: usize,
-    /// The warm blocks that the hand has passed.
-    passed: Passed,
+    /// The stamp that the next block before the evicted ones inherits.
+    stamp: Stamp,
+    /// The candidates that the hand has passed.
+    candidates: Candidates,
     on_evict: OnEvict<'a>,
 }
 
@@ -83,10 +74,8 @@ struct Guarded<'e, 'a, 'g> {
 impl Trie {
     /// Evicts up to `wanted` unheld blocks.
     ///
-    /// In its first turn the hand takes cold blocks. It takes one of the warm blocks that it has
-    /// passed if those are as many as [`Passed`] has room for, or if no candidate is within
-    /// [`REACH`]. In a second turn it takes warm blocks too. Without that turn, a chain with
-    /// several warm blocks would cost one turn for each.
+    /// Goes on with the chain that the last call left half taken. Then evicts one chain after the
+    /// other, chosen among the next [`CHOICE`] candidates of the hand and the best that were left.
     pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         if wanted == 0 {
             return;
@@ -95,21 +84,18 @@ impl Trie {
         let scope = if self.clock.is_crowded() {
             Scope::Unheld
         } else {
-            Scope::Cold
+            Scope::Ranked
         };
-        let mut eviction = Eviction {
-            trie: self,
-            scope,
-            wanted,
-            passed: Passed::new(),
-            on_evict: &mut on_evict,
-        };
+        let mut eviction = Eviction::new(self, scope, wanted, &mut on_evict);
         if let Some(id) = self.clock.take_resume_at() {
             guard = eviction.visit(id, guard);
         }
-        guard = eviction.turn(guard);
-        eviction.scope = Scope::Unheld;
-        drop(eviction.turn(guard));
+        if eviction.wanted > 0 {
+            self.ranking.learn(&self.clock);
+            eviction.candidates = self.ranking.recall();
+            drop(eviction.sweep(guard));
+            self.ranking.leave(eviction.candidates);
+        }
     }
 
     /// Evicts all unheld blocks, in one turn.
@@ -145,15 +131,9 @@ impl Trie {
             if seen.pins() > 0 || seen.children() > 0 || !is_last_of_run(at, guard) {
                 return;
             }
-            let mut eviction = Eviction {
-                trie: self,
-                scope: Scope::Ended,
-                wanted: depth - kept,
-                passed: Passed::new(),
-                on_evict: &mut on_evict,
-            };
+            let mut eviction = Eviction::new(self, Scope::Ended, depth - kept, &mut on_evict);
             // If the claim fails, another thread has just changed the word: look again.
-            if eviction.claim(at, true, guard) == Claim::Claimed {
+            if eviction.claim(at, guard) == Claim::Claimed {
                 return eviction.climb(at, guard);
             }
         }
@@ -161,60 +141,55 @@ impl Trie {
 }
 
 impl<'a> Eviction<'a> {
-    /// Starts an eviction of all unheld blocks.
-    pub(super) fn of_all(trie: &'a Trie, on_evict: OnEvict<'a>) -> Self {
+    /// Starts an eviction.
+    fn new(trie: &'a Trie, scope: Scope, wanted: usize, on_evict: OnEvict<'a>) -> Self {
         Self {
             trie,
-            scope: Scope::Unheld,
-            wanted: usize::MAX,
-            passed: Passed::new(),
+            scope,
+            wanted,
+            stamp: Stamp::default(),
+            candidates: Candidates::new(),
             on_evict,
         }
     }
 
-    /// Moves the hand on by one turn, or until enough blocks are evicted. At the end of the turn,
-    /// and where no other candidate is near, takes blocks that the hand has passed.
-    fn turn(&mut self, mut guard: Guard) -> Guard {
+    /// Starts an eviction of all unheld blocks.
+    pub(super) fn of_all(trie: &'a Trie, on_evict: OnEvict<'a>) -> Self {
+        Self::new(trie, Scope::Unheld, usize::MAX, on_evict)
+    }
+
+    /// Evicts candidates, until enough blocks are evicted or a turn of the hand finds none.
+    fn sweep(&mut self, mut guard: Guard) -> Guard {
+        let ranking = &self.trie.ranking;
         let mut sweep = self.trie.clock.sweep(&self.trie.counters);
-        while self.wanted > 0 {
-            let has_passed = !self.passed.is_empty();
-            let reach = if has_passed { REACH } else { usize::MAX };
-            let next = sweep.next_candidate(reach);
-            match next {
-                Some(id) => guard = self.visit(id, guard),
-                None if has_passed => guard = self.take_best_passed(sweep.is_near_its_end(), guard),
-                None => break,
+        while self.wanted > 0 && !(sweep.is_over() && self.candidates.is_empty()) {
+            let mut next = [BlockId::NONE; CHOICE];
+            let found = sweep.next_candidates(REACH, &mut next);
+            for id in &next[..found] {
+                self.candidates.add(*id, ranking);
             }
-            if self.passed.is_full() {
-                guard = self.take_best_passed(false, guard);
+            let wanted = self.wanted;
+            while let Some(id) = self.candidates.take() {
+                guard = self.visit(id, guard);
+                if self.wanted < wanted {
+                    // Candidates that are left out below may be met again.
+                    sweep.restart();
+                    break;
+                }
             }
+            self.candidates.trim();
         }
         guard
     }
 
-    /// Evicts the best of the blocks that the hand has passed, and climbs, unless another thread
-    /// has changed it since. After a whole turn, moves the hand there: what is published next, in
-    /// the same physical blocks, is then met last.
-    fn take_best_passed(&mut self, is_turn_over: bool, guard: Guard) -> Guard {
-        let best = self.passed.take_best();
-        if is_turn_over {
-            best.inspect(|id| self.trie.clock.move_behind(*id));
-        }
-        let at = best.and_then(|id| self.trie.candidate(id, &guard));
-        match at {
-            Some(at) if self.claim(at, true, &guard) == Claim::Claimed => {
-                self.climb(at, &guard);
-                guard.reenter()
-            }
-            _ => guard,
-        }
-    }
-
-    /// Visits one candidate: evicts it and climbs, cools it, or unlists it. Returns the guard, or a
-    /// newer one if a block was evicted.
+    /// Visits one candidate: evicts it and climbs, or unlists it. Returns the guard, or a newer one
+    /// if a block was evicted.
     fn visit(&mut self, id: BlockId, guard: Guard) -> Guard {
         let trie = self.trie;
         let Some(at) = trie.candidate(id, &guard) else {
+            if trie.clock.position(id, &guard).is_none() {
+                trie.ranking.forget(id);
+            }
             trie.clock.unlist(id);
             // Rule (second-look): the block may have become a candidate since the first look.
             if trie.candidate(id, &guard).is_some() {
@@ -222,42 +197,14 @@ impl<'a> Eviction<'a> {
             }
             return guard;
         };
-        match self.claim(at, self.scope.takes_warm(), &guard) {
-            Claim::Claimed => {
-                self.prefetch_upcoming(id, &guard);
-                self.climb(at, &guard);
-                // Retired nodes are freed once no older guard exists, including this one.
-                return guard.reenter();
-            }
-            Claim::Warm(heat) => {
-                state(at, &guard).cool();
-                self.passed.push(id, heat);
-            }
-            // It was a candidate a moment ago. If it is a parent now, the next turn unlists it.
-            Claim::Held | Claim::Parent => {}
+        self.stamp = trie.ranking.stamp(id);
+        // If the claim fails, the block is held. Or it is a parent now: the next turn unlists it.
+        if self.claim(at, &guard) == Claim::Claimed {
+            self.climb(at, &guard);
+            // Retired nodes are freed once no older guard exists, including this one.
+            return guard.reenter();
         }
         guard
-    }
-
-    /// Prefetches for the candidates that the hand meets next, most likely in the next calls: of
-    /// the third its node, of the second its bucket, of the first the node at the head of its
-    /// bucket. Each waits only for what was prefetched one block earlier.
-    fn prefetch_upcoming(&self, id: BlockId, guard: &Guard) {
-        let trie = self.trie;
-        let mut upcoming = trie
-            .clock
-            .upcoming(id)
-            .filter_map(|id| trie.clock.position(id, guard));
-        let key = |at| node(at, guard).header().key;
-        if let Some(first) = upcoming.next() {
-            trie.index.prefetch_node(key(first), Prefetch::Start, 0);
-        }
-        if let Some(second) = upcoming.next() {
-            trie.index.prefetch(key(second));
-        }
-        if let Some(third) = upcoming.next() {
-            Prefetch::Start.prefetch(third.into_raw(), 0);
-        }
     }
 
     /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.
@@ -266,10 +213,10 @@ impl<'a> Eviction<'a> {
         climb(claimed, &mut Guarded { eviction, guard }, guard);
     }
 
-    /// Claims a block if it is unheld and cold, or `warm_too` is set. Counts it.
-    pub(super) fn claim(&mut self, at: Position, warm_too: bool, guard: &Guard) -> Claim {
+    /// Claims a block if it is unheld and the last of its prefix. Counts it.
+    pub(super) fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
         let behind = node(at, guard).state_behind(at.offset());
-        let claim = state(at, guard).claim(warm_too, behind);
+        let claim = state(at, guard).claim(behind);
         self.wanted -= usize::from(claim == Claim::Claimed);
         claim
     }
@@ -280,6 +227,9 @@ impl Guarded<'_, '_, '_> {
     fn unlink_and_retire(&self, run: NodeRef<'_>) {
         let (trie, guard) = (self.eviction.trie, self.guard);
         trie.counters.unlinked(run.bytes());
+        if self.eviction.scope == Scope::Ranked {
+            trie.ranking.evicted(run.header().key, self.eviction.stamp);
+        }
         // The order matters: a parent must not be claimed or freed while a search can find a child
         // that points to it.
         // Rule (unlink-then-uncount, unlink-then-retire): no search finds the node from now on.
@@ -305,22 +255,23 @@ impl Taker for Guarded<'_, '_, '_> {
 
     /// Claims a block if more are wanted and it may be taken. Otherwise makes it a candidate.
     fn take(&mut self, at: Position) -> bool {
-        let clock = &self.eviction.trie.clock;
-        let id = node(at, self.guard).id(at.offset());
-        if self.eviction.wanted == 0 {
+        let (eviction, guard) = (&mut *self.eviction, self.guard);
+        let trie = eviction.trie;
+        let id = node(at, guard).id(at.offset());
+        let is_apart = trie.ranking.inherit(id, eviction.stamp);
+        if is_apart && eviction.scope == Scope::Ranked {
+            eviction.candidates.add(id, &trie.ranking);
+        } else if eviction.wanted == 0 {
             // Rule (no-resume): the prefix that an ended request keeps is not the next to leave.
-            if self.eviction.scope.resumes() {
-                clock.set_resume_at(id);
+            if eviction.scope != Scope::Ended {
+                trie.clock.set_resume_at(id);
             }
-        } else {
-            let warm_too = self.eviction.scope.takes_warm();
-            if self.eviction.claim(at, warm_too, self.guard) == Claim::Claimed {
-                return true;
-            }
+        } else if eviction.claim(at, guard) == Claim::Claimed {
+            return true;
         }
         // Rule (list-the-last): the block is now the last of its run: a candidate, unless a parent.
-        if !state(at, self.guard).confirm_children() {
-            clock.list(id);
+        if !state(at, guard).confirm_children() {
+            trie.clock.list(id);
         }
         false
     }

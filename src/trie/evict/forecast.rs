@@ -95,7 +95,7 @@ impl<'g> Imagined<'g> {
                 self.visit(id);
             }
         }
-        self.trie.counters.hand(words, false);
+        self.trie.counters.hand(words, 0);
         fruitless
     }
 

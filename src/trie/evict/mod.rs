@@ -1,9 +1,8 @@
 //! Eviction: which blocks leave, in which order, and how.
 //!
-//! * [`policy`] defines how long an unheld block survives: its priority and its warmth, and how a
-//!   hit and the passing hand change them.
+//! * [`policy`] chooses among the candidates that the hand passes: by what it learned of blocks that
+//!   were used alike, and by the priority of each.
 //! * [`clock`] stores the position of each block and the candidates, and moves the hand.
-//! * [`passed`] remembers the warm blocks that a sweep has passed.
 //! * [`climb`] follows a prefix from its last block towards its head, for a [`climb::Taker`].
 //! * [`eviction`] is the taker that evicts. [`forecast`] is the taker that only counts.
 //! * [`clear`] evicts the blocks of a cleared namespace, which it finds by their root.
@@ -16,8 +15,11 @@
 //!
 //! | word                               | writes                                              |
 //! |------------------------------------|-----------------------------------------------------|
-//! | the hand                           | one for each candidate visited                      |
-//! | the state words of the blocks      | n, and one for each warm candidate passed           |
+//! | the hand                           | one for each chain that is chosen                   |
+//! | the candidates left                | 16 stores, unless it resumes within a chain      |
+//! | the state words of the blocks      | n                                                   |
+//! | the stamp of the block before      | one store, if it inherits                           |
+//! | a ghost                            | one store for each node that leaves                 |
 //! | their slots                        | n stores                                            |
 //! | the bitmap of candidates           | one; another if the run stays half evicted          |
 //! | the node's link, and the link to it | one each, if the run leaves                        |
@@ -38,5 +40,4 @@ pub mod clock;
 pub mod density;
 pub mod eviction;
 pub mod forecast;
-pub mod passed;
 pub mod policy;

@@ -3,7 +3,7 @@
 //!
 //! [`trie::release`](crate::trie::release) lists it, and explains the flag.
 
-use super::{COUNT, CacheStatus, Heat, LISTED, PIN, Snapshot, State, last};
+use super::{COUNT, CacheStatus, LAST, LISTED, PIN, Snapshot, State};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 impl Snapshot {
@@ -17,7 +17,7 @@ impl State {
     /// Creates the word of a root, with one pin. It counts as listed, because it has no place on
     /// the clock.
     pub fn root() -> Self {
-        Self(AtomicU64::new(last(Heat::default()) | LISTED))
+        Self(AtomicU64::new(LAST | LISTED))
     }
 
     /// Loads the word before the caller removes its pin. If it is listed, so is the candidate.

@@ -3,14 +3,13 @@
 //! The [transitions](super) say which thread may do what, and [`publish`](crate::trie::publish)
 //! follows them.
 
-use super::{EMPTY, FOLLOWED, PHASE, PIN, QUEUED, SHUT, Snapshot, State, inner, last, with_heat};
+use super::{EMPTY, FOLLOWED, INNER, LAST, PHASE, PIN, QUEUED, SHUT, Snapshot, State};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::trie::evict::policy::Heat;
 
 impl Snapshot {
     /// Returns whether the slot has, or had, a block.
     pub fn has_block(self) -> bool {
-        // A closed block has a heat, which is never zero. A shut slot has nothing else.
+        // A closed block says that it is one. A shut slot has nothing else.
         self.0 & PHASE != EMPTY && self.0 != SHUT
     }
 
@@ -23,8 +22,6 @@ impl Snapshot {
 /// A block that is published.
 #[derive(Debug, Clone, Copy)]
 pub struct NewBlock {
-    /// Its heat.
-    pub heat: Heat,
     /// Whether it is the last of those published: then it has a pin. Otherwise it is followed.
     pub is_last: bool,
     /// Whether the gauge will look at it: if it is the end of a hold, or will be.
@@ -35,12 +32,7 @@ impl NewBlock {
     /// Returns the word of the block.
     fn word(self) -> u64 {
         let queued = if self.is_queued { QUEUED } else { 0 };
-        let word = if self.is_last {
-            last(self.heat)
-        } else {
-            inner(self.heat)
-        };
-        word | queued
+        queued | if self.is_last { LAST } else { INNER }
     }
 }
 
@@ -107,9 +99,8 @@ impl State {
     pub fn follow(&self) {
         let next = |word: u64| {
             debug_assert!(!Snapshot(word).is_followed(), "a slot is filled once");
-            let heat = Snapshot(word).heat().after_first_child();
             // Rule (pin-to-follower): one step, because the block would look unheld between two.
-            Some(with_heat(word, heat) + FOLLOWED - PIN)
+            Some(word + FOLLOWED - PIN)
         };
         // Release (followed): the gauge finds the later block.
         // Relaxed: on failure the exchange is repeated.

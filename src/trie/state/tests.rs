@@ -40,7 +40,7 @@ fn a_full_count_ends_the_process() {
 #[test]
 fn the_fields_of_the_word_do_not_overlap() {
     let counts = [COUNT, COUNT << COUNT_BITS];
-    let flags = [HEAT, FOLLOWED, PHASE, QUEUED, LISTED];
+    let flags = [BLOCK, FOLLOWED, PHASE, QUEUED, LISTED];
     let fields = [&counts[..], &flags[..]].concat();
     assert_eq!(
         fields.iter().fold(0, |all, field| all ^ field),

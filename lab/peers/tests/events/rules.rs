@@ -32,22 +32,32 @@ impl Rules {
     pub fn apply(&mut self, mut payload: &[u8]) {
         let batch = rmpv::decode::read_value(&mut payload).unwrap();
         assert!(payload.is_empty());
-        let [Value::F64(timestamp), Value::Array(events), rank] = batch.as_array().unwrap().as_slice() else {
+        let [Value::F64(timestamp), Value::Array(events), rank] =
+            batch.as_array().unwrap().as_slice()
+        else {
             panic!("a batch is a timestamp, events and a rank: {batch}");
         };
         assert!(*timestamp > 1.7e9 && rank.is_u64());
         for event in events {
             let fields = event.as_map().expect("an event is a map");
-            let keys: Vec<_> = fields.iter().map(|(key, _)| key.as_str().unwrap()).collect();
+            let keys: Vec<_> = fields
+                .iter()
+                .map(|(key, _)| key.as_str().unwrap())
+                .collect();
             match fields[0].1.as_str().unwrap() {
                 "BlockStored" => {
-                    assert!(keys[..8] == STORED && (keys.len() == 8 || keys[8..] == ["extra_keys"]));
+                    assert!(
+                        keys[..8] == STORED && (keys.len() == 8 || keys[8..] == ["extra_keys"])
+                    );
                     self.stored(event);
                 }
                 "BlockRemoved" => {
                     assert_eq!(keys, ["type", "block_hashes", "medium"]);
                     for hash in numbers(&event["block_hashes"]) {
-                        assert!(self.stored.remove(&hash), "a block is removed that is not stored");
+                        assert!(
+                            self.stored.remove(&hash),
+                            "a block is removed that is not stored"
+                        );
                     }
                 }
                 "AllBlocksCleared" => {
@@ -80,5 +90,7 @@ impl Rules {
 /// Returns the unsigned numbers of an array.
 fn numbers(array: &Value) -> Vec<u64> {
     let numbers = array.as_array().unwrap().iter();
-    numbers.map(|number| number.as_u64().expect("an unsigned number")).collect()
+    numbers
+        .map(|number| number.as_u64().expect("an unsigned number"))
+        .collect()
 }

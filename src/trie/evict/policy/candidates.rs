@@ -1,0 +1,141 @@
+//! Candidates: the blocks among which one eviction chooses.
+
+use super::first::FIRST;
+use super::stamp::Stamp;
+use super::{CHOICE, Priority, Ranking, TICKS, bin};
+use crate::id::BlockId;
+use crate::sync::RELAXED;
+
+/// The candidates that an eviction leaves for the next one.
+pub const KEPT: usize = 16;
+/// The most candidates at a time.
+const MOST: usize = KEPT + CHOICE + FIRST;
+/// The least rank counts only if the rank of the oldest candidate is this many times as high.
+const BIAS_TO_OLDEST: f32 = 1.5;
+/// A rank and an age too small to matter, so that neither is zero.
+const TINY: f32 = 1e-6;
+
+/// Candidates, with their merits when they were added.
+#[derive(Debug)]
+pub struct Candidates {
+    all: [(BlockId, Merit); MOST],
+    len: usize,
+}
+
+/// What decides between two candidates.
+#[derive(Debug, Clone, Copy, Default)]
+struct Merit {
+    /// What the block is worth.
+    rank: f32,
+    /// Capacities since its last use, as long as they count.
+    age: f32,
+}
+
+impl Merit {
+    /// Returns a number that is low if the block is likely to be chosen.
+    fn worth(self) -> f32 {
+        (self.rank + TINY) / (self.age + TINY)
+    }
+}
+
+impl Candidates {
+    /// Starts with none.
+    pub fn new() -> Self {
+        Self {
+            all: [(BlockId::NONE, Merit::default()); MOST],
+            len: 0,
+        }
+    }
+
+    /// Adds a candidate, unless it is among them. If there is no room, it is left out.
+    pub fn add(&mut self, id: BlockId, ranking: &Ranking) {
+        if self.len < MOST && !self.all().iter().any(|(other, _)| *other == id) {
+            self.all[self.len] = (id, ranking.merit(ranking.stamp(id)));
+            self.len += 1;
+        }
+    }
+
+    /// Returns whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Removes and returns the candidate to evict: the one of least rank, or the oldest. Of equal
+    /// ones the first.
+    pub fn take(&mut self) -> Option<BlockId> {
+        let mut merits = self.all().iter().map(|(_, merit)| *merit);
+        let first = merits.next()?;
+        let (mut least, mut oldest) = ((0, first), (0, first));
+        for (place, merit) in (1..).zip(merits) {
+            let (rank, age) = (least.1.rank, least.1.age);
+            if merit.rank < rank || merit.rank <= rank && merit.age > age {
+                least = (place, merit);
+            }
+            if merit.age > oldest.1.age {
+                oldest = (place, merit);
+            }
+        }
+        let is_close = least.1.rank * BIAS_TO_OLDEST >= oldest.1.rank;
+        Some(self.remove(if is_close { oldest.0 } else { least.0 }))
+    }
+
+    /// Removes all but the [`KEPT`] candidates that are likely to be taken next.
+    pub fn trim(&mut self) {
+        if self.len > KEPT {
+            let all = &mut self.all[..self.len];
+            all.select_nth_unstable_by(KEPT, |(_, one), (_, other)| {
+                one.worth().total_cmp(&other.worth())
+            });
+            self.len = KEPT;
+        }
+    }
+
+    /// Removes and returns the candidate at a place, and keeps the order of the others.
+    fn remove(&mut self, place: usize) -> BlockId {
+        let (id, _) = self.all[place];
+        self.all.copy_within(place + 1..self.len, place);
+        self.len -= 1;
+        id
+    }
+
+    fn all(&self) -> &[(BlockId, Merit)] {
+        &self.all[..self.len]
+    }
+}
+
+impl Ranking {
+    /// Returns the candidates that the last eviction has left, and those that leave first.
+    pub fn recall(&self) -> Candidates {
+        let mut candidates = Candidates::new();
+        for left in self.left.iter() {
+            if let Some(index) = left.load(RELAXED).checked_sub(1) {
+                candidates.add(BlockId::new(index as usize), self);
+            }
+        }
+        let is_first = |id| self.stamp(id).terms().priority == Priority::EvictFirst;
+        (self.first.ends(is_first)).for_each(|id| candidates.add(id, self));
+        candidates
+    }
+
+    /// Leaves the best candidates for the next eviction.
+    pub fn leave(&self, mut candidates: Candidates) {
+        candidates.trim();
+        let ids = candidates.all().iter().map(|(id, _)| id.index() as u32 + 1);
+        for (place, id) in self.left.iter().zip(ids.chain(std::iter::repeat(0))) {
+            place.store(id, RELAXED);
+        }
+    }
+
+    /// Returns the rank and the age of a block, biased by its terms.
+    fn merit(&self, stamp: Stamp) -> Merit {
+        let age = self.age(stamp, self.now());
+        let bias = stamp.terms().bias(age);
+        // A block that was just used must not be as young at one priority as at another.
+        let tick = 1.0 / TICKS as f32;
+        let rank = f32::from_bits(self.ranks[stamp.class()][bin(age)].load(RELAXED));
+        Merit {
+            rank: rank * bias,
+            age: (age + tick) / bias,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The blocks that leave first: the last ends published or used at the lowest priority.
+
+use crate::id::BlockId;
+use crate::sync::{Hint, RELAXED};
+
+/// The number of ends that are remembered. The hand finds the others.
+pub const FIRST: usize = 64;
+
+/// A ring of ends. (Relaxed: hints.)
+#[derive(Debug)]
+pub struct First {
+    /// Indices plus one, or zero.
+    ends: [Hint; FIRST],
+    /// The number of ends added so far.
+    added: Hint,
+}
+
+impl Default for First {
+    fn default() -> Self {
+        Self {
+            ends: [const { Hint::new(0) }; FIRST],
+            added: Hint::new(0),
+        }
+    }
+}
+
+impl First {
+    /// Adds an end, in place of the one that was added [`FIRST`] ends ago.
+    pub fn add(&self, id: BlockId) {
+        let place = self.added.fetch_add(1, RELAXED) as usize % FIRST;
+        self.ends[place].store(id.index() as u32 + 1, RELAXED);
+    }
+
+    /// Returns the ends for which `is_first` holds, and removes the others.
+    pub fn ends(&self, is_first: impl Fn(BlockId) -> bool) -> impl Iterator<Item = BlockId> {
+        let is_used = self.added.load(RELAXED) > 0;
+        let ends = if is_used { &self.ends[..] } else { &[] };
+        ends.iter().filter_map(move |end| {
+            let index = end.load(RELAXED).checked_sub(1)?;
+            let id = BlockId::new(index as usize);
+            if !is_first(id) {
+                end.store(0, RELAXED);
+                return None;
+            }
+            Some(id)
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! The history: how often blocks of each class were used, and how many were at risk of it.
+
+use super::gittins::{ByAge, ranks, start, width};
+use super::stamp::CLASSES;
+
+/// Uses that pull the chances of a class towards those of all classes.
+const PULL: f32 = 8.0;
+/// Uses that pull the chances of all classes towards a guess.
+const GUESS: f32 = 2.0;
+/// Capacities after which all counts are halved.
+const HALF_LIFE: f32 = 32.0;
+/// The highest chance that the ranking assumes.
+const MOST: f32 = 0.999;
+
+/// One number for each class and age.
+pub type Table = [ByAge; CLASSES];
+
+/// The uses and the blocks at risk, by class and age.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Candidates and ghosts, times the capacities for which they had that age.
+    exposure: Table,
+    /// Uses.
+    uses: Table,
+    /// Capacities observed.
+    observed: f32,
+    /// Capacities since the last halving.
+    since_halving: f32,
+}
+
+impl History {
+    /// Adds a candidate that had an age for some capacities.
+    pub fn add_exposure(&mut self, class: usize, age: usize, capacities: f32) {
+        self.exposure[class][age] += capacities;
+    }
+
+    /// Adds uses at an age.
+    pub fn add_uses(&mut self, class: usize, age: usize, uses: f32) {
+        self.uses[class][age] += uses;
+    }
+
+    /// Notes that some capacities have passed: old observations count less.
+    pub fn pass(&mut self, capacities: f32) {
+        self.observed += capacities;
+        self.since_halving += capacities;
+        if self.since_halving >= HALF_LIFE {
+            self.since_halving = 0.0;
+            let tables = [&mut self.exposure, &mut self.uses];
+            let numbers = tables.into_iter().flatten().flatten();
+            numbers.for_each(|number| *number /= 2.0);
+        }
+    }
+
+    /// Returns whether one capacity or more was observed.
+    pub fn is_long(&self) -> bool {
+        self.observed >= 1.0
+    }
+
+    /// Returns the rank of each class at each age.
+    pub fn ranks(&self) -> Table {
+        let all = self.chances_of_all();
+        std::array::from_fn(|class| {
+            ranks(&std::array::from_fn(|age| {
+                let (uses, entered) = (self.uses[class][age], self.entered(class, age));
+                ((uses + PULL * all[age]) / (entered + PULL)).min(MOST)
+            }))
+        })
+    }
+
+    /// Returns the chance of a use within each bin, over all classes.
+    fn chances_of_all(&self) -> ByAge {
+        std::array::from_fn(|age| {
+            let uses: f32 = self.uses.iter().map(|by_age| by_age[age]).sum();
+            let entered: f32 = (0..CLASSES).map(|class| self.entered(class, age)).sum();
+            let guess = (0.3 * width(age) / (start(age) + 1.0 / 64.0)).min(0.9);
+            (uses + GUESS * guess) / (entered + GUESS)
+        })
+    }
+
+    /// Returns how many blocks of a class reached an age.
+    ///
+    /// A block that was used within the bin was there for half of its width on average.
+    fn entered(&self, class: usize, age: usize) -> f32 {
+        let uses = self.uses[class][age];
+        f32::max(uses, self.exposure[class][age] / width(age) + uses / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gittins::AGES;
+    use super::*;
+
+    #[test]
+    fn a_class_that_is_used_ranks_above_one_that_is_not() {
+        let mut history = History::default();
+        for class in 0..2 {
+            for age in 0..AGES {
+                history.add_exposure(class, age, 1_000.0 * width(age));
+            }
+        }
+        history.add_uses(0, 5, 500.0);
+        let ranks = history.ranks();
+        assert!(
+            ranks[0][2] > 3.0 * ranks[1][2],
+            "{} {}",
+            ranks[0][2],
+            ranks[1][2]
+        );
+        assert!(ranks[0][6] < ranks[0][2], "the use is past");
+    }
+
+    #[test]
+    fn observations_fade() {
+        let mut history = History::default();
+        history.add_uses(3, 3, 8.0);
+        history.pass(HALF_LIFE - 1.0);
+        assert_eq!(history.uses[3][3], 8.0);
+        history.pass(1.0);
+        assert_eq!(history.uses[3][3], 4.0);
+    }
+}

@@ -1,0 +1,229 @@
+//! The policy: which of the blocks that the hand passes is evicted.
+//!
+//! The hand finds candidates. Of the next [`CHOICE`] that it passes, and the best that earlier
+//! calls left, the one of least **rank** is evicted: the one that is least worth keeping. The
+//! oldest of them is evicted instead unless its rank is 1.5 times as high, so that the order stays
+//! close to LRU where the ranks say little. Until one capacity of blocks was inserted, the order is
+//! LRU.
+//!
+//! * A [stamp](stamp) of each block says when it was last used, how often, and how much the request
+//!   that published it added. Time is counted in blocks inserted; an age is a share of the
+//!   capacity.
+//! * The [history](history) counts uses and blocks at risk, by class and age. [Ghosts](ghosts)
+//!   stand for evicted nodes for [`GHOST_LIFE`].
+//! * The rank is the [Gittins index](gittins) of the class at that age.
+//! * The [terms](terms) of a block divide its age and multiply its rank: a bias that decays, because
+//!   the rank falls with the age.
+//!
+//! All of this is hints: every access is Relaxed, and a lost write makes one block's rank wrong. A
+//! hit writes one stamp, and only if the time or the number of hits has changed.
+
+pub mod candidates;
+mod first;
+mod ghosts;
+mod gittins;
+mod history;
+mod learn;
+pub mod stamp;
+pub mod terms;
+
+use std::sync::Mutex;
+
+use crossbeam_utils::CachePadded;
+
+use crate::id::BlockId;
+use crate::sync::{Hint, RELAXED, hints};
+use candidates::KEPT;
+use first::First;
+use ghosts::Ghosts;
+use gittins::{AGES, bin};
+use history::History;
+use stamp::{CLASSES, Stamp};
+pub use terms::{Priority, Retention, Span, Terms, Wishes};
+
+/// Candidates that the hand passes before one is evicted.
+pub const CHOICE: usize = 8;
+/// Blocks without a candidate over which the hand looks for one more.
+pub const REACH: usize = 1 << 16;
+/// Capacities for which an evicted node is remembered.
+const GHOST_LIFE: f32 = 4.0;
+/// Ticks in one capacity of a large cache, at least.
+const TICKS: usize = 1 << 10;
+/// Bounds of the classes of length, in thousandths of the capacity.
+const LENGTHS: [f32; 3] = [0.3, 2.0, 12.0];
+
+/// What the policy knows of each block and each class. (Relaxed: hints.)
+#[derive(Debug)]
+pub struct Ranking {
+    /// The stamps, by block.
+    stamps: Box<[Hint]>,
+    /// The blocks of the cache.
+    capacity: f32,
+    /// The number of blocks in a tick, as a power of two.
+    tick: u32,
+    /// Evicted nodes.
+    ghosts: Ghosts,
+    /// The rank of each class at each age: the bits of an `f32`.
+    ranks: [[Hint; AGES]; CLASSES],
+    /// Ticks of inserted blocks so far.
+    now: CachePadded<Hint>,
+    /// Uses since the last look, by class and age.
+    uses: CachePadded<[[Hint; AGES]; CLASSES]>,
+    /// The best candidates that the last eviction has left: indices plus one, or zero.
+    left: CachePadded<[Hint; KEPT]>,
+    /// Blocks that leave first.
+    first: First,
+    /// The tick of the next look.
+    due: Hint,
+    history: Mutex<History>,
+}
+
+impl Ranking {
+    /// Creates the ranking of a cache of `capacity` blocks, before the first is inserted.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            stamps: hints(capacity),
+            capacity: capacity as f32,
+            tick: (capacity / TICKS).max(1).ilog2(),
+            ghosts: Ghosts::new(capacity),
+            ranks: Default::default(),
+            now: CachePadded::default(),
+            uses: CachePadded::default(),
+            left: CachePadded::default(),
+            first: First::default(),
+            due: Hint::default(),
+            history: Mutex::default(),
+        }
+    }
+
+    /// Returns the size of the tables in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.stamps) + self.ghosts.bytes()
+    }
+
+    /// Returns the stamp of a block.
+    pub fn stamp(&self, id: BlockId) -> Stamp {
+        Stamp::from_bits(self.stamps[id.index()].load(RELAXED))
+    }
+
+    /// Returns how many blocks were inserted since the last use of a block, within a tick.
+    pub fn idle(&self, id: BlockId) -> usize {
+        (self.stamp(id).age(self.now()) as usize) << self.tick
+    }
+
+    /// Returns the class of length of a request that adds so many blocks.
+    pub fn length(&self, blocks: usize) -> u32 {
+        let share = blocks as f32 * 1000.0 / self.capacity;
+        LENGTHS.iter().filter(|bound| share >= **bound).count() as u32
+    }
+
+    /// Returns the retention for a number of inserted blocks.
+    pub fn retention(&self, blocks: usize) -> Retention {
+        Retention::new(blocks, self.capacity as usize)
+    }
+
+    /// Notes that a thread has inserted blocks: its count went from `old` to `new`.
+    pub fn inserted(&self, old: u64, new: u64) {
+        let ticks = (new >> self.tick).wrapping_sub(old >> self.tick);
+        if ticks > 0 {
+            self.now.fetch_add(ticks as u32, RELAXED);
+        }
+    }
+
+    /// Notes the use of a prefix that ends at a block.
+    pub fn used(&self, id: BlockId) {
+        let (seen, now) = (self.stamp(id), self.now());
+        let used = seen.after_use(now);
+        // A prompt that all threads use is written once in a tick.
+        if used != seen {
+            self.set(id, used);
+            self.count_use(seen, now);
+            if used.terms().priority == Priority::EvictFirst {
+                self.first.add(id);
+            }
+        }
+    }
+
+    /// Stamps blocks that a request publishes. `terms` gives those of each block.
+    ///
+    /// `key` is that of their node if they start it: then the node may have a ghost.
+    pub fn published(
+        &self,
+        ids: &[BlockId],
+        length: u32,
+        key: Option<u64>,
+        terms: impl Fn(usize) -> Terms,
+    ) {
+        let now = self.now();
+        let ghost = key.and_then(|key| self.ghosts.remove(key));
+        let ghost = ghost.filter(|ghost| self.age(*ghost, now) < GHOST_LIFE);
+        ghost.inspect(|ghost| self.count_use(*ghost, now));
+        let hits = ghost.map_or(0, |ghost| ghost.after_use(now).hits());
+        for (place, id) in ids.iter().enumerate() {
+            self.set(*id, Stamp::new(now, length, terms(place)).with_hits(hits));
+        }
+    }
+
+    /// Notes the last block of a publication.
+    pub fn ended_at(&self, id: BlockId) {
+        if self.stamp(id).terms().priority == Priority::EvictFirst {
+            self.first.add(id);
+        }
+    }
+
+    /// Raises the terms of a block to others.
+    pub fn raise(&self, id: BlockId, terms: Terms) {
+        let seen = self.stamp(id);
+        let raised = seen.with_terms(seen.terms().max(terms));
+        if raised != seen {
+            self.set(id, raised);
+        }
+    }
+
+    /// Sets the terms of a cached block.
+    pub fn set_terms(&self, id: BlockId, terms: Terms) {
+        self.set(id, self.stamp(id).with_terms(terms));
+        self.ended_at(id);
+    }
+
+    /// Hands the stamp of an evicted block to the block before it. Returns whether that one is
+    /// ranked by itself.
+    pub fn inherit(&self, id: BlockId, behind: Stamp) -> bool {
+        let own = self.stamp(id);
+        let heir = own.inherit(behind, self.now());
+        if heir != own {
+            self.set(id, heir);
+        }
+        own.is_apart_from(behind)
+    }
+
+    /// Notes that a node has left, and the stamp of its last block.
+    pub fn evicted(&self, key: u64, stamp: Stamp) {
+        self.ghosts.insert(key, stamp, self.now());
+    }
+
+    /// Forgets a block that is no candidate.
+    pub fn forget(&self, id: BlockId) {
+        self.set(id, Stamp::default());
+    }
+
+    /// Returns the tick.
+    fn now(&self) -> u32 {
+        self.now.load(RELAXED)
+    }
+
+    fn set(&self, id: BlockId, stamp: Stamp) {
+        self.stamps[id.index()].store(stamp.bits(), RELAXED);
+    }
+
+    /// Returns the age of a stamp in capacities.
+    fn age(&self, stamp: Stamp, now: u32) -> f32 {
+        (f64::from(stamp.age(now)) * f64::from(1_u32 << self.tick)) as f32 / self.capacity
+    }
+
+    /// Counts a use of a block that had this stamp. Uses at the same instant may count once.
+    fn count_use(&self, seen: Stamp, now: u32) {
+        let count = &self.uses[seen.class()][bin(self.age(seen, now))];
+        count.store(count.load(RELAXED).wrapping_add(1), RELAXED);
+    }
+}
