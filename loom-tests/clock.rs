@@ -9,7 +9,7 @@ use common::{Memory, both, explore, three};
 use kvtrie::BlockId;
 use kvtrie::model::{
     BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
-    Keyed, NodeRef, Pool, Position, Ranking, Scope, State, Trie, unprotected,
+    Keyed, NodeRef, Pool, Position, Ranking, State, Trie, unprotected,
 };
 use loom::sync::Arc;
 
@@ -108,7 +108,7 @@ impl Dial {
             self.memory[left.id.index()].write(1);
             evicted.push(left.id);
         };
-        self.trie.evict_all(Scope::Unheld, on_evict);
+        self.trie.evict_all(on_evict);
         evicted
     }
 

@@ -56,11 +56,15 @@ impl History {
         self.observed >= 1.0
     }
 
-    /// Returns the rank of each class at each age.
-    pub fn ranks(&self) -> Table {
+    /// Returns the rank of each class at each age. A block that is older than `oldest` capacities,
+    /// of which nothing is known, is worth nothing.
+    pub fn ranks(&self, oldest: f32) -> Table {
         let all = self.chances_of_all();
         std::array::from_fn(|class| {
             ranks(&std::array::from_fn(|age| {
+                if start(age) >= oldest {
+                    return 0.0;
+                }
                 let (uses, entered) = (self.uses[class][age], self.entered(class, age));
                 ((uses + PULL * all[age]) / (entered + PULL)).min(MOST)
             }))
@@ -100,7 +104,7 @@ mod tests {
             }
         }
         history.add_uses(0, 5, 500.0);
-        let ranks = history.ranks();
+        let ranks = history.ranks(4.0);
         assert!(
             ranks[0][2] > 3.0 * ranks[1][2],
             "{} {}",
@@ -108,6 +112,7 @@ mod tests {
             ranks[1][2]
         );
         assert!(ranks[0][6] < ranks[0][2], "the use is past");
+        assert_eq!(ranks[0][AGES - 1], 0.0);
     }
 
     #[test]
