@@ -5,7 +5,7 @@
 #[path = "common.rs"]
 mod common;
 
-use common::{Memory, both, explore, three};
+use common::{Memory, both, explore, explore_beyond, three};
 use kvtrie::BlockId;
 use kvtrie::model::{
     BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
@@ -35,6 +35,7 @@ impl Dial {
                 block_hasher: hasher,
                 index: Index::new(capacity),
                 clock: Clock::new(capacity),
+                marks: None,
                 ranking: Ranking::new(capacity),
                 counters: Counters::new(),
             },
@@ -254,6 +255,27 @@ fn release_versus_release() {
         };
         let (theirs, ours) = both(move || listed(&other), || listed(&dial));
         assert!(theirs && ours, "a release without a listing");
+        assert_eq!(state(at).load().pins(), 0);
+        dial.end(&[at]);
+    });
+}
+
+/// The same while the second thread takes its hold: a change of the word in the middle of the first
+/// release.
+#[test]
+fn release_versus_hold_and_release() {
+    let name = "release_versus_hold_and_release";
+    explore_beyond(3, name, 50, || {
+        let dial = Dial::new(1);
+        let [at] = dial.publish([dial.ids[0]]);
+        let other = Arc::clone(&dial);
+        let holder = move || {
+            assert!(state(at).pin().is_some(), "the block stays");
+            other.release(at);
+            other.listed() == other.ids
+        };
+        let (is_listed, ()) = both(holder, || dial.release(at));
+        assert!(is_listed, "a release without a listing");
         assert_eq!(state(at).load().pins(), 0);
         dial.end(&[at]);
     });

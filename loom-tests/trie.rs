@@ -33,6 +33,7 @@ impl Tree {
                 block_hasher: hasher,
                 index: Index::new(3),
                 clock: Clock::new(3),
+                marks: None,
                 ranking: Ranking::new(3),
                 counters: Counters::new(),
             },

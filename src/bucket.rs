@@ -96,10 +96,8 @@ impl BucketHasher {
             (low | high << 32) ^ self.keys[place]
         };
         let products = (0..LANES / 4).map(|place| folded(keyed(2 * place), keyed(2 * place + 1)));
-        folded(
-            products.fold(hash, |mixed, product| mixed ^ product),
-            self.last,
-        )
+        let mixed = products.fold(hash, |mixed, product| mixed ^ product);
+        folded(mixed, self.last)
     }
 }
 

@@ -14,6 +14,8 @@
 //!   take a lock.
 //! * [How do LoRA adapters and tenants stay apart?](namespaces) Each has a namespace.
 //! * [How do several devices share a cache?](parallelism) One cache for each KV pool.
+//! * [How does a router know what each worker caches?](cluster) From KV events, as vLLM sends them.
+//! * [How does an engine in Python use it?](python) `pip install ./kvtrie-py`; a table of engines.
 //! * [Which metrics does a dashboard read?](metrics) `stats`, and `in_use`.
 //! * [How does a router learn what this worker holds?](routers) From the change feed, not from what
 //!   `evict` returns.
@@ -52,6 +54,8 @@ pub mod cancellation {}
 pub mod checklist {}
 #[doc = include_str!("guide/chunked_prefill.md")]
 pub mod chunked_prefill {}
+#[doc = include_str!("guide/cluster.md")]
+pub mod cluster {}
 #[doc = include_str!("guide/device.md")]
 pub mod device {}
 #[doc = include_str!("guide/draft_models.md")]
@@ -80,6 +84,8 @@ pub mod out_of_blocks {}
 pub mod parallelism {}
 #[doc = include_str!("guide/priorities.md")]
 pub mod priorities {}
+#[doc = include_str!("guide/python.md")]
+pub mod python {}
 #[doc = include_str!("guide/routers.md")]
 pub mod routers {}
 #[doc = include_str!("guide/sampling.md")]

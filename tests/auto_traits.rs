@@ -3,9 +3,9 @@
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use kvtrie::{
-    AdoptError, Block, BlockHash, BlockId, BlockStatus, BuildError, Builder, Evicted, Hold,
-    Namespace, NamespaceKey, OutOfBlocks, OverBudget, Pinned, PrefixCache, Priority, Prompt,
-    PublishError, Sequence, Stats,
+    AdoptError, Block, BlockHash, BlockId, BlockStatus, BuildError, Builder, Change, ChangeFeed,
+    ChangeFeedError, Evicted, Hold, Namespace, NamespaceKey, OutOfBlocks, OverBudget, Pinned,
+    PrefixCache, Priority, Prompt, PublishError, Sequence, Stats,
 };
 
 fn anywhere<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
@@ -32,4 +32,7 @@ fn everything_may_be_shared_and_sent() {
     anywhere::<Pinned>();
     anywhere::<Priority>();
     anywhere::<Prompt<'static>>();
+    anywhere::<ChangeFeed>();
+    anywhere::<ChangeFeedError>();
+    anywhere::<Change<'static>>();
 }

@@ -117,6 +117,7 @@ counted!(AtomicU64, real::AtomicU64, u64, stores: true);
 counted!(AtomicU32, real::AtomicU32, u32, stores: true);
 counted!(AtomicU8, real::AtomicU8, u8, stores: true);
 counted!(AtomicUsize, real::AtomicUsize, usize, stores: true);
+counted!(AtomicBool, real::AtomicBool, bool, stores: true);
 counted!(AtomicPtr<T>, real::AtomicPtr<T>, *mut T, stores: true);
 // A thread stores to its own counts only.
 counted!(Counter, real::AtomicU64, u64, stores: false);

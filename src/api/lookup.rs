@@ -13,7 +13,8 @@ impl PrefixCache {
     ///
     /// The result was the longest match at one instant of the call. A block that is cached during
     /// the whole call is always found. Lock-free; takes time proportional to the number of tokens
-    /// found. The pin is one atomic step, and the only write to a shared word.
+    /// found. The pin is one atomic step, and the only write to a shared word. (A thread's first call
+    /// in the process also takes a lock for a moment, to get counters of its own.)
     ///
     /// About once in 128 calls, a thread also advances the epoch, and moves up to eight batches of
     /// retired nodes to those that may be freed. Threads that allocate or evict free them.
@@ -207,10 +208,8 @@ impl PrefixCache {
         loop {
             let root = namespace.space.root(&guard);
             let found = find(root, &guard);
-            // Asked in any case: once the old root is gone, the next turn finds the new one.
-            let is_current = namespace.space.still_has(root, &guard);
             // Rule (begin-anew): a prefix that a clearing cut short was never the longest match.
-            if let Some(found) = found.filter(|_| is_current) {
+            if let Some(found) = found.filter(|_| namespace.space.still_has(root, &guard)) {
                 return found;
             }
         }

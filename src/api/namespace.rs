@@ -163,7 +163,7 @@ impl PrefixCache {
         self.trie().note(Change::Cleared);
         let evicted = self.evict_and_collect(|on_evict| self.trie().evict_all(on_evict));
         let counters = &self.trie().counters;
-        self.shared().registry().free_all_past(counters);
+        self.shared().registry().free_many_past(counters);
         evicted
     }
 

@@ -31,23 +31,23 @@
 //! * **list**, from `Clock::list` to `Clock::unlist`: no candidate is lost. (M:
 //!   `list_versus_unlist`)
 //! * **listed**, from `State::release` to `State::load_listed`: a thread that leaves the listing of
-//!   its block to an earlier release finds it done. (M: `release_versus_release`)
-//! * **free**, from `Pool::put` to `Pool::take`: the last owner's accesses to a block come before
-//!   the next owner's. (M: `take_versus_put`)
+//!   its block to an earlier release finds it done. (M: `release_versus_release`,
+//!   `release_versus_hold_and_release`)
+//! * **free**, from `Pool::put` to `Pool::take`, `put`: the last owner's accesses to a block come
+//!   before the next owner's, and the height of an id is written before it is read. (M:
+//!   `take_versus_put`, `put_versus_put`)
 //! * **gauge**, from `Gauge::push` to `Gauge::take`: the gauge finds the slot of a queued block
 //!   filled. (M: `push_versus_take`)
 //! * **followed**, from `State::follow` to `State::unqueue`: the gauge finds the block that was
 //!   appended behind one that is no longer pinned. (M: `append_versus_count`)
 //! * **lend**, from `Lent::insert` to `Lent::remove`: the accesses to a block before its id was
 //!   lent come before those of the next owner. (M: `lend_versus_adopt`)
-//! * **expired**, from `Expired::push`, `put_back` to `Expired::take_all`: the readers of a retired
-//!   node are done before another thread frees it. (M: `expiry_versus_freeing`,
-//!   `freeing_versus_freeing`)
+//! * **expired**, from `Expired::push` to `Expired::take_all`: the readers of a retired node are done
+//!   before another thread frees it. (M: `expiry_versus_freeing`, `freeing_versus_freeing`)
 //! * **clear**, from `Registry::renew` to `Space::root`: a root is fully written before it is read.
 //!   (M: `clear_versus_lookup`)
-//! * **clear-race**, from the fence in `guard::enter` and from `State::claim_root` to the fence in
-//!   `Space::still_has`: a lookup that saw a clearing evict a part of a prefix, or the old root
-//!   itself, also sees the new root. (M:
+//! * **clear-race**, from the fence in `guard::enter` to the fence in `Space::still_has`: a lookup
+//!   that saw a clearing evict a part of a prefix also sees the new root. (M:
 //!   `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix`)
 //! * **last-reference**, from `release`, `release_hold`, `close` to the guard in `count_holds`, the
 //!   load in `free`: all threads are done with the cache before it is freed. (M:

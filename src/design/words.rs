@@ -14,14 +14,17 @@
 //! | `lookup`, a miss | 1: the state word of the namespace's root | |
 //! | `peek`, `block_table` | none | |
 //! | `allocate`, any number of free blocks | 2: the pool's head, the references | |
-//! | `publish`, a run of n | 5: the bucket's head, the parent's state word, the candidates, the queue, the references | 1 + n: the new node's link, a slot for each block |
-//! | `publish`, one block appended | 6: its own state word twice, that of the block before, the candidates twice, the references | 2: its slot, the node's length |
+//! | `publish`, a run of n | 5: the bucket's head, the parent's state word, the queue, the group of the first block, the references | 1 + n: the new node's link, a slot for each block |
+//! | `publish`, one block appended | 4: its own state word twice, that of the block before, the references | 2: its slot, the node's length |
 //! | drop of a block that the caller owns | 2: the pool's head, the references | 1: its place on the stack |
-//! | `allocate` of one block, by eviction of a run of one | 8: the resumed position, the hand, its state word, the candidates, the node's link, the link to the node, the parent's state word, the references | 1: its slot |
+//! | `allocate` of one block, by eviction of a run of one | 7: the hand, its state word, the candidates, the node's link, the link to the node, the parent's state word, the references | 1: its slot |
 //!
 //! * The first lookup that ends at a block since the gauge found it without a
 //!   hold makes two more read-modify-writes and a store, to queue it.
+//! * A group of blocks under a root is written by its first run only, until the namespace is cleared.
 //! * The first block that is queued in a group of 64 costs one more, to name the group.
+//! * The first release of a published block costs one more, to list it as a candidate.
+//! * A warm block that the hand passes costs two: the hand, and the block's state word.
 //! * A read-modify-write that fails is repeated, and counts again.
 //!
 //! # Words
@@ -36,12 +39,14 @@
 //! | pool's head | `pool` | each call that takes or frees blocks | nothing |
 //! | place on the stack | the pool | the thread that frees the block | seven other places |
 //! | references | `shared` | each call that takes, frees or publishes blocks | nothing |
-//! | candidates | `clock` | publication, eviction | those of 512 blocks |
+//! | candidates | `clock` | the first release of a block, eviction | those of 512 blocks |
 //! | slot of a block | the clock | publication, eviction | seven other slots |
 //! | hand, resumed position | the clock | eviction | |
 //! | queue, groups | the gauge | the first hold of a block | those of 512 blocks |
 //! | lent bits and their number | `lent` | lending and adopting | the bits of 512 blocks; nothing |
 //! | root and generation of a namespace | `registry` | `clear` | the namespace, which each lookup in it reads |
+//! | groups of a root | `groups` | the first run published in a group | those of 512 groups |
+//! | retired bytes | `retired` | each batch of retired nodes, and its freeing | |
 //! | epoch | crossbeam-epoch | about one in 128 guards of a thread | nothing |
 //!
 //! Statistics are not among them: each thread has a stripe of its own, however

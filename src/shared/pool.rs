@@ -62,14 +62,14 @@ impl Pool {
 
     /// Returns the place of a free id, or of the bottom.
     ///
-    /// The caller has acquired the head. If another thread has changed the place since, the head's
-    /// tag has changed too, and the caller must not rely on the result.
+    /// Right if the caller has acquired the head. If another thread has changed the place since, the
+    /// head's tag has changed too, and the caller must not rely on the result.
     fn place(&self, id: u32) -> Place {
         let first = self.first_place(id);
         let Some(word) = self.places.get(id as usize) else {
             return first;
         };
-        // Relaxed: written before the head that the caller has acquired.
+        // Relaxed: written before the head, which a caller that relies on it has acquired.
         let word = word.load(Ordering::Relaxed);
         // A word is the difference from the first place. So a new table is all zero, and costs
         // nothing until it is used.
@@ -91,8 +91,8 @@ impl Pool {
 
     /// Returns how many ids are free. Approximate while other threads take them or put them back.
     pub fn free(&self) -> usize {
-        // Acquire (free): the place of the top is written.
-        let head = self.head.load(Ordering::Acquire);
+        // Relaxed: a statistic. If no other thread works, the caller has seen the last exchange.
+        let head = self.head.load(Ordering::Relaxed);
         self.place(head as u32).height as usize
     }
 
@@ -152,9 +152,8 @@ impl Pool {
     /// Links ids that this thread owns to each other, and the last one to the top of the stack.
     fn link(&self, ids: &[BlockId], top: u32) {
         let mut below = top;
-        let mut height = self.place(top).height;
-        for &id in ids.iter().rev() {
-            height += 1;
+        let heights = self.place(top).height + 1..;
+        for (&id, height) in ids.iter().rev().zip(heights) {
             self.set_place(id, Place { below, height });
             below = id.index() as u32;
         }

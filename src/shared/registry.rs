@@ -15,6 +15,8 @@ use crate::trie::{Reached, Trie};
 
 /// Unused namespaces are swept from this count on. Loom models afford no more than two namespaces.
 const FEW: usize = if cfg!(loom) { 1 } else { 64 };
+/// Old roots among which `clear_all` looks for those that can be freed, at least.
+const MANY: usize = 64;
 /// Old roots that a clearing looks at. It adds one, so with two or more the old roots that nothing
 /// hangs off cannot pile up: in the long run they are at most a third of the others with four.
 const LOOKS: usize = 4;
@@ -195,8 +197,16 @@ impl Registry {
         self.free_all_past(counters);
     }
 
+    /// Retires the roots of cleared namespaces that have no hold and no child left, if there are
+    /// many. A few are left to the next clearings.
+    pub fn free_many_past(&mut self, counters: &Counters) {
+        if self.past.len() >= MANY {
+            self.free_all_past(counters);
+        }
+    }
+
     /// Retires all roots of cleared namespaces that have no hold and no child left.
-    pub fn free_all_past(&mut self, counters: &Counters) {
+    fn free_all_past(&mut self, counters: &Counters) {
         self.next = 0;
         self.free_past(self.past.len(), &enter(), counters);
     }
@@ -240,7 +250,7 @@ mod tests {
         let space = cache.namespace("a");
         let held: Vec<_> = (0..ROOTS)
             .map(|_| {
-                let hold = cache.lookup(&space, &[]);
+                let hold = cache.lookup(&space, []);
                 cache.clear(&space);
                 hold
             })
@@ -268,7 +278,7 @@ mod tests {
         let cache = cache.unwrap();
         let [many, one] = ["many", "one"].map(|name| cache.namespace(name));
         let publish = |space, token| {
-            let mut hold = cache.lookup(space, &[token]);
+            let mut hold = cache.lookup(space, [token]);
             hold.publish([token], cache.allocate(1).unwrap()).unwrap();
         };
         let groups = |space: &Namespace| {

@@ -3,7 +3,7 @@
 //! Two threads may be busy with one node at a time: one writes a slot that it has reserved, and
 //! others read the slots before it.
 
-use std::alloc::handle_alloc_error;
+use std::alloc::{Layout, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -75,7 +75,7 @@ impl NodeRef<'_> {
             is_last: true,
             is_queued: plan.is_queued,
         };
-        Self::allocate(header, origin, last, plan.ids, plan.tokens)
+        Self::allocate(header, origin, State::new(last), plan.ids, plan.tokens)
     }
 
     /// Creates the root of a namespace, with one pin.
@@ -95,29 +95,22 @@ impl NodeRef<'_> {
             prefix_hash: OnceHash::of(start),
         };
         let ids = &[BlockId::NONE];
-        let pin = NewBlock {
-            is_last: true,
-            is_queued: false,
-        };
-        Self::allocate(header, origin, pin, ids, Keyed::plain(&[]))
+        let root = Self::allocate(header, origin, State::root(), ids, Keyed::plain(&[]));
+        // SAFETY: the layout of a root reserves them there, aligned, not yet shared.
+        unsafe { root.array::<Groups>(GROUPS).write(Groups::default()) };
+        root
     }
 
     /// Allocates a node with this header and computes the header's gap.
     fn allocate(
         header: Header,
         origin: Origin,
-        last: NewBlock,
+        last: State,
         ids: &[BlockId],
         tokens: Keyed<'_>,
     ) -> Self {
         let (len, room) = (ids.len(), usize::from(header.room));
-        let is_root = header.parent.is_none();
-        let layout = if is_root {
-            root_layout()
-        } else {
-            let block_size = header.block_size as usize;
-            layout(room, block_size, tokens.items().len(), header.flags)
-        };
+        let layout = layout_for(&header, tokens.items().len());
         let numbered = number_bytes(header.flags);
         // SAFETY: the layout includes a header, so it is not empty.
         let base = unsafe { alloc(layout) };
@@ -141,30 +134,31 @@ impl NodeRef<'_> {
             // SAFETY: the layout of a numbered node reserves it there, not yet shared.
             unsafe { number.write(Counter::new(0)) };
         }
-        let write = |offset: usize, state: State| {
-            // SAFETY: callers pass an offset within the `room` states of the front.
-            let slot = unsafe { ptr.cast::<State>().sub(offset + 1) };
-            // SAFETY: reserved, aligned, and not yet shared.
-            unsafe { slot.write(state) };
-        };
-        (0..len - 1).for_each(|offset| write(offset, State::followed()));
-        let last = if is_root {
-            State::root()
-        } else {
-            State::new(last)
-        };
-        write(len - 1, last);
-        (len..room).for_each(|offset| write(offset, State::vacant()));
+        // SAFETY: the front ends with room for the states, and the node is not yet shared.
+        unsafe { node.write_states(len, last) };
         // SAFETY: there is room for them, and the node is not yet shared.
         unsafe { node.write(0, ids, tokens.tokens) };
         if !tokens.is_plain() {
             node.write_items(tokens);
         }
-        if is_root {
-            // SAFETY: the layout of a root reserves them there, aligned, not yet shared.
-            unsafe { node.array::<Groups>(GROUPS).write(Groups::default()) };
-        }
         node
+    }
+
+    /// Writes the states of a new node with `len` blocks.
+    ///
+    /// # Safety
+    ///
+    /// * The header is written, and the node is not yet shared.
+    unsafe fn write_states(self, len: usize, last: State) {
+        let write = |offset: usize, state: State| {
+            // SAFETY: the offsets below lie within the states of the front.
+            let slot = unsafe { self.ptr.cast::<State>().sub(offset + 1) };
+            // SAFETY: reserved, aligned, and not yet shared, by the caller's promise.
+            unsafe { slot.write(state) };
+        };
+        (0..len - 1).for_each(|offset| write(offset, State::followed()));
+        write(len - 1, last);
+        (len..self.room()).for_each(|offset| write(offset, State::vacant()));
     }
 
     /// Writes the ids and tokens of the slots from `first` on.
@@ -233,6 +227,15 @@ impl NodeRef<'_> {
         // node.
         unsafe { guard.retire(self.ptr, self.bytes(), free) };
     }
+}
+
+/// Returns the layout of the node with this header and as many items.
+fn layout_for(header: &Header, items: usize) -> Layout {
+    if header.parent.is_none() {
+        return root_layout();
+    }
+    let (room, block_size) = (usize::from(header.room), header.block_size as usize);
+    layout(room, block_size, items, header.flags)
 }
 
 /// Frees a node that was retired.

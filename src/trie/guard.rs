@@ -96,9 +96,7 @@ impl Local {
         self.retired.set(self.retired.get().saturating_add(counted));
         is_full.then(|| batch.take())
     }
-}
 
-impl Local {
     /// Yields the core, and sees whether another thread wanted it.
     #[cold]
     fn yield_now(&self) {
@@ -112,10 +110,9 @@ impl Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        let guard = Guard(self.handle.pin());
         let batch = self.batch.get_mut();
         if !batch.is_empty() {
-            guard.defer(batch.take());
+            Guard(self.handle.pin()).defer(batch.take());
         }
     }
 }

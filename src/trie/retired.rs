@@ -151,11 +151,8 @@ impl Expired {
             return [const { None }; TAKEN];
         }
         let mut rest = self.take_all();
-        let taken = array::from_fn(|_| {
-            // SAFETY: the batches came from `Box::into_raw`, and belong to this thread.
-            let batch = NonNull::new(rest).map(|batch| unsafe { Box::from_raw(batch.as_ptr()) });
-            batch.inspect(|batch| rest = batch.next)
-        });
+        // SAFETY: this thread has just taken the list.
+        let taken = array::from_fn(|_| unsafe { pop(&mut rest) });
         self.put_back(rest);
         taken
     }
@@ -169,24 +166,33 @@ impl Expired {
 
     /// Puts a list of batches back, which this thread has taken.
     fn put_back(&self, mut rest: *mut Batch) {
-        while !rest.is_null() {
-            // Release (expired): as in `push`.
-            let (success, failure) = (Ordering::Release, Ordering::Relaxed);
-            let exchanged = (self.0).compare_exchange(ptr::null_mut(), rest, success, failure);
-            if exchanged.is_ok() {
-                return;
+        if rest.is_null() {
+            return;
+        }
+        // Relaxed: this thread has written nothing to the list, and a read-modify-write continues
+        // the release sequences of the threads that pushed the batches.
+        let relaxed = Ordering::Relaxed;
+        let exchanged = (self.0).compare_exchange(ptr::null_mut(), rest, relaxed, relaxed);
+        if exchanged.is_err() {
+            // Another thread has pushed a batch meanwhile.
+            // SAFETY: the list belongs to this thread.
+            while let Some(batch) = unsafe { pop(&mut rest) } {
+                self.push(batch);
             }
-            // Other threads have pushed a few meanwhile: the rest goes behind those.
-            let newer = self.take_all();
-            let mut end = &mut rest;
-            let rest = std::mem::replace(end, newer);
-            while !end.is_null() {
-                // SAFETY: as in `take`: a batch of this thread alone.
-                end = unsafe { &mut (**end).next };
-            }
-            *end = rest;
         }
     }
+}
+
+/// Takes the first batch off a list.
+///
+/// # Safety
+///
+/// * The list belongs to this thread.
+unsafe fn pop(list: &mut *mut Batch) -> Option<Box<Batch>> {
+    // SAFETY: the batches of a list came from `Box::into_raw` (invariant of `next`), and this
+    // thread owns them by the caller's promise.
+    let first = NonNull::new(*list).map(|first| unsafe { Box::from_raw(first.as_ptr()) });
+    first.inspect(|first| *list = first.next)
 }
 
 impl fmt::Debug for Batch {

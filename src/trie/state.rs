@@ -297,10 +297,9 @@ impl State {
     pub fn claim_root(&self, pins: usize) -> bool {
         let expected = self.load().0 & !(COUNT | COUNT << COUNT_BITS | PHASE) | pins as u64;
         // Acquire (let-go, orphan): the root may be retired.
-        // Release (clear-race): a lookup that finds the old root gone finds the new one next.
         // Relaxed: on failure the root stays as it is.
         (self.0)
-            .compare_exchange(expected, GONE, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(expected, GONE, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
     }
 

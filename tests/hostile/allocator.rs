@@ -28,12 +28,15 @@ pub fn peculiar(test: usize) -> usize {
     PECULIAR + test
 }
 
+/// Tables of a cache with eight bytes for each block: the clock's slots and the pool's links.
+const TABLES: usize = 2;
+
 /// How many caches of a peculiar capacity there are.
 pub fn live(test: usize) -> usize {
-    LIVE[test].load(Ordering::Relaxed)
+    LIVE[test].load(Ordering::Relaxed).div_ceil(TABLES)
 }
 
-/// The count of caches that have a table of this size: a pointer for each block.
+/// The count of tables of this size: eight bytes for each block.
 fn count(layout: Layout) -> Option<&'static AtomicUsize> {
     let blocks = layout.size() / size_of::<usize>();
     let fits = layout.size() % size_of::<usize>() == 0;

@@ -114,13 +114,13 @@ fn a_long_publication_lets_the_nodes_of_others_be_freed() {
     assert!(left < TURNS * RETIRED / 2, "{left} nodes are not freed");
 }
 
+/// The limit of the cache below on the bytes of retired nodes.
+const LIMIT: usize = 64 << 10;
+
 #[test]
 fn evictions_are_suspended_while_a_thread_is_stopped_inside_a_call() {
     let _alone = alone();
-    const LIMIT: usize = 64 << 10;
     const BLOCKS: usize = 256;
-    /// More than any batch, and more than one call of this test evicts.
-    const BATCH: usize = 16 << 10;
     let stopped = cache(2, 1, 1);
     let (space, blocks) = (stopped.namespace("a"), stopped.allocate(2).expect("room"));
     let mut hold = stopped.lookup(&space, []);
@@ -134,36 +134,35 @@ fn evictions_are_suspended_while_a_thread_is_stopped_inside_a_call() {
     let other = Other::new();
     thread::scope(|scope| {
         let (churned, model) = (&churned, &model);
-        scope.spawn(move || {
-            other.take_turn(|| {
-                // The other thread is inside `publish`, and does not go on before this ends.
-                let refused = (0..).find_map(|number| replace(churned, model, number).err());
-                let refused = refused.expect("the count has no end");
-                assert!(
-                    refused.suspended && refused.reclaimable == BLOCKS,
-                    "{refused}"
-                );
-                assert!(refused.to_string().contains("suspended"), "{refused}");
-                let stats = churned.stats();
-                assert_eq!(stats.retired_limit, LIMIT);
-                assert!(stats.retired_bytes > LIMIT, "{stats:?}");
-                assert!(stats.retired_bytes <= LIMIT + BATCH, "{stats:?}");
-                // Nothing leaves, and what needs no eviction works.
-                assert_eq!(churned.evict(usize::MAX).len(), 0);
-                assert_eq!(churned.available(usize::MAX), 0);
-                let request = churned.sequence(model, [1; 12]);
-                request.finish_at(churned, 0);
-                assert_eq!(churned.clear(model).len() + churned.clear_all().len(), 0);
-                assert_eq!(churned.peek(model, [1; 11]), 0, "cleared all the same");
-                assert_eq!(churned.stats().cached, BLOCKS);
-                assert_eq!(churned.stats().retired_bytes, stats.retired_bytes);
-            });
-        });
+        // The other thread is inside `publish`, and does not go on before this ends.
+        scope.spawn(move || other.take_turn(|| churn_until_suspended(churned, model)));
         // From its second allocation on, this builds nodes, under a guard.
-        in_turns(2, || hold.publish(&[1, 2], blocks)).expect("whole blocks");
+        in_turns(2, || hold.publish([1, 2], blocks)).expect("whole blocks");
     });
     replace(&churned, &model, 0).expect("evictions go on");
     assert_eq!(churned.evict(usize::MAX).len(), BLOCKS);
+}
+
+/// Replaces blocks of a full cache until its evictions are suspended. Then nothing leaves it.
+fn churn_until_suspended(cache: &PrefixCache, model: &Namespace) {
+    /// More than any batch here, and more than one call evicts.
+    const BATCH: usize = 16 << 10;
+    let refused = (0..10_000).find_map(|number| replace(cache, model, number).err());
+    let refused = refused.expect("evictions are suspended in time");
+    let all = cache.capacity();
+    assert!(refused.suspended && refused.reclaimable == all, "{refused}");
+    assert!(refused.to_string().contains("suspended"), "{refused}");
+    let stats = cache.stats();
+    assert_eq!(stats.retired_limit, LIMIT);
+    let above = stats.retired_bytes.checked_sub(LIMIT);
+    assert!(above.is_some_and(|above| above <= BATCH), "{stats:?}");
+    assert_eq!(cache.evict(usize::MAX).len(), 0);
+    assert_eq!(cache.available(usize::MAX), 0);
+    cache.sequence(model, [1; 12]).finish_at(cache, 0);
+    assert_eq!(cache.clear(model).len() + cache.clear_all().len(), 0);
+    assert_eq!(cache.peek(model, [1; 11]), 0, "cleared all the same");
+    let now = cache.stats();
+    assert_eq!((now.cached, now.retired_bytes), (all, stats.retired_bytes));
 }
 
 /// Evicts a block, and publishes a prompt of one block in its place.

@@ -19,6 +19,10 @@ impl Case<'_> {
             self.feed = Some(self.cache.change_feed().expect("no other reader"));
             self.router = Router::default();
         }
+        if self.spaces[0].0.hash() == self.spaces[1].0.hash() {
+            // Every prefix has the same hash (`ci/collide.sh`), and a feed names them by hash.
+            return;
+        }
         let before = self.sight();
         if let Some(feed) = &mut self.feed {
             assert!(self.router.poll(feed, &self.cache), "nothing is put off");

@@ -59,9 +59,9 @@ fn cache(blocks: usize) -> PrefixCache {
 /// Publishes a prompt of one block, which differs from those with another number.
 fn publish(cache: &PrefixCache, namespace: &Namespace, number: usize) -> Hold {
     let tokens = [number as u32; 16];
-    let mut hold = cache.lookup(namespace, &tokens);
+    let mut hold = cache.lookup(namespace, tokens);
     let block = cache.allocate(1).expect("a block is free");
-    hold.publish(&tokens, block).expect("a whole block");
+    hold.publish(tokens, block).expect("a whole block");
     hold
 }
 
@@ -123,7 +123,7 @@ fn empty(options: &Options) -> Cost {
     let space = cache.namespace("a");
     let held: Vec<_> = (0..number)
         .map(|_| {
-            let hold = cache.lookup(&space, &[]);
+            let hold = cache.lookup(&space, []);
             cache.clear(&space);
             hold
         })

@@ -1,0 +1,154 @@
+//! The thread of a publisher.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kvtrie::ChangeFeed;
+
+use crate::batch::Batcher;
+use crate::counts::Counts;
+use crate::outlet::{Outlet, retry};
+use crate::replay::Replays;
+
+/// Shortest time between two repetitions of the state, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How long subscribers have for each batch of a repetition: 32 megabytes a second.
+const PACE: Duration = Duration::from_millis(2);
+/// How long the thread waits at a time, and so how long `stop` waits for it.
+const NAP: Duration = Duration::from_millis(20);
+
+/// What the thread owns.
+pub struct Worker {
+    pub feed: ChangeFeed,
+    pub batcher: Batcher,
+    pub outlet: Outlet,
+    pub replays: Option<Replays>,
+    pub interval: Duration,
+    pub heartbeat: Duration,
+    pub repeats: bool,
+    pub counts: Arc<Counts>,
+}
+
+impl Worker {
+    /// Publishes until it is told to stop.
+    pub fn run(mut self, stop: &AtomicBool) -> zmq::Result<()> {
+        // A router may remember an earlier life of this worker.
+        self.batcher.cleared();
+        let mut next = Instant::now();
+        let (mut must_repeat, mut repeats) = (false, Repeats::new());
+        // Relaxed: see `Publisher::join`.
+        while !stop.load(Ordering::Relaxed) {
+            if next <= Instant::now() {
+                self.publish()?;
+                next = Instant::now() + self.interval;
+            }
+            if let Some(replays) = &mut self.replays {
+                must_repeat |= replays.turn(&self.outlet, &self.feed)? && self.repeats;
+            }
+            if must_repeat && repeats.is_due() {
+                self.repeat()?;
+                must_repeat = false;
+                repeats.note();
+            }
+            self.wait(next)?;
+        }
+        self.publish()
+    }
+
+    /// Sends what has changed, or a heartbeat if nothing was sent for long.
+    fn publish(&mut self) -> zmq::Result<()> {
+        let Self {
+            feed,
+            batcher,
+            outlet,
+            ..
+        } = self;
+        let mut result = Ok(());
+        let mut send = |payload| {
+            if result.is_ok() {
+                result = outlet.send(payload);
+            }
+        };
+        // What is put off now comes with the next poll.
+        feed.poll(|change| batcher.push(&change, &mut send));
+        batcher.finish(&mut send);
+        result?;
+        if self.outlet.last().elapsed() >= self.heartbeat {
+            let empty = self.batcher.seal();
+            self.outlet.send(empty)?;
+        }
+        Ok(())
+    }
+
+    /// Sends all that is cached to all subscribers, no faster than they can read. Changes wait
+    /// meanwhile.
+    fn repeat(&mut self) -> zmq::Result<()> {
+        let Self {
+            feed,
+            batcher,
+            outlet,
+            ..
+        } = self;
+        let mut result = Ok(());
+        let mut send = |payload| {
+            if result.is_ok() {
+                result = outlet.send(payload);
+                thread::sleep(PACE);
+            }
+        };
+        feed.snapshot(|change| batcher.push(&change, &mut send));
+        batcher.finish(&mut send);
+        self.counts.repeat();
+        result
+    }
+
+    /// Waits until it is time to publish, or a router asks for a replay.
+    fn wait(&self, next: Instant) -> zmq::Result<()> {
+        let nap = next.saturating_duration_since(Instant::now()).min(NAP);
+        let Some(replays) = &self.replays else {
+            thread::sleep(nap);
+            return Ok(());
+        };
+        if replays.is_busy() {
+            // Requests may be left unread, and queues empty without notice.
+            thread::sleep(nap.min(Duration::from_millis(1)));
+            return Ok(());
+        }
+        // A nap of less than a millisecond would not be one.
+        let nap = i64::try_from(nap.as_millis()).unwrap_or(i64::MAX).max(1);
+        retry(|| replays.socket().poll(zmq::POLLIN, nap)).map(drop)
+    }
+}
+
+/// When the state may be repeated. A router that loses part of each repetition asks again and
+/// again, so the pause doubles until none was needed for some time.
+struct Repeats {
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+impl Repeats {
+    fn new() -> Self {
+        Self {
+            last: None,
+            pause: PAUSES.0,
+        }
+    }
+
+    /// Returns whether the pause is over.
+    fn is_due(&self) -> bool {
+        self.last.is_none_or(|last| last.elapsed() >= self.pause)
+    }
+
+    /// Starts the next pause.
+    fn note(&mut self) {
+        let is_soon = self
+            .last
+            .is_some_and(|last| last.elapsed() < 4 * self.pause);
+        let pause = if is_soon { 2 * self.pause } else { PAUSES.0 };
+        self.pause = pause.min(PAUSES.1);
+        self.last = Some(Instant::now());
+    }
+}

@@ -1,0 +1,1 @@
+"""Interfaces of other prefix caches in Python, on top of kvtrie."""

@@ -1,0 +1,1 @@
+"""One driver for each engine: `RUNS`, `version()`, `source()` and `drive(rng, **settings)`."""

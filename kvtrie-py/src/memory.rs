@@ -1,0 +1,268 @@
+//! Integers in memory that Python objects export: buffers, and tensors of DLPack.
+
+use std::ffi::{CStr, c_void};
+
+use pyo3::buffer::ElementType;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+
+use crate::buffer::Buffer;
+
+/// The integers that an object exports: in one dimension, contiguous, in memory of the CPU.
+pub struct Integers<'py> {
+    /// Their width in bytes: 4 or 8.
+    pub width: usize,
+    /// Whether they have a sign.
+    pub signed: bool,
+    /// Whether they may be written.
+    pub writable: bool,
+    /// How many there are.
+    pub len: usize,
+    /// Invariant: there are `len` integers here as long as `_keep` lives.
+    start: *mut u8,
+    /// Only dropped.
+    _keep: Keep<'py>,
+}
+
+/// What keeps the memory.
+enum Keep<'py> {
+    Buffer { _buffer: Buffer<'py> },
+    Tensor { _capsule: Bound<'py, PyCapsule> },
+}
+
+impl<'py> Integers<'py> {
+    /// Returns the integers that an object exports; `None` if it exports no memory at all.
+    ///
+    /// # Errors
+    ///
+    /// A `TypeError` if the items are no integers of 32 or 64 bits in the byte order of the
+    /// machine, or are not on the CPU. A `ValueError` if they have another shape.
+    pub fn of(object: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
+        let py = object.py();
+        if Buffer::is_exported_by(object) {
+            return Self::of_buffer(Buffer::of(object)?).map(Some);
+        }
+        match object.getattr_opt(intern!(py, "__dlpack__"))? {
+            Some(export) => Self::of_tensor(&export.call0()?).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn of_buffer(buffer: Buffer<'py>) -> PyResult<Self> {
+        check_shape(buffer.dimensions(), buffer.is_contiguous())?;
+        let format = buffer.format();
+        let (width, signed) = if is_foreign(format) {
+            (0, false)
+        } else {
+            match ElementType::from_format(format) {
+                ElementType::SignedInteger { bytes } => (bytes, true),
+                ElementType::UnsignedInteger { bytes } => (bytes, false),
+                _ => (0, false),
+            }
+        };
+        check_width(width, || format!("format {:?}", format.to_string_lossy()))?;
+        Ok(Self {
+            width,
+            signed,
+            writable: buffer.is_writable(),
+            len: buffer.len(),
+            start: buffer.start(),
+            _keep: Keep::Buffer { _buffer: buffer },
+        })
+    }
+
+    fn of_tensor(capsule: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let capsule = capsule.cast::<PyCapsule>()?;
+        let pointer = capsule.pointer_checked(Some(c"dltensor"))?;
+        // SAFETY: DLPack promises such a description behind a capsule of this name, as long as the
+        // capsule lives.
+        let tensor = unsafe { pointer.cast::<Description>().as_ref() };
+        if !READABLE.contains(&tensor.device_type) {
+            return Err(PyTypeError::new_err(format!(
+                "a tensor on a device of type {}: it must be on the CPU",
+                tensor.device_type
+            )));
+        }
+        // SAFETY: DLPack promises as many extents as dimensions.
+        let len = unsafe { tensor.extent() };
+        // SAFETY: DLPack promises as many strides as dimensions, or none.
+        let contiguous = len <= 1 || unsafe { tensor.is_contiguous() };
+        check_shape(tensor.dimensions as usize, contiguous)?;
+        let integers = tensor.code <= SIGNED_OR_NOT && tensor.lanes == 1;
+        let width = usize::from(tensor.bits / 8) * usize::from(integers);
+        check_width(width, || format!("DLPack's type {}", tensor.code))?;
+        Ok(Self {
+            width,
+            signed: tensor.code == 0,
+            writable: true,
+            len,
+            start: (tensor.data.cast::<u8>()).wrapping_add(tensor.byte_offset as usize),
+            _keep: Keep::Tensor {
+                _capsule: capsule.clone(),
+            },
+        })
+    }
+
+    /// Returns the integers of 32 bits as unsigned ones; `None` if they are wider, or not aligned.
+    ///
+    /// # Safety
+    ///
+    /// No thread writes to them while the slice lives. The GIL keeps Python code from it.
+    pub unsafe fn as_u32s(&self) -> Option<&[u32]> {
+        let start = self.start.cast::<u32>();
+        match self.len {
+            0 => Some(&[]),
+            _ if self.width != 4 || !start.is_aligned() => None,
+            // SAFETY: `len` aligned integers are there (invariant of `start`); the caller promises
+            // the rest.
+            len => Some(unsafe { std::slice::from_raw_parts(start, len) }),
+        }
+    }
+
+    /// Returns the integers of 64 bits; `None` if they are narrower, or not aligned.
+    ///
+    /// # Safety
+    ///
+    /// As for [`as_u32s`](Self::as_u32s).
+    pub unsafe fn as_u64s(&self) -> Option<&[u64]> {
+        let start = self.start.cast::<u64>();
+        if self.width != 8 || !start.is_aligned() || self.len == 0 {
+            return None;
+        }
+        // SAFETY: `len` aligned integers are there (invariant of `start`); the caller promises the
+        // rest.
+        Some(unsafe { std::slice::from_raw_parts(start, self.len) })
+    }
+
+    /// Returns the integers of 32 bits for writing; `None` if they are wider, or not aligned.
+    ///
+    /// # Safety
+    ///
+    /// They are [writable](Self::writable), and no other thread reads or writes them while the
+    /// slice lives. The GIL keeps Python code from it.
+    pub unsafe fn as_row(&mut self) -> Option<&mut [i32]> {
+        let start = self.start.cast::<i32>();
+        match self.len {
+            0 => Some(&mut []),
+            _ if self.width != 4 || !start.is_aligned() => None,
+            // SAFETY: `len` aligned integers are there (invariant of `start`); the caller promises
+            // the rest.
+            len => Some(unsafe { std::slice::from_raw_parts_mut(start, len) }),
+        }
+    }
+
+    /// Sets the integers of 32 bits to zero, and returns them for writing.
+    ///
+    /// # Safety
+    ///
+    /// As for [`as_row`](Self::as_row); they need not be initialised.
+    pub unsafe fn zeroed_row(&mut self) -> &mut [i32] {
+        // SAFETY: `len` integers of this width are there (invariant of `start`), writable as the
+        // caller promises.
+        unsafe { self.start.write_bytes(0, self.len * self.width) };
+        // SAFETY: the caller promises the same.
+        unsafe { self.as_row() }.unwrap_or_default()
+    }
+
+    /// Returns the integer at a place below `len`, as wide as a `u64`; a negative one is above
+    /// 2^63.
+    ///
+    /// # Safety
+    ///
+    /// No thread writes to it meanwhile. The GIL keeps Python code from it.
+    #[inline]
+    pub unsafe fn read(&self, place: usize) -> u64 {
+        debug_assert!(place < self.len);
+        let at = self.start.wrapping_add(place * self.width);
+        match (self.width, self.signed) {
+            // SAFETY: an integer of this width is there (invariant of `start`), aligned or not.
+            (4, false) => unsafe { at.cast::<u32>().read_unaligned() }.into(),
+            // SAFETY: as above.
+            (4, true) => unsafe { at.cast::<i32>().read_unaligned() as u32 }.into(),
+            // SAFETY: as above.
+            _ => unsafe { at.cast::<u64>().read_unaligned() },
+        }
+    }
+}
+
+/// Returns whether a format names the byte order of other machines.
+fn is_foreign(format: &CStr) -> bool {
+    let foreign: &[u8] = if cfg!(target_endian = "little") {
+        b">!"
+    } else {
+        b"<"
+    };
+    (format.to_bytes().first()).is_some_and(|first| foreign.contains(first))
+}
+
+fn check_shape(dimensions: usize, contiguous: bool) -> PyResult<()> {
+    if dimensions != 1 {
+        return Err(PyValueError::new_err(format!(
+            "an array of {dimensions} dimensions: it must have one"
+        )));
+    }
+    if !contiguous {
+        return Err(PyValueError::new_err(
+            "an array with gaps between its items: copy it with numpy.ascontiguousarray",
+        ));
+    }
+    Ok(())
+}
+
+fn check_width(width: usize, what: impl FnOnce() -> String) -> PyResult<()> {
+    if matches!(width, 4 | 8) {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!(
+        "items of {}: they must be integers of 32 or 64 bits in this machine's byte order",
+        what()
+    )))
+}
+
+/// The types of devices whose memory the CPU reads: its own, and pinned memory of CUDA and ROCm.
+const READABLE: [i32; 3] = [1, 3, 11];
+
+/// The largest code of integers: 0 has a sign, 1 has none.
+const SIGNED_OR_NOT: u8 = 1;
+
+/// The start of DLPack's `DLManagedTensor`, as its C header lays it out.
+#[repr(C)]
+struct Description {
+    data: *mut c_void,
+    device_type: i32,
+    device_id: i32,
+    dimensions: i32,
+    code: u8,
+    bits: u8,
+    lanes: u16,
+    shape: *const i64,
+    strides: *const i64,
+    byte_offset: u64,
+}
+
+impl Description {
+    /// Returns the first extent; 0 if there are no dimensions.
+    ///
+    /// # Safety
+    ///
+    /// There are as many extents as dimensions.
+    unsafe fn extent(&self) -> usize {
+        if self.dimensions == 0 {
+            return 0;
+        }
+        // SAFETY: the caller promises that the first extent is there.
+        unsafe { *self.shape as usize }
+    }
+
+    /// Returns whether the items of one dimension have no gaps between them.
+    ///
+    /// # Safety
+    ///
+    /// There is at least one dimension, and either no strides or as many as dimensions.
+    unsafe fn is_contiguous(&self) -> bool {
+        // SAFETY: the caller promises that the first stride is there.
+        self.strides.is_null() || unsafe { *self.strides } == 1
+    }
+}

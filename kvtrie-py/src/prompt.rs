@@ -1,0 +1,128 @@
+//! Prompts: tokens, the items that they stand for, and how a request uses the cache.
+
+use std::mem;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::tokens::Tokens;
+
+/// How long published blocks stay cached once they are unheld.
+#[pyclass(frozen, eq, eq_int, hash, from_py_object, module = "kvtrie")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Priority {
+    /// One turn of the clock hand after the last use.
+    #[pyo3(name = "NORMAL")]
+    Normal,
+    /// Three turns, for prefixes that many requests share.
+    #[pyo3(name = "HIGH")]
+    High,
+}
+
+impl Priority {
+    /// Returns the name as Python shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "Priority.NORMAL",
+            Self::High => "Priority.HIGH",
+        }
+    }
+}
+
+impl From<Priority> for kvtrie::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Normal => Self::Normal,
+            Priority::High => Self::High,
+        }
+    }
+}
+
+impl From<kvtrie::Priority> for Priority {
+    fn from(priority: kvtrie::Priority) -> Self {
+        if priority == kvtrie::Priority::High {
+            Self::High
+        } else {
+            Self::Normal
+        }
+    }
+}
+
+/// The tokens of a request, the items that they stand for, and how the request uses the cache.
+///
+/// Every call that takes tokens takes a prompt too. A prompt has its own copy of the tokens and does
+/// not change, so a long lookup of one runs without the GIL and copies nothing.
+///
+/// `items` are tuples `(start, stop, digest)`: tokens `start` to `stop` stand for the content with
+/// this digest of 32 bytes, an image for instance. Equal tokens match only if the same items start
+/// at the same tokens. With `read=False` a lookup finds nothing; with `store=False` nothing is
+/// published.
+///
+/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it.
+#[pyclass(frozen, module = "kvtrie")]
+#[derive(Debug)]
+pub struct Prompt {
+    pub(crate) prompt: kvtrie::Prompt<'static>,
+    pub(crate) len: usize,
+}
+
+#[pymethods]
+impl Prompt {
+    #[new]
+    #[pyo3(signature = (tokens, *, items = Vec::new(), priority = Priority::Normal, read = true, store = true))]
+    fn new<'py>(
+        py: Python<'py>,
+        tokens: &Bound<'py, PyAny>,
+        items: Vec<(usize, usize, [u8; 32])>,
+        priority: Priority,
+        read: bool,
+        store: bool,
+    ) -> PyResult<Self> {
+        let tokens = Tokens::of(tokens)?;
+        let len = tokens.len();
+        if matches!(tokens, Tokens::Prompt(_)) && !items.is_empty() {
+            return Err(PyValueError::new_err(
+                "items are added to tokens, not to a prompt",
+            ));
+        }
+        check_items(&items, len)?;
+        let mut prompt = tokens.into_prompt(py);
+        for (start, stop, digest) in items {
+            prompt = prompt.with_item(start..stop, digest);
+        }
+        let prompt = (prompt.with_priority(priority.into()).with_read(read)).with_store(store);
+        Ok(Self { prompt, len })
+    }
+
+    fn __len__(&self) -> usize {
+        self.len
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<kvtrie.Prompt of {} tokens>", self.len)
+    }
+}
+
+/// Checks what `kvtrie::Prompt::with_item` would panic at.
+fn check_items(items: &[(usize, usize, [u8; 32])], len: usize) -> PyResult<()> {
+    let mut end = 0;
+    for &(start, stop, _) in items {
+        if start >= stop || stop > len {
+            return Err(PyValueError::new_err(format!(
+                "item {start}..{stop}: empty, or not within the {len} tokens"
+            )));
+        }
+        let earlier = mem::replace(&mut end, stop);
+        if start < earlier {
+            return Err(PyValueError::new_err(format!(
+                "item {start}..{stop}: the previous item ends at {earlier}"
+            )));
+        }
+        if u32::try_from(start).is_err() {
+            return Err(PyValueError::new_err(format!(
+                "item {start}..{stop}: an item starts below 2^32"
+            )));
+        }
+    }
+    Ok(())
+}

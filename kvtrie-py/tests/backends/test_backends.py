@@ -1,0 +1,219 @@
+"""The backends without a record: what they refuse, and that processes agree on what they evict."""
+
+import importlib
+import importlib.util
+import random
+from array import array
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from arrays import Numpy
+from replay_sglang import Types
+
+from kvtrie.backends import mini_sglang, sglang
+from kvtrie.backends.mini_sglang import Backend
+
+PAGE = 4
+PAGES = 32
+
+
+def backend() -> Backend:
+    """Returns an empty cache of 32 pages."""
+    return Backend(Numpy.slots(PAGES, PAGE, "int32"))
+
+
+def ints(values: Any) -> Any:
+    """Returns an array of tokens or indices."""
+    return np.array(list(values), dtype=np.int32)
+
+
+def insert(cache: Backend, tokens: Any) -> Any:
+    """Inserts tokens at the indices that have their numbers."""
+    return cache.insert_prefix(ints(tokens), ints(tokens)).handle
+
+
+class Scheduler:
+    """Random requests that run to their end; each computed token notes its prefix in its slot."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.cache = backend()
+        self.free = list(range(PAGES))
+        self.memory: dict[int, bytes] = {}
+        self.log: list[tuple[int, ...]] = []
+
+    def request(self) -> None:
+        """Runs one request."""
+        tokens = ints(self.rng.choices(range(2), k=self.rng.randint(5, 60)))
+        handle = self.cache.match_prefix(tokens[:-1]).cuda_handle
+        self.cache.lock_handle(handle)
+        cached = handle.cached_len
+        self.log.append((cached,))
+        row = handle.get_matched_indices().tolist()
+        assert all(self.memory[row[i]] == tokens[: i + 1].tobytes() for i in range(cached))
+        row += self.allocate(-(-(len(tokens) - cached) // PAGE))
+        for i in range(cached, len(tokens)):
+            self.memory[row[i]] = tokens[: i + 1].tobytes()
+        there, inserted = self.cache.insert_prefix(tokens, ints(row[: len(tokens)]))
+        assert there == cached
+        self.cache.lock_handle(handle, unlock=True)
+        self.free += [index // PAGE for index in row[inserted.cached_len :: PAGE]]
+        size = self.cache.size_info
+        assert size.protected_size == 0
+        assert len(self.free) * PAGE + size.total_size == PAGES * PAGE
+
+    def allocate(self, pages: int) -> list[int]:
+        """Takes pages, and evicts what is missing."""
+        if (missing := pages - len(self.free)) > 0:
+            evicted = self.cache.evict(missing * PAGE).tolist()
+            self.log.append(tuple(evicted))
+            self.free += [index // PAGE for index in evicted[::PAGE]]
+        taken, self.free = self.free[:pages], self.free[pages:]
+        return [page * PAGE + i for page in taken for i in range(PAGE)]
+
+
+def test_ranks_that_see_the_same_calls_evict_the_same() -> None:
+    # Under tensor parallelism each rank has a cache of its own, with random keys of its own.
+    ranks = [Scheduler(seed=5) for _ in range(3)]
+    for _ in range(2000):
+        for rank in ranks:
+            rank.request()
+    logs = [rank.log for rank in ranks]
+    assert logs[0] == logs[1] == logs[2]
+    assert sum(len(entry) > 1 for entry in logs[0]) > 1000, "evictions"
+    assert sum(entry[0] > 0 for entry in logs[0] if len(entry) == 1) > 500, "hits"
+
+
+def test_a_match_does_not_keep_its_prefix() -> None:
+    cache = backend()
+    insert(cache, range(8))
+    handle = cache.match_prefix(ints(range(8))).cuda_handle
+    assert handle.cached_len == 8
+    assert tuple(cache.size_info) == (8, 0)
+    cache.evict(4)
+    with pytest.raises(RuntimeError, match="8 tokens was evicted before its lock"):
+        cache.lock_handle(handle)
+    assert tuple(cache.size_info) == (4, 0)
+
+
+def test_a_lock_keeps_its_prefix_until_the_last_unlock() -> None:
+    cache = backend()
+    handle = insert(cache, range(8))
+    cache.lock_handle(handle)
+    cache.lock_handle(handle)
+    cache.lock_handle(handle, unlock=True)
+    with pytest.raises(RuntimeError, match="cannot evict 4 tokens: only 0 are evictable"):
+        cache.evict(4)
+    with pytest.raises(RuntimeError, match="cannot reset the cache: 8 tokens are locked"):
+        cache.reset()
+    cache.lock_handle(handle, unlock=True)
+    with pytest.raises(RuntimeError, match="not locked"):
+        cache.lock_handle(handle, unlock=True)
+    assert sorted(cache.evict(5).tolist()) == list(range(8)), "rounded up to a page"
+
+
+def test_a_reset_forgets_all() -> None:
+    cache = backend()
+    insert(cache, range(8))
+    cache.reset()
+    assert cache.match_prefix(ints(range(8))).cuda_handle.cached_len == 0
+    assert tuple(cache.size_info) == (0, 0)
+    assert insert(cache, range(12)).cached_len == 12
+
+
+def test_a_pool_that_is_larger_than_said_is_an_error() -> None:
+    cache = backend()
+    with pytest.raises(RuntimeError, match="more than 32 pages"):
+        insert(cache, range(33 * PAGE))
+    assert cache.size_info.total_size == 0
+    cache.check_integrity()
+    insert(cache, range(32 * PAGE))
+
+
+def test_a_lost_block_is_found() -> None:
+    cache = backend()
+    lost = cache._cache.allocate(1)
+    with pytest.raises(RuntimeError, match="1 blocks are neither cached nor free"):
+        cache.check_integrity()
+    lost.free()
+    cache.check_integrity()
+
+
+def sglang_cache() -> Any:
+    """Returns SGLang's cache on stand-ins of its types."""
+    params = SimpleNamespace(
+        req_to_token_pool=None,
+        token_to_kv_pool_allocator=None,
+        page_size=PAGE,
+        enable_metrics=False,
+    )
+    return sglang.cache_class(Types)(params, Numpy.slots(PAGES, PAGE, "int64"))
+
+
+def sglang_insert(cache: Any, tokens: range, extra_key: str | None = None) -> Any:
+    """Inserts tokens at the indices that have their numbers, and returns the node."""
+    key = SimpleNamespace(extra_key=extra_key, cache_salt=None)
+    key.raw_token_ids = lambda: array("q", tokens)
+    result = cache.insert(SimpleNamespace(key=key, value=np.array(tokens)))
+    assert result.prefix_len == 0
+    return result.last_device_node
+
+
+def test_sglang_refuses_wrong_locks() -> None:
+    cache = sglang_cache()
+    node = sglang_insert(cache, range(8))
+    with pytest.raises(RuntimeError, match="8 tokens is not locked"):
+        cache.dec_lock_ref(node)
+    cache.reset()
+    with pytest.raises(RuntimeError, match="8 tokens was evicted before its lock"):
+        cache.inc_lock_ref(node)
+    with pytest.raises(RuntimeError, match="more than 32 pages"):
+        sglang_insert(cache, range(33 * PAGE))
+
+
+def test_sglang_orders_requests_depth_first() -> None:
+    cache = sglang_cache()
+    nodes = [
+        sglang_insert(cache, range(8, 12)),
+        sglang_insert(cache, range(4)),
+        sglang_insert(cache, range(4), "adapter"),
+    ]
+    nodes.append(sglang.Node(nodes[0].namespace, array("q", range(8))))
+    order = cache.dfs_weight_order([*nodes, cache.root_node])
+    assert [i for i in order if i != 2] == [4, 1, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "feature"),
+    [
+        ("is_hybrid_swa", "sliding windows"),
+        ("is_hybrid_ssm", "Mamba"),
+        ("enable_hierarchical_cache", "hierarchical caching"),
+        ("is_eagle", "Eagle"),
+        ("enable_kv_cache_events", "KV events"),
+        ("eviction_policy", "an eviction policy other than lru"),
+    ],
+)
+def test_sglang_refuses_what_it_does_not_have(setting: str, feature: str) -> None:
+    params = SimpleNamespace(is_eagle=False, eviction_policy="lru", enable_kv_cache_events=False)
+    context = SimpleNamespace(
+        disable_radix_cache=False,
+        is_hybrid_swa=False,
+        is_hybrid_ssm=False,
+        enable_hierarchical_cache=False,
+        params=params,
+    )
+    where = params if hasattr(params, setting) else context
+    setattr(where, setting, "lfu" if setting == "eviction_policy" else True)
+    with pytest.raises(ValueError, match=f"does not support {feature}$"):
+        sglang.create(context)
+
+
+@pytest.mark.parametrize(("module", "engine"), [(mini_sglang, "minisgl"), (sglang, "sglang")])
+def test_without_the_engine_only_registration_fails(module: Any, engine: str) -> None:
+    if importlib.util.find_spec(engine):
+        pytest.skip(f"{engine} is installed")
+    with pytest.raises(ImportError):
+        module.register()
