@@ -9,6 +9,8 @@ const PULL: f32 = 8.0;
 const GUESS: f32 = 2.0;
 /// Capacities after which all counts are halved.
 const HALF_LIFE: f32 = 32.0;
+/// Looks that say too little.
+const FEW_LOOKS: u32 = 4;
 /// The highest chance that the ranking assumes.
 const MOST: f32 = 0.999;
 
@@ -24,8 +26,12 @@ pub struct History {
     uses: Table,
     /// Capacities observed.
     observed: f32,
+    /// Looks so far.
+    looks: u32,
     /// Capacities since the last halving.
     since_halving: f32,
+    /// The tick of the last look.
+    pub until: u32,
 }
 
 impl History {
@@ -42,6 +48,7 @@ impl History {
     /// Notes that some capacities have passed: old observations count less.
     pub fn pass(&mut self, capacities: f32) {
         self.observed += capacities;
+        self.looks += 1;
         self.since_halving += capacities;
         if self.since_halving >= HALF_LIFE {
             self.since_halving = 0.0;
@@ -51,9 +58,9 @@ impl History {
         }
     }
 
-    /// Returns whether one capacity or more was observed.
+    /// Returns whether one capacity or more was observed, in more than a few looks.
     pub fn is_long(&self) -> bool {
-        self.observed >= 1.0
+        self.observed >= 1.0 && self.looks >= FEW_LOOKS
     }
 
     /// Returns the rank of each class at each age. A block that is older than `oldest` capacities,

@@ -32,7 +32,9 @@ impl Ranking {
         let blocks = f32::max(self.capacity / LOOKS, LEAST_BLOCKS) as usize;
         let (ticks, most) = ((blocks >> self.tick) as u32, SAMPLE.min(blocks / BLOCKS));
         self.due.store(now.wrapping_add(ticks), RELAXED);
-        let passed = ticks as f32 * (1_u32 << self.tick) as f32 / self.capacity;
+        let elapsed = now.wrapping_sub(history.until);
+        let passed = elapsed as f32 * (1_u32 << self.tick) as f32 / self.capacity;
+        history.until = now;
         let look = now / ticks;
         let mut add = |stamp: Stamp, share: usize| {
             let age = bin(self.age(stamp, now));

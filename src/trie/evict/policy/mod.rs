@@ -41,7 +41,7 @@ use stamp::{CLASSES, Stamp};
 pub use terms::{Priority, Retention, Span, Terms, Wishes};
 
 /// Candidates that the hand passes before one is evicted.
-pub const CHOICE: usize = 8;
+pub const CHOICE: usize = 16;
 /// Candidates that an eviction leaves for the next one.
 const KEPT: usize = 8;
 /// Blocks without a candidate over which the hand looks for one more.
