@@ -56,7 +56,7 @@ fn allocate_all(cache: &PrefixCache) -> Vec<usize> {
 #[test]
 fn blocks_leave_in_the_order_of_their_last_use() {
     // As many as the hand passes before the first leaves, and as many as are left for the next.
-    let (cache, _) = full(3 * CHOICE as usize);
+    let (cache, _) = full(2 * CHOICE as usize);
     let order: Vec<_> = (0..cache.capacity()).collect();
     assert_eq!(allocate_all(&cache), order);
 }

@@ -11,7 +11,7 @@ use crate::model::whole;
 /// What a failed call must not change.
 #[derive(Debug, PartialEq)]
 pub struct Sight {
-    stats: Stats,
+    pub stats: Stats,
     blocks: Vec<Option<BlockStatus>>,
 }
 

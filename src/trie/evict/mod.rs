@@ -16,7 +16,7 @@
 //! | word                               | writes                                              |
 //! |------------------------------------|-----------------------------------------------------|
 //! | the hand                           | one for each chain that is chosen                   |
-//! | the candidates left                | 16 stores, unless it resumes within a chain      |
+//! | the candidates left                | eight stores, unless it resumes within a chain      |
 //! | the state words of the blocks      | n                                                   |
 //! | the stamp of the block before      | one store, if it inherits                           |
 //! | a ghost                            | one store for each node that leaves                 |

@@ -124,16 +124,16 @@ impl Ranking {
         }
     }
 
-    /// Returns the rank and the age of a block, biased by its terms.
+    /// Returns the rank and the age of a block. Its terms make it count as older or younger.
     fn merit(&self, stamp: Stamp) -> Merit {
         let age = self.age(stamp, self.now());
-        let bias = stamp.terms().bias(age);
         // A block that was just used must not be as young at one priority as at another.
         let tick = 1.0 / TICKS as f32;
-        let rank = f32::from_bits(self.ranks[stamp.class()][bin(age)].load(RELAXED));
+        let age = (age + tick) / stamp.terms().bias(age);
+        let rank = self.ranks[stamp.class()][bin(age)].load(RELAXED);
         Merit {
-            rank: rank * bias,
-            age: (age + tick) / bias,
+            rank: f32::from_bits(rank),
+            age,
         }
     }
 }

@@ -9,6 +9,8 @@ const PULL: f32 = 8.0;
 const GUESS: f32 = 2.0;
 /// Capacities after which all counts are halved.
 const HALF_LIFE: f32 = 32.0;
+/// Looks that say too little.
+const FEW_LOOKS: u32 = 4;
 /// The highest chance that the ranking assumes.
 const MOST: f32 = 0.999;
 
@@ -24,8 +26,12 @@ pub struct History {
     uses: Table,
     /// Capacities observed.
     observed: f32,
+    /// Looks so far.
+    looks: u32,
     /// Capacities since the last halving.
     since_halving: f32,
+    /// The tick of the last look.
+    pub until: u32,
 }
 
 impl History {
@@ -42,6 +48,7 @@ impl History {
     /// Notes that some capacities have passed: old observations count less.
     pub fn pass(&mut self, capacities: f32) {
         self.observed += capacities;
+        self.looks += 1;
         self.since_halving += capacities;
         if self.since_halving >= HALF_LIFE {
             self.since_halving = 0.0;
@@ -51,16 +58,20 @@ impl History {
         }
     }
 
-    /// Returns whether one capacity or more was observed.
+    /// Returns whether one capacity or more was observed, in more than a few looks.
     pub fn is_long(&self) -> bool {
-        self.observed >= 1.0
+        self.observed >= 1.0 && self.looks >= FEW_LOOKS
     }
 
-    /// Returns the rank of each class at each age.
-    pub fn ranks(&self) -> Table {
+    /// Returns the rank of each class at each age. A block that is older than `oldest` capacities,
+    /// of which nothing is known, is worth nothing.
+    pub fn ranks(&self, oldest: f32) -> Table {
         let all = self.chances_of_all();
         std::array::from_fn(|class| {
             ranks(&std::array::from_fn(|age| {
+                if start(age) >= oldest {
+                    return 0.0;
+                }
                 let (uses, entered) = (self.uses[class][age], self.entered(class, age));
                 ((uses + PULL * all[age]) / (entered + PULL)).min(MOST)
             }))
@@ -100,7 +111,7 @@ mod tests {
             }
         }
         history.add_uses(0, 5, 500.0);
-        let ranks = history.ranks();
+        let ranks = history.ranks(4.0);
         assert!(
             ranks[0][2] > 3.0 * ranks[1][2],
             "{} {}",
@@ -108,6 +119,7 @@ mod tests {
             ranks[1][2]
         );
         assert!(ranks[0][6] < ranks[0][2], "the use is past");
+        assert_eq!(ranks[0][AGES - 1], 0.0);
     }
 
     #[test]

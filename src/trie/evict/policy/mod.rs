@@ -12,8 +12,8 @@
 //! * The [history](history) counts uses and blocks at risk, by class and age. [Ghosts](ghosts)
 //!   stand for evicted nodes for [`GHOST_LIFE`].
 //! * The rank is the [Gittins index](gittins) of the class at that age.
-//! * The [terms](terms) of a block divide its age and multiply its rank: a bias that decays, because
-//!   the rank falls with the age.
+//! * The [terms](terms) of a block make it count as older or younger: a bias that decays, because
+//!   the block grows older all the same. Beyond [`GHOST_LIFE`] its rank is zero.
 //!
 //! All of this is hints: every access is Relaxed, and a lost write makes one block's rank wrong. A
 //! hit writes one stamp, and only if the time or the number of hits has changed.
@@ -41,9 +41,9 @@ use stamp::{CLASSES, Stamp};
 pub use terms::{Priority, Retention, Span, Terms, Wishes};
 
 /// Candidates that the hand passes before one is evicted.
-pub const CHOICE: usize = 8;
+pub const CHOICE: usize = 16;
 /// Candidates that an eviction leaves for the next one.
-const KEPT: usize = 16;
+const KEPT: usize = 8;
 /// Blocks without a candidate over which the hand looks for one more.
 pub const REACH: usize = 1 << 16;
 /// Capacities for which an evicted node is remembered.
