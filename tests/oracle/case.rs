@@ -217,22 +217,10 @@ impl<'b> Case<'b> {
             }
             _ => {}
         }
-        let (hold, cover) = &mut self.holds[index];
-        let levels = [
-            Priority::EvictFirst,
-            Priority::Low,
-            Priority::Normal,
-            Priority::High,
-        ];
-        let priority = self.choices.of(&levels);
-        let other = self.choices.of(&levels);
-        let retention = self.choices.upto(15);
+        let terms = self.terms(whole(&letters, size));
         let store = self.choices.upto(15) < 15;
-        let prompt = whole(&letters, size)
-            .with_priority(priority)
-            .with_priority_of(size.., other)
-            .with_retention(retention)
-            .with_store(store);
+        let prompt = terms.with_store(store);
+        let (hold, cover) = &mut self.holds[index];
         let duplicates = hold.publish(prompt, blocks).expect("complete blocks");
         if !store {
             assert!(duplicates.iter().map(Block::id).eq(ids), "all come back");
@@ -242,6 +230,21 @@ impl<'b> Case<'b> {
         let expected = self.model.extend(cover, &letters, &ids);
         assert!(duplicates.iter().map(Block::id).eq(expected));
         self.owned.extend(duplicates);
+    }
+
+    /// Gives a prompt random priorities and a random retention.
+    fn terms<'p>(&mut self, prompt: Prompt<'p>) -> Prompt<'p> {
+        let levels = [
+            Priority::EvictFirst,
+            Priority::Low,
+            Priority::Normal,
+            Priority::High,
+        ];
+        let [first, rest] = [(); 2].map(|()| self.choices.of(&levels));
+        prompt
+            .with_priority(first)
+            .with_priority_of(self.cache.block_size().., rest)
+            .with_retention(self.choices.upto(15))
     }
 
     /// Offers blocks that do not fit the tokens: they come back.
