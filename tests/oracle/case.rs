@@ -218,21 +218,9 @@ impl<'b> Case<'b> {
             _ => {}
         }
         let (hold, cover) = &mut self.holds[index];
-        let levels = [
-            Priority::EvictFirst,
-            Priority::Low,
-            Priority::Normal,
-            Priority::High,
-        ];
-        let priority = self.choices.of(&levels);
-        let other = self.choices.of(&levels);
-        let retention = self.choices.upto(15);
         let store = self.choices.upto(15) < 15;
-        let prompt = whole(&letters, size)
-            .with_priority(priority)
-            .with_priority_of(size.., other)
-            .with_retention(retention)
-            .with_store(store);
+        let prompt = prioritize(whole(&letters, size), size, &mut self.choices);
+        let prompt = prompt.with_store(store);
         let duplicates = hold.publish(prompt, blocks).expect("complete blocks");
         if !store {
             assert!(duplicates.iter().map(Block::id).eq(ids), "all come back");
@@ -365,4 +353,18 @@ impl<'b> Case<'b> {
         let gone: Vec<_> = cover.table.iter().rev().filter(gone).copied().collect();
         self.ended(&cover, keep, &gone);
     }
+}
+
+/// Adds any priorities and any retention, which change no answer.
+fn prioritize<'p>(prompt: Prompt<'p>, size: usize, choices: &mut Choices<'_>) -> Prompt<'p> {
+    let levels = [
+        Priority::EvictFirst,
+        Priority::Low,
+        Priority::Normal,
+        Priority::High,
+    ];
+    prompt
+        .with_priority(choices.of(&levels))
+        .with_priority_of(size.., choices.of(&levels))
+        .with_retention(choices.upto(15))
 }
