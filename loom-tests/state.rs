@@ -181,7 +181,6 @@ fn fork_versus_unpin() {
             }
         };
         three(holder(Arc::clone(&run)), holder(Arc::clone(&run)), || {
-            run.states[0].cool();
             assert_eq!(run.states[0].claim(None), Claim::Held);
         });
         assert_eq!(run.states[0].load().pins(), 2);

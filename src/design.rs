@@ -265,7 +265,7 @@
 //!
 //! # The hand
 //!
-//! The hand finds candidates, and `policy` chooses: of the next 8 that it passes and the 8 best that
+//! The hand finds candidates, and `policy` chooses: of the next 16 that it passes and the 8 best that
 //! were left, the one of least rank is evicted, or the oldest unless its rank is 1.5 times as high.
 //! No candidate is looked at before it is chosen: the choice reads stamps alone, 4 bytes a block,
 //! by id. From a claimed block the hand **climbs**: to the previous block of the run, and from an

@@ -8,7 +8,7 @@ use kvtrie::{Hold, Namespace, PrefixCache, Priority, Prompt};
 /// Blocks to a word of the candidates.
 const WORD: usize = 64;
 /// Candidates that the hand passes before one of them leaves.
-const CHOICE: u64 = 8;
+const CHOICE: u64 = 16;
 
 /// Fills a cache with prefixes of one block each. Block `i` caches the prompt `[i]`.
 fn fill(cache: &PrefixCache, namespace: &Namespace, priority: impl Fn(usize) -> Priority) {
@@ -55,8 +55,8 @@ fn allocate_all(cache: &PrefixCache) -> Vec<usize> {
 
 #[test]
 fn blocks_leave_in_the_order_of_their_last_use() {
-    // As many as the hand passes before the first leaves, and as many as are left for the next.
-    let (cache, _) = full(2 * CHOICE as usize);
+    // As many as the hand passes before the first leaves, and as many as are left for the next: 16 and 8.
+    let (cache, _) = full(24);
     let order: Vec<_> = (0..cache.capacity()).collect();
     assert_eq!(allocate_all(&cache), order);
 }

@@ -15,7 +15,7 @@ const FEW: usize = 32;
 impl PrefixCache {
     /// Takes `n` blocks: free ones first, then evicts those that are least worth keeping.
     ///
-    /// Returns all `n` blocks or none, and evicts only unheld ones. The clock hand passes 8
+    /// Returns all `n` blocks or none, and evicts only unheld ones. The clock hand passes 16
     /// prefixes for each one that it evicts, and stops after a turn in which it evicts none.
     /// Lock-free, not wait-free: the call retries without a bound while other threads exchange the
     /// head of the free list.

@@ -217,10 +217,10 @@ impl<'b> Case<'b> {
             }
             _ => {}
         }
-        let terms = self.terms(whole(&letters, size));
-        let store = self.choices.upto(15) < 15;
-        let prompt = terms.with_store(store);
         let (hold, cover) = &mut self.holds[index];
+        let store = self.choices.upto(15) < 15;
+        let prompt = prioritize(whole(&letters, size), size, &mut self.choices);
+        let prompt = prompt.with_store(store);
         let duplicates = hold.publish(prompt, blocks).expect("complete blocks");
         if !store {
             assert!(duplicates.iter().map(Block::id).eq(ids), "all come back");
@@ -230,21 +230,6 @@ impl<'b> Case<'b> {
         let expected = self.model.extend(cover, &letters, &ids);
         assert!(duplicates.iter().map(Block::id).eq(expected));
         self.owned.extend(duplicates);
-    }
-
-    /// Gives a prompt random priorities and a random retention.
-    fn terms<'p>(&mut self, prompt: Prompt<'p>) -> Prompt<'p> {
-        let levels = [
-            Priority::EvictFirst,
-            Priority::Low,
-            Priority::Normal,
-            Priority::High,
-        ];
-        let [first, rest] = [(); 2].map(|()| self.choices.of(&levels));
-        prompt
-            .with_priority(first)
-            .with_priority_of(self.cache.block_size().., rest)
-            .with_retention(self.choices.upto(15))
     }
 
     /// Offers blocks that do not fit the tokens: they come back.
@@ -368,4 +353,18 @@ impl<'b> Case<'b> {
         let gone: Vec<_> = cover.table.iter().rev().filter(gone).copied().collect();
         self.ended(&cover, keep, &gone);
     }
+}
+
+/// Adds any priorities and any retention, which change no answer.
+fn prioritize<'p>(prompt: Prompt<'p>, size: usize, choices: &mut Choices<'_>) -> Prompt<'p> {
+    let levels = [
+        Priority::EvictFirst,
+        Priority::Low,
+        Priority::Normal,
+        Priority::High,
+    ];
+    prompt
+        .with_priority(choices.of(&levels))
+        .with_priority_of(size.., choices.of(&levels))
+        .with_retention(choices.upto(15))
 }

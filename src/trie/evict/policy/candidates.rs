@@ -2,7 +2,7 @@
 
 use super::first::FIRST;
 use super::stamp::Stamp;
-use super::{CHOICE, KEPT, Priority, Ranking, TICKS, bin};
+use super::{CHOICE, KEPT, Priority, Ranking, TICKS, bin, cell};
 use crate::id::BlockId;
 use crate::sync::RELAXED;
 
@@ -130,7 +130,7 @@ impl Ranking {
         // A block that was just used must not be as young at one priority as at another.
         let tick = 1.0 / TICKS as f32;
         let age = (age + tick) / stamp.terms().bias(age);
-        let rank = self.ranks[stamp.class()][bin(age)].load(RELAXED);
+        let rank = self.ranks[cell(stamp.class(), bin(age))].load(RELAXED);
         Merit {
             rank: f32::from_bits(rank),
             age,

@@ -4,15 +4,12 @@
 //! looks at a sample of the candidates and ghosts, adds the uses counted since, and computes the
 //! ranks anew. The others go on with the old ones.
 
+use super::history::History;
 use super::stamp::Stamp;
-use super::{GHOST_LIFE, Ranking, bin};
+use super::{AGES, GHOST_LIFE, Ranking, bin};
 use crate::sync::RELAXED;
 use crate::trie::evict::clock::Clock;
 
-/// Looks in one capacity of inserted blocks.
-const LOOKS: f32 = 16.0;
-/// Blocks inserted between two looks, at least: a look takes about 20 instructions for each.
-const LEAST_BLOCKS: f32 = 4096.0;
 /// Blocks inserted since the last look for each word of candidates in a sample, and for each set of
 /// ghosts.
 const BLOCKS: usize = 8;
@@ -26,16 +23,24 @@ impl Ranking {
         if (now.wrapping_sub(self.due.load(RELAXED)) as i32) < 0 {
             return;
         }
-        let Ok(mut history) = self.history.try_lock() else {
-            return;
-        };
-        let blocks = f32::max(self.capacity / LOOKS, LEAST_BLOCKS) as usize;
-        let (ticks, most) = ((blocks >> self.tick) as u32, SAMPLE.min(blocks / BLOCKS));
-        self.due.store(now.wrapping_add(ticks), RELAXED);
-        let elapsed = now.wrapping_sub(history.until);
-        let passed = elapsed as f32 * (1_u32 << self.tick) as f32 / self.capacity;
+        if let Ok(mut history) = self.history.try_lock() {
+            let history = history.get_or_insert_default();
+            self.due.store(now.wrapping_add(self.look_ticks), RELAXED);
+            self.look(history, clock, now);
+        }
+    }
+
+    /// Looks at a sample of the blocks at risk, takes the uses counted since the last look, and
+    /// computes the ranks.
+    #[cold]
+    fn look(&self, history: &mut History, clock: &Clock, now: u32) {
+        let blocks = |ticks: u32| ticks as f32 * (1_u32 << self.tick) as f32;
+        let passed = blocks(now.wrapping_sub(history.until)) / self.capacity;
         history.until = now;
-        let look = now / ticks;
+        let (most, look) = (
+            blocks(self.look_ticks) as usize / BLOCKS,
+            now / self.look_ticks,
+        );
         let mut add = |stamp: Stamp, share: usize| {
             let age = bin(self.age(stamp, now));
             history.add_exposure(stamp.class(), age, passed * share as f32);
@@ -45,20 +50,18 @@ impl Ranking {
             add(self.stamp(id), step);
         }
         let (start, step) = part(self.ghosts.sets(), most, look);
-        for ghost in self.ghosts.sample(start, step) {
-            if self.age(ghost, now) < GHOST_LIFE {
-                add(ghost, step);
-            }
+        let ghosts = self.ghosts.sample(start, step);
+        for ghost in ghosts.filter(|ghost| self.age(*ghost, now) < GHOST_LIFE) {
+            add(ghost, step);
         }
-        for (class, uses) in self.uses.iter().enumerate() {
-            for (age, count) in uses.iter().enumerate() {
-                history.add_uses(class, age, count.swap(0, RELAXED) as f32);
-            }
+        for (place, count) in self.uses.iter().enumerate() {
+            let uses = count.swap(0, RELAXED) as f32;
+            history.add_uses(place / AGES, place % AGES, uses);
         }
         history.pass(passed);
         if history.is_long() {
             let ranks = history.ranks(GHOST_LIFE);
-            for (place, rank) in self.ranks.iter().flatten().zip(ranks.iter().flatten()) {
+            for (place, rank) in self.ranks.iter().zip(ranks.iter().flatten()) {
                 place.store(rank.to_bits(), RELAXED);
             }
         }
@@ -68,6 +71,6 @@ impl Ranking {
 /// Returns where a sample of a table starts, and the step from one of its `most` members to the
 /// next. In turn the samples cover the table.
 fn part(len: usize, most: usize, look: u32) -> (usize, usize) {
-    let step = len.div_ceil(most);
+    let step = len.div_ceil(most.clamp(1, SAMPLE));
     (look as usize % step, step)
 }

@@ -50,6 +50,10 @@ pub const REACH: usize = 1 << 16;
 const GHOST_LIFE: f32 = 4.0;
 /// Ticks in one capacity of a large cache, at least.
 const TICKS: usize = 1 << 10;
+/// Looks in one capacity of inserted blocks, at most.
+const LOOKS: usize = 16;
+/// Blocks inserted between two looks, at least: a look takes about 20 instructions for each.
+const LEAST_BLOCKS: usize = 4096;
 /// Bounds of the classes of length, in thousandths of the capacity.
 const LENGTHS: [f32; 3] = [0.3, 2.0, 12.0];
 
@@ -64,35 +68,41 @@ pub struct Ranking {
     tick: u32,
     /// Evicted nodes.
     ghosts: Ghosts,
-    /// The rank of each class at each age: the bits of an `f32`.
-    ranks: [[Hint; AGES]; CLASSES],
+    /// The rank of each class at each age: the bits of an `f32`, by [`cell`].
+    ranks: Box<[Hint]>,
     /// Ticks of inserted blocks so far.
     now: CachePadded<Hint>,
     /// Uses since the last look, by class and age.
-    uses: CachePadded<[[Hint; AGES]; CLASSES]>,
+    uses: Box<[Hint]>,
     /// The best candidates that the last eviction has left: indices plus one, or zero.
     left: CachePadded<[Hint; KEPT]>,
     /// Blocks that leave first.
     first: First,
     /// The tick of the next look.
     due: Hint,
-    history: Mutex<History>,
+    /// Ticks from one look to the next.
+    look_ticks: u32,
+    /// None before the first look.
+    history: Mutex<Option<Box<History>>>,
 }
 
 impl Ranking {
     /// Creates the ranking of a cache of `capacity` blocks, before the first is inserted.
     pub fn new(capacity: usize) -> Self {
+        let tick = (capacity / TICKS).max(1).ilog2();
+        let look_ticks = ((capacity / LOOKS).max(LEAST_BLOCKS) >> tick) as u32;
         Self {
             stamps: hints(capacity),
             capacity: capacity as f32,
-            tick: (capacity / TICKS).max(1).ilog2(),
+            tick,
             ghosts: Ghosts::new(capacity),
-            ranks: Default::default(),
+            ranks: hints(CLASSES * AGES),
             now: CachePadded::default(),
-            uses: CachePadded::default(),
+            uses: hints(CLASSES * AGES),
             left: CachePadded::default(),
             first: First::default(),
-            due: Hint::default(),
+            due: Hint::new(look_ticks),
+            look_ticks,
             history: Mutex::default(),
         }
     }
@@ -224,7 +234,12 @@ impl Ranking {
 
     /// Counts a use of a block that had this stamp. Uses at the same instant may count once.
     fn count_use(&self, seen: Stamp, now: u32) {
-        let count = &self.uses[seen.class()][bin(self.age(seen, now))];
+        let count = &self.uses[cell(seen.class(), bin(self.age(seen, now)))];
         count.store(count.load(RELAXED).wrapping_add(1), RELAXED);
     }
+}
+
+/// Returns the place of a class at an age in a table.
+fn cell(class: usize, age: usize) -> usize {
+    class * AGES + age
 }
