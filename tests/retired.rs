@@ -15,50 +15,54 @@ fn fill(cache: &PrefixCache, prompts: u32) {
     }
 }
 
+/// Makes a cache, and fills it with prompts of one block.
+fn full(blocks: usize, block_size: usize) -> PrefixCache {
+    let cache = PrefixCache::builder().blocks(blocks).block_size(block_size);
+    let cache = cache.build().unwrap();
+    fill(&cache, blocks as u32);
+    cache
+}
+
+/// Takes many guards.
+fn enter_often(cache: &PrefixCache) {
+    let namespace = cache.namespace("a");
+    (0..10_000).for_each(|_| assert_eq!(cache.peek(&namespace, [1]), 0));
+}
+
 #[test]
 fn retired_bytes_are_shown_and_freed_in_bounded_batches() {
-    let small = PrefixCache::builder()
-        .blocks(1_000)
-        .block_size(16)
-        .build()
-        .unwrap();
-    fill(&small, 1_000);
+    batches_of_many_nodes();
+    batches_of_few_nodes();
+}
+
+fn batches_of_many_nodes() {
+    let small = full(1_000, 16);
     let linked = small.stats().node_bytes;
     assert_eq!(small.stats().retired_bytes, 0);
     assert_eq!(small.evict(usize::MAX).len(), 1_000);
     let stats = small.stats();
     assert_eq!(stats.node_bytes, 0);
-    assert!(
-        stats.retired_bytes > 0 && stats.retired_bytes <= linked,
-        "{stats:?}"
-    );
+    let shown = stats.retired_bytes > 0 && stats.retired_bytes <= linked;
+    assert!(shown, "{stats:?}");
     // Lookups let the epoch advance, but free no node. Calls that allocate or evict do.
-    let pins = |cache: &PrefixCache| {
-        let namespace = cache.namespace("a");
-        (0..10_000).for_each(|_| assert_eq!(cache.peek(&namespace, [1]), 0));
-    };
+    enter_often(&small);
     let before = stats.retired_bytes;
-    pins(&small);
     assert_eq!(small.stats().retired_bytes, before);
     // Each frees up to two batches, of 60 nodes.
     let batch = 60 * linked / 1_000;
     assert!(small.evict(0).is_empty());
-    assert_eq!(
-        small.stats().retired_bytes,
-        before.saturating_sub(2 * batch)
-    );
+    let left = before.saturating_sub(2 * batch);
+    assert_eq!(small.stats().retired_bytes, left);
     (0..10).for_each(|_| drop(small.allocate(0)));
     assert_eq!(small.stats().retired_bytes, 0);
-    // Of nodes of 64 KiB, a batch is four.
-    let large = PrefixCache::builder()
-        .blocks(100)
-        .block_size(1 << 14)
-        .build()
-        .unwrap();
-    fill(&large, 100);
+}
+
+/// Of nodes of 64 KiB, a batch is four.
+fn batches_of_few_nodes() {
+    let large = full(100, 1 << 14);
     let node = large.stats().node_bytes / 100;
     large.evict(usize::MAX);
-    pins(&large);
+    enter_often(&large);
     let before = large.stats().retired_bytes;
     assert!(large.evict(0).is_empty());
     let freed = before - large.stats().retired_bytes;

@@ -9,7 +9,7 @@
 //! fill PROMPTS BLOCKS       serves different prompts of so many blocks
 //! clear                     clears the model
 //! expect                    answers the hash of every block that `peek` finds
-//! peek                      answers, for each prompt of the storms, its tokens and what `peek` finds
+//! peek                      answers each prompt of the storms with what `peek` finds of it
 //! metrics                   answers the page for Prometheus, as a JSON string
 //! stats                     answers what the publisher has done
 //! ```

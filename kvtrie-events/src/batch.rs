@@ -5,7 +5,7 @@
 //!
 //! {"type": "BlockStored", "block_hashes": [u64, …], "parent_block_hash": u64 or nil,
 //!  "token_ids": [u32, …], "block_size": n, "lora_id": nil, "medium": "GPU",
-//!  "lora_name": text or nil, "extra_keys": [[key, …] or nil, …]}   extra_keys only if there are any
+//!  "lora_name": text or nil, "extra_keys": [[key, …] or nil, …]}    the last only if there are any
 //! {"type": "BlockRemoved", "block_hashes": [u64, …], "medium": "GPU"}
 //! {"type": "AllBlocksCleared"}
 //! ```

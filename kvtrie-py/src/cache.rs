@@ -165,6 +165,21 @@ impl PrefixCache {
         Ok(tokens.look_up(py, |prompt| cache.peek(namespace, prompt)))
     }
 
+    /// Gives the cached part of a prompt the priority and the retention of the prompt. Returns how
+    /// many of its tokens are cached. This is no use of the blocks.
+    fn reprioritize<'py>(
+        &self,
+        py: Python<'py>,
+        namespace: &Namespace,
+        tokens: &Bound<'py, PyAny>,
+    ) -> PyResult<usize> {
+        let (cache, namespace) = (&self.shared.cache, namespace.of(&self.shared)?);
+        let tokens = Tokens::of(tokens)?;
+        Ok(tokens.read(py, gil::MANY_TOKENS, |prompt| {
+            cache.reprioritize(namespace, prompt)
+        }))
+    }
+
     /// Starts a request: looks up its prompt, but leaves at least one token to compute.
     fn sequence<'py>(
         &self,

@@ -20,7 +20,7 @@ mod sequence;
 mod stats;
 mod tokens;
 
-#[pyo3::pymodule(name = "_kvtrie")]
+#[pyo3::pymodule(name = "_kvtrie", gil_used = true)]
 mod module {
     #[pymodule_export]
     use super::blocks::{Blocks, Evicted, Replaced};

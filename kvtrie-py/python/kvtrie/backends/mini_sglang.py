@@ -155,13 +155,18 @@ def register(name: str = "kvtrie", pages: int | None = None) -> None:
     """Registers the cache under `name`, for `--cache-type`.
 
     `pages` is the number of pages of the engine's pool. By default the pool tells. Raises what
-    the engine raises if it is not installed or the name is taken.
+    the engine raises if it is not installed or the name is taken. Under tensor parallelism the
+    engine fails to start, with `RuntimeError`: each rank has a cache of its own, and those would
+    not choose the same blocks to evict.
     """
     torch, core = import_module("torch"), import_module("minisgl.core")
-    kvcache = import_module("minisgl.kvcache")
+    kvcache, distributed = import_module("minisgl.kvcache"), import_module("minisgl.distributed")
     cache = type("KvtriePrefixCache", (Backend, kvcache.BasePrefixCache), {})
 
     def create(device: Any) -> Any:
+        ranks = distributed.try_get_tp_info()
+        if ranks is not None and ranks.size > 1:
+            raise RuntimeError(f"--cache-type {name} does not support {ranks.size} ranks")
         context = core.get_global_ctx()
         blocks = pages or context.kv_cache.k_cache(0).shape[0]
         return cache(torch_slots(blocks, context.page_size, torch.int32, device))

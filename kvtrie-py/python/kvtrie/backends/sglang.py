@@ -2,7 +2,8 @@
 
 The package is a plugin of SGLang, so it suffices to install it and to start the server with
 `--radix-cache-backend kvtrie`. Not supported, and refused at the start: sliding windows, Mamba,
-hierarchical caching, Eagle, an eviction policy other than `lru`, and the engine's KV events.
+hierarchical caching, Eagle, an eviction policy other than `lru`, the engine's KV events, and
+tensor, pipeline or context parallelism.
 """
 
 import time
@@ -190,6 +191,8 @@ def create(context: Any) -> Any:
         "Eagle": params.is_eagle,
         "an eviction policy other than lru": params.eviction_policy.lower() != "lru",
         "KV events": params.enable_kv_cache_events,
+        # Each rank has a cache of its own, and those would not choose the same blocks to evict.
+        "several ranks": max(context.tp_size, params.pp_size, params.attn_cp_size) > 1,
     }
     if asked := [feature for feature, is_asked in refused.items() if is_asked]:
         raise ValueError(f"--radix-cache-backend kvtrie does not support {', '.join(asked)}")
