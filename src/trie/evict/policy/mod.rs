@@ -6,13 +6,13 @@
 //! close to LRU where the ranks say little. Until one capacity of blocks was inserted, the order is
 //! LRU.
 //!
-//! * A [stamp](stamp) of each block says when it was last used, how often, and how much the request
+//! * A [`stamp`] of each block says when it was last used, how often, and how much the request
 //!   that published it added. Time is counted in blocks inserted; an age is a share of the
 //!   capacity.
-//! * The [history](history) counts uses and blocks at risk, by class and age. [Ghosts](ghosts)
+//! * The [`history`] counts uses and blocks at risk, by class and age. [Ghosts](ghosts)
 //!   stand for evicted nodes for [`GHOST_LIFE`].
 //! * The rank is the [Gittins index](gittins) of the class at that age.
-//! * The [terms](terms) of a block make it count as older or younger: a bias that decays, because
+//! * The [`terms`] of a block make it count as older or younger: a bias that decays, because
 //!   the block grows older all the same. Beyond [`GHOST_LIFE`] its rank is zero.
 //!
 //! All of this is hints: every access is Relaxed, and a lost write makes one block's rank wrong. A
