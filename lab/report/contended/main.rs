@@ -6,6 +6,7 @@
 mod goals;
 mod machine;
 mod measure;
+mod projection;
 mod show;
 
 use std::path::PathBuf;

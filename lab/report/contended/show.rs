@@ -12,6 +12,7 @@ use kvtrie_harness::timing::Spread;
 use crate::goals;
 use crate::machine::Machine;
 use crate::measure::Results;
+use crate::projection;
 
 /// Prints everything, draws it and compares it with the goals.
 pub fn everything(machine: &Machine, results: &[Results], cores: usize, options: &Options) {
@@ -32,7 +33,9 @@ pub fn everything(machine: &Machine, results: &[Results], cores: usize, options:
         let tails = results.iter().map(|result| tails(result, cores));
         draw("tails.svg", tails.collect());
     }
-    print_goals(&goals::all(results, cores), options.report.as_deref());
+    let mut goals = goals::all(results, cores);
+    goals.extend(projection::show(machine, results));
+    print_goals(&goals, options.report.as_deref());
 }
 
 fn print_machine(machine: &Machine) {
