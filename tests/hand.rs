@@ -55,7 +55,8 @@ fn allocate_all(cache: &PrefixCache) -> Vec<usize> {
 
 #[test]
 fn blocks_leave_in_the_order_of_their_last_use() {
-    // As many as the hand passes before the first leaves, and as many as are left for the next: 16 and 8.
+    // As many as the hand passes before the first leaves, and as many as are left for the next: 16
+    // and 8.
     let (cache, _) = full(24);
     let order: Vec<_> = (0..cache.capacity()).collect();
     assert_eq!(allocate_all(&cache), order);

@@ -122,7 +122,7 @@ def indexer_restarts(log):
 
 
 def worker_restarts(log):
-    """The worker dies and starts again; nobody tells the indexer."""
+    """The worker dies and starts again, and does not register anew."""
     with ExitStack() as stack:
         worker, indexer = started(stack, log)
         indexer.register(worker)

@@ -78,8 +78,8 @@ impl Blocks {
         Ok(())
     }
 
-    /// Gives up the blocks but not their ids, for an engine with a free list of its own. Returns the
-    /// ids as an array of `int32`.
+    /// Gives up the blocks but not their ids, for an engine with a free list of its own. Returns
+    /// the ids as an array of `int32`.
     ///
     /// The cache counts a lent id as owned until `PrefixCache.adopt` makes a block of it again.
     #[pyo3(name = "into_ids")]

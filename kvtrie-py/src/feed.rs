@@ -29,7 +29,8 @@ impl ChangeFeed {
 #[pymethods]
 impl ChangeFeed {
     /// Returns what has changed since the last poll, as `Stored`, `Removed` and `Cleared`, and
-    /// whether that is everything. If not, another thread was about to change something: poll again.
+    /// whether that is everything. If not, another thread was about to change something: poll
+    /// again.
     ///
     /// The first poll reports everything that is cached. Stored prefixes come first, shorter ones
     /// before longer ones; then removed ones, longer ones first. What was stored and removed since

@@ -62,19 +62,19 @@ impl From<kvtrie::Priority> for Priority {
 
 /// The tokens of a request, the items that they stand for, and how the request uses the cache.
 ///
-/// Every call that takes tokens takes a prompt too. A prompt has its own copy of the tokens and does
-/// not change, so a long lookup of one runs without the GIL and copies nothing.
+/// Every call that takes tokens takes a prompt too. A prompt has its own copy of the tokens and
+/// does not change, so a long lookup of one runs without the GIL and copies nothing.
 ///
 /// `items` are tuples `(start, stop, digest)`: tokens `start` to `stop` stand for the content with
 /// this digest of 32 bytes, an image for instance. Equal tokens match only if the same items start
-/// at the same tokens. `priorities` are tuples `(start, stop, priority)` for tokens that have another
-/// priority than the rest; `stop` may be `None`, which covers pushed tokens too. A block has the
-/// priority of its last token. `retention` keeps published blocks for the next so many that are
-/// inserted into the cache, counted anew after each use. With `read=False` a lookup finds nothing; with `store=False` nothing is
-/// published.
+/// at the same tokens. `priorities` are tuples `(start, stop, priority)` for tokens that have
+/// another priority than the rest; `stop` may be `None`, which covers pushed tokens too. A block
+/// has the priority of its last token. `retention` keeps published blocks for the next so many that
+/// are inserted into the cache, counted anew after each use. With `read=False` a lookup finds
+/// nothing; with `store=False` nothing is published.
 ///
-/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it, or
-/// if a range of a priority is empty.
+/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it,
+/// or if a range of a priority is empty.
 #[pyclass(frozen, module = "kvtrie")]
 #[derive(Debug)]
 pub struct Prompt {

@@ -12,15 +12,15 @@ use crate::errors::PublisherError;
 /// Publishes what a cache holds to routers, as vLLM does, in a thread of its own.
 ///
 /// The cache must be built with `change_feed=True`. `endpoint` is a ZeroMQ endpoint such as
-/// `tcp://0.0.0.0:5557`, which has no access control; at `replay_endpoint` routers ask for what they
-/// have missed. `interval` is the time between looks at the cache and `heartbeat` the longest time
-/// without a message, in seconds. `medium` says where the blocks are, `dp_rank` is the
+/// `tcp://0.0.0.0:5557`, which has no access control; at `replay_endpoint` routers ask for what
+/// they have missed. `interval` is the time between looks at the cache and `heartbeat` the longest
+/// time without a message, in seconds. `medium` says where the blocks are, `dp_rank` is the
 /// data-parallel rank. Only the namespaces of `model` are published if that is set. `ring` and
-/// `ring_bytes` say how many batches are kept for replays. With `repeats=False`, all that is cached is
-/// not sent once more when a router has joined late.
+/// `ring_bytes` say how many batches are kept for replays. With `repeats=False`, all that is cached
+/// is not sent once more when a router has joined late.
 ///
-/// Needs neither the GIL nor the Python objects. Raises `PublisherError` if the endpoint is in use or
-/// the cache has no free change feed.
+/// Needs neither the GIL nor the Python objects. Raises `PublisherError` if the endpoint is in use
+/// or the cache has no free change feed.
 #[pyclass(module = "kvtrie")]
 #[derive(Debug)]
 pub struct Publisher {

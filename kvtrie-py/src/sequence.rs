@@ -199,8 +199,8 @@ impl Sequence {
         Ok(Self::new(&self.cache, self.get()?.fork()))
     }
 
-    /// Lets the blocks go, and returns all tokens as an array of `uint32`. The published blocks stay
-    /// cached.
+    /// Lets the blocks go, and returns all tokens as an array of `uint32`. The published blocks
+    /// stay cached.
     fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         arrays::tokens(py, &self.take()?.finish())
     }

@@ -33,10 +33,9 @@ impl PrefixCache {
     ///
     /// [`OutOfBlocks`] if fewer than `n` blocks are free or reclaimable, or if a block would have
     /// to be evicted and evictions are [suspended](crate::Builder::retired_limit). Nothing is
-    /// evicted then,
-    /// unless other threads take or pin blocks during the call. A refusal reads every candidate,
-    /// which takes tens of milliseconds for a million unheld blocks. Blocks that other threads are
-    /// moving during the call count as neither free nor reclaimable.
+    /// evicted then, unless other threads take or pin blocks during the call. A refusal reads every
+    /// candidate, which takes tens of milliseconds for a million unheld blocks. Blocks that other
+    /// threads are moving during the call count as neither free nor reclaimable.
     ///
     /// # Examples
     ///

@@ -132,8 +132,8 @@ impl PrefixCache {
 
     /// Returns how many tokens [`lookup`](Self::lookup) would find.
     ///
-    /// Use it for admission and routing: it pins nothing, does not count as a use of the blocks, and
-    /// writes to no shared word of the cache. Like a lookup, it sometimes advances the epoch.
+    /// Use it for admission and routing: it pins nothing, does not count as a use of the blocks,
+    /// and writes to no shared word of the cache. Like a lookup, it sometimes advances the epoch.
     ///
     /// # Panics
     ///

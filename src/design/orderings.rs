@@ -42,8 +42,8 @@
 //!   appended behind one that is no longer pinned. (M: `append_versus_count`)
 //! * **lend**, from `Lent::insert` to `Lent::remove`: the accesses to a block before its id was
 //!   lent come before those of the next owner. (M: `lend_versus_adopt`)
-//! * **expired**, from `Expired::push` to `Expired::take_all`: the readers of a retired node are done
-//!   before another thread frees it. (M: `expiry_versus_freeing`, `freeing_versus_freeing`)
+//! * **expired**, from `Expired::push` to `Expired::take_all`: the readers of a retired node are
+//!   done before another thread frees it. (M: `expiry_versus_freeing`, `freeing_versus_freeing`)
 //! * **clear**, from `Registry::renew` to `Space::root`: a root is fully written before it is read.
 //!   (M: `clear_versus_lookup`)
 //! * **clear-race**, from the fence in `guard::enter` to the fence in `Space::still_has`: a lookup

@@ -21,7 +21,8 @@
 //!
 //! * The first lookup that ends at a block since the gauge found it without a
 //!   hold makes two more read-modify-writes and a store, to queue it.
-//! * A group of blocks under a root is written by its first run only, until the namespace is cleared.
+//! * A group of blocks under a root is written by its first run only, until the namespace is
+//!   cleared.
 //! * The first block that is queued in a group of 64 costs one more, to name the group.
 //! * The first release of a published block costs one more, to list it as a candidate.
 //! * A warm block that the hand passes costs two: the hand, and the block's state word.

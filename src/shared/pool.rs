@@ -62,8 +62,8 @@ impl Pool {
 
     /// Returns the place of a free id, or of the bottom.
     ///
-    /// Right if the caller has acquired the head. If another thread has changed the place since, the
-    /// head's tag has changed too, and the caller must not rely on the result.
+    /// Right if the caller has acquired the head. If another thread has changed the place since,
+    /// the head's tag has changed too, and the caller must not rely on the result.
     fn place(&self, id: u32) -> Place {
         let first = self.first_place(id);
         let Some(word) = self.places.get(id as usize) else {

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The phase is *here*, *gone*, *empty*, or the last one: *closed* for a block, *shut* for a slot
-//! without one. The word of a *block* says so, and never changes that. A block is *followed* once its
-//! run goes on behind it. *Queued* belongs to the [gauge](super::gauge). A block is *listed* once a hold that ended at it was dropped (see
+//! without one. The word of a *block* says so, and never changes that. A block is *followed* once
+//! its run goes on behind it. *Queued* belongs to the [gauge](super::gauge). A block is *listed*
+//! once a hold that ended at it was dropped (see
 //! [`release`](super::release)).
 //!
 //! A namespace's root has a state word too. Its pins are empty holds and the namespace itself.

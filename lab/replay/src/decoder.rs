@@ -362,8 +362,8 @@ impl<'r> Decoder<'r> {
         }
     }
 
-    /// Ends a request: checks that its blocks still have their contents, and lets go. If its session
-    /// is known to be over, says so.
+    /// Ends a request: checks that its blocks still have their contents, and lets go. If its
+    /// session is known to be over, says so.
     fn land(&mut self, flight: Flight) {
         self.table.resize(flight.hold.len(), BlockId::new(0));
         flight.hold.block_table_into(&mut self.table);

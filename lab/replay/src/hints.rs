@@ -42,8 +42,8 @@ impl Hints {
         Self { shares, used_later }
     }
 
-    /// Returns how many blocks of a request's prompt to keep when it ends; none if the cache is told
-    /// nothing. The lookup found `found` of its `blocks`.
+    /// Returns how many blocks of a request's prompt to keep when it ends; none if the cache is
+    /// told nothing. The lookup found `found` of its `blocks`.
     pub fn keep(&self, request: usize, found: usize, blocks: usize) -> Option<usize> {
         let kept_if_wrong = found.min(blocks.saturating_sub(1));
         let used_later = self.used_later[request];

@@ -1,8 +1,8 @@
 //! The bound on the bytes of nodes.
 //!
 //! A node keeps the memory of its whole run until the last block of it has left. If prompts part
-//! early in their runs, and the first blocks of these runs are used often, then a cache may consist of
-//! runs with one block each. Such a run of 32 blocks takes 2,536 bytes.
+//! early in their runs, and the first blocks of these runs are used often, then a cache may consist
+//! of runs with one block each. Such a run of 32 blocks takes 2,536 bytes.
 //!
 //! So evictions watch the bytes of all nodes. Once they exceed twice those of a full cache of
 //! one-block nodes, evictions climb on where they would stop at a block that was used more often,

@@ -1,7 +1,7 @@
 //! Eviction: which blocks leave, in which order, and how.
 //!
-//! * [`policy`] chooses among the candidates that the hand passes: by what it learned of blocks that
-//!   were used alike, and by the priority of each.
+//! * [`policy`] chooses among the candidates that the hand passes: by what it learned of blocks
+//!   that were used alike, and by the priority of each.
 //! * [`clock`] stores the position of each block and the candidates, and moves the hand.
 //! * [`climb`] follows a prefix from its last block towards its head, for a [`climb::Taker`].
 //! * [`eviction`] is the taker that evicts. [`forecast`] is the taker that only counts.

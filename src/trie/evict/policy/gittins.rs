@@ -1,8 +1,8 @@
 //! The Gittins index: the best ratio of expected uses to expected occupancy over all horizons.
 //!
 //! It ranks blocks by what keeping them is worth (J. C. Gittins, "Bandit processes and dynamic
-//! allocation indices", 1979). Here the reward is a use, and the cost is the time in the cache until
-//! the use or the horizon.
+//! allocation indices", 1979). Here the reward is a use, and the cost is the time in the cache
+//! until the use or the horizon.
 
 /// The number of ages that are told apart.
 pub const AGES: usize = 24;
