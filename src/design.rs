@@ -18,7 +18,7 @@
 //!   trie/        the cached blocks:
 //!                mod, node, build, layout, state, index, gauge, groups, guard, retired,
 //!                publish, release, hashes
-//!     evict/     mod, clock, passed, climb, eviction, clear, forecast, density, policy, changes
+//!     evict/     mod, clock, climb, eviction, clear, forecast, density, changes; policy/ ranks
 //!     feed/      mod, marks, mirror, view, change
 //!     ▼
 //!   bucket  hash  id  item  key  prefetch  stats  stripes  sync
@@ -198,8 +198,7 @@
 //!
 //! A decoded text is published one block at a time. If each block became a node of its own, a
 //! lookup would search an index for every block. So a node may have more slots than blocks, and the
-//! holder of its last block publishes into the next slot. (The protocol was first tried as a sketch
-//! under loom. A version in which one holder owned the right to append, and handed it over, broke.)
+//! holder of its last block publishes into the next slot.
 //!
 //! The holder loads the word of the next slot, and acts on it:
 //!
@@ -294,9 +293,10 @@
 //! that parent, so the rest is evicted like any unheld block. (M:
 //! `end_of_request_versus_eviction_of_a_chain`)
 //!
-//! `allocate` must not evict without success. So before the hand moves, a forecast visits the same
-//! candidates and simulates the same climb until it has counted enough blocks. If there are too
-//! few, nothing changes. A forecast costs as much as evicting the blocks counted, plus a visit of
+//! `allocate` must not evict without success. So before the hand moves, a forecast visits the
+//! candidates from the hand on, and climbs from each as long as blocks are unheld, until it has
+//! counted enough. An eviction may choose others, but finds as many. If there are too few, nothing
+//! changes. A forecast costs as much as evicting the blocks counted, plus a visit of
 //! every candidate in the worst case. A successful forecast moves the hand over the words of
 //! candidates in which it counted nothing: at most the hand would have unlisted a block there,
 //! which can wait.

@@ -10,15 +10,15 @@
 //!   bytes of a block.
 //! * [How do block ids meet the KV pool on a device?](device) An id is an offset. Publish after the
 //!   write, let go after the read.
-//! * [Which threads may call what?](threads) Any thread, anything. Only `namespace` and `clear`
-//!   take a lock.
+//! * [Which threads may call what?](threads) Any thread, anything. `namespace`, `clear` and
+//!   `clear_all` take a lock.
 //! * [How do LoRA adapters and tenants stay apart?](namespaces) Each has a namespace.
 //! * [How do several devices share a cache?](parallelism) One cache for each KV pool.
-//! * [How does a router know what each worker caches?](cluster) From KV events, as vLLM sends them.
 //! * [How does an engine in Python use it?](python) `pip install ./kvtrie-py`; a table of engines.
 //! * [Which metrics does a dashboard read?](metrics) `stats`, and `in_use`.
-//! * [How does a router learn what this worker holds?](routers) From the change feed, not from what
-//!   `evict` returns.
+//! * [How does a router know what each worker caches?](cluster) Start a `Publisher` of
+//!   `kvtrie-events`, which sends KV events as vLLM does.
+//! * [How do I send changes another way?](routers) Poll the change feed.
 //! * [How are evicted blocks saved, and who may keep ids?](offloading) Evict ahead; `into_id` and
 //!   `adopt` for a free list of your own.
 //!

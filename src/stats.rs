@@ -76,7 +76,7 @@ struct Stripe {
 }
 
 /// The number of blocks that a thread evicts before the bytes of the nodes are added up again. That
-/// takes 65 cache lines, so a few nanoseconds a block.
+/// takes a cache line for each thread, and 64 lines at least: a few nanoseconds a block.
 const PERIOD: u64 = 1_024;
 
 /// Selects one of the counts.

@@ -152,7 +152,7 @@ fn the_kept_prefix_is_not_evicted_next() {
         let namespace = cache.namespace("a");
         drop(publish(&cache, &namespace, &[9]));
         drop(publish(&cache, &namespace, &[8]));
-        cache.evict(1); // cools everything, and takes one of the two
+        cache.evict(1); // takes one of the two
         run(&cache, &namespace, vec![1, 2, 3, 4]).finish_at(&cache, 2);
         cache.evict(1);
         assert_eq!(cache.peek(&namespace, [1, 2]), 2);

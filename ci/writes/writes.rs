@@ -60,7 +60,7 @@ fn a_block_is_taken_and_dropped_by_two_writes_each() {
 }
 
 #[test]
-fn a_short_prompt_is_published_by_six_writes() {
+fn a_short_prompt_is_published_by_seven_writes() {
     let (cache, model) = cache(128);
     drop(publish(&cache, &model, &prompt(1, 1)));
     let mut hold = check("miss", [1, 0], || cache.lookup(&model, &prompt(2, 1)));
@@ -96,7 +96,7 @@ fn a_short_prompt_is_evicted_by_few_writes() {
     for number in 0..64 {
         drop(publish(&cache, &model, &prompt(number, 1)));
     }
-    // A turn of the hand cools all blocks.
+    // The first eviction leaves candidates for the next.
     let _first = cache.allocate(1).expect("unheld");
     check("allocate by eviction", EVICT, || cache.allocate(1)).expect("unheld");
 }

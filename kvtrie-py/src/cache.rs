@@ -153,7 +153,7 @@ impl PrefixCache {
         Ok(Hold::new(&self.shared, hold))
     }
 
-    /// Returns how many tokens `lookup` would find. Holds and warms nothing.
+    /// Returns how many tokens `lookup` would find. Holds nothing, and does not count as a use.
     fn peek<'py>(
         &self,
         py: Python<'py>,
@@ -195,7 +195,7 @@ impl PrefixCache {
         Ok(Sequence::new(&self.shared, sequence))
     }
 
-    /// Takes `n` blocks: free ones first, then evicts the least recently used.
+    /// Takes `n` blocks: free ones first, then evicts those least worth keeping.
     ///
     /// Raises `OutOfBlocks` if fewer are free or unheld; nothing is taken then.
     #[pyo3(signature = (n = 1))]

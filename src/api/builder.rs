@@ -169,7 +169,7 @@ impl Builder {
         }
     }
 
-    /// Builds the cache, and allocates all its tables: about 24 bytes per block.
+    /// Builds the cache, and allocates all its tables: 33 to 41 bytes per block.
     ///
     /// # Aborts
     ///

@@ -81,8 +81,8 @@
 //!   `end_of_request_versus_eviction`)
 //! * **pass-evicted**: an ended request leaves blocks that no thread needs. (M:
 //!   `end_of_request_versus_eviction_of_its_end`)
-//! * **no-resume**: the prefix that an ended request keeps is evicted before colder ones. (T:
-//!   `the_kept_prefix_is_not_evicted_next`)
+//! * **no-resume**: the prefix that an ended request keeps is evicted before prefixes that were
+//!   used less recently. (T: `the_kept_prefix_is_not_evicted_next`)
 //! * **claim-by-exchange**: two threads claim one block, or one claims a block that was just
 //!   pinned. (M: `claim_versus_claim`; T: `every_history_has_an_explanation`)
 //! * **confirm-children**: no thread lists a block that has lost the rest of its run and its

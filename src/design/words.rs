@@ -25,7 +25,9 @@
 //!   cleared.
 //! * The first block that is queued in a group of 64 costs one more, to name the group.
 //! * The first release of a published block costs one more, to list it as a candidate.
-//! * A warm block that the hand passes costs two: the hand, and the block's state word.
+//! * Hints of the ranking are not counted. A lookup whose end was not used in the same tick stores
+//!   its stamp and a count of uses. A publication stores a stamp for each block. An eviction stores
+//!   eight candidates, and a ghost for each node.
 //! * A read-modify-write that fails is repeated, and counts again.
 //!
 //! # Words
@@ -48,6 +50,10 @@
 //! | root and generation of a namespace | `registry` | `clear` | the namespace, which each lookup in it reads |
 //! | groups of a root | `groups` | the first run published in a group | those of 512 groups |
 //! | retired bytes | `retired` | each batch of retired nodes, and its freeing | |
+//! | stamp of a block | the ranking | publication, a lookup that ends there (once a tick), eviction behind it | fifteen other stamps |
+//! | uses by class and age | the ranking | the first lookup of an end in a tick | fifteen others |
+//! | ticks | the ranking | a thread, once for each tick that it publishes | nothing |
+//! | ghosts, candidates left, last ends of `EvictFirst` | the ranking | eviction, publication | |
 //! | epoch | crossbeam-epoch | about one in 128 guards of a thread | nothing |
 //!
 //! Statistics are not among them: each thread has a stripe of its own, however

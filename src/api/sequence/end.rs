@@ -154,10 +154,11 @@ impl PrefixCache {
     /// Drops a hold, and evicts the blocks of its prefix from token `from` on.
     ///
     /// `from` is rounded up to a block. For a session that has ended: [look it up](Self::lookup)
-    /// and pass the hold. The blocks leave from the end back, warm or not, up to the first that
-    /// another hold keeps or another cached prefix needs. As with [`evict`](Self::evict), the
-    /// caller owns them, and this may yield the core first. Takes time proportional to the number
-    /// of tokens evicted, and to the prefix if its [hash](Hold::hash) is not known yet.
+    /// and pass the hold. The blocks leave from the end back, however recently they were used, up
+    /// to the first that another hold keeps or another cached prefix needs. As with
+    /// [`evict`](Self::evict), the caller owns them, and this may yield the core first. Takes time
+    /// proportional to the number of tokens evicted, and to the prefix if its [hash](Hold::hash) is
+    /// not known yet.
     ///
     /// A lookup at the same time keeps the blocks that it finds. If another thread evicts a part of
     /// the prefix at the same time, the rest may stay cached until it is evicted like any other

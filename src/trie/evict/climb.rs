@@ -1,5 +1,4 @@
 //! The climb: a walk from the last block of a prefix towards its head while blocks can be taken.
-//! taken.
 //!
 //! One climb serves two takers. The taker of an [eviction](super::eviction) claims the blocks. The
 //! taker of a [forecast](super::forecast) only counts them.

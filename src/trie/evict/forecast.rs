@@ -71,7 +71,7 @@ impl<'g> Imagined<'g> {
         }
     }
 
-    /// Visits candidates in the order of an eviction, from a position of the hand on, until enough
+    /// Visits candidates from a position of the hand on, until enough
     /// blocks are counted. Returns the number of words that the hand may skip, because nothing in
     /// them can be evicted.
     fn visit_all(&mut self, hand: usize) -> usize {

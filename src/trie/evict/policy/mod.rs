@@ -16,7 +16,7 @@
 //!   the block grows older all the same. Beyond [`GHOST_LIFE`] its rank is zero.
 //!
 //! All of this is hints: every access is Relaxed, and a lost write makes one block's rank wrong. A
-//! hit writes one stamp, and only if the time or the number of hits has changed.
+//! hit writes one stamp and one count, and only if the time or the number of hits has changed.
 
 pub mod candidates;
 mod first;
