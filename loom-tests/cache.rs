@@ -29,6 +29,31 @@ fn pin_versus_claim() {
     });
 }
 
+/// One thread publishes a block and drops its hold. The other finds the block, perhaps before its
+/// slot is filled, drops that hold, and evicts what it can: the block leaves in the end.
+#[test]
+fn first_release_versus_publication() {
+    explore("first_release_versus_publication", 10_000, || {
+        let (cache, namespace) = cache(1, 1);
+        let mut hold = cache.lookup(&namespace, &[]);
+        let blocks = cache.allocate(1).expect("a block is free");
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let (evicted, ()) = both(
+            move || {
+                drop(other.lookup(&namespace, &[1]));
+                other.evict(usize::MAX).len()
+            },
+            || {
+                hold.publish(&[1], blocks).expect("a block for a block");
+                drop(hold);
+            },
+        );
+        let rest = cache.evict(usize::MAX).len();
+        assert_eq!(evicted + rest, 1, "a candidate is lost");
+    });
+}
+
 /// A lookup walks down a chain while another thread evicts it block by block: what the lookup ends
 /// at stays, and what was held throughout is found.
 #[test]

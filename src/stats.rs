@@ -127,7 +127,7 @@ impl Counters {
 
     /// Returns the bytes of the linked nodes.
     pub fn node_bytes(&self) -> usize {
-        self.sum(|stripe| &stripe.node_bytes) as usize
+        self.balance(|stripe| &stripe.node_bytes)
     }
 
     /// Counts the words that the clock hand read, and the candidates that it found.
@@ -172,8 +172,8 @@ impl Counters {
         stats.hand_words = self.sum(|stripe| &stripe.hand_words);
         stats.hand_steps = self.sum(|stripe| &stripe.hand_steps);
         stats.node_bytes = self.node_bytes();
-        stats.namespaces = self.sum(|stripe| &stripe.namespaces) as usize;
-        stats.namespace_bytes = self.sum(|stripe| &stripe.namespace_bytes) as usize;
+        stats.namespaces = self.balance(|stripe| &stripe.namespaces);
+        stats.namespace_bytes = self.balance(|stripe| &stripe.namespace_bytes);
         stats.cached = self.cached();
     }
 
@@ -181,6 +181,12 @@ impl Counters {
     fn sum(&self, field: Field) -> u64 {
         let values = self.0.iter().map(|stripe| field(stripe).load(RELAXED));
         values.fold(0, u64::wrapping_add)
+    }
+
+    /// Adds up a count to which one thread adds what another subtracts.
+    fn balance(&self, field: Field) -> usize {
+        // Between the loads of two stripes, more may be subtracted than was added before.
+        (self.sum(field) as i64).max(0) as usize
     }
 
     /// Adds to several counts of this thread's stripe.

@@ -67,8 +67,8 @@ fn a_short_prompt_is_published_by_seven_writes() {
     let blocks = cache.allocate(1).expect("free");
     // Its bucket, the root, the queue, the group and the references; the link and the slot.
     check("publish one block", [5, 2], || hold.publish(&prompt(2, 1), blocks)).expect("a block");
-    // The first release lists the block as a candidate.
-    check("first release", [2, 0], || drop(hold));
+    // The first release makes sure of the slot, and lists the block as a candidate.
+    check("first release", [2, 1], || drop(hold));
     // A full run has as many, and one slot for each block.
     let mut hold = cache.lookup(&model, &prompt(3, 32));
     let blocks = cache.allocate(32).expect("free");

@@ -113,7 +113,8 @@ impl PrefixCache {
                 }
             };
             taken.take_free();
-            if taken.missing() > 0 {
+            // Other threads may have taken free blocks that the forecast counted.
+            if taken.missing() > 0 && may_evict {
                 self.trie().skip_held(forecast);
                 self.trie()
                     .evict(taken.missing(), |block| taken.add(block.id));

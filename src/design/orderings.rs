@@ -127,6 +127,7 @@
 //! * **second-look**: a candidate is lost. (M: `list_versus_unlist`, `last_child_versus_unlisting`)
 //! * **list-the-last**: a candidate is lost. (M: `list_versus_unlist`; T:
 //!   `agrees_with_a_naive_cache`)
+//! * **slot-at-release**: a candidate is lost. (M: `first_release_versus_publication`)
 //! * **list-at-release**: a candidate is lost. (M: `release_versus_release`; T:
 //!   `agrees_with_a_naive_cache`)
 //! * **new-tag**: an id is on the stack twice. (M: `take_versus_the_same_top_again`)

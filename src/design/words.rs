@@ -24,7 +24,8 @@
 //! * A group of blocks under a root is written by its first run only, until the namespace is
 //!   cleared.
 //! * The first block that is queued in a group of 64 costs one more, to name the group.
-//! * The first release of a published block costs one more, to list it as a candidate.
+//! * The first release of a published block costs one more and a store: it lists the block as a
+//!   candidate, and makes sure of its slot.
 //! * Hints of the ranking are not counted. A lookup whose end was not used in the same tick stores
 //!   its stamp and a count of uses. A publication stores a stamp for each block. An eviction stores
 //!   eight candidates, and a ghost for each node.

@@ -23,8 +23,12 @@ impl Trie {
     pub fn list_before_release(&self, run: NodeRef<'_>, offset: usize) -> Snapshot {
         let seen = run.state(offset).load_listed();
         if !seen.is_listed() {
+            let id = run.id(offset);
+            // Rule (slot-at-release): a lookup may find a block before its publisher has filled the
+            // slot. Without a slot the hand would unlist the block, and no release list it again.
+            self.clock.insert_one(id, run.position(offset));
             // Rule (list-at-release): the block may be a candidate once the pin is gone.
-            self.clock.list(run.id(offset));
+            self.clock.list(id);
         }
         seen
     }

@@ -93,7 +93,10 @@ impl Trie {
         if eviction.wanted > 0 {
             self.ranking.learn(&self.clock);
             eviction.candidates = self.ranking.recall();
-            drop(eviction.sweep(guard));
+            guard = eviction.sweep(guard);
+            if eviction.wanted > 0 {
+                drop(eviction.pass(guard));
+            }
             self.ranking.leave(eviction.candidates);
         }
     }
@@ -178,6 +181,21 @@ impl<'a> Eviction<'a> {
                 }
             }
             self.candidates.trim();
+        }
+        guard
+    }
+
+    /// Visits all candidates without the hand, until enough blocks are evicted. Other threads move
+    /// the hand too, so a turn of it may have missed some.
+    #[cold]
+    fn pass(&mut self, mut guard: Guard) -> Guard {
+        self.scope = Scope::Unheld;
+        let clock = &self.trie.clock;
+        for id in clock.words(clock.hand()).flatten() {
+            if self.wanted == 0 {
+                break;
+            }
+            guard = self.visit(id, guard);
         }
         guard
     }
