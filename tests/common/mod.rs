@@ -39,9 +39,13 @@ pub fn together<T: Send>(jobs: impl IntoIterator<Item = impl FnOnce() -> T + Sen
 pub fn panic_of(mistake: &dyn Fn()) -> (String, String) {
     use std::cell::RefCell;
     use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+    use std::sync::{Mutex, PoisonError};
     thread_local! {
         static FILE: RefCell<String> = const { RefCell::new(String::new()) };
     }
+    // The hook is the process's.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let default = take_hook();
     set_hook(Box::new(|info| {
         let file = info.location().map_or("", |place| place.file());
@@ -49,6 +53,7 @@ pub fn panic_of(mistake: &dyn Fn()) -> (String, String) {
     }));
     let caught = catch_unwind(AssertUnwindSafe(mistake));
     set_hook(default);
+    drop(alone);
     let payload = caught.expect_err("a mistake panics");
     let text = payload
         .downcast::<String>()
