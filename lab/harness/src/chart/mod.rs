@@ -28,7 +28,9 @@ const LEGEND: (f64, f64) = (7.6, 34.0);
 const KVTRIE: &str = "#0072b2";
 /// Colours of the other lines, from the Okabe-Ito palette: colour-blind readers can tell them
 /// apart.
-const OTHERS: [&str; 5] = ["#d55e00", "#009e73", "#cc79a7", "#e69f00", "#6e6e6e"];
+const OTHERS: [&str; 6] = [
+    "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#6e6e6e", "#56b4e9",
+];
 
 /// One chart.
 #[derive(Debug, Clone)]
