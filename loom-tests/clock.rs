@@ -52,9 +52,9 @@ impl Dial {
         run
     }
 
-    /// Caches a run of blocks below the root, the last one held. Returns the positions of all.
-    fn publish<const N: usize>(&self, ids: [BlockId; N]) -> [Position; N] {
-        let run = NodeRef::build(Blueprint {
+    /// Builds a run of blocks below the root.
+    fn build<const N: usize>(&self, ids: [BlockId; N]) -> NodeRef<'static> {
+        NodeRef::build(Blueprint {
             parent: self.root,
             root: self.root,
             key: 0,
@@ -63,7 +63,12 @@ impl Dial {
             ids: &ids,
             tokens: Keyed::plain(&ids.map(|id| id.index() as u32)),
             is_numbered: false,
-        });
+        })
+    }
+
+    /// Caches a run of blocks below the root, the last one held. Returns the positions of all.
+    fn publish<const N: usize>(&self, ids: [BlockId; N]) -> [Position; N] {
+        let run = self.build(ids);
         let published = self.trie.index.publish(run, unprotected());
         assert!(published.is_ok(), "no equal");
         self.trie.clock.insert(run, 0..N);
@@ -145,6 +150,26 @@ fn enter_versus_visit() {
         let ([at], claimed) = both(move || other.cache([id]), || dial.visit(id));
         assert!(!claimed, "it is held");
         assert_eq!(dial.listed(), [id]);
+        dial.end(&[at]);
+    });
+}
+
+/// The same where the first release makes sure of the slot of a single block.
+#[test]
+fn enter_one_versus_visit() {
+    explore("enter_one_versus_visit", 5, || {
+        let dial = Dial::new(1);
+        let (id, other) = (dial.ids[0], Arc::clone(&dial));
+        let enter = move || {
+            let run = other.build([id]);
+            assert!(other.trie.index.publish(run, unprotected()).is_ok());
+            other.trie.clock.insert_one(id, run.position(0));
+            run.position(0)
+        };
+        let (at, claimed) = both(enter, || dial.visit(id));
+        assert!(!claimed, "it is held");
+        assert!(state(dial.root).pin().is_some(), "the root is there");
+        state(dial.root).hand_over();
         dial.end(&[at]);
     });
 }

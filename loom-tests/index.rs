@@ -131,6 +131,20 @@ fn publish_versus_find() {
     });
 }
 
+/// The same for a block with an image.
+#[test]
+fn publish_versus_find_of_an_image() {
+    explore("publish_versus_find_of_an_image", 3, || {
+        let bucket = Bucket::new();
+        let other = Arc::clone(&bucket);
+        let (at, _) = both(
+            move || other.publish_image(Some(1)),
+            || bucket.find_image(Some(1)),
+        );
+        bucket.end(&[at], &[]);
+    });
+}
+
 /// Three threads publish the same block, and one something else: it is published once.
 #[test]
 fn publish_versus_publish() {
