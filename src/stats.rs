@@ -106,10 +106,13 @@ impl Counters {
     pub fn published(&self, blocks: usize, bytes: Option<usize>) -> (u64, u64) {
         let stripe = mine();
         let old = add_to(&self.0.get(stripe).published, stripe, blocks);
-        self.add([
-            (|stripe| &stripe.runs, usize::from(bytes.is_some())),
-            (|stripe| &stripe.node_bytes, bytes.unwrap_or_default()),
-        ]);
+        self.add_at(
+            stripe,
+            [
+                (|stripe| &stripe.runs, usize::from(bytes.is_some())),
+                (|stripe| &stripe.node_bytes, bytes.unwrap_or_default()),
+            ],
+        );
         (old, old.wrapping_add(blocks as u64))
     }
 
@@ -121,8 +124,9 @@ impl Counters {
     /// Counts the eviction of `blocks`. Returns whether the thread's count has passed a multiple of
     /// [`PERIOD`].
     pub fn evicted(&self, blocks: usize) -> bool {
-        self.add([(|stripe| &stripe.evicted, blocks)]);
-        self.0.get(mine()).evicted.load(RELAXED) % PERIOD < blocks as u64
+        let (stripe, blocks) = (mine(), blocks as u64);
+        let old = add_to(&self.0.get(stripe).evicted, stripe, blocks as usize);
+        old.wrapping_add(blocks) % PERIOD < blocks
     }
 
     /// Returns the bytes of the linked nodes.
@@ -192,7 +196,12 @@ impl Counters {
     /// Adds to several counts of this thread's stripe.
     #[inline]
     fn add<const N: usize>(&self, counts: [(Field, usize); N]) {
-        let stripe = mine();
+        self.add_at(mine(), counts);
+    }
+
+    /// Adds to several counts of a stripe that the thread has looked up.
+    #[inline]
+    fn add_at<const N: usize>(&self, stripe: usize, counts: [(Field, usize); N]) {
         let mine = self.0.get(stripe);
         for (field, n) in counts {
             add_to(field(mine), stripe, n);
