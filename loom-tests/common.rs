@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kvtrie::model::BucketHasher;
 use kvtrie::{Hold, Namespace, PrefixCache};
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -121,6 +122,17 @@ pub fn cache(blocks: usize, run_length: usize) -> (PrefixCache, Namespace) {
         .expect("the settings of a model are sound");
     let namespace = cache.namespace("a");
     (cache, namespace)
+}
+
+/// The key of the first root of a cache.
+const FIRST_ROOT: u64 = 1;
+
+/// Returns the first tokens whose blocks share a bucket, as children of the first root of a cache
+/// with so many blocks.
+pub fn in_one_bucket<const N: usize>(blocks: usize) -> [u32; N] {
+    let (hasher, mask) = (BucketHasher::new(), blocks.next_power_of_two() as u64 - 1);
+    let mut tokens = (1..).filter(|token| hasher.child(FIRST_ROOT, 0, &[*token]) & mask == 0);
+    std::array::from_fn(|_| tokens.next().expect("one token in a few"))
 }
 
 /// Publishes what is missing of a prompt.

@@ -5,7 +5,7 @@
 #[path = "common.rs"]
 mod common;
 
-use common::{Memory, both, cache, explore, publish, publish_cold};
+use common::{Memory, both, cache, explore, in_one_bucket, publish, publish_cold};
 use loom::sync::Arc;
 use std::collections::HashSet;
 
@@ -122,19 +122,20 @@ fn tail_versus_last_child() {
     });
 }
 
-/// A node is evicted and freed while another thread looks for its neighbour in the same bucket: the
-/// reader never walks over freed memory.
+/// Two nodes are evicted while another thread looks for the third in their bucket, the last of the
+/// list: the reader never walks over freed memory. The second retirement frees the first node.
 #[test]
 fn reader_in_the_bucket_versus_reclamation() {
     explore("reader_in_the_bucket_versus_reclamation", 1_000, || {
         let (cache, namespace) = cache(3, 1);
-        let held = publish(&cache, &namespace, &[1]);
-        drop(publish(&cache, &namespace, &[2]));
-        drop(publish(&cache, &namespace, &[3]));
+        let [last, first, second] = in_one_bucket(3);
+        let held = publish(&cache, &namespace, &[last]);
+        drop(publish(&cache, &namespace, &[first]));
+        drop(publish(&cache, &namespace, &[second]));
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
         let (found, evicted) = both(
-            move || other.lookup(&namespace, &[1]).len(),
+            move || other.lookup(&namespace, &[last]).len(),
             || cache.evict(usize::MAX).len(),
         );
         assert_eq!((found, evicted), (1, 2));

@@ -9,8 +9,9 @@ use std::hash::Hash;
 
 use crate::item::{Item, Keyed};
 
-/// The seed in a model, which must run the same way each time.
-const SEED: usize = 1;
+/// The seeds in a model, which must run the same way each time. (`RandomState::with_seed` would not
+/// do: it adds numbers that are random in each process.)
+const SEEDS: [u64; 4] = [1, 2, 3, 4];
 /// Tokens that are mixed in one step.
 const LANES: usize = 16;
 
@@ -29,7 +30,8 @@ impl BucketHasher {
     /// Makes a hasher with a random key.
     pub fn new() -> Self {
         let other = if cfg!(loom) {
-            ahash::RandomState::with_seed(SEED)
+            let [first, second, third, fourth] = SEEDS;
+            ahash::RandomState::with_seeds(first, second, third, fourth)
         } else {
             ahash::RandomState::new()
         };
