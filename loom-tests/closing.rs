@@ -5,7 +5,88 @@
 #[path = "common.rs"]
 mod common;
 
-use common::{both, cache, explore, publish, three};
+use common::{Memory, both, cache, explore, publish, three};
+use kvtrie::model::{CacheStatus, NewBlock, References, State};
+use loom::sync::Arc;
+
+/// A cache with one block, which has two holds: the counts alone, and the cache's memory.
+struct Counts {
+    references: References,
+    state: State,
+    memory: Memory,
+}
+
+impl Counts {
+    /// The counts of an open cache.
+    fn new() -> Arc<Self> {
+        let state = State::new(NewBlock {
+            is_last: true,
+            is_queued: false,
+        });
+        assert!(state.pin().is_some());
+        let references = References::default();
+        references.add(1);
+        Arc::new(Self {
+            references,
+            state,
+            memory: Memory::default(),
+        })
+    }
+
+    /// Drops a hold. Returns whether that frees the cache.
+    fn drop_hold(&self) -> bool {
+        self.memory.read();
+        let is_last = self.state.unpin() == CacheStatus::Closed && self.references.remove(1);
+        self.free_if(is_last)
+    }
+
+    /// Drops the cache. Returns whether that frees it.
+    fn close(&self) -> bool {
+        assert!(self.references.remove(1), "the only reference");
+        self.references.begin_counting();
+        let holds = self.state.close().pins();
+        self.memory.read();
+        let is_last = self.references.end_counting(holds);
+        self.free_if(is_last)
+    }
+
+    /// Writes to the memory, as its next owner may.
+    fn free_if(&self, is_last: bool) -> bool {
+        if is_last {
+            self.memory.write(1);
+        }
+        is_last
+    }
+}
+
+/// Two holds of a closed cache are dropped: the last one frees it, after all that the other did.
+#[test]
+fn hold_versus_hold_of_a_closed_cache() {
+    explore("hold_versus_hold_of_a_closed_cache", 5, || {
+        let counts = Counts::new();
+        assert!(!counts.close(), "it has holds");
+        let other = Arc::clone(&counts);
+        let (theirs, ours) = both(move || other.drop_hold(), || counts.drop_hold());
+        assert!(theirs != ours, "it is freed once");
+    });
+}
+
+/// The cache is closed while its holds are dropped: the last of the three threads frees it, after
+/// all that the others did.
+#[test]
+fn hold_versus_count_of_the_holds() {
+    explore("hold_versus_count_of_the_holds", 50, || {
+        let counts = Counts::new();
+        let (one, two) = (Arc::clone(&counts), Arc::clone(&counts));
+        let (first, second, closed) = three(
+            move || one.drop_hold(),
+            move || two.drop_hold(),
+            || counts.close(),
+        );
+        let freed = [first, second, closed];
+        assert_eq!(freed.map(usize::from).iter().sum::<usize>(), 1, "{freed:?}");
+    });
+}
 
 /// The cache is dropped while a hold is forked and let go elsewhere.
 #[test]

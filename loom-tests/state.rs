@@ -61,6 +61,27 @@ fn pin_versus_claim() {
     });
 }
 
+/// The first release of a block, which also marks it listed, and a claimer: what the holder read
+/// comes first. A second holder changes the word meanwhile, so the release may take two steps.
+#[test]
+fn first_release_versus_claim() {
+    explore("first_release_versus_claim", 100, || {
+        let run = Arc::new(Run::default());
+        assert!(run.states[0].pin().is_some());
+        let (holder, other) = (Arc::clone(&run), Arc::clone(&run));
+        let release = move || {
+            holder.head.read();
+            let _ = holder.states[0].release(holder.states[0].load_listed());
+        };
+        let pin = move || other.states[0].pin().map(|_| other.states[0].unpin());
+        three(release, pin, || {
+            if run.states[0].claim(None) == Claim::Claimed {
+                run.head.write(1);
+            }
+        });
+    });
+}
+
 /// Two claimers and a holder: at most one of them gets the block.
 #[test]
 fn claim_versus_claim() {

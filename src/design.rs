@@ -13,7 +13,7 @@
 //!                namespace, sequence, pinned, feed, report; hold/fork, sequence/{publish, end}
 //!     ▼
 //!   shared/      the part that a cache shares with its holds and blocks:
-//!                mod, pool, lent, registry, budget
+//!                mod, references, pool, lent, registry, budget
 //!     ▼
 //!   trie/        the cached blocks:
 //!                mod, node, build, layout, state, index, gauge, groups, guard, retired,

@@ -48,6 +48,7 @@ pub mod model {
     pub use crate::item::{Item, Keyed};
     pub use crate::shared::lent::Lent;
     pub use crate::shared::pool::Pool;
+    pub use crate::shared::references::References;
     pub use crate::stats::Counters;
     pub use crate::stripes::{Free, SHARED};
     pub use crate::trie::build::Blueprint;

@@ -34,47 +34,40 @@ def main():
         print(f"{len(chosen)} breakages")
         return 0
     copy = Copy(ROOT, tests)
-    missing = check_unbroken(copy, chosen)
+    check_unbroken(copy, chosen)
     partly = {breakage.entry.name for breakage in every if breakage not in chosen}
-    return run_all(copy, chosen, missing, partly)
+    return run_all(copy, chosen, partly)
 
 
 def check_unbroken(copy, chosen):
-    """Runs the tests on the sources as they are: all must pass. Returns the kinds that this machine
-    cannot build."""
+    """Runs the tests on the sources as they are: all must pass."""
     names = defaultdict(set)
     for kind, name in (test for breakage in chosen for test in breakage.entry.tests):
         names[kind].add(name)
-    missing = set()
     for kind in names:
         executables, errors = copy.build(kind, names[kind])
-        if executables is None and kind == "tsan":
-            missing.add(kind)
-        elif executables is None:
+        if executables is None:
             raise Problem(f"{errors}\nthe {kind} tests do not build")
-        for name in sorted(names[kind]) if executables else []:
+        for name in sorted(names[kind]):
             failure, output = copy.run(kind, executables, name)
             if failure:
                 raise Problem(f"{output}\n{name} fails as it is")
-    return missing
 
 
-def run_all(copy, chosen, missing, partly):
+def run_all(copy, chosen, partly):
     """Runs the breakages and sums up. Fails if one is not caught, or if a test that an entry names
     catches none of that entry's breakages, unless only a part of those was run."""
     counts, idle = Counter(), {}
     for breakage in chosen:
-        tests = [test for test in breakage.entry.tests if test[0] not in missing]
+        tests = breakage.entry.tests
         still_idle = idle.setdefault(breakage.entry.name, set(tests))
         caught = run_one(copy, breakage, tests, still_idle)
         still_idle.difference_update(caught)
         if caught:
             verdict = "caught"
             said = "; ".join(f"{name}: {failure}" for (_, name), failure in caught.items())
-        elif not breakage.entry.tests:
+        elif not tests:
             verdict, said = "harmless", f"harmless: {breakage.entry.reason}"
-        elif len(tests) < len(breakage.entry.tests):
-            verdict, said = "skipped", "skipped: this machine has no ThreadSanitizer"
         else:
             verdict, said = "NOT CAUGHT", "NOT CAUGHT"
         counts[verdict] += 1
@@ -82,7 +75,7 @@ def run_all(copy, chosen, missing, partly):
     idle = [(entry, name) for entry in idle.keys() - partly for _, name in idle[entry]]
     for entry, name in idle:
         print(f"{entry}: {name} is named as evidence, but caught nothing")
-    verdicts = ["caught", "harmless", "skipped", "NOT CAUGHT"]
+    verdicts = ["caught", "harmless", "NOT CAUGHT"]
     print(", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts))
     return 1 if counts["NOT CAUGHT"] or idle else 0
 

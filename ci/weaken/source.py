@@ -116,7 +116,7 @@ class Entry:
 
     is_rule: bool
     name: str
-    # Pairs of a kind (`loom`, `test`, `tsan`) and the name of a test.
+    # Pairs of a kind (`loom`, `test`) and the name of a test.
     tests: tuple
     reason: str
 
@@ -149,7 +149,7 @@ def evidence(name, said):
         elif mark == "M" and named:
             tests += [("loom", test) for test in named]
         elif mark == "T" and named:
-            tests += [("tsan" if "ThreadSanitizer" in text else "test", test) for test in named]
+            tests += [("test", test) for test in named]
         else:
             raise Problem(f"{name}: neither a model, nor a test, nor an argument: {part}")
     return tuple(tests), reason

@@ -49,15 +49,11 @@ class Copy:
     """A copy of the crate, in which one file at a time is broken."""
 
     def __init__(self, root, tests):
-        self.root, self.tests, self.work = root, tests, root / "target/weaken"
-        version = subprocess.check_output(["rustc", "-vV"], text=True)
-        host = re.search(r"host: (.*)", version)[1]
-        sanitized = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
+        self.tests, self.work = tests, root / "target/weaken"
         # What each kind of build needs: flags for the compiler, and options for cargo.
         self.kinds = {
             "loom": ("--cfg loom --cfg crossbeam_loom", ["--release"]),
             "test": ("", []),
-            "tsan": (sanitized, ["--target", host]),
         }
         subprocess.run([root / "ci/bare.sh", self.work / "tree"], check=True)
         for path in (self.work / "tree/src").rglob("*.rs"):
@@ -70,15 +66,12 @@ class Copy:
 
     def environment(self, kind):
         """What cargo and the tests of a kind find in their environment."""
-        environment = os.environ | {
+        return os.environ | {
             "RUSTFLAGS": self.kinds[kind][0],
             "CARGO_TARGET_DIR": str(self.work / kind),
             "CARGO_INCREMENTAL": "1",
             "RUST_BACKTRACE": "0",
-            "TSAN_OPTIONS": f"suppressions={self.root}/ci/tsan.supp halt_on_error=1",
         }
-        # The sanitizers are nightly options, which this lets a stable compiler take.
-        return environment | ({"RUSTC_BOOTSTRAP": "1"} if kind == "tsan" else {})
 
     def build(self, kind, names):
         """Builds tests. Returns each target's executable, or none and the compiler's errors."""
@@ -145,8 +138,6 @@ def how(done):
     """How a test failed: its first panic, or what else ended it."""
     if panic := re.search(r"panicked at.*\n(.*)", done.stdout):
         return panic[1][:72]
-    if "ThreadSanitizer:" in done.stdout:
-        return "a data race"
     if done.returncode < 0:
         return signal.Signals(-done.returncode).name
     return f"status {done.returncode}"

@@ -16,7 +16,7 @@
 //!   thread reads it without looking at its word. (M: `fill_versus_filled`)
 //! * **let-go**, from `State::release`, `unpin` to `State::claim`, `claim_root`, `close`: a
 //!   holder's reads come before the block is reused. (M: `pin_versus_claim`,
-//!   `unpin_versus_claim_of_the_root`, `unpin_versus_census`)
+//!   `first_release_versus_claim`, `unpin_versus_claim_of_the_root`, `unpin_versus_census`)
 //! * **orphan**, from `State::drop_child` to `State::claim`, `claim_root`: a node is unlinked
 //!   before its parent is claimed. (M: `holder_of_the_child_versus_claim_of_the_parent`,
 //!   `last_child_versus_claim_of_the_root`)
@@ -49,10 +49,9 @@
 //! * **clear-race**, from the fence in `guard::enter` to the fence in `Space::still_has`: a lookup
 //!   that saw a clearing evict a part of a prefix also sees the new root. (M:
 //!   `clear_versus_half_a_prefix`, `clear_all_versus_half_a_prefix`)
-//! * **last-reference**, from `release`, `release_hold`, `close` to the guard in `count_holds`, the
-//!   load in `free`: all threads are done with the cache before it is freed. (M:
-//!   `publication_versus_drop_of_the_cache` (the guard); T: `blocks_outlive_the_cache`,
-//!   `holds_move_between_threads_and_outlive_the_cache`, under ThreadSanitizer (the others))
+//! * **last-reference**, from `References::remove` to `remove`: all threads are done with the cache
+//!   before it is closed or freed. (M: `hold_versus_hold_of_a_closed_cache`,
+//!   `hold_versus_count_of_the_holds`, `publication_versus_drop_of_the_cache`)
 //! * **mark**, from the fence in `Marks::mark`, the exchange in `mark_all` to the fence in
 //!   `Marks::take`: a change is reported in the end. (M: `mark_versus_poll`, `marks_versus_poll`,
 //!   `clear_mark_versus_poll`)

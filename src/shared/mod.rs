@@ -18,6 +18,7 @@
 pub mod budget;
 pub mod lent;
 pub mod pool;
+pub mod references;
 pub mod registry;
 
 use std::fmt;
@@ -29,18 +30,14 @@ use crossbeam_utils::CachePadded;
 use budget::Budget;
 use lent::Lent;
 use pool::Pool;
+use references::References;
 use registry::Registry;
 
-use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::trie::Trie;
 use crate::trie::guard::enter;
 use crate::trie::node::{node, state};
 use crate::trie::retired::retired_bytes;
-
-/// Keeps `refs` above zero while `count_holds` runs: more than any number of holds.
-const COUNTING: usize = usize::MAX / 2;
-const _: () = assert!(usize::BITS == 64, "the counts of all blocks add up to more");
 
 /// The part that a cache shares with its holds and blocks.
 #[derive(Debug)]
@@ -61,7 +58,7 @@ pub struct Shared {
     pub number: u64,
     /// References: one for the cache, for each owned block and for the reader of the change feed.
     /// If closed: one for each hold.
-    refs: CachePadded<AtomicUsize>,
+    refs: CachePadded<References>,
 }
 
 /// A pointer to a cache's shared part.
@@ -90,8 +87,9 @@ impl SharedPtr {
             budget,
             retired_limit,
             number,
-            refs: CachePadded::new(AtomicUsize::new(1)),
+            refs: CachePadded::default(),
         });
+        shared.refs.add(1);
         Self(NonNull::from(Box::leak(shared)))
     }
 
@@ -112,9 +110,7 @@ impl SharedPtr {
     /// * The caller has a reference, or a hold of a closed cache.
     pub unsafe fn retain(self, n: usize) {
         // SAFETY: the caller's reference or hold keeps the shared part.
-        let shared = unsafe { self.get() };
-        // Relaxed: the caller's own reference keeps the shared part.
-        shared.refs.fetch_add(n, Ordering::Relaxed);
+        unsafe { self.get() }.refs.add(n);
     }
 
     /// Gives `n` references back. Closes the cache if they were the last.
@@ -125,10 +121,7 @@ impl SharedPtr {
     pub unsafe fn release(self, n: usize) {
         // SAFETY: the caller's references keep the shared part until they are given up below.
         let shared = unsafe { self.get() };
-        // Release (last-reference): this thread's uses of the cache happen before the closing.
-        // Acquire, by the guard in `count_holds` (last-reference): all publications happen before
-        // the closing.
-        if n > 0 && shared.refs.fetch_sub(n, Ordering::Release) == n {
+        if n > 0 && shared.refs.remove(n) {
             // SAFETY: those were the last references.
             unsafe { self.close() };
         }
@@ -143,8 +136,7 @@ impl SharedPtr {
     pub unsafe fn release_hold(self) {
         // SAFETY: `refs` counts the caller's hold until it is given up below.
         let shared = unsafe { self.get() };
-        // Release (last-reference): this hold's uses of the cache happen before the freeing.
-        if shared.refs.fetch_sub(1, Ordering::Release) == 1 {
+        if shared.refs.remove(1) {
             // SAFETY: that was the last hold.
             unsafe { self.free() };
         }
@@ -157,15 +149,13 @@ impl SharedPtr {
     /// * The caller has just given up the last reference.
     #[cold]
     unsafe fn close(self) {
-        // SAFETY: only the last hold frees it, and `COUNTING` stands for a hold until the end.
+        // SAFETY: only the last hold frees it, and the count is above zero until the end.
         let shared = unsafe { self.get() };
-        // Relaxed: the fence of the guard in `count_holds` orders this before every mark.
         // Rule (stand-in): a hold that sees its mark early must not bring `refs` to zero.
-        shared.refs.fetch_add(COUNTING, Ordering::Relaxed);
+        shared.refs.begin_counting();
         // Rule (stand-in): this marks the words.
-        let surplus = COUNTING - shared.count_holds();
-        // Release (last-reference): the count of the holds happens before the freeing.
-        if shared.refs.fetch_sub(surplus, Ordering::Release) == surplus {
+        let holds = shared.count_holds();
+        if shared.refs.end_counting(holds) {
             // SAFETY: no hold is left.
             unsafe { self.free() };
         }
@@ -177,12 +167,6 @@ impl SharedPtr {
     ///
     /// * There is no reference and no hold left.
     unsafe fn free(self) {
-        // SAFETY: the shared part is not freed before the end of this function.
-        let shared = unsafe { self.get() };
-        // Acquire (last-reference): all other threads' uses of the cache happen before the freeing.
-        // This load sees the last count. A fence would do as well, but ThreadSanitizer does not
-        // support fences.
-        shared.refs.load(Ordering::Acquire);
         // SAFETY: `Box::leak` made the pointer, and this is the last one.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
@@ -197,11 +181,9 @@ impl fmt::Debug for SharedPtr {
 impl Shared {
     /// Returns the number of blocks that callers own, as blocks or as lent ids.
     pub fn owned(&self) -> usize {
-        // Relaxed: a statistic.
-        let references = self.refs.load(Ordering::Relaxed);
         // The cache has a reference, and so has the reader of the change feed.
         let readers = (self.trie.marks.as_ref()).map_or(0, |marks| usize::from(marks.is_read()));
-        references.saturating_sub(1 + readers) + self.lent.count()
+        self.refs.count().saturating_sub(1 + readers) + self.lent.count()
     }
 
     /// Returns whether evictions are suspended, because too many bytes are retired.
@@ -218,7 +200,6 @@ impl Shared {
 
     /// Closes every state word, and counts the holds that are left at that step.
     fn count_holds(&self) -> usize {
-        // The fence of this guard is the acquiring end of an edge: see `release`.
         let guard = enter();
         let registry = self.registry();
         let roots = registry.roots(&guard);

@@ -143,9 +143,8 @@ pub fn enter() -> Guard {
         let is_outermost = !local.handle.is_pinned();
         debug_assert!(is_outermost, "a guard is the outermost of its thread");
         // SeqCst, by crossbeam's fence (outermost-pin): of two threads that publish and then enter,
-        // one finds the other's node. The same fence ends two other edges: earlier stores come
-        // before later evictions (clear-race), and the thread that closes a cache sees all
-        // publications (last-reference).
+        // one finds the other's node. The same fence ends another edge: earlier stores come before
+        // later evictions (clear-race).
         local.handle.pin()
     });
     Guard(guard.unwrap_or_else(|_| collector().register().pin()))

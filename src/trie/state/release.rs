@@ -33,7 +33,8 @@ impl State {
             return self.unpin();
         }
         let word = (seen.0 | LISTED) - PIN;
-        // Release (let-go): as in `unpin`.
+        // Release (let-go): as in `unpin`. The claimer may have loaded the slot before the listing
+        // stored it again, so that store does not order the reads.
         // Release (listed): the listing happens before another thread relies on it.
         // Relaxed: on failure nothing is read.
         if (self
