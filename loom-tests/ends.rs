@@ -158,3 +158,30 @@ fn end_of_request_versus_eviction_of_a_chain() {
         ended_and_evicted(cache, hold, 2);
     });
 }
+
+/// A request ends, and another thread publishes the freed block anew and lets go of it: the block
+/// stays within reach of the hand.
+#[test]
+fn end_of_request_versus_reuse() {
+    explore("end_of_request_versus_reuse", 500, || {
+        let (cache, namespace) = cache(1, 1);
+        drop(publish(&cache, &namespace, &[1]));
+        let request = cache.sequence(&namespace, [1, 2]);
+        let mut hold = cache.lookup(&namespace, &[]);
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let (tokens, reused) = both(
+            move || request.finish_at(&other, 0),
+            || {
+                let allocated = cache.allocate(1);
+                let reused = allocated.is_ok_and(|block| hold.publish(&[3], block).is_ok());
+                drop(hold);
+                reused
+            },
+        );
+        assert_eq!(tokens, [1, 2]);
+        let evicted = cache.evict(usize::MAX).len();
+        assert_eq!(evicted, usize::from(reused), "the clock loses no block");
+        assert_eq!(cache.stats().free, 1);
+    });
+}

@@ -121,7 +121,8 @@
 //! * **wait-for-epoch**: a search reads a freed node. (M:
 //!   `reader_in_the_bucket_versus_reclamation`)
 //! * **no-slot-left**: the hand reads a freed node. (M: `tail_versus_retirement`)
-//! * **empty-then-give**: the slot of an id's next owner is emptied. (M: `eviction_versus_reuse`)
+//! * **empty-then-give**: the slot of an id's next owner is emptied. (M:
+//!   `end_of_request_versus_reuse`)
 //! * **own-entry**: the slot of an id's next owner is emptied. (M: `leave_versus_enter_anew`)
 //! * **second-look**: a candidate is lost. (M: `list_versus_unlist`, `last_child_versus_unlisting`)
 //! * **list-the-last**: a candidate is lost. (M: `list_versus_unlist`; T:
