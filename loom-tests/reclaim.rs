@@ -52,9 +52,11 @@ fn last_child_versus_parent() {
 /// child, or by the one who unlists it for that child and looks again.
 #[test]
 fn last_child_versus_unlisting() {
-    explore("last_child_versus_unlisting", 1_000, || {
+    explore("last_child_versus_unlisting", 10_000, || {
         let (cache, namespace) = cache(2, 1);
         drop(publish(&cache, &namespace, &[1, 2]));
+        // The first release lists the parent. A later one would not.
+        drop(cache.lookup(&namespace, &[1]));
         let parent = cache.lookup(&namespace, &[1]);
         let cache = Arc::new(cache);
         let other = Arc::clone(&cache);
