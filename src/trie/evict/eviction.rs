@@ -205,8 +205,9 @@ impl<'a> Eviction<'a> {
     fn visit(&mut self, id: BlockId, guard: Guard) -> Guard {
         let trie = self.trie;
         let Some(at) = trie.candidate(id, &guard) else {
+            let seen = trie.ranking.stamp(id);
             if trie.clock.position(id, &guard).is_none() {
-                trie.ranking.forget(id);
+                trie.ranking.forget(id, seen);
             }
             trie.clock.unlist(id);
             // Rule (second-look): the block may have become a candidate since the first look.
