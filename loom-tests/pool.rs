@@ -111,6 +111,21 @@ fn put_versus_put() {
     });
 }
 
+/// An id is put back on the empty stack while another thread counts the free ones: it does not read
+/// the height that the id had before, at the top of a full stack.
+#[test]
+fn put_versus_count() {
+    explore("put_versus_count", 5, || {
+        let blocks = Blocks::new(3);
+        let owned = blocks.take(3);
+        let other = Arc::clone(&blocks);
+        let top = owned[..1].to_vec();
+        let ((), free) = both(move || other.pool.put(&top), || blocks.pool.free());
+        assert!(free <= 1, "{free} of 1");
+        blocks.assert_whole(&[&owned[1..]]);
+    });
+}
+
 /// The lent ids of one block, and its memory.
 #[derive(Default)]
 struct Loan {

@@ -33,9 +33,9 @@
 //! * **listed**, from `State::release` to `State::load_listed`: a thread that leaves the listing of
 //!   its block to an earlier release finds it done. (M: `release_versus_release`,
 //!   `release_versus_hold_and_release`)
-//! * **free**, from `Pool::put` to `Pool::take`, `put`: the last owner's accesses to a block come
-//!   before the next owner's, and the height of an id is written before it is read. (M:
-//!   `take_versus_put`, `put_versus_put`)
+//! * **free**, from `Pool::put` to `Pool::take`, `put`, `free`: the last owner's accesses to a
+//!   block come before the next owner's, and the height of an id is written before it is read. (M:
+//!   `take_versus_put`, `put_versus_put`, `put_versus_count`)
 //! * **gauge**, from `Gauge::push` to `Gauge::take`: the gauge finds the slot of a queued block
 //!   filled. (M: `push_versus_take`)
 //! * **followed**, from `State::follow` to `State::unqueue`: the gauge finds the block that was

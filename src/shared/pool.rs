@@ -9,7 +9,7 @@
 //!
 //! # Orderings
 //!
-//! One edge, *free*: `put` releases, `take` acquires. Every use of a block's memory by its last
+//! One edge, *free*: `put` releases; `take`, `put` and `free` acquire. Every use of a block's memory by its last
 //! owner happens before the next owner gets the block. The height of an id is written before the id
 //! is found on the stack.
 
@@ -63,7 +63,7 @@ impl Pool {
     /// Returns the place of a free id, or of the bottom.
     ///
     /// Right if the caller has acquired the head. If another thread has changed the place since,
-    /// the head's tag has changed too, and the caller must not rely on the result.
+    /// the head's tag has changed too. A caller that exchanges the head then fails.
     fn place(&self, id: u32) -> Place {
         let first = self.first_place(id);
         let Some(word) = self.places.get(id as usize) else {
@@ -89,10 +89,12 @@ impl Pool {
         self.places[id.index()].store(word, Ordering::Relaxed);
     }
 
-    /// Returns how many ids are free. Approximate while other threads take them or put them back.
+    /// Returns how many ids are free. While other threads take ids or put them back, this is the
+    /// number at some instant of the call, and may include ids that are just being put back.
     pub fn free(&self) -> usize {
-        // Relaxed: a statistic. If no other thread works, the caller has seen the last exchange.
-        let head = self.head.load(Ordering::Relaxed);
+        // Acquire (free): the height of the top is written. An older height, of the last time that
+        // the id was free, could make `allocate` refuse without need.
+        let head = self.head.load(Ordering::Acquire);
         self.place(head as u32).height as usize
     }
 
