@@ -142,8 +142,11 @@ impl PrefixCache {
     /// Returns how many blocks are in use: owned by callers, or kept by holds.
     ///
     /// All others are free or reclaimable, so this over the [capacity](Self::capacity) is the usage
-    /// that dashboards show. Exact if no other thread works. If another thread is counting, it
-    /// takes the last count of held blocks.
+    /// that dashboards show. If another thread is counting, it takes the last count of held blocks.
+    ///
+    /// Exact if no other thread is inside a call on this cache. A thread that is stopped inside a
+    /// publication or a lookup may hide holds of other threads until it goes on: those that end at
+    /// a block that it is publishing or has just found, or at one of the same 64 ids.
     ///
     /// The cache remembers what it has counted. So the time does not depend on the capacity, but on
     /// the blocks at which holds end, and on what was published, held or let go since the last

@@ -9,9 +9,9 @@
 //!
 //! # Orderings
 //!
-//! One edge, *free*: `put` releases; `take`, `put` and `free` acquire. Every use of a block's memory by its last
-//! owner happens before the next owner gets the block. The height of an id is written before the id
-//! is found on the stack.
+//! One edge, *free*: `put` releases; `take`, `put` and `free` acquire. Every use of a block's
+//! memory by its last owner happens before the next owner gets the block. The height of an id is
+//! written before the id is found on the stack.
 
 use crossbeam_utils::{Backoff, CachePadded};
 

@@ -17,6 +17,11 @@
 //! So dropping a hold tells the gauge nothing, and a block that is held again and again is queued
 //! once. A block is queued from its first pin until the gauge finds it without one.
 //!
+//! A thread that finds the flag of a block set leaves the rest to the thread that has set it, which
+//! may be stopped before it sets the bit, or before it names the word of the bitmap. Until it goes
+//! on, the gauge misses the holds at that block, or at the blocks of that word. To set the bit
+//! again would cost each lookup of a queued block a look at the bitmap.
+//!
 //! The tally has copies of all it needs of a node, because a node may be freed between two calls.
 //! An address is reused, so a run is named by its address and its key.
 //!

@@ -127,20 +127,20 @@ impl Expired {
     }
 
     /// Adds a batch.
-    pub fn push(&self, mut batch: Box<Batch>) {
+    pub fn push(&self, batch: Box<Batch>) {
+        // Once for all attempts: a box would claim that no other pointer to the batch is used.
+        let new = Box::into_raw(batch);
         // Relaxed: only its value is used, as a link.
         let mut top = self.0.load(Ordering::Relaxed);
         loop {
-            batch.next = top;
-            let new = Box::into_raw(batch);
+            // SAFETY: from `Box::into_raw`, and not shared before an exchange succeeds.
+            unsafe { (*new).next = top };
             // Release (expired): the readers of the nodes are done, and the batch is written.
             let (success, failure) = (Ordering::Release, Ordering::Relaxed);
             match self.0.compare_exchange(top, new, success, failure) {
                 Ok(_) => return,
                 Err(now) => top = now,
             }
-            // SAFETY: `new` is from `Box::into_raw`, and was not shared.
-            batch = unsafe { Box::from_raw(new) };
         }
     }
 
@@ -200,5 +200,54 @@ impl fmt::Debug for Batch {
         let mut batch = f.debug_struct("Batch");
         batch.field("nodes", &self.nodes.len());
         batch.field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Makes a batch of one node, of which only a number is there.
+    fn batch() -> Box<Batch> {
+        let node = NonNull::from(Box::leak(Box::new(7_u64)));
+        let free: Free = |node| {
+            // SAFETY: leaked above, and freed once.
+            drop(unsafe { Box::from_raw(node.cast::<u64>().as_ptr()) });
+        };
+        let mut batch = Batch::default();
+        // SAFETY: the number is no other batch's, and any thread may free it.
+        let _ = unsafe { batch.add(node.cast(), size_of::<u64>(), free) };
+        batch.take()
+    }
+
+    /// Takes batches and frees them. Returns how many.
+    fn free(expired: &Expired) -> usize {
+        let batches = expired.take().into_iter().flatten();
+        // SAFETY: no thread reads the number of a batch.
+        batches.map(|batch| unsafe { batch.free() }).count()
+    }
+
+    #[test]
+    fn each_batch_is_freed_once_whichever_thread_takes_it() {
+        let expired = Expired::new();
+        let push_and_free = || {
+            let turn = |_| {
+                expired.push(batch());
+                expired.push(batch());
+                free(&expired)
+            };
+            (0..20).map(turn).sum::<usize>()
+        };
+        let freed: usize = thread::scope(|scope| {
+            let threads = [(); 3].map(|()| scope.spawn(push_and_free));
+            threads
+                .map(|thread| thread.join().expect("no panic"))
+                .iter()
+                .sum()
+        });
+        let rest: usize = (0..120).map(|_| free(&expired)).sum();
+        assert_eq!(freed + rest, 120);
     }
 }
