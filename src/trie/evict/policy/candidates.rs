@@ -1,13 +1,15 @@
 //! Candidates: the blocks among which one eviction chooses.
 
+use std::cmp;
+
 use super::first::FIRST;
 use super::stamp::Stamp;
-use super::{CHOICE, KEPT, Priority, Ranking, TICKS, bin, cell};
+use super::{BATCH, CHOICE, KEPT, Priority, Ranking, TICKS, bin, cell};
 use crate::id::BlockId;
 use crate::sync::RELAXED;
 
 /// The most candidates at a time.
-const MOST: usize = KEPT + CHOICE + FIRST;
+const MOST: usize = KEPT + CHOICE * BATCH + FIRST;
 /// The least rank counts only if the rank of the oldest candidate is this many times as high.
 const BIAS_TO_OLDEST: f32 = 1.5;
 /// A rank and an age too small to matter, so that neither is zero.
@@ -30,9 +32,10 @@ struct Merit {
 }
 
 impl Merit {
-    /// Returns a number that is low if the block is likely to be chosen.
-    fn worth(self) -> f32 {
-        (self.rank + TINY) / (self.age + TINY)
+    /// Compares how soon two blocks are likely to be chosen: by rank over age.
+    fn order(&self, other: &Self) -> cmp::Ordering {
+        let [own, others] = [self, other].map(|merit| (merit.rank + TINY, merit.age + TINY));
+        (own.0 * others.1).total_cmp(&(others.0 * own.1))
     }
 }
 
@@ -47,9 +50,18 @@ impl Candidates {
 
     /// Adds a candidate, unless it is among them. If there is no room, it is left out.
     pub fn add(&mut self, id: BlockId, ranking: &Ranking) {
-        if self.len < MOST && !self.all().iter().any(|(other, _)| *other == id) {
-            self.all[self.len] = (id, ranking.merit(ranking.stamp(id)));
-            self.len += 1;
+        self.add_all(&[id], ranking);
+    }
+
+    /// Adds candidates, all of them different, in the same way.
+    pub fn add_all(&mut self, ids: &[BlockId], ranking: &Ranking) {
+        let (known, now) = (self.len, ranking.now());
+        for id in ids {
+            let is_known = self.all[..known].iter().any(|(other, _)| other == id);
+            if !is_known && self.len < MOST {
+                self.all[self.len] = (*id, ranking.merit(ranking.stamp(*id), now));
+                self.len += 1;
+            }
         }
     }
 
@@ -81,9 +93,7 @@ impl Candidates {
     pub fn trim(&mut self) {
         if self.len > KEPT {
             let all = &mut self.all[..self.len];
-            all.select_nth_unstable_by(KEPT, |(_, one), (_, other)| {
-                one.worth().total_cmp(&other.worth())
-            });
+            all.select_nth_unstable_by(KEPT, |(_, one), (_, other)| one.order(other));
             self.len = KEPT;
         }
     }
@@ -125,11 +135,12 @@ impl Ranking {
     }
 
     /// Returns the rank and the age of a block. Its terms make it count as older or younger.
-    fn merit(&self, stamp: Stamp) -> Merit {
-        let age = self.age(stamp, self.now());
+    fn merit(&self, stamp: Stamp, now: u32) -> Merit {
         // A block that was just used must not be as young at one priority as at another.
-        let tick = 1.0 / TICKS as f32;
-        let age = (age + tick) / stamp.terms().bias(age);
+        let (age, tick) = (self.age(stamp, now), 1.0 / TICKS as f32);
+        // Most blocks have none: that saves a division.
+        let bias = (stamp.has_terms()).then(|| stamp.terms().bias(age));
+        let age = bias.map_or(age + tick, |bias| (age + tick) / bias);
         let rank = self.ranks[cell(stamp.class(), bin(age))].load(RELAXED);
         Merit {
             rank: f32::from_bits(rank),

@@ -42,6 +42,8 @@ pub use terms::{Priority, Retention, Span, Terms, Wishes};
 
 /// Candidates that the hand passes before one is evicted.
 pub const CHOICE: usize = 16;
+/// Evictions that are chosen at a time, at most.
+pub const BATCH: usize = 4;
 /// Candidates that an eviction leaves for the next one.
 const KEPT: usize = 8;
 /// Blocks without a candidate over which the hand looks for one more.
@@ -66,6 +68,8 @@ pub struct Ranking {
     capacity: f32,
     /// The number of blocks in a tick, as a power of two.
     tick: u32,
+    /// The share of the capacity in a tick.
+    tick_share: f32,
     /// Evicted nodes.
     ghosts: Ghosts,
     /// The rank of each class at each age: the bits of an `f32`, by [`cell`].
@@ -95,6 +99,7 @@ impl Ranking {
             stamps: hints(capacity),
             capacity: capacity as f32,
             tick,
+            tick_share: (1_usize << tick) as f32 / capacity as f32,
             ghosts: Ghosts::new(capacity),
             ranks: hints(CLASSES * AGES),
             now: CachePadded::default(),
@@ -229,7 +234,7 @@ impl Ranking {
 
     /// Returns the age of a stamp in capacities.
     fn age(&self, stamp: Stamp, now: u32) -> f32 {
-        (f64::from(stamp.age(now)) * f64::from(1_u32 << self.tick)) as f32 / self.capacity
+        stamp.age(now) as f32 * self.tick_share
     }
 
     /// Counts a use of a block that had this stamp. Uses at the same instant may count once.

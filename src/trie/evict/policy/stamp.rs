@@ -93,6 +93,11 @@ impl Stamp {
         self.0 >> HITS_SHIFT & MOST_HITS
     }
 
+    /// Returns whether the terms are other than the default.
+    pub fn has_terms(self) -> bool {
+        self.0 & TERMS != 0
+    }
+
     /// Returns the terms.
     pub fn terms(self) -> Terms {
         Terms {
