@@ -374,7 +374,7 @@
 //!   for each evicted block.
 //! * The index has a bucket of 8 bytes for each block, or up to twice as many, so that a cold
 //!   prompt of one block costs two cache misses. With long runs most buckets are empty.
-//! * A node leaves up to 56 bytes unused, so that its ids start a cache line. Prefetching whole
+//! * A node leaves up to 56 bytes unused, so that its parts start cache lines. Prefetching whole
 //!   nodes makes lookups of long prompts slower if the nodes are in the first-level caches, and
 //!   faster otherwise.
 //! * A ranking that learns may learn what is over. See `lab/replay/POLICIES.md`.

@@ -16,7 +16,8 @@
 //!   the block grows older all the same. Beyond [`GHOST_LIFE`] its rank is zero.
 //!
 //! All of this is hints: every access is Relaxed, and a lost write makes one block's rank wrong. A
-//! hit writes one stamp and one count, and only if the time or the number of hits has changed.
+//! hit writes one stamp, and a count of its own thread, and only if the time or the number of hits
+//! has changed.
 
 pub mod candidates;
 mod first;
@@ -26,6 +27,7 @@ mod history;
 mod learn;
 pub mod stamp;
 pub mod terms;
+mod uses;
 
 use std::sync::Mutex;
 
@@ -39,6 +41,7 @@ use gittins::{AGES, bin};
 use history::History;
 use stamp::{CLASSES, Stamp};
 pub use terms::{Priority, Retention, Span, Terms, Wishes};
+use uses::Uses;
 
 /// Candidates that the hand passes before one is evicted.
 pub const CHOICE: usize = 16;
@@ -76,8 +79,8 @@ pub struct Ranking {
     ranks: Box<[Hint]>,
     /// Ticks of inserted blocks so far.
     now: CachePadded<Hint>,
-    /// Uses since the last look, by class and age.
-    uses: Box<[Hint]>,
+    /// Uses, by class and age.
+    uses: Uses,
     /// The best candidates that the last eviction has left: indices plus one, or zero.
     left: CachePadded<[Hint; KEPT]>,
     /// Blocks that leave first.
@@ -103,7 +106,7 @@ impl Ranking {
             ghosts: Ghosts::new(capacity),
             ranks: hints(CLASSES * AGES),
             now: CachePadded::default(),
-            uses: hints(CLASSES * AGES),
+            uses: Uses::default(),
             left: CachePadded::default(),
             first: First::default(),
             due: Hint::new(look_ticks),
@@ -237,10 +240,9 @@ impl Ranking {
         stamp.age(now) as f32 * self.tick_share
     }
 
-    /// Counts a use of a block that had this stamp. Uses at the same instant may count once.
+    /// Counts a use of a block that had this stamp.
     fn count_use(&self, seen: Stamp, now: u32) {
-        let count = &self.uses[cell(seen.class(), bin(self.age(seen, now)))];
-        count.store(count.load(RELAXED).wrapping_add(1), RELAXED);
+        self.uses.count(seen.class(), bin(self.age(seen, now)));
     }
 }
 
