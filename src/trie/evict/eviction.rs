@@ -152,7 +152,10 @@ impl Trie {
         let nodes = || (ids.clone()).filter_map(|id| self.clock.position(id, guard));
         let keys = || nodes().map(|at| node(at, guard).header().key);
         nodes().for_each(|at| prefetch(at.header().as_ptr()));
-        keys().for_each(|key| self.index.prefetch(key));
+        keys().for_each(|key| {
+            self.index.prefetch(key);
+            self.ranking.prefetch(key);
+        });
         keys().for_each(|key| self.index.prefetch_node(key, Prefetch::Start, 0));
     }
 }

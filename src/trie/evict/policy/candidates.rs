@@ -32,6 +32,12 @@ struct Merit {
 }
 
 impl Merit {
+    /// Returns a number that is low if the rank is, or the same and the age is high.
+    fn rank_then_age(self) -> u64 {
+        // The bits of numbers that are not negative are ordered as the numbers are.
+        u64::from(self.rank.to_bits()) << u32::BITS | u64::from(!self.age.to_bits())
+    }
+
     /// Compares how soon two blocks are likely to be chosen: by rank over age.
     fn order(&self, other: &Self) -> cmp::Ordering {
         let [own, others] = [self, other].map(|merit| (merit.rank + TINY, merit.age + TINY));
@@ -73,20 +79,18 @@ impl Candidates {
     /// Removes and returns the candidate to evict: the one of least rank, or the oldest. Of equal
     /// ones the first.
     pub fn take(&mut self) -> Option<BlockId> {
-        let mut merits = self.all().iter().map(|(_, merit)| *merit);
-        let first = merits.next()?;
-        let (mut least, mut oldest) = ((0, first), (0, first));
-        for (place, merit) in (1..).zip(merits) {
-            let (rank, age) = (least.1.rank, least.1.age);
-            if merit.rank < rank || merit.rank <= rank && merit.age > age {
-                least = (place, merit);
-            }
-            if merit.age > oldest.1.age {
-                oldest = (place, merit);
-            }
+        let (_, first) = self.all().first()?;
+        let (mut least, mut oldest) = ((0, first.rank_then_age()), (0, first.age.to_bits()));
+        for (place, (_, merit)) in self.all().iter().enumerate() {
+            let key = merit.rank_then_age();
+            least = if key < least.1 { (place, key) } else { least };
+            let age = merit.age.to_bits();
+            oldest = if age > oldest.1 { (place, age) } else { oldest };
         }
-        let is_close = least.1.rank * BIAS_TO_OLDEST >= oldest.1.rank;
-        Some(self.remove(if is_close { oldest.0 } else { least.0 }))
+        let [least, oldest] = [least.0, oldest.0];
+        let [low, high] = [least, oldest].map(|place| self.all[place].1.rank);
+        let is_close = low * BIAS_TO_OLDEST >= high;
+        Some(self.remove(if is_close { oldest } else { least }))
     }
 
     /// Removes all but the [`KEPT`] candidates that are likely to be taken next.
@@ -135,6 +139,7 @@ impl Ranking {
     }
 
     /// Returns the rank and the age of a block. Its terms make it count as older or younger.
+    #[inline]
     fn merit(&self, stamp: Stamp, now: u32) -> Merit {
         // A block that was just used must not be as young at one priority as at another.
         let (age, tick) = (self.age(stamp, now), 1.0 / TICKS as f32);

@@ -216,6 +216,11 @@ impl Ranking {
         own.is_apart_from(behind)
     }
 
+    /// Prefetches what [`evicted`](Self::evicted) writes for a node.
+    pub fn prefetch(&self, key: u64) {
+        self.ghosts.prefetch(key);
+    }
+
     /// Notes that a node has left, and the stamp of its last block.
     pub fn evicted(&self, key: u64, stamp: Stamp) {
         self.ghosts.insert(key, stamp, self.now());
