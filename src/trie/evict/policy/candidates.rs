@@ -4,7 +4,8 @@ use std::cmp;
 
 use super::first::FIRST;
 use super::stamp::Stamp;
-use super::{BATCH, CHOICE, KEPT, Priority, Ranking, TICKS, bin, cell};
+use super::uses::cell;
+use super::{BATCH, CHOICE, KEPT, Priority, Ranking, TICKS, bin};
 use crate::id::BlockId;
 use crate::sync::RELAXED;
 

@@ -121,7 +121,7 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cell;
+    use super::super::uses::cell;
     use super::*;
 
     #[test]

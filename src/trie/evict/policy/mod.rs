@@ -250,8 +250,3 @@ impl Ranking {
         self.uses.count(seen.class(), bin(self.age(seen, now)));
     }
 }
-
-/// Returns the place of a class at an age in a table.
-fn cell(class: usize, age: usize) -> usize {
-    class * AGES + age
-}

@@ -3,7 +3,6 @@
 
 use std::sync::OnceLock;
 
-use super::cell;
 use super::gittins::AGES;
 use super::stamp::CLASSES;
 use crate::stripes::{Striped, mine};
@@ -34,4 +33,9 @@ impl Uses {
         }
         sums
     }
+}
+
+/// Returns the place of a class at an age in a table.
+pub fn cell(class: usize, age: usize) -> usize {
+    class * AGES + age
 }
