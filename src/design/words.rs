@@ -27,8 +27,8 @@
 //! * The first release of a published block costs one more and a store: it lists the block as a
 //!   candidate, and makes sure of its slot.
 //! * Hints of the ranking are not counted. A lookup whose end was not used in the same tick stores
-//!   its stamp, and counts the use in its own stripe. A publication stores a stamp for each block. An eviction stores
-//!   eight candidates, and a ghost for each node.
+//!   its stamp, and counts the use in its own stripe. A publication stores a stamp for each block.
+//!   An eviction stores eight candidates, and a ghost for each node.
 //! * A read-modify-write that fails is repeated, and counts again.
 //!
 //! # Words
@@ -61,5 +61,5 @@
 //!
 //! A run of one to four blocks has its states on another line than its header, because searches for
 //! other nodes of the bucket read the header. A prefetch of a whole run would take the lines behind
-//! a short node too, which belong to other prompts. So a walk asks for no more lines than its prompt
-//! has tokens for.
+//! a short node too, which belong to other prompts. So a walk asks for no more lines than its
+//! prompt has tokens for.

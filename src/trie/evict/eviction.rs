@@ -145,8 +145,8 @@ impl Trie {
 }
 
 impl Trie {
-    /// Prefetches what the eviction of candidates reads. Each step waits for the one before, for
-    /// all of them at once.
+    /// Prefetches all that the eviction of candidates reads. Each step waits for the one before,
+    /// for all of them at once.
     fn prefetch_candidates(&self, ids: impl Iterator<Item = BlockId> + Clone, guard: &Guard) {
         ids.clone().for_each(|id| self.clock.prefetch(id));
         let nodes = || (ids.clone()).filter_map(|id| self.clock.position(id, guard));

@@ -26,7 +26,7 @@ pub struct Candidates {
 /// What decides between two candidates.
 #[derive(Debug, Clone, Copy, Default)]
 struct Merit {
-    /// What the block is worth.
+    /// The value of keeping the block.
     rank: f32,
     /// Capacities since its last use, as long as they count.
     age: f32,

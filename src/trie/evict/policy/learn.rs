@@ -1,4 +1,4 @@
-//! Learning: what the stamps, the ghosts and the counted uses say of each class.
+//! Learning: the rank of each class, from the stamps, the ghosts and the counted uses.
 //!
 //! Every sixteenth of a capacity, and at most once in 4,096 blocks, one of the evicting threads
 //! looks at a sample of the candidates and ghosts, adds the uses counted since, and computes the

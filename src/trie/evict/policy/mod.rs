@@ -62,7 +62,7 @@ const LEAST_BLOCKS: usize = 4096;
 /// Bounds of the classes of length, in thousandths of the capacity.
 const LENGTHS: [f32; 3] = [0.3, 2.0, 12.0];
 
-/// What the policy knows of each block and each class. (Relaxed: hints.)
+/// The policy's record of each block and each class. (Relaxed: hints.)
 #[derive(Debug)]
 pub struct Ranking {
     /// The stamps, by block.

@@ -1,4 +1,4 @@
-//! Stamps: what the ranking knows of one block, in 32 bits.
+//! Stamps: the ranking's record of one block, in 32 bits.
 //!
 //! ```text
 //!   31     30 28  27    26  25      24  23       20  19            0
