@@ -16,6 +16,9 @@ use crate::trie::node::{NodeRef, is_last_of_run, node, previous, state};
 use crate::trie::state::Claim;
 use crate::trie::{Reached, Trie};
 
+/// Blocks ahead of which a climb prefetches stamps.
+const AHEAD: usize = 6;
+
 /// How far an eviction climbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -315,7 +318,12 @@ impl Taker for Guarded<'_, '_, '_> {
     fn take(&mut self, at: Position) -> bool {
         let (eviction, guard) = (&mut *self.eviction, self.guard);
         let trie = eviction.trie;
-        let id = node(at, guard).id(at.offset());
+        let ids = node(at, guard).ids(at.offset() + 1);
+        let id = ids[at.offset()];
+        // A claim waits for earlier loads, so the stamps are asked for some blocks ahead.
+        if let Some(soon) = ids.len().checked_sub(AHEAD) {
+            trie.ranking.prefetch(ids[soon]);
+        }
         let is_apart = eviction.scope == Scope::Ranked && trie.ranking.is_apart(id, eviction.stamp);
         if !is_apart && eviction.wanted > 0 && eviction.claim(at, guard) == Claim::Claimed {
             return true;

@@ -127,7 +127,7 @@ impl Ranking {
     }
 
     /// Prefetches the stamp of a block.
-    fn prefetch(&self, id: BlockId) {
+    pub fn prefetch(&self, id: BlockId) {
         prefetch(&self.stamps[id.index()]);
     }
 
