@@ -4,6 +4,9 @@
 mod common;
 
 use std::collections::VecDeque;
+use std::env;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::process::Command;
 
 use common::{assert_accounted, together};
 use fastrand::Rng;
@@ -259,6 +262,31 @@ fn caches_with_one_seed_that_see_the_same_calls_do_the_same() {
         assert!(logs[0] == logs[1], "reads changed nothing");
         assert!(logs[0] == logs[2]);
     }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "starts processes")]
+fn caches_of_other_processes_do_the_same() {
+    /// Set in the processes that this test starts: they print what their calls answered.
+    const CHILD: &str = "KVTRIE_SEED_CHILD";
+    if env::var_os(CHILD).is_some() {
+        let mut hasher = DefaultHasher::new();
+        Rank::new(Some(3), false).run().hash(&mut hasher);
+        return println!("answers {:x}", hasher.finish());
+    }
+    let answers = || {
+        let mut child = Command::new(env::current_exe().expect("a test has a path"));
+        child.args([
+            "--exact",
+            "caches_of_other_processes_do_the_same",
+            "--nocapture",
+        ]);
+        let output = child.env(CHILD, "").output().expect("the process runs");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let answers = text.split("answers ").nth(1).expect("the process answers");
+        answers[..8].to_owned()
+    };
+    assert_eq!(answers(), answers());
 }
 
 #[test]

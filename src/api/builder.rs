@@ -120,9 +120,9 @@ impl Builder {
     /// each has a cache and all must agree, and so do experiments that are to be repeated. It holds
     /// if
     ///
-    /// * one thread makes all calls that change the cache, in the same order. A drop of a hold or
-    ///   block is such a call. Calls that only read (`peek`, `available`, `inspect`, `in_use`,
-    ///   `stats`, a change feed) may differ, and any thread may make them;
+    /// * one thread makes all calls that change the cache, in the same order. A drop of a hold, a
+    ///   block or a namespace is such a call. Calls that only read (`peek`, `available`, `inspect`,
+    ///   `in_use`, `stats`, a change feed) may differ, and any thread may make them;
     /// * all run the same build with the same C library on the same type of processor, since ranks
     ///   are numbers that these may round differently;
     /// * evictions are never [suspended](Self::retired_limit). That depends on other threads of the
