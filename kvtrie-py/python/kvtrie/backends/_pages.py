@@ -60,7 +60,7 @@ class Pages:
 
     def __init__(self, slots: Slots, seed: int | None) -> None:
         self.slots = slots
-        self.size = slots.block_size
+        self.size: int = slots.block_size
         self.cache = PrefixCache(slots.blocks, slots.block_size, seed=seed)
         self._plain = self.cache.namespace("model")
 
