@@ -43,10 +43,10 @@ impl BucketHasher {
 
     /// Makes a hasher whose key is derived from a seed: the same in every process of one build.
     pub fn with_seed(seed: u64) -> Self {
-        // ahash's own `with_seed` would mix in numbers that each process draws anew. The words are
-        // hashed, so that a seed such as 0 or 1 is as good as any.
+        // The words are hashed, so that a seed such as 0 or 1 is as good as any.
         let word = |place| SipHasher13::new_with_keys(seed, place).finish();
         let [a, b, c, d] = [0, 1, 2, 3].map(word);
+        // Rule (seed-alone): `RandomState::with_seed` mixes in what each process draws anew.
         Self::with_state(ahash::RandomState::with_seeds(a, b, c, d))
     }
 

@@ -117,7 +117,10 @@ def test_torch_tensors_are_read_and_written(
     assert table[0].tolist() == table[2].tolist() == [-1] * 4
 
 
-@pytest.mark.parametrize("kind", ["array", "view", "tensor", "read-only", "bytearray", "bytes", "cast"])
+LONG = ["array", "view", "tensor", "read-only", "bytearray", "bytes", "cast"]
+
+
+@pytest.mark.parametrize("kind", LONG)
 def test_long_buffers_are_read_with_and_without_a_copy(kind: str) -> None:
     """Beyond 32,768 tokens: copied, unless they are in memory of a `bytes` object."""
     tokens = np.arange(40_000, dtype=np.uint32)

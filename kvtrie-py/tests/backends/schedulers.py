@@ -97,7 +97,7 @@ class MiniScheduler(Scheduler):
 class SglangScheduler(Scheduler):
     """Calls as SGLang makes them, under more adapters than fit the cache."""
 
-    def __init__(self, seed: int | None, cache: Any = None) -> None:
+    def __init__(self, seed: int | None) -> None:
         super().__init__()
         params = SimpleNamespace(
             req_to_token_pool=None,
@@ -106,7 +106,7 @@ class SglangScheduler(Scheduler):
             enable_metrics=False,
         )
         slots = Numpy.slots(PAGES, PAGE, "int64")
-        self.cache = cache or cache_class(Types)(params, slots, seed)
+        self.cache = cache_class(Types)(params, slots, seed)
         self.nodes: list[Any] = []
         """The nodes of past requests, if the engine keeps them."""
 

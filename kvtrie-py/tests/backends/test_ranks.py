@@ -1,18 +1,15 @@
 """Ranks of tensor parallelism: caches in processes of their own that must evict alike."""
 
-import importlib.util
 import multiprocessing
-import sys
+import random
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from replay_sglang import Allocator, Types
-from schedulers import PAGE, PAGES, Log, MiniScheduler, SglangScheduler
+from schedulers import Log, MiniScheduler, SglangScheduler
+from test_engines import STEPS, MiniSglang, Sglang, requires
 
-from kvtrie.backends import sglang
 from kvtrie.backends._pages import shared_seed
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -56,12 +53,6 @@ def test_a_rank_may_keep_nodes_for_longer() -> None:
     assert len(scheduler.nodes) == 2 * REQUESTS
 
 
-def requires_torch() -> Any:
-    """Skips a test without torch."""
-    missing = importlib.util.find_spec("torch") is None
-    return pytest.mark.skipif(missing, reason="torch is not installed")
-
-
 def join(rank: int, ranks: int, meeting: str) -> Any:
     """Joins the process group of all ranks."""
     from torch import distributed
@@ -78,59 +69,62 @@ def seeds_of(rank: int, ranks: int, meeting: str) -> list[int]:
     return [shared_seed(), shared_seed(distributed.group.WORLD), shared_seed(pairs[rank // 2])]
 
 
-def run_created(rank: int, ranks: int, meeting: str) -> Log:
-    """Returns what a rank of SGLang logs whose cache `create` makes, on the engine's stand-ins."""
-    distributed = join(rank, ranks, meeting)
-    module: Any = ModuleType("sglang.srt.mem_cache.base_prefix_cache")
-    module.__dict__.update(vars(Types))
-    sys.modules[module.__name__] = module
-    allocator: Any = Allocator()
-    allocator.size, allocator.device = PAGES * PAGE, "cpu"
-    params = SimpleNamespace(
-        is_eagle=False,
-        eviction_policy="lru",
-        enable_kv_cache_events=False,
-        pp_size=1,
-        attn_cp_size=1,
-        tp_cache_group=distributed.group.WORLD,
-        token_to_kv_pool_allocator=allocator,
-        req_to_token_pool=None,
-        page_size=PAGE,
-        enable_metrics=False,
-    )
-    context = SimpleNamespace(
-        disable_radix_cache=False,
-        is_hybrid_swa=False,
-        is_hybrid_ssm=False,
-        enable_hierarchical_cache=False,
-        tp_size=ranks,
-        params=params,
-    )
-    from torch import Tensor, as_tensor
-
-    cache = sglang.create(context)
-    cache._pages.slots._cast = lambda slots: as_tensor(slots)
-    assert isinstance(cache._pages.slots.empty, Tensor)
-    return SglangScheduler(None, cache).run(REQUESTS // 10)
-
-
-@requires_torch()
-def test_ranks_share_a_seed(tmp_path: Path) -> None:
-    ranks = 4
+def start(work: Callable[[int, int, str], Any], ranks: int, folder: Path) -> list[Any]:
+    """Returns what some work returns on each rank, in a process of its own."""
     with SPAWN.Pool(ranks) as pool:
-        work = [(rank, ranks, str(tmp_path / "meeting")) for rank in range(ranks)]
-        seeds = pool.starmap(seeds_of, work, chunksize=1)
-    first, again, paired = zip(*seeds, strict=True)
+        each = [(rank, ranks, str(folder / "meeting")) for rank in range(ranks)]
+        return pool.starmap(work, each, chunksize=1)
+
+
+@requires("torch")
+def test_ranks_share_a_seed(tmp_path: Path) -> None:
+    first, again, paired = zip(*start(seeds_of, 4, tmp_path), strict=True)
     assert len(set(first)) == len(set(again)) == 1
     assert first[0] != again[0]
     assert paired[0] == paired[1] != paired[2] == paired[3]
 
 
-@requires_torch()
-def test_ranks_whose_caches_are_created_together_evict_the_same(tmp_path: Path) -> None:
-    ranks = 2
-    with SPAWN.Pool(ranks) as pool:
-        work = [(rank, ranks, str(tmp_path / "meeting")) for rank in range(ranks)]
-        logs = pool.starmap(run_created, work, chunksize=1)
-    assert logs[0] == logs[1]
-    assert sum(len(entry) > 1 for entry in logs[0]) > 100, "evictions"
+def slots_of(engine: Any) -> Any:
+    """Runs an engine, and returns what it computed into which slot: the last prefix of each.
+
+    It draws from few texts, so that it computes anew what was evicted.
+    """
+    texts = [engine.texts.draw() for _ in range(60)]
+    engine.texts.draw = lambda: engine.rng.choice(texts)
+    for _ in range(2 * STEPS):
+        engine.step()
+    return engine.hits, engine.memory.of
+
+
+def run_mini_engine(rank: int, ranks: int, meeting: str) -> Any:
+    """Runs a rank of mini-sglang."""
+    join(rank, ranks, meeting)
+    from minisgl import distributed
+
+    import kvtrie.backends.mini_sglang
+
+    distributed.set_tp_info(rank, ranks)
+    kvtrie.backends.mini_sglang.register()
+    return slots_of(MiniSglang(random.Random(4), 4))
+
+
+def run_sglang_engine(rank: int, ranks: int, meeting: str) -> Any:
+    """Runs a rank of SGLang."""
+    group = join(rank, ranks, meeting).group.WORLD
+    import kvtrie.backends.sglang
+
+    kvtrie.backends.sglang.register()
+    with pytest.MonkeyPatch.context() as patch:
+        return slots_of(Sglang(random.Random(4), 4, patch, group))
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(run_mini_engine, marks=requires("torch", "minisgl")),
+        pytest.param(run_sglang_engine, marks=requires("torch", "sglang")),
+    ],
+)
+def test_ranks_of_an_engine_use_the_same_slots(run: Any, tmp_path: Path) -> None:
+    one, other = start(run, 2, tmp_path)
+    assert one == other
