@@ -9,6 +9,8 @@
 set -euo pipefail
 
 programs='costs space contended kvtrie-peers'
+# Pages of 2 MiB for all that is compared: see src/guide/sizing.md.
+export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
 here=$(cd "$(dirname "$0")" && pwd)
 
 fail() {
@@ -35,6 +37,7 @@ heading() {
     echo
     echo "* machine: ${cpu:-$(uname -m)}, $(nproc) cores, $(uname -sr | cut -d . -f 1,2)"
     echo "* load before: $(cut -d ' ' -f 1-3 /proc/loadavg 2>/dev/null || echo unknown)"
+    echo "* memory: GLIBC_TUNABLES=$GLIBC_TUNABLES"
     echo "* commit: $(cat "$1/commit")"
     echo "* command: lab/report.sh$2"
 }

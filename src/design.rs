@@ -357,7 +357,7 @@
 //!
 //! # Change feed, lent ids
 //!
-//! [`feed`] describes how one reader learns what is cached, for routers; `shared/lent.rs` how an
+//! [`feed`] describes how one reader learns of each change, for routers; `shared/lent.rs` how an
 //! engine keeps ids of its own. (M: `lend_versus_adopt`; T: `linear`, `oracle`)
 //!
 //! # Costs
@@ -374,10 +374,10 @@
 //!   for each evicted block.
 //! * The index has a bucket of 8 bytes for each block, or up to twice as many, so that a cold
 //!   prompt of one block costs two cache misses. With long runs most buckets are empty.
-//! * A node leaves up to 56 bytes unused, so that its ids start a cache line. Prefetching whole
+//! * A node leaves up to 56 bytes unused, so that its parts start cache lines. Prefetching whole
 //!   nodes makes lookups of long prompts slower if the nodes are in the first-level caches, and
 //!   faster otherwise.
-//! * A ranking that learns may learn what is over. See `lab/replay/POLICIES.md`.
+//! * A ranking that learns may learn a habit that has ended. See `lab/replay/POLICIES.md`.
 //!
 //! # Considered and rejected
 //!

@@ -1,7 +1,7 @@
 //! Stripes: a share of the statistics for each thread, so that no two threads write the same count.
 //!
 //! A thread takes a stripe with its first count and gives it back when it ends. Then another thread
-//! may take it, and adds to what is counted there with a plain load and a plain store. It sees the
+//! may take it, and adds to the counts there with a plain load and a plain store. It sees the
 //! last count of the old owner, because a lock guards the stripes that are free.
 //!
 //! Stripes come in chunks, each twice as large as the one before, so there are enough for any

@@ -168,10 +168,10 @@ impl PrefixCache {
     /// Returns how many blocks [`allocate`](Self::allocate) could take now, up to `at_most`.
     ///
     /// Those are the free and the unheld cached blocks. Takes, evicts and uses nothing. Costs as
-    /// much as evicting what is not free: time proportional to `at_most`, plus a look at each held
-    /// prefix that the clock hand would pass. If evictions are
-    /// [suspended](crate::Builder::retired_limit), only free blocks count. If there are fewer than `at_most`, it looks at every
-    /// unheld block, so give `usize::MAX` only in a monitor.
+    /// much as evicting all but the free blocks: time proportional to `at_most`, plus a look at
+    /// each held prefix that the clock hand would pass. If there are fewer than `at_most`, it looks
+    /// at every unheld block, so give `usize::MAX` only in a monitor. If evictions are
+    /// [suspended](crate::Builder::retired_limit), only free blocks count.
     ///
     /// Another thread may take the blocks before the caller does.
     ///
@@ -204,7 +204,7 @@ impl PrefixCache {
     /// [suspended](crate::Builder::retired_limit).
     ///
     /// What several threads evict and publish is in no common order, so it does not tell a router
-    /// what is cached: use a [change feed](crate::ChangeFeed).
+    /// which blocks are cached: use a [change feed](crate::ChangeFeed).
     ///
     /// # Examples
     ///

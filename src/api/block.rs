@@ -144,8 +144,8 @@ pub struct Evicted {
     pub block: Block,
     /// The chained hash of the prefix that ended at the block.
     ///
-    /// Not enough to tell a router what was removed: after a clear, another cached block may have
-    /// the same hash, and another thread may have published the same prefix since. Use a
+    /// Not enough to tell a router which blocks are gone: after a clear, another cached block may
+    /// have the same hash, and another thread may have published the same prefix since. Use a
     /// [change feed](crate::ChangeFeed).
     pub hash: BlockHash,
 }

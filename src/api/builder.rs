@@ -167,7 +167,7 @@ impl Builder {
         }
     }
 
-    /// Sets whether [`PrefixCache::change_feed`] can make a feed of what is cached, for routers.
+    /// Sets whether [`PrefixCache::change_feed`] can make a feed of the changes, for routers.
     /// The default is false.
     ///
     /// A cache without a feed does not pay for it. With it, a lookup costs the same. A publication
@@ -197,7 +197,7 @@ impl Builder {
     /// All else works, and evictions go on by themselves once the stopped thread does.
     ///
     /// The bytes are counted in the whole process, because all caches share one collector. Each
-    /// cache has its own limit. They exceed it by what the calls that are already under way evict,
+    /// cache has its own limit. They exceed it by the nodes that the calls already under way evict,
     /// and by less than a batch for each thread (60 nodes or 256 KiB). A healthy process needs some
     /// megabytes. The default is 1 GiB, and 4 bytes for each token of the capacity.
     ///

@@ -148,7 +148,7 @@ impl PrefixCache {
     /// takes the last count of held blocks.
     ///
     /// The cache remembers what it has counted. So the time does not depend on the capacity, but on
-    /// the blocks at which holds end, and on what was published, held or let go since the last
+    /// the blocks at which holds end, and on the runs published, held or let go since the last
     /// call: about 10 to 20 nanoseconds for each such block, and 130 for each run of blocks that is
     /// newly held or no longer held. The first call looks at every prefix published so far.
     ///

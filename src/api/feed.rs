@@ -1,4 +1,4 @@
-//! The change feed: what is cached, for routers.
+//! The change feed: the cached prefixes, for routers.
 
 use std::fmt;
 
@@ -8,13 +8,14 @@ use crate::trie::feed::change::Change;
 use crate::trie::feed::marks::Marks;
 use crate::trie::feed::mirror::Mirror;
 
-/// The reader of what is cached, for a router that must know which prefixes a worker holds.
+/// The reader of all changes of the cache, for a router that must know which prefixes a worker
+/// holds.
 ///
 /// [`PrefixCache::change_feed`] makes it. Each [poll](Self::poll) reports the difference to the
 /// poll before, so a reader that polls rarely misses nothing, and takes no more memory. At most one
 /// feed of a cache exists at a time. It may move between threads, and may outlive the cache.
 ///
-/// What is reported so far is the feed's *view*. Together with each prefix it always has all
+/// The reported blocks are the feed's *view*. Together with each prefix it always has all
 /// shorter ones. Once no thread publishes, evicts or clears, a poll that returns true leaves
 /// exactly those prefixes in the view that [`peek`](PrefixCache::peek) finds. (Two prefixes whose
 /// 64-bit hashes are equal count as one.)
@@ -54,7 +55,7 @@ pub struct ChangeFeed {
 }
 
 impl PrefixCache {
-    /// Makes the reader of what is cached.
+    /// Makes the reader of all changes of the cache.
     ///
     /// Its first [poll](ChangeFeed::poll) reports everything that is cached.
     ///

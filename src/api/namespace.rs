@@ -93,12 +93,12 @@ impl PrefixCache {
     /// can be evicted once unheld. While evictions are [suspended](crate::Builder::retired_limit),
     /// the namespace is emptied, but its blocks stay cached until a later eviction.
     ///
-    /// Takes a lock, and time for what it evicts and for what was published in the namespace since
-    /// the last clearing. A cache has up to 2,048 groups of ids. The call looks at each group in
-    /// which a run of the namespace starts, or has started: 15 microseconds for a group of 512
-    /// prompts of one block. So it costs a look at the whole cache only if the namespace has
-    /// published in all of it. The numbers of other namespaces and of earlier clearings do not
-    /// matter.
+    /// Takes a lock, and time for the blocks that it evicts and for those published in the
+    /// namespace since the last clearing. A cache has up to 2,048 groups of ids. The call looks at
+    /// each group in which a run of the namespace starts, or has started: 15 microseconds for a
+    /// group of 512 prompts of one block. So it costs a look at the whole cache only if the
+    /// namespace has published in all of it. The numbers of other namespaces and of earlier
+    /// clearings do not matter.
     ///
     /// # Panics
     ///

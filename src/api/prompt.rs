@@ -80,7 +80,7 @@ pub struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// Returns what the engine says of the tokens, for the ranking.
+    /// Returns the engine's terms for the tokens, for the ranking.
     pub fn wishes(&self, ranking: &Ranking) -> Wishes<'_> {
         Wishes {
             terms: BlockTerms {
@@ -281,7 +281,7 @@ impl<'a> Prompt<'a> {
 
     /// Sets whether the request publishes its blocks. The default is `true`.
     ///
-    /// Without, the prompt is private: the request uses what is cached, but no other request finds
+    /// Without, the prompt is private: the request uses cached blocks, but no other request finds
     /// its blocks. The [table](Prompt#reading-and-storing) says what each call does.
     ///
     /// # Examples
@@ -338,7 +338,7 @@ impl<'a> Prompt<'a> {
         Self { tokens, terms }
     }
 
-    /// Returns the tokens and the terms, owned: copies what is borrowed.
+    /// Returns the tokens and the terms, owned: copies the borrowed ones.
     pub(super) fn into_owned(self) -> (Vec<u32>, Terms<'static>) {
         let Self { tokens, terms } = self;
         let terms = Terms {

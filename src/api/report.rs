@@ -54,7 +54,7 @@ impl fmt::Display for OutOfBlocks {
     }
 }
 
-/// Writes out a number with what is counted, as one or as many.
+/// Writes out a number with its noun, as one or as many.
 pub fn counted(number: usize, one: &str, many: &str) -> String {
     let noun = if number == 1 { one } else { many };
     format!("{number} {noun}")

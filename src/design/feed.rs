@@ -1,8 +1,8 @@
-//! The change feed: how one reader learns what is cached, for routers.
+//! The change feed: how one reader learns which prefixes are cached, for routers.
 //!
 //! A router must know which prefixes are cached. Threads that log their own publications and
 //! evictions write logs in which a removal comes before its own store. So the feed is a difference
-//! and not a log: the slots of the clock say what is cached in each block, and one reader compares
+//! and not a log: the slots of the clock give the content of each block, and one reader compares
 //! them with a mirror of its own (`trie/feed/`).
 //!
 //! * **Marks.** One byte for each 64 blocks. A thread changes slots, passes a fence, and sets the

@@ -26,8 +26,8 @@
 //! * **last-child**, from `State::confirm_children` to `State::drop_child`: if two threads remove
 //!   the rest of a run and the last child, the second one knows that it is second. (M:
 //!   `tail_versus_last_child`)
-//! * **slot**, from `Clock::insert`, `insert_one` to `Clock::position`, `positions`: a node is fully
-//!   written before the hand reaches it. (M: `enter_versus_visit`, `enter_one_versus_visit`)
+//! * **slot**, from `Clock::insert`, `insert_one` to `Clock::position`, `positions`: a node is
+//!   fully written before the hand reaches it. (M: `enter_versus_visit`, `enter_one_versus_visit`)
 //! * **list**, from `Clock::list` to `Clock::unlist`: no candidate is lost. (M:
 //!   `list_versus_unlist`)
 //! * **listed**, from `State::release` to `State::load_listed`: a thread that leaves the listing of

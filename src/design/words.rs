@@ -27,15 +27,15 @@
 //! * The first release of a published block costs one more and a store: it lists the block as a
 //!   candidate, and makes sure of its slot.
 //! * Hints of the ranking are not counted. A lookup whose end was not used in the same tick stores
-//!   its stamp and a count of uses. A publication stores a stamp for each block. An eviction stores
-//!   eight candidates, and a ghost for each node.
+//!   its stamp, and counts the use in its own stripe. A publication stores a stamp for each block.
+//!   An eviction stores eight candidates, and a ghost for each node.
 //! * A read-modify-write that fails is repeated, and counts again.
 //!
 //! # Words
 //!
 //! | word | where | written by | on its line |
 //! |---|---|---|---|
-//! | state of a block | the node | lookups that end there, holds, publication and eviction behind it | the states around it; up to four blocks from the start of a run also the header |
+//! | state of a block | the node | lookups that end there, holds, publication and eviction behind it | the states around it; for the first four blocks of a long run also the header |
 //! | state of a root | the root | misses, prefixes published and evicted right under it | the root's header, which each lookup in the namespace reads |
 //! | head of a bucket | `index` | publication and eviction of a node there | seven other heads |
 //! | link of a node | the node | its publisher, and the eviction of it or of the next node of the list | its header |
@@ -52,15 +52,14 @@
 //! | groups of a root | `groups` | the first run published in a group | those of 512 groups |
 //! | retired bytes | `retired` | each batch of retired nodes, and its freeing | |
 //! | stamp of a block | the ranking | publication, a lookup that ends there (once a tick), eviction behind it | fifteen other stamps |
-//! | uses by class and age | the ranking | the first lookup of an end in a tick | fifteen others |
 //! | ticks | the ranking | a thread, once for each tick that it publishes | nothing |
 //! | ghosts, candidates left, last ends of `EvictFirst` | the ranking | eviction, publication | |
 //! | epoch | crossbeam-epoch | about one in 128 guards of a thread | nothing |
 //!
-//! Statistics are not among them: each thread has a stripe of its own, however
+//! Statistics and counts of uses are not among them: each thread has a stripe of its own, however
 //! many threads there are.
 //!
-//! A prompt of one to four blocks has its state word on the line of its header, so threads that end
-//! at one such block share the line that they search. A prefetch of a whole run would take the
-//! lines behind a short node too, which belong to other prompts. So a walk asks for no more lines
-//! than its prompt has tokens for.
+//! A run of one to four blocks has its states on another line than its header, because searches for
+//! other nodes of the bucket read the header. A prefetch of a whole run would take the lines behind
+//! a short node too, which belong to other prompts. So a walk asks for no more lines than its
+//! prompt has tokens for.

@@ -206,7 +206,7 @@ impl Gauge {
 
 /// Takes the bits of a word, if any is set.
 fn take_bits(word: &AtomicU64, take: impl FnOnce(&AtomicU64) -> u64) -> Bits {
-    // Relaxed: what is set later is taken later.
+    // Relaxed: a bit that is set later is taken later.
     let is_empty = word.load(Ordering::Relaxed) == 0;
     Bits(if is_empty { 0 } else { take(word) })
 }

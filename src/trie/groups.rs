@@ -7,7 +7,7 @@
 //!
 //! So publication writes to a shared word only if it is the first of the namespace in a group since
 //! the last clearing, and otherwise reads one word. A clearing visits each group that was ever
-//! used. It therefore takes time for what was published since the last clearing, at most one group
+//! used. It therefore takes time for the runs published since the last clearing, at most one group
 //! for each run, and never more than one look at each slot.
 
 use crate::id::{Bits, BlockId};

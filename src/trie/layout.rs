@@ -5,7 +5,7 @@
 //! ┌─────┬────────┬─────────────┬────────┬───────────────┬────────────────────────┬───────────┐
 //! │ gap │ Origin │ State; room │ Header │ BlockId; room │ u32; room * block_size │ u32; Item │
 //! └─────┴────────┴─────────────┴────────┴───────────────┴────────────────────────┴───────────┘
-//!          one each, in reverse ▲        ▲ a cache line starts here
+//!          one each, in reverse ▲        ▲ a cache line starts here; in a short run, at the header
 //!                               a pointer to the node
 //! ```
 //!
@@ -16,8 +16,9 @@
 //!
 //! A lookup reads one contiguous range: the first state, the header, the ids and the tokens. It
 //! writes to one state, usually the last. In a run of more than four blocks the last state lies on
-//! another cache line. So a thread can prefetch the range early, and no line of it is written by
-//! other threads.
+//! another cache line than the header. In a shorter run all states do: a search of a bucket passes
+//! by the headers of other nodes, and must not wait for threads that pin those. So a thread can
+//! prefetch the range early, and no line of it is written by other threads.
 
 use std::alloc::Layout;
 use std::num::NonZero;
@@ -32,9 +33,13 @@ use crate::prefetch::{prefetch, prefetch_second_level};
 use crate::sync::Counter;
 use crate::sync::atomic::{AtomicPtr, AtomicU8};
 
-/// Bytes per cache line. The header ends a line, with the first four states in front of it. So the
-/// ids start the next line, and the tokens of a full run start a line too.
+/// Bytes per cache line. In a long run the header ends a line, with the first four states in front
+/// of it. So the ids start the next line, and the tokens of a full run start a line too. In a short
+/// run the header starts a line.
 pub const CACHE_LINE: usize = 64;
+/// The number of slots of the shortest long run: its last state lies on another line than the
+/// header.
+pub const LONG: usize = 5;
 /// The alignment to request: the allocator's default. For a larger one the allocator searches, and
 /// wastes the memory that it skips.
 const ALIGN: usize = 16;
@@ -194,13 +199,18 @@ pub fn root_layout() -> Layout {
     Layout::from_size_align(size, ALIGN).expect("a root fits the address space")
 }
 
-/// Returns the bytes to leave unused at the start of an allocation, so that the ids start a cache
-/// line.
+/// Returns the bytes from a header to the first cache line that starts at or behind it.
+pub fn first_line(room: usize) -> usize {
+    if room < LONG { 0 } else { IDS }
+}
+
+/// Returns the bytes to leave unused at the start of an allocation, so that a cache line starts at
+/// the header of a short run, and behind that of a long one.
 ///
-/// The allocation and the part in front of the ids are aligned like a state. So the gap is shorter
-/// than a line by at least that alignment.
+/// The allocation and the part in front of that place are aligned like a state. So the gap is
+/// shorter than a line by at least that alignment.
 pub fn gap(allocation: usize, room: usize) -> usize {
-    let least = allocation + front(room) + IDS;
+    let least = allocation + front(room) + first_line(room);
     least.next_multiple_of(CACHE_LINE) - least
 }
 
@@ -229,6 +239,8 @@ impl Prefetch {
         let line = |number| node.cast::<u8>().wrapping_add(number * CACHE_LINE);
         match self {
             Self::Start if needed < FIRST_LINES => {
+                // The states of a short run.
+                prefetch(node.cast::<u8>().wrapping_sub(CACHE_LINE));
                 (0..needed).for_each(|number| prefetch(line(number)));
             }
             Self::Start => (0..FIRST_LINES).for_each(|number| prefetch(line(number))),

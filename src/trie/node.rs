@@ -17,8 +17,8 @@ use std::slice;
 use super::groups::Groups;
 use super::guard::Guard;
 use super::layout::{
-    FULL, GROUPS, Header, IDS, KEYED, NUMBERED, Origin, Position, front, layout, number_bytes,
-    root_layout,
+    FULL, GROUPS, Header, IDS, KEYED, LONG, NUMBERED, Origin, Position, front, layout,
+    number_bytes, root_layout,
 };
 use super::state::State;
 use crate::hash::BlockHash;
@@ -27,9 +27,6 @@ use crate::item::{Item, Keyed};
 use crate::prefetch::prefetch;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Counter, RELAXED};
-
-/// Runs of this length have their last states on another line than the header.
-const FAR: usize = 5;
 
 /// A reference to a node that stays allocated for `'g`.
 #[derive(Clone, Copy)]
@@ -255,7 +252,7 @@ impl<'g> NodeRef<'g> {
         let end = most * size;
         let ends_here = prompt.len() < end + size;
         let (run, prompt) = (&self.tokens(from + most)[from * size..], &prompt[..end]);
-        if ends_here && most >= FAR && run[end - 1] == prompt[end - 1] {
+        if ends_here && most >= LONG && run[end - 1] == prompt[end - 1] {
             // Most likely all blocks agree, and the caller pins the last one next. Its word may be
             // in another core's cache. If the last tokens differ, the prompts part earlier, and
             // that core keeps the word.

@@ -68,7 +68,7 @@ pub struct Offer<'a> {
     pub ids: &'a [BlockId],
     /// How many more blocks the caller expects to publish behind them.
     pub following: usize,
-    /// What the engine says of the tokens.
+    /// The engine's terms for the tokens.
     pub wishes: Wishes<'a>,
     /// The class of length of the request: how much it adds in all.
     pub length: u32,

@@ -94,7 +94,7 @@ impl Sequence {
     /// the priority and the switches.
     ///
     /// For a request that was refused its blocks, or that gives them up for another one. It starts
-    /// again from this prompt later, and finds what is still cached then.
+    /// again from this prompt later, and finds the blocks that are still cached then.
     ///
     /// # Examples
     ///

@@ -26,6 +26,7 @@ use std::ops::Range;
 use crossbeam_utils::CachePadded;
 
 use crate::id::{Bits, BlockId, place};
+use crate::prefetch::prefetch;
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Counter, RELAXED, zeroed};
@@ -250,25 +251,48 @@ impl Clock {
         })
     }
 
-    /// Counts the blocks from `start` up to and including the next candidate, if it lies within
-    /// `limit`. Adds the number of words read to `words`.
-    fn distance(&self, start: usize, limit: usize, words: &mut usize) -> Option<usize> {
-        let (mut at, mut passed) = (start, 0);
-        while passed < limit {
-            *words += 1;
+    /// Prefetches the slot of a block.
+    pub fn prefetch(&self, id: BlockId) {
+        prefetch(&self.slots[id.index()]);
+    }
+
+    /// Writes the candidates from `start` on to `found`, as many as it has places, out of at most
+    /// `limit` blocks. Stops too once `reach` blocks without a candidate follow each other.
+    fn scan(&self, start: usize, limit: usize, reach: usize, found: &mut [BlockId]) -> Scan {
+        let (mut at, mut scan) = (start, Scan::default());
+        let (mut end, mut last) = (0, 0);
+        while end < limit.min(last + reach) {
             // Relaxed: as for `words`.
-            let word = self.candidates[at / WORD].load(Ordering::Relaxed);
-            let listed = word >> (at % WORD);
-            if listed != 0 {
-                passed += listed.trailing_zeros() as usize + 1;
-                return (passed <= limit).then_some(passed);
+            let word = self.candidates[at / WORD].load(Ordering::Relaxed) >> (at % WORD);
+            scan.words += 1;
+            for bit in Bits(word).take_while(|bit| end + bit < limit) {
+                found[scan.found] = BlockId::new(at + bit);
+                (scan.found, last) = (scan.found + 1, end + bit + 1);
+                if scan.found == found.len() {
+                    return Scan {
+                        passed: last,
+                        ..scan
+                    };
+                }
             }
             let next = (at / WORD + 1) * WORD;
-            passed += next.min(self.capacity()) - at;
+            end += next.min(self.capacity()) - at;
             at = if next < self.capacity() { next } else { 0 };
         }
-        None
+        let passed = end.min(limit).min(last + reach);
+        Scan { passed, ..scan }
     }
+}
+
+/// What a part of a sweep has passed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Scan {
+    /// Blocks.
+    passed: usize,
+    /// Candidates among them.
+    found: usize,
+    /// Words of the bitmap that were read.
+    words: usize,
 }
 
 impl Sweep<'_> {
@@ -286,33 +310,23 @@ impl Sweep<'_> {
     /// places. Returns their number: fewer if the turn is over, or once `reach` blocks without a
     /// candidate follow each other.
     pub fn next_candidates(&mut self, reach: usize, found: &mut [BlockId]) -> usize {
-        let (hand, capacity) = (&self.clock.hand, self.clock.capacity());
         let mut words = 0;
-        let count = loop {
+        let found = loop {
             // Relaxed: the hand is one number, and nothing depends on its order.
-            let start = hand.load(Ordering::Relaxed);
-            let (mut passed, mut count) = (0, 0);
-            while count < found.len() {
-                let limit = reach.min(self.blocks - passed);
-                let at = (start + passed) % capacity;
-                let Some(distance) = self.clock.distance(at, limit, &mut words) else {
-                    passed += limit;
-                    break;
-                };
-                passed += distance;
-                found[count] = BlockId::new((start + passed - 1) % capacity);
-                count += 1;
-            }
-            let next = (start + passed) % capacity;
+            let start = self.clock.hand.load(Ordering::Relaxed);
+            let scan = self.clock.scan(start, self.blocks, reach, found);
+            words += scan.words;
+            let next = (start + scan.passed) % self.clock.capacity();
             // Relaxed: only one sweep passes each candidate, whatever else it has seen.
-            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-            if hand.compare_exchange(start, next, success, failure).is_ok() {
-                self.blocks -= passed;
-                break count;
+            let relaxed = Ordering::Relaxed;
+            let exchange = (self.clock.hand).compare_exchange(start, next, relaxed, relaxed);
+            if exchange.is_ok() {
+                self.blocks -= scan.passed;
+                break scan.found;
             }
         };
-        self.counters.hand(words, count);
-        count
+        self.counters.hand(words, found);
+        found
     }
 }
 

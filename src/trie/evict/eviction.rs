@@ -1,17 +1,18 @@
 //! The taker that evicts, and the sweeps that use it.
 
+use std::array;
 use std::ops::Range;
 
 use super::climb::{Taker, climb};
 use super::policy::candidates::Candidates;
 use super::policy::stamp::Stamp;
-use super::policy::{CHOICE, REACH};
+use super::policy::{BATCH, CHOICE, REACH};
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::prefetch::prefetch;
 use crate::trie::evict::changes::Change;
 use crate::trie::guard::{Guard, enter};
-use crate::trie::layout::Position;
+use crate::trie::layout::{Position, Prefetch};
 use crate::trie::node::{NodeRef, is_last_of_run, node, previous, state};
 use crate::trie::state::Claim;
 use crate::trie::{Reached, Trie};
@@ -143,6 +144,22 @@ impl Trie {
     }
 }
 
+impl Trie {
+    /// Prefetches all that the eviction of candidates reads. Each step waits for the one before,
+    /// for all of them at once.
+    fn prefetch_candidates(&self, ids: impl Iterator<Item = BlockId> + Clone, guard: &Guard) {
+        ids.clone().for_each(|id| self.clock.prefetch(id));
+        let nodes = || (ids.clone()).filter_map(|id| self.clock.position(id, guard));
+        let keys = || nodes().map(|at| node(at, guard).header().key);
+        nodes().for_each(|at| prefetch(at.header().as_ptr()));
+        keys().for_each(|key| {
+            self.index.prefetch(key);
+            self.ranking.prefetch(key);
+        });
+        keys().for_each(|key| self.index.prefetch_node(key, Prefetch::Start, 0));
+    }
+}
+
 impl<'a> Eviction<'a> {
     /// Starts an eviction.
     fn new(trie: &'a Trie, scope: Scope, wanted: usize, on_evict: OnEvict<'a>) -> Self {
@@ -163,24 +180,45 @@ impl<'a> Eviction<'a> {
 
     /// Evicts candidates, until enough blocks are evicted or a turn of the hand finds none.
     fn sweep(&mut self, mut guard: Guard) -> Guard {
-        let ranking = &self.trie.ranking;
-        let mut sweep = self.trie.clock.sweep(&self.trie.counters);
+        let trie = self.trie;
+        let mut sweep = trie.clock.sweep(&trie.counters);
+        let mut chain = self.wanted;
         while self.wanted > 0 && !(sweep.is_over() && self.candidates.is_empty()) {
-            let mut next = [BlockId::NONE; CHOICE];
-            let found = sweep.next_candidates(REACH, &mut next);
-            for id in &next[..found] {
-                self.candidates.add(*id, ranking);
-            }
+            // The next chains are as long as the last ones, most likely.
+            let chains = (self.wanted / chain).clamp(1, BATCH);
+            let mut next = [BlockId::NONE; CHOICE * BATCH];
+            let found = sweep.next_candidates(REACH, &mut next[..CHOICE * chains]);
+            self.candidates.add_all(&next[..found], &trie.ranking);
             let wanted = self.wanted;
-            while let Some(id) = self.candidates.take() {
-                guard = self.visit(id, guard);
-                if self.wanted < wanted {
-                    // Candidates that are left out below may be met again.
-                    sweep.restart();
-                    break;
-                }
+            while self.wanted == wanted && !self.candidates.is_empty() {
+                guard = self.visit_best(chains, guard);
+            }
+            if self.wanted < wanted {
+                chain = (wanted - self.wanted).div_ceil(chains);
+                // Candidates that are left out below may be met again.
+                sweep.restart();
             }
             self.candidates.trim();
+        }
+        guard
+    }
+
+    /// Visits the best candidates, up to `count`, until enough blocks are evicted.
+    fn visit_best(&mut self, count: usize, mut guard: Guard) -> Guard {
+        let trie = self.trie;
+        let best: [_; BATCH] = array::from_fn(|place| {
+            let is_wanted = place < count;
+            is_wanted.then(|| self.candidates.take()).flatten()
+        });
+        if count > 1 {
+            trie.prefetch_candidates(best.iter().copied().flatten(), &guard);
+        }
+        for id in best.into_iter().flatten() {
+            if self.wanted > 0 {
+                guard = self.visit(id, guard);
+            } else {
+                self.candidates.add(id, &trie.ranking);
+            }
         }
         guard
     }

@@ -4,7 +4,7 @@ use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::key::NamespaceKey;
 
-/// One change of what is cached, from a [`ChangeFeed`](crate::ChangeFeed).
+/// One change of the cached blocks, from a [`ChangeFeed`](crate::ChangeFeed).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Change<'a> {
@@ -12,7 +12,7 @@ pub enum Change<'a> {
     Stored(Stored<'a>),
     /// Blocks were removed, and all blocks behind them were removed before.
     Removed(Removed<'a>),
-    /// Nothing is left of what was reported, in any namespace.
+    /// Nothing reported so far is left, in any namespace.
     Cleared,
 }
 

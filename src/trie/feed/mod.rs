@@ -1,7 +1,7 @@
-//! The change feed: reports what is cached, as differences.
+//! The change feed: reports the cached blocks, as differences.
 //!
 //! A log of the calls of several threads would be wrong: a removal may overtake the store that it
-//! follows. So nothing is logged. The slots of the clock already say what is cached in each
+//! follows. So nothing is logged. The slots of the clock already give the content of each
 //! physical block. A thread that changes slots [marks] the blocks. A reader polls: it
 //! compares the marked slots with a [mirror] of its own, and reports the difference. A slow reader
 //! finds fewer, larger differences, and takes no more memory.

@@ -1,13 +1,16 @@
 //! Candidates: the blocks among which one eviction chooses.
 
+use std::cmp;
+
 use super::first::FIRST;
 use super::stamp::Stamp;
-use super::{CHOICE, KEPT, Priority, Ranking, TICKS, bin, cell};
+use super::uses::cell;
+use super::{BATCH, CHOICE, KEPT, Priority, Ranking, TICKS, bin};
 use crate::id::BlockId;
 use crate::sync::RELAXED;
 
 /// The most candidates at a time.
-const MOST: usize = KEPT + CHOICE + FIRST;
+const MOST: usize = KEPT + CHOICE * BATCH + FIRST;
 /// The least rank counts only if the rank of the oldest candidate is this many times as high.
 const BIAS_TO_OLDEST: f32 = 1.5;
 /// A rank and an age too small to matter, so that neither is zero.
@@ -23,16 +26,23 @@ pub struct Candidates {
 /// What decides between two candidates.
 #[derive(Debug, Clone, Copy, Default)]
 struct Merit {
-    /// What the block is worth.
+    /// The value of keeping the block.
     rank: f32,
     /// Capacities since its last use, as long as they count.
     age: f32,
 }
 
 impl Merit {
-    /// Returns a number that is low if the block is likely to be chosen.
-    fn worth(self) -> f32 {
-        (self.rank + TINY) / (self.age + TINY)
+    /// Returns a number that is low if the rank is, or the same and the age is high.
+    fn rank_then_age(self) -> u64 {
+        // The bits of numbers that are not negative are ordered as the numbers are.
+        u64::from(self.rank.to_bits()) << u32::BITS | u64::from(!self.age.to_bits())
+    }
+
+    /// Compares how soon two blocks are likely to be chosen: by rank over age.
+    fn order(&self, other: &Self) -> cmp::Ordering {
+        let [own, others] = [self, other].map(|merit| (merit.rank + TINY, merit.age + TINY));
+        (own.0 * others.1).total_cmp(&(others.0 * own.1))
     }
 }
 
@@ -47,9 +57,18 @@ impl Candidates {
 
     /// Adds a candidate, unless it is among them. If there is no room, it is left out.
     pub fn add(&mut self, id: BlockId, ranking: &Ranking) {
-        if self.len < MOST && !self.all().iter().any(|(other, _)| *other == id) {
-            self.all[self.len] = (id, ranking.merit(ranking.stamp(id)));
-            self.len += 1;
+        self.add_all(&[id], ranking);
+    }
+
+    /// Adds candidates, all of them different, in the same way.
+    pub fn add_all(&mut self, ids: &[BlockId], ranking: &Ranking) {
+        let (known, now) = (self.len, ranking.now());
+        for id in ids {
+            let is_known = self.all[..known].iter().any(|(other, _)| other == id);
+            if !is_known && self.len < MOST {
+                self.all[self.len] = (*id, ranking.merit(ranking.stamp(*id), now));
+                self.len += 1;
+            }
         }
     }
 
@@ -61,29 +80,25 @@ impl Candidates {
     /// Removes and returns the candidate to evict: the one of least rank, or the oldest. Of equal
     /// ones the first.
     pub fn take(&mut self) -> Option<BlockId> {
-        let mut merits = self.all().iter().map(|(_, merit)| *merit);
-        let first = merits.next()?;
-        let (mut least, mut oldest) = ((0, first), (0, first));
-        for (place, merit) in (1..).zip(merits) {
-            let (rank, age) = (least.1.rank, least.1.age);
-            if merit.rank < rank || merit.rank <= rank && merit.age > age {
-                least = (place, merit);
-            }
-            if merit.age > oldest.1.age {
-                oldest = (place, merit);
-            }
+        let (_, first) = self.all().first()?;
+        let (mut least, mut oldest) = ((0, first.rank_then_age()), (0, first.age.to_bits()));
+        for (place, (_, merit)) in self.all().iter().enumerate() {
+            let key = merit.rank_then_age();
+            least = if key < least.1 { (place, key) } else { least };
+            let age = merit.age.to_bits();
+            oldest = if age > oldest.1 { (place, age) } else { oldest };
         }
-        let is_close = least.1.rank * BIAS_TO_OLDEST >= oldest.1.rank;
-        Some(self.remove(if is_close { oldest.0 } else { least.0 }))
+        let [least, oldest] = [least.0, oldest.0];
+        let [low, high] = [least, oldest].map(|place| self.all[place].1.rank);
+        let is_close = low * BIAS_TO_OLDEST >= high;
+        Some(self.remove(if is_close { oldest } else { least }))
     }
 
     /// Removes all but the [`KEPT`] candidates that are likely to be taken next.
     pub fn trim(&mut self) {
         if self.len > KEPT {
             let all = &mut self.all[..self.len];
-            all.select_nth_unstable_by(KEPT, |(_, one), (_, other)| {
-                one.worth().total_cmp(&other.worth())
-            });
+            all.select_nth_unstable_by(KEPT, |(_, one), (_, other)| one.order(other));
             self.len = KEPT;
         }
     }
@@ -125,11 +140,13 @@ impl Ranking {
     }
 
     /// Returns the rank and the age of a block. Its terms make it count as older or younger.
-    fn merit(&self, stamp: Stamp) -> Merit {
-        let age = self.age(stamp, self.now());
+    #[inline]
+    fn merit(&self, stamp: Stamp, now: u32) -> Merit {
         // A block that was just used must not be as young at one priority as at another.
-        let tick = 1.0 / TICKS as f32;
-        let age = (age + tick) / stamp.terms().bias(age);
+        let (age, tick) = (self.age(stamp, now), 1.0 / TICKS as f32);
+        // Most blocks have none: that saves a division.
+        let bias = (stamp.has_terms()).then(|| stamp.terms().bias(age));
+        let age = bias.map_or(age + tick, |bias| (age + tick) / bias);
         let rank = self.ranks[cell(stamp.class(), bin(age))].load(RELAXED);
         Merit {
             rank: f32::from_bits(rank),

@@ -4,6 +4,7 @@
 //! is used at that age.
 
 use super::stamp::Stamp;
+use crate::prefetch::prefetch;
 use crate::sync::{Counter, RELAXED, counters};
 
 /// Ghosts in a set. A key belongs to one set.
@@ -32,6 +33,11 @@ impl Ghosts {
     /// Returns the size of the table in bytes.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.words)
+    }
+
+    /// Prefetches the set of a key.
+    pub fn prefetch(&self, key: u64) {
+        prefetch(self.set(key).as_ptr());
     }
 
     /// Adds a node, in place of the ghost of its set that was used the longest ago.

@@ -1,7 +1,10 @@
 //! The history: how often blocks of each class were used, and how many were at risk of it.
 
-use super::gittins::{ByAge, ranks, start, width};
+use std::mem;
+
+use super::gittins::{AGES, ByAge, ranks, start, width};
 use super::stamp::CLASSES;
+use super::uses::Counts;
 
 /// Uses that pull the chances of a class towards those of all classes.
 const PULL: f32 = 8.0;
@@ -18,12 +21,14 @@ const MOST: f32 = 0.999;
 pub type Table = [ByAge; CLASSES];
 
 /// The uses and the blocks at risk, by class and age.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
     /// Candidates and ghosts, times the capacities for which they had that age.
     exposure: Table,
     /// Uses.
     uses: Table,
+    /// The counts of uses at the last look.
+    counts: Counts,
     /// Capacities observed.
     observed: f32,
     /// Looks so far.
@@ -34,15 +39,32 @@ pub struct History {
     pub until: u32,
 }
 
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            exposure: Table::default(),
+            uses: Table::default(),
+            counts: [0; CLASSES * AGES],
+            observed: 0.0,
+            looks: 0,
+            since_halving: 0.0,
+            until: 0,
+        }
+    }
+}
+
 impl History {
     /// Adds a candidate that had an age for some capacities.
     pub fn add_exposure(&mut self, class: usize, age: usize, capacities: f32) {
         self.exposure[class][age] += capacities;
     }
 
-    /// Adds uses at an age.
-    pub fn add_uses(&mut self, class: usize, age: usize, uses: f32) {
-        self.uses[class][age] += uses;
+    /// Adds the uses since the last look.
+    pub fn add_uses(&mut self, counts: &Counts) {
+        for (place, count) in counts.iter().enumerate() {
+            let seen = mem::replace(&mut self.counts[place], *count);
+            self.uses[place / AGES][place % AGES] += count.wrapping_sub(seen) as f32;
+        }
     }
 
     /// Notes that some capacities have passed: old observations count less.
@@ -99,7 +121,7 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gittins::AGES;
+    use super::super::uses::cell;
     use super::*;
 
     #[test]
@@ -110,7 +132,7 @@ mod tests {
                 history.add_exposure(class, age, 1_000.0 * width(age));
             }
         }
-        history.add_uses(0, 5, 500.0);
+        history.add_uses(&uses(0, 5, 500));
         let ranks = history.ranks(4.0);
         assert!(
             ranks[0][2] > 3.0 * ranks[1][2],
@@ -123,9 +145,25 @@ mod tests {
     }
 
     #[test]
+    fn only_new_uses_count() {
+        let mut history = History::default();
+        for count in [3, 3, 5] {
+            history.add_uses(&uses(2, 7, count));
+        }
+        assert_eq!(history.uses[2][7], 5.0);
+    }
+
+    /// Returns the counts of uses of one class at one age.
+    fn uses(class: usize, age: usize, count: u32) -> Counts {
+        let mut counts = [0; CLASSES * AGES];
+        counts[cell(class, age)] = count;
+        counts
+    }
+
+    #[test]
     fn observations_fade() {
         let mut history = History::default();
-        history.add_uses(3, 3, 8.0);
+        history.add_uses(&uses(3, 3, 8));
         history.pass(HALF_LIFE - 1.0);
         assert_eq!(history.uses[3][3], 8.0);
         history.pass(1.0);

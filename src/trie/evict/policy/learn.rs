@@ -1,4 +1,4 @@
-//! Learning: what the stamps, the ghosts and the counted uses say of each class.
+//! Learning: the rank of each class, from the stamps, the ghosts and the counted uses.
 //!
 //! Every sixteenth of a capacity, and at most once in 4,096 blocks, one of the evicting threads
 //! looks at a sample of the candidates and ghosts, adds the uses counted since, and computes the
@@ -6,7 +6,7 @@
 
 use super::history::History;
 use super::stamp::Stamp;
-use super::{AGES, GHOST_LIFE, Ranking, bin};
+use super::{GHOST_LIFE, Ranking, bin};
 use crate::sync::RELAXED;
 use crate::trie::evict::clock::Clock;
 
@@ -54,10 +54,7 @@ impl Ranking {
         for ghost in ghosts.filter(|ghost| self.age(*ghost, now) < GHOST_LIFE) {
             add(ghost, step);
         }
-        for (place, count) in self.uses.iter().enumerate() {
-            let uses = count.swap(0, RELAXED) as f32;
-            history.add_uses(place / AGES, place % AGES, uses);
-        }
+        history.add_uses(&self.uses.add_up());
         history.pass(passed);
         if history.is_long() {
             let ranks = history.ranks(GHOST_LIFE);

@@ -16,7 +16,8 @@
 //!   the block grows older all the same. Beyond [`GHOST_LIFE`] its rank is zero.
 //!
 //! All of this is hints: every access is Relaxed, and a lost write makes one block's rank wrong. A
-//! hit writes one stamp and one count, and only if the time or the number of hits has changed.
+//! hit writes one stamp, and a count of its own thread, and only if the time or the number of hits
+//! has changed.
 
 pub mod candidates;
 mod first;
@@ -26,6 +27,7 @@ mod history;
 mod learn;
 pub mod stamp;
 pub mod terms;
+mod uses;
 
 use std::sync::Mutex;
 
@@ -39,9 +41,12 @@ use gittins::{AGES, bin};
 use history::History;
 use stamp::{CLASSES, Stamp};
 pub use terms::{Priority, Retention, Span, Terms, Wishes};
+use uses::Uses;
 
 /// Candidates that the hand passes before one is evicted.
 pub const CHOICE: usize = 16;
+/// Evictions that are chosen at a time, at most.
+pub const BATCH: usize = 4;
 /// Candidates that an eviction leaves for the next one.
 const KEPT: usize = 8;
 /// Blocks without a candidate over which the hand looks for one more.
@@ -57,7 +62,7 @@ const LEAST_BLOCKS: usize = 4096;
 /// Bounds of the classes of length, in thousandths of the capacity.
 const LENGTHS: [f32; 3] = [0.3, 2.0, 12.0];
 
-/// What the policy knows of each block and each class. (Relaxed: hints.)
+/// The policy's record of each block and each class. (Relaxed: hints.)
 #[derive(Debug)]
 pub struct Ranking {
     /// The stamps, by block.
@@ -66,14 +71,16 @@ pub struct Ranking {
     capacity: f32,
     /// The number of blocks in a tick, as a power of two.
     tick: u32,
+    /// The share of the capacity in a tick.
+    tick_share: f32,
     /// Evicted nodes.
     ghosts: Ghosts,
     /// The rank of each class at each age: the bits of an `f32`, by [`cell`].
     ranks: Box<[Hint]>,
     /// Ticks of inserted blocks so far.
     now: CachePadded<Hint>,
-    /// Uses since the last look, by class and age.
-    uses: Box<[Hint]>,
+    /// Uses, by class and age.
+    uses: Uses,
     /// The best candidates that the last eviction has left: indices plus one, or zero.
     left: CachePadded<[Hint; KEPT]>,
     /// Blocks that leave first.
@@ -95,10 +102,11 @@ impl Ranking {
             stamps: hints(capacity),
             capacity: capacity as f32,
             tick,
+            tick_share: (1_usize << tick) as f32 / capacity as f32,
             ghosts: Ghosts::new(capacity),
             ranks: hints(CLASSES * AGES),
             now: CachePadded::default(),
-            uses: hints(CLASSES * AGES),
+            uses: Uses::default(),
             left: CachePadded::default(),
             first: First::default(),
             due: Hint::new(look_ticks),
@@ -208,6 +216,11 @@ impl Ranking {
         own.is_apart_from(behind)
     }
 
+    /// Prefetches what [`evicted`](Self::evicted) writes for a node.
+    pub fn prefetch(&self, key: u64) {
+        self.ghosts.prefetch(key);
+    }
+
     /// Notes that a node has left, and the stamp of its last block.
     pub fn evicted(&self, key: u64, stamp: Stamp) {
         self.ghosts.insert(key, stamp, self.now());
@@ -229,17 +242,11 @@ impl Ranking {
 
     /// Returns the age of a stamp in capacities.
     fn age(&self, stamp: Stamp, now: u32) -> f32 {
-        (f64::from(stamp.age(now)) * f64::from(1_u32 << self.tick)) as f32 / self.capacity
+        stamp.age(now) as f32 * self.tick_share
     }
 
-    /// Counts a use of a block that had this stamp. Uses at the same instant may count once.
+    /// Counts a use of a block that had this stamp.
     fn count_use(&self, seen: Stamp, now: u32) {
-        let count = &self.uses[cell(seen.class(), bin(self.age(seen, now)))];
-        count.store(count.load(RELAXED).wrapping_add(1), RELAXED);
+        self.uses.count(seen.class(), bin(self.age(seen, now)));
     }
-}
-
-/// Returns the place of a class at an age in a table.
-fn cell(class: usize, age: usize) -> usize {
-    class * AGES + age
 }

@@ -1,4 +1,4 @@
-//! Stamps: what the ranking knows of one block, in 32 bits.
+//! Stamps: the ranking's record of one block, in 32 bits.
 //!
 //! ```text
 //!   31     30 28  27    26  25      24  23       20  19            0
@@ -91,6 +91,11 @@ impl Stamp {
     /// Returns the number of hits, at most 7.
     pub fn hits(self) -> u32 {
         self.0 >> HITS_SHIFT & MOST_HITS
+    }
+
+    /// Returns whether the terms are other than the default.
+    pub fn has_terms(self) -> bool {
+        self.0 & TERMS != 0
     }
 
     /// Returns the terms.

@@ -1,4 +1,4 @@
-//! Terms: what the engine says of a block, its priority and its retention.
+//! Terms: the priority and the retention of a block, as the engine sets them.
 
 use std::ops::Range;
 
