@@ -46,7 +46,7 @@ impl BucketHasher {
         // The words are hashed, so that a seed such as 0 or 1 is as good as any.
         let word = |place| SipHasher13::new_with_keys(seed, place).finish();
         let [a, b, c, d] = [0, 1, 2, 3].map(word);
-        // Rule (seed-alone): `RandomState::with_seed` mixes in what each process draws anew.
+        // Rule (seed-alone): `RandomState::with_seed` mixes in numbers of the process.
         Self::with_state(ahash::RandomState::with_seeds(a, b, c, d))
     }
 

@@ -35,7 +35,7 @@ struct Rank {
     calls: Rng,
     /// Draws calls that only read, if the rank makes any.
     reads: Option<Rng>,
-    /// What the calls answered.
+    /// The answers of the calls.
     log: Vec<u64>,
 }
 
@@ -56,7 +56,7 @@ impl Rank {
         }
     }
 
-    /// Makes all calls, and returns what they answered.
+    /// Makes all calls, and returns their answers.
     fn run(mut self) -> Vec<u64> {
         for _ in 0..STEPS {
             self.step();
@@ -267,7 +267,7 @@ fn caches_with_one_seed_that_see_the_same_calls_do_the_same() {
 #[test]
 #[cfg_attr(miri, ignore = "starts processes")]
 fn caches_of_other_processes_do_the_same() {
-    /// Set in the processes that this test starts: they print what their calls answered.
+    /// Set in the processes that this test starts: they print a hash of the answers.
     const CHILD: &str = "KVTRIE_SEED_CHILD";
     if env::var_os(CHILD).is_some() {
         let mut hasher = DefaultHasher::new();

@@ -16,7 +16,7 @@ PAGE = 4
 PAGES = 32
 
 Log = list[tuple[int, ...]]
-"""For each request how much was cached, and for each eviction what left."""
+"""For each request the number of cached tokens, and for each eviction the slots that left."""
 
 
 def ints(values: Any) -> Any:

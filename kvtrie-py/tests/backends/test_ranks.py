@@ -17,12 +17,12 @@ REQUESTS = 3000
 
 
 def run_mini(seed: int | None) -> Log:
-    """Returns what one rank of mini-sglang logs."""
+    """Returns the log of one rank of mini-sglang."""
     return MiniScheduler(seed).run(REQUESTS)
 
 
 def run_sglang(seed: int | None) -> Log:
-    """Returns what one rank of SGLang logs."""
+    """Returns the log of one rank of SGLang."""
     scheduler = SglangScheduler(seed)
     log: Log = []
     for _ in range(REQUESTS // 100):
@@ -47,7 +47,7 @@ def test_ranks_with_other_seeds_do_not(run: Callable[[int | None], Log]) -> None
 
 
 def test_a_rank_may_keep_nodes_for_longer() -> None:
-    """Python may free what is in a cycle at another time on each rank."""
+    """Python may free objects in a cycle at another time on each rank."""
     scheduler = SglangScheduler(7)
     assert scheduler.run(REQUESTS) == run_sglang(7)
     assert len(scheduler.nodes) == 2 * REQUESTS
@@ -70,7 +70,7 @@ def seeds_of(rank: int, ranks: int, meeting: str) -> list[int]:
 
 
 def start(work: Callable[[int, int, str], Any], ranks: int, folder: Path) -> list[Any]:
-    """Returns what some work returns on each rank, in a process of its own."""
+    """Does some work on each rank, in a process of its own, and returns the results."""
     with SPAWN.Pool(ranks) as pool:
         each = [(rank, ranks, str(folder / "meeting")) for rank in range(ranks)]
         return pool.starmap(work, each, chunksize=1)
@@ -85,9 +85,9 @@ def test_ranks_share_a_seed(tmp_path: Path) -> None:
 
 
 def slots_of(engine: Any) -> Any:
-    """Runs an engine, and returns what it computed into which slot: the last prefix of each.
+    """Runs an engine, and returns its hits, and the prefix last computed into each slot.
 
-    It draws from few texts, so that it computes anew what was evicted.
+    It draws from few texts, so that it computes evicted prefixes anew.
     """
     texts = [engine.texts.draw() for _ in range(60)]
     engine.texts.draw = lambda: engine.rng.choice(texts)

@@ -1,4 +1,4 @@
-"""What the backends share: a cache whose blocks stand for pages of the engine's pool."""
+"""The common part of the backends: a cache whose blocks stand for pages of the engine's pool."""
 
 import secrets
 from importlib import import_module
