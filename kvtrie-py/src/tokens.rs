@@ -4,7 +4,7 @@
 //!
 //! | given | a lookup reads them | to publish or to keep them |
 //! | --- | --- | --- |
-//! | array or tensor of 32-bit integers | in place, with the GIL, if they are few; else copied | likewise |
+//! | array or tensor of 32-bit integers | in place, with the GIL, if few; else copied | likewise |
 //! | the same, in memory of a `bytes` object | in place; without the GIL if long | likewise |
 //! | array or tensor of 64-bit integers | copied and checked | likewise |
 //! | list, tuple, other iterable of `int` | copied and checked | likewise |

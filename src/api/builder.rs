@@ -112,25 +112,23 @@ impl Builder {
         Self { hash_key, ..self }
     }
 
-    /// Sets the seed from which everything is derived that is otherwise random in a cache: the key
-    /// of the index, and with it which evicted prefixes the ranking remembers.
+    /// Sets the seed of the index, which is otherwise random. Nothing else in a cache is random.
     ///
-    /// Two caches with the same seed and settings hand out the same ids and evict the same blocks
-    /// in the same order if they see the same calls. Ranks of tensor parallelism need this, where
-    /// each has a cache and all must agree, and so do experiments that are to be repeated. It holds
-    /// if
+    /// Two caches with the same seed and settings that see the same calls hand out the same ids,
+    /// and evict the same blocks in the same order. Tensor parallelism needs this if each rank has
+    /// a cache of its own, and so do experiments that must be repeatable. It holds if
     ///
     /// * one thread makes all calls that change the cache, in the same order. A drop of a hold, a
     ///   block or a namespace is such a call. Calls that only read (`peek`, `available`, `inspect`,
     ///   `in_use`, `stats`, a change feed) may differ, and any thread may make them;
-    /// * all run the same build with the same C library on the same type of processor, since ranks
-    ///   are numbers that these may round differently;
-    /// * evictions are never [suspended](Self::retired_limit). That depends on other threads of the
-    ///   process.
+    /// * both run the same build with the same C library on the same type of processor, because the
+    ///   policy computes with floating-point numbers, which these may round differently;
+    /// * evictions are never [suspended](Self::retired_limit), which depends on other threads of
+    ///   the process.
     ///
-    /// A client that knows the seed can make prompts that share a bucket of the index, and so slow
+    /// A client that knows the seed can make prompts that share a bucket of the index, which slows
     /// lookups down. So draw the seed at random, share it among the ranks alone, and keep it
-    /// secret. By default each cache draws its own.
+    /// secret. By default each cache draws a key of its own.
     ///
     /// # Examples
     ///
