@@ -148,6 +148,15 @@ impl Position {
         self.0.addr().get() & OFFSET
     }
 
+    /// Prefetches the node's header, and the block's state and id. The position may be stale.
+    pub fn prefetch(self) {
+        let (header, offset) = (self.header().as_ptr(), self.offset());
+        prefetch(header);
+        prefetch(header.cast::<State>().wrapping_sub(offset + 1));
+        let ids = header.wrapping_byte_add(IDS).cast::<BlockId>();
+        prefetch(ids.wrapping_add(offset));
+    }
+
     /// Returns the tagged pointer, for a table.
     pub fn into_raw(self) -> *mut Header {
         self.0.as_ptr()

@@ -9,13 +9,15 @@ use super::policy::stamp::Stamp;
 use super::policy::{BATCH, CHOICE, REACH};
 use crate::hash::BlockHash;
 use crate::id::BlockId;
-use crate::prefetch::prefetch;
 use crate::trie::evict::changes::Change;
 use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::{Position, Prefetch};
 use crate::trie::node::{NodeRef, is_last_of_run, node, previous, state};
 use crate::trie::state::Claim;
 use crate::trie::{Reached, Trie};
+
+/// Blocks ahead of which a climb prefetches stamps.
+const AHEAD: usize = 6;
 
 /// How far an eviction climbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,17 +147,20 @@ impl Trie {
 }
 
 impl Trie {
+    /// Prefetches the bucket of a node and the place for its ghost.
+    fn prefetch_entries(&self, key: u64) {
+        self.index.prefetch(key);
+        self.ranking.prefetch_ghost(key);
+    }
+
     /// Prefetches all that the eviction of candidates reads. Each step waits for the one before,
     /// for all of them at once.
     fn prefetch_candidates(&self, ids: impl Iterator<Item = BlockId> + Clone, guard: &Guard) {
         ids.clone().for_each(|id| self.clock.prefetch(id));
         let nodes = || (ids.clone()).filter_map(|id| self.clock.position(id, guard));
         let keys = || nodes().map(|at| node(at, guard).header().key);
-        nodes().for_each(|at| prefetch(at.header().as_ptr()));
-        keys().for_each(|key| {
-            self.index.prefetch(key);
-            self.ranking.prefetch(key);
-        });
+        nodes().for_each(Position::prefetch);
+        keys().for_each(|key| self.prefetch_entries(key));
         keys().for_each(|key| self.index.prefetch_node(key, Prefetch::Start, 0));
     }
 }
@@ -303,27 +308,33 @@ impl Guarded<'_, '_, '_> {
 }
 
 impl Taker for Guarded<'_, '_, '_> {
-    /// Prefetches the bucket and the parent, which unlinking the node needs.
+    /// Prefetches the entries and the parent, which unlinking the node needs.
     fn enter(&mut self, run: NodeRef<'_>) {
-        self.eviction.trie.index.prefetch(run.header().key);
-        run.parent().inspect(|parent| prefetch(parent.into_raw()));
+        self.eviction.trie.prefetch_entries(run.header().key);
+        run.parent().inspect(|parent| parent.prefetch());
     }
 
     /// Claims a block if more are wanted and it may be taken. Otherwise makes it a candidate.
     fn take(&mut self, at: Position) -> bool {
         let (eviction, guard) = (&mut *self.eviction, self.guard);
         let trie = eviction.trie;
-        let id = node(at, guard).id(at.offset());
-        let is_apart = trie.ranking.inherit(id, eviction.stamp);
-        if is_apart && eviction.scope == Scope::Ranked {
-            eviction.candidates.add(id, &trie.ranking);
-        } else if eviction.wanted == 0 {
-            // Rule (no-resume): the prefix that an ended request keeps is not the next to leave.
-            if eviction.scope != Scope::Ended {
-                trie.clock.set_resume_at(id);
-            }
-        } else if eviction.claim(at, guard) == Claim::Claimed {
+        let ids = node(at, guard).ids(at.offset() + 1);
+        let id = ids[at.offset()];
+        // A claim waits for earlier loads, so the stamps are asked for some blocks ahead.
+        if let Some(soon) = ids.len().checked_sub(AHEAD) {
+            trie.ranking.prefetch(ids[soon]);
+        }
+        let is_apart = eviction.scope == Scope::Ranked && trie.ranking.is_apart(id, eviction.stamp);
+        if !is_apart && eviction.wanted > 0 && eviction.claim(at, guard) == Claim::Claimed {
             return true;
+        }
+        trie.ranking.inherit(id, eviction.stamp);
+        if is_apart {
+            eviction.candidates.add(id, &trie.ranking);
+        }
+        // Rule (no-resume): the prefix that an ended request keeps is not the next to leave.
+        if !is_apart && eviction.wanted == 0 && eviction.scope != Scope::Ended {
+            trie.clock.set_resume_at(id);
         }
         // Rule (list-the-last): the block is now the last of its run: a candidate, unless a parent.
         if !state(at, guard).confirm_children() {

@@ -63,6 +63,8 @@ impl Candidates {
     /// Adds candidates, all of them different, in the same way.
     pub fn add_all(&mut self, ids: &[BlockId], ranking: &Ranking) {
         let (known, now) = (self.len, ranking.now());
+        // Candidates lie far apart where chains are long.
+        ids.iter().for_each(|id| ranking.prefetch(*id));
         for id in ids {
             let is_known = self.all[..known].iter().any(|(other, _)| other == id);
             if !is_known && self.len < MOST {

@@ -34,6 +34,7 @@ use std::sync::Mutex;
 use crossbeam_utils::CachePadded;
 
 use crate::id::BlockId;
+use crate::prefetch::prefetch;
 use crate::sync::{Hint, RELAXED, hints};
 use first::First;
 use ghosts::Ghosts;
@@ -125,6 +126,11 @@ impl Ranking {
         Stamp::from_bits(self.stamps[id.index()].load(RELAXED))
     }
 
+    /// Prefetches the stamp of a block.
+    pub fn prefetch(&self, id: BlockId) {
+        prefetch(&self.stamps[id.index()]);
+    }
+
     /// Returns how many blocks were inserted since the last use of a block, within a tick.
     pub fn idle(&self, id: BlockId) -> usize {
         (self.stamp(id).age(self.now()) as usize) << self.tick
@@ -205,19 +211,19 @@ impl Ranking {
         self.ended_at(id);
     }
 
-    /// Hands the stamp of an evicted block to the block before it. Returns whether that one is
-    /// ranked by itself.
-    pub fn inherit(&self, id: BlockId, behind: Stamp) -> bool {
-        let own = self.stamp(id);
-        let heir = own.inherit(behind, self.now());
-        if heir != own {
-            self.set(id, heir);
-        }
-        own.is_apart_from(behind)
+    /// Returns whether a block is ranked by itself once the one behind it is evicted, which had
+    /// this stamp.
+    pub fn is_apart(&self, id: BlockId, behind: Stamp) -> bool {
+        self.stamp(id).is_apart_from(behind)
     }
 
-    /// Prefetches what [`evicted`](Self::evicted) writes for a node.
-    pub fn prefetch(&self, key: u64) {
+    /// Hands the stamp of an evicted block to the block before it, which stays.
+    pub fn inherit(&self, id: BlockId, behind: Stamp) {
+        self.set(id, self.stamp(id).inherit(behind, self.now()));
+    }
+
+    /// Prefetches the place for the ghost of a node.
+    pub fn prefetch_ghost(&self, key: u64) {
         self.ghosts.prefetch(key);
     }
 
