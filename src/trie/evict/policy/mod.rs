@@ -76,7 +76,7 @@ pub struct Ranking {
     tick_share: f32,
     /// Evicted nodes.
     ghosts: Ghosts,
-    /// The rank of each class at each age: the bits of an `f32`, by [`cell`].
+    /// The rank of each class at each age: the bits of an `f32`, by [`cell`](uses::cell).
     ranks: Box<[Hint]>,
     /// Ticks of inserted blocks so far.
     now: CachePadded<Hint>,
