@@ -74,7 +74,7 @@ impl Bucket {
 
     fn find(&self, token: u32) -> bool {
         let guard = unprotected();
-        let found = (self.index).find(u64::from(token), self.root, &[token], guard);
+        let found = (self.index).find(u64::from(token), self.root, &[token], |_| (), guard);
         // As a lookup would, it looks at the node that it found.
         found.is_some_and(|found| found.node.state(0).load().pins() == 1)
     }
@@ -93,7 +93,7 @@ impl Bucket {
         let tokens = Keyed::new(&[7], item.as_slice());
         let found = match image {
             Some(_) => self.index.find_keyed(KEY, self.root, tokens, guard),
-            None => self.index.find(KEY, self.root, tokens.tokens, guard),
+            None => (self.index).find(KEY, self.root, tokens.tokens, |_| (), guard),
         };
         found.map(|found| found.node.position(0))
     }

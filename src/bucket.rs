@@ -1,21 +1,27 @@
 //! The hash of the index: keyed at random, so that clients cannot aim at a bucket.
 //!
+//! A cache may be given a seed instead, from which the key is derived. Nothing else in a cache is
+//! random: addresses and times decide nothing that a caller can see, and the tables that it walks
+//! over hash by this key. So caches with one seed that see the same calls evict the same blocks
+//! (`tests/seed.rs`). The key of a node names its ghost in the ranking, which is why it matters.
+//!
 //! It only finds a bucket. The parent, the tokens and the items of a block decide whether it
 //! matches. The key serves this hash alone: a block hash, which others may see, is computed under
 //! [another](crate::hash::BlockHasher).
 
 use std::array;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
+
+use siphasher::sip::SipHasher13;
 
 use crate::item::{Item, Keyed};
 
-/// The seeds in a model, which must run the same way each time. (`RandomState::with_seed` would not
-/// do: it adds numbers that are random in each process.)
-const SEEDS: [u64; 4] = [1, 2, 3, 4];
+/// The seed in a model, which must run the same way each time.
+const SEED: u64 = 1;
 /// Tokens that are mixed in one step.
 const LANES: usize = 16;
 
-/// The hash function of one cache's index, under a random key.
+/// The hash function of one cache's index, under a random key or one derived from a seed.
 #[derive(Debug, Clone)]
 pub struct BucketHasher {
     /// Hashes other keys.
@@ -29,12 +35,23 @@ pub struct BucketHasher {
 impl BucketHasher {
     /// Makes a hasher with a random key.
     pub fn new() -> Self {
-        let other = if cfg!(loom) {
-            let [first, second, third, fourth] = SEEDS;
-            ahash::RandomState::with_seeds(first, second, third, fourth)
-        } else {
-            ahash::RandomState::new()
-        };
+        if cfg!(loom) {
+            return Self::with_seed(SEED);
+        }
+        Self::with_state(ahash::RandomState::new())
+    }
+
+    /// Makes a hasher whose key is derived from a seed: the same in every process of one build.
+    pub fn with_seed(seed: u64) -> Self {
+        // The words are hashed, so that a seed such as 0 or 1 is as good as any.
+        let word = |place| SipHasher13::new_with_keys(seed, place).finish();
+        let [a, b, c, d] = [0, 1, 2, 3].map(word);
+        // Rule (seed-alone): `RandomState::with_seed` mixes in numbers of the process.
+        Self::with_state(ahash::RandomState::with_seeds(a, b, c, d))
+    }
+
+    /// Makes a hasher that takes its key from a state.
+    fn with_state(other: ahash::RandomState) -> Self {
         Self {
             keys: array::from_fn(|place| other.hash_one(place)),
             last: other.hash_one(LANES),
@@ -140,6 +157,17 @@ mod tests {
                 "blocks of {block_size}: {hit}"
             );
         }
+    }
+
+    #[test]
+    fn equal_seeds_make_equal_keys_and_others_do_not() {
+        let key = |hasher: BucketHasher| (hasher.child(7, 0, &[1; 16]), hasher.key("model"));
+        let of_seed = |seed| key(BucketHasher::with_seed(seed));
+        assert_eq!(of_seed(3), of_seed(3));
+        let mut keys = [0, 1, u64::MAX].map(of_seed).to_vec();
+        keys.extend([(); 2].map(|()| key(BucketHasher::new())));
+        let all: HashSet<_> = keys.into_iter().flat_map(|(a, b)| [a, b]).collect();
+        assert_eq!(all.len(), 10, "no two are equal");
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! * [Which threads may call what?](threads) Any thread, anything. `namespace`, `clear` and
 //!   `clear_all` take a lock.
 //! * [How do LoRA adapters and tenants stay apart?](namespaces) Each has a namespace.
-//! * [How do several devices share a cache?](parallelism) One cache for each KV pool.
+//! * [How do several devices share a cache?](parallelism) One cache for each KV pool. Ranks that
+//!   each have one get the same `seed`.
 //! * [How does an engine in Python use it?](python) `pip install ./kvtrie-py`; a table of engines.
 //! * [Which metrics does a dashboard read?](metrics) `stats`, and `in_use`.
 //! * [How does a router know what each worker caches?](cluster) Start a `Publisher` of

@@ -11,16 +11,29 @@ use crate::memory::Integers;
 type Imported = PyOnceLock<Py<PyAny>>;
 
 static EMPTY: Imported = PyOnceLock::new();
+static ARRAY: Imported = PyOnceLock::new();
 static INT32: Imported = PyOnceLock::new();
 static UINT32: Imported = PyOnceLock::new();
 
 /// Imports what this file calls, while the package is imported itself: a daemon thread that
 /// imports it later may be stopped in the middle, as below.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    for (imported, name) in [(&EMPTY, "empty"), (&INT32, "int32"), (&UINT32, "uint32")] {
+    let names = [
+        (&ARRAY, "ndarray"),
+        (&EMPTY, "empty"),
+        (&INT32, "int32"),
+        (&UINT32, "uint32"),
+    ];
+    for (imported, name) in names {
         imported.import(py, "numpy", name)?;
     }
     Ok(())
+}
+
+/// Returns whether an object is an array of NumPy, and of no subclass.
+pub fn is_array(object: &Bound<'_, PyAny>) -> bool {
+    let kind = ARRAY.import(object.py(), "numpy", "ndarray");
+    kind.is_ok_and(|kind| object.get_type().is(kind))
 }
 
 /// Makes an array of `n` numbers of a type of 32 bits, which `fill` writes.

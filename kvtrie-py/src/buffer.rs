@@ -5,7 +5,11 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyMemoryView};
+
+use crate::arrays;
 
 /// A buffer of an object, which keeps its memory.
 ///
@@ -65,6 +69,29 @@ impl<'py> Buffer<'py> {
     /// Returns whether the items may be written.
     pub fn is_writable(&self) -> bool {
         self.view.readonly == 0
+    }
+
+    /// Returns whether the memory is that of a `bytes` object, which never changes. A `memoryview`
+    /// and an array of NumPy name the object that they are a view of.
+    pub fn is_of_bytes(&self, py: Python<'py>) -> bool {
+        // SAFETY: the exporter is an object or null, the view keeps it, and the GIL is held.
+        let exporter = unsafe { Bound::from_borrowed_ptr_or_opt(py, self.view.obj) };
+        let mut owner = exporter;
+        while let Some(object) = owner {
+            if object.is_exact_instance_of::<PyBytes>() {
+                return true;
+            }
+            // Of these exact types the attributes run no code in Python.
+            let viewed = if object.is_exact_instance_of::<PyMemoryView>() {
+                object.getattr(intern!(py, "obj"))
+            } else if arrays::is_array(&object) {
+                object.getattr(intern!(py, "base"))
+            } else {
+                return false;
+            };
+            owner = viewed.ok();
+        }
+        false
     }
 
     /// Returns the number of items.

@@ -39,6 +39,11 @@ pub struct Shared {
 /// `run_length` is the maximum number of blocks of a trie node, `hash_key` the key of the block
 /// hashes (16 bytes), `pin_budget` the number of blocks that `pin` may pin, by default half of all.
 ///
+/// Caches with the same `seed`, below 2^64, that see the same calls in the same order by one thread
+/// each hand out the same ids and evict the same blocks: see `Builder::seed` of the Rust crate.
+/// Ranks that each have a cache need that. The seed is a secret: a client that knows it can slow
+/// lookups down. By default it is random.
+///
 /// Above `retired_limit` bytes of evicted nodes that wait to be freed, nothing is evicted.
 /// `change_feed` says whether `change_feed()` and a `Publisher` can be made.
 ///
@@ -52,7 +57,7 @@ pub struct PrefixCache {
 #[pymethods]
 impl PrefixCache {
     #[new]
-    #[pyo3(signature = (blocks, block_size = 16, *, run_length = 32, hash_key = None, pin_budget = None, retired_limit = None, change_feed = false))]
+    #[pyo3(signature = (blocks, block_size = 16, *, run_length = 32, hash_key = None, seed = None, pin_budget = None, retired_limit = None, change_feed = false))]
     #[expect(
         clippy::too_many_arguments,
         reason = "keyword arguments of Python, each a setting"
@@ -63,6 +68,7 @@ impl PrefixCache {
         block_size: usize,
         run_length: usize,
         hash_key: Option<[u8; 16]>,
+        seed: Option<u64>,
         pin_budget: Option<usize>,
         retired_limit: Option<usize>,
         change_feed: bool,
@@ -72,6 +78,9 @@ impl PrefixCache {
         builder = builder.run_length(run_length);
         if let Some(key) = hash_key {
             builder = builder.hash_key(key);
+        }
+        if let Some(seed) = seed {
+            builder = builder.seed(seed);
         }
         if let Some(blocks) = pin_budget {
             builder = builder.pin_budget(blocks);

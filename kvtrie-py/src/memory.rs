@@ -20,15 +20,14 @@ pub struct Integers<'py> {
     pub writable: bool,
     /// How many there are.
     pub len: usize,
-    /// Invariant: there are `len` integers here as long as `_keep` lives.
+    /// Invariant: there are `len` integers here as long as `keep` lives.
     start: *mut u8,
-    /// Only dropped.
-    _keep: Keep<'py>,
+    keep: Keep<'py>,
 }
 
 /// What keeps the memory.
 enum Keep<'py> {
-    Buffer { _buffer: Buffer<'py> },
+    Buffer { buffer: Buffer<'py> },
     Tensor { _capsule: Bound<'py, PyCapsule> },
 }
 
@@ -69,7 +68,7 @@ impl<'py> Integers<'py> {
             writable: buffer.is_writable(),
             len: buffer.len(),
             start: buffer.start(),
-            _keep: Keep::Buffer { _buffer: buffer },
+            keep: Keep::Buffer { buffer },
         })
     }
 
@@ -99,10 +98,18 @@ impl<'py> Integers<'py> {
             writable: true,
             len,
             start: (tensor.data.cast::<u8>()).wrapping_add(tensor.byte_offset as usize),
-            _keep: Keep::Tensor {
+            keep: Keep::Tensor {
                 _capsule: capsule.clone(),
             },
         })
+    }
+
+    /// Returns whether no thread can ever write to them.
+    pub fn never_change(&self, py: Python<'py>) -> bool {
+        match &self.keep {
+            Keep::Buffer { buffer } => buffer.is_of_bytes(py),
+            Keep::Tensor { .. } => false,
+        }
     }
 
     /// Returns the integers of 32 bits as unsigned ones; `None` if they are wider, or not aligned.

@@ -4,17 +4,19 @@
 //!
 //! | given | a lookup reads them | to publish or to keep them |
 //! | --- | --- | --- |
-//! | array or tensor of 32-bit integers | in place, with the GIL | in place if few, else copied |
+//! | array or tensor of 32-bit integers | in place, with the GIL, if few; else copied | likewise |
+//! | the same, in memory of a `bytes` object | in place; without the GIL if long | likewise |
 //! | array or tensor of 64-bit integers | copied and checked | likewise |
 //! | list, tuple, other iterable of `int` | copied and checked | likewise |
 //! | `Prompt` | in place; without the GIL if long | likewise |
 //!
 //! The memory of an array is another object's, and any thread that gets the GIL may write to it. So
-//! nothing reads it without the GIL. Before a long publication the tokens are copied, and the GIL
-//! is released. Before a lookup they are not: a lookup reads tokens about as fast as a copy does,
-//! so copying them would hold the GIL for nearly as long, and double the time. (131,072 tokens: 19
-//! microseconds to look up, 45 if the trie is not in the caches, 12 to copy.) A `Prompt` does not
-//! change, so its lookups need no GIL.
+//! nothing reads it without the GIL: to release the GIL, the tokens are copied first. A copy takes
+//! more than half as long as a lookup, so up to [`gil::MANY_SHARED_TOKENS`] a lookup keeps the GIL
+//! and copies nothing. (131,072 tokens: 19 microseconds to look up in place, 31 with the copy,
+//! which holds the GIL for 11 of them.) Two kinds of memory never change, and are read in place
+//! without the GIL: that of a `Prompt`, and that of a `bytes` object behind a `memoryview` or an
+//! array of NumPy, as `numpy.frombuffer` makes it of a message.
 //!
 //! Code that writes to an array *without* the GIL, as a long operation of NumPy on another thread
 //! does, must not do so during a call: that is a data race, as with every extension module.
@@ -74,14 +76,16 @@ impl<'py> Tokens<'py> {
         }
     }
 
-    /// Looks the tokens up. Those of an array are read in place, with the GIL.
+    /// Looks the tokens up: with the GIL if they are few, else without.
     pub fn look_up<T: Send>(
         &self,
         py: Python<'py>,
         work: impl FnOnce(kvtrie::Prompt<'_>) -> T + Send,
     ) -> T {
         match self {
-            Self::Shared(integers) => work(shared(integers, py).into()),
+            Self::Shared(integers) if integers.len <= gil::MANY_SHARED_TOKENS => {
+                work(shared(integers, py).into())
+            }
             _ => self.read(py, gil::MANY_TOKENS, work),
         }
     }
@@ -96,6 +100,11 @@ impl<'py> Tokens<'py> {
         let short = self.len() <= many;
         match self {
             Self::Shared(integers) if short => work(shared(integers, py).into()),
+            Self::Shared(integers) if integers.never_change(py) => {
+                // SAFETY: no thread can write to the memory, and the integers keep it.
+                let tokens = unsafe { integers.as_u32s() }.unwrap_or_default();
+                py.detach(|| work(tokens.into()))
+            }
             Self::Shared(integers) => {
                 let copy = shared(integers, py).to_vec();
                 py.detach(|| work(copy.into()))

@@ -63,6 +63,12 @@ def test_settings_have_their_types() -> None:
         PrefixCache("4")  # type: ignore[arg-type]
     with pytest.raises(ValueError):
         PrefixCache(4, hash_key=b"short")
+    for seed in (-1, 2**64):
+        with pytest.raises(OverflowError):
+            PrefixCache(4, seed=seed)
+    with pytest.raises(TypeError):
+        PrefixCache(4, seed="7")  # type: ignore[arg-type]
+    PrefixCache(4, seed=2**64 - 1)
     with pytest.raises(TypeError):
         PrefixCache()  # type: ignore[call-arg]
 

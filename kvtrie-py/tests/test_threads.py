@@ -1,6 +1,7 @@
 """Python threads share one cache: contents are right, and long calls do not stop the others."""
 
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -138,6 +139,46 @@ def test_long_calls_release_the_gil(call: str) -> None:
         "clear": lambda: cache.clear(model),
     }
     assert timed(work[call]) > 100
+
+
+@pytest.mark.parametrize("kind", ["array", "bytes", "prompt"])
+def test_another_thread_runs_during_a_lookup_of_131_072_tokens(kind: str) -> None:
+    """No switch is forced, so the other thread runs only while a lookup has released the GIL."""
+    blocks, size = 8192, 16
+    cache = PrefixCache(blocks, size)
+    model = cache.namespace("model")
+    tokens = np.arange(blocks * size, dtype=np.uint32)
+    cache.lookup(model, tokens).publish(tokens, cache.allocate(blocks))
+    given = {
+        "array": tokens,
+        "bytes": np.frombuffer(tokens.tobytes(), np.uint32),
+        "prompt": Prompt(tokens),
+    }[kind]
+    running, runs = threading.Event(), 0
+
+    def other() -> None:
+        nonlocal runs
+        while running.is_set():
+            runs += 1
+            time.sleep(0.0001)
+
+    thread = threading.Thread(target=other)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        running.set()
+        thread.start()
+        before = runs
+        # It takes some of them for the thread to wake up while one runs.
+        for _ in range(20_000):
+            assert cache.lookup(model, given).token_count == blocks * size
+            if runs > before:
+                break
+        assert runs > before
+    finally:
+        running.clear()
+        sys.setswitchinterval(interval)
+        thread.join()
 
 
 def test_threads_end_while_their_holds_live() -> None:

@@ -31,6 +31,8 @@ pub struct Builder {
     pub(crate) block_size: usize,
     pub(crate) run_length: usize,
     pub(crate) hash_key: [u8; 16],
+    /// The seed of the index; random if `None`.
+    pub(crate) seed: Option<u64>,
     /// Blocks that may be pinned; half of the capacity if `None`.
     pub(crate) pin_budget: Option<usize>,
     pub(crate) change_feed: bool,
@@ -57,6 +59,7 @@ impl Default for Builder {
             block_size: 16,
             run_length: MAX_RUN,
             hash_key: BlockHasher::DEFAULT_KEY,
+            seed: None,
             pin_budget: None,
             change_feed: false,
             retired_limit: None,
@@ -107,6 +110,49 @@ impl Builder {
     /// ```
     pub fn hash_key(self, hash_key: [u8; 16]) -> Self {
         Self { hash_key, ..self }
+    }
+
+    /// Sets the seed of the index, which is otherwise random. Nothing else in a cache is random.
+    ///
+    /// Two caches with the same seed and settings that see the same calls hand out the same ids,
+    /// and evict the same blocks in the same order. Tensor parallelism needs this if each rank has
+    /// a cache of its own, and so do experiments that must be repeatable. It holds if
+    ///
+    /// * one thread makes all calls that change the cache, in the same order. A drop of a hold, a
+    ///   block or a namespace is such a call. Calls that only read (`peek`, `available`, `inspect`,
+    ///   `in_use`, `stats`, a change feed) may differ, and any thread may make them;
+    /// * both run the same build with the same C library on the same type of processor, because the
+    ///   policy computes with floating-point numbers, which these may round differently;
+    /// * evictions are never [suspended](Self::retired_limit), which depends on other threads of
+    ///   the process.
+    ///
+    /// A client that knows the seed can make prompts that share a bucket of the index, which slows
+    /// lookups down. So draw the seed at random, share it among the ranks alone, and keep it
+    /// secret. By default each cache draws a key of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use kvtrie::PrefixCache;
+    /// let ranks = [0, 1].map(|_| PrefixCache::builder().blocks(64).block_size(1).seed(7).build());
+    /// let evicted = ranks.map(|cache| {
+    ///     let cache = cache.unwrap();
+    ///     let model = cache.namespace("model");
+    ///     for token in 0..1_000 {
+    ///         let mut hold = cache.lookup(&model, &[token % 97]);
+    ///         let missing = 1 - hold.token_count();
+    ///         let tokens = &[token % 97][..missing];
+    ///         hold.publish(tokens, cache.allocate(missing).unwrap()).unwrap();
+    ///     }
+    ///     cache.evict(8).iter().map(|evicted| evicted.block.id()).collect::<Vec<_>>()
+    /// });
+    /// assert_eq!(evicted[0], evicted[1]);
+    /// ```
+    pub fn seed(self, seed: u64) -> Self {
+        Self {
+            seed: Some(seed),
+            ..self
+        }
     }
 
     /// Sets how many blocks [`PrefixCache::pin`] may pin in total.

@@ -70,7 +70,9 @@ impl PrefixCache {
         // The first pin of a process makes the collector: here, so that no lookup waits for it.
         drop(enter());
         let number = CACHES.fetch_add(1, RELAXED);
-        let bucket_hasher = BucketHasher::new();
+        let bucket_hasher = settings
+            .seed
+            .map_or_else(BucketHasher::new, BucketHasher::with_seed);
         let trie = Trie {
             block_size: settings.block_size,
             run_length: settings.run_length,

@@ -134,6 +134,10 @@
 //! * **link-then-put**: the ids below are lost. (M: `put_versus_put`)
 //! * **new-root**: lookups in a cleared namespace find its old blocks. (M: `clear_versus_lookup`)
 //! * **begin-anew**: a lookup finds half a prefix. (M: `clear_versus_half_a_prefix`)
+//! * **seed-alone**: caches with one seed evict other blocks in other processes. (T:
+//!   `caches_of_other_processes_do_the_same`)
+//! * **seeded-order**: caches with one seed evict other blocks after `clear_all`. (T:
+//!   `caches_with_one_seed_that_see_the_same_calls_do_the_same`)
 //! * **keep-old-root**: another root is allocated at the address of the old one, and its blocks are
 //!   evicted. (M: `clear_versus_its_old_root`)
 //! * **past-roots**: the cache is freed under a hold of a cleared namespace. (M:

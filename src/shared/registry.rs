@@ -83,9 +83,11 @@ pub struct Registry {
 impl Registry {
     /// Makes an empty registry for the cache with that number.
     pub fn new(cache: u64, hasher: &BucketHasher) -> Self {
+        // Rule (seeded-order): `clear_all` numbers the new roots in the order of this table.
+        let spaces = HashMap::with_hasher(hasher.state());
         Self {
             cache,
-            spaces: HashMap::with_hasher(hasher.state()),
+            spaces,
             past: Vec::new(),
             next: 0,
             roots: 0,

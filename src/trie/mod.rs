@@ -104,7 +104,7 @@ impl Trie {
             let above = node(at, guard).header().key;
             let key = self.bucket_hasher.child(above, at.offset(), block);
             self.index.prefetch_node(key, Prefetch::Start, rest.len());
-            let Some(Found { node, blocks }) = self.index.find(key, at, rest, guard) else {
+            let Some(Found { node, blocks }) = self.find(key, at, rest, guard) else {
                 break;
             };
             at = node.position(blocks - 1);
@@ -136,7 +136,7 @@ impl Trie {
             let behind = rest.get(stride * self.block_size..).unwrap_or_default();
             let after = next.and_then(|next| self.key_after(next, behind));
             next.inspect(|next| self.index.prefetch_node(*next, ahead, behind.len()));
-            let Some(Found { node, blocks }) = self.index.find(this, at, rest, guard) else {
+            let Some(Found { node, blocks }) = self.find(this, at, rest, guard) else {
                 break;
             };
             at = node.position(blocks - 1);
@@ -155,6 +155,20 @@ impl Trie {
             };
         }
         Reached { at, depth }
+    }
+
+    /// Finds the child of a position that `prompt` starts with. If the prompt is likely to end in
+    /// it, prefetches the stamp that its use will change.
+    #[inline]
+    fn find<'g>(
+        &self,
+        key: u64,
+        parent: Position,
+        prompt: &[u32],
+        guard: &'g Guard,
+    ) -> Option<Found<'g>> {
+        let expect = |id| self.ranking.prefetch(id);
+        self.index.find(key, parent, prompt, expect, guard)
     }
 
     /// Walks down like [`descend`](Self::descend), segment by segment. Apart from it, so that a
@@ -205,7 +219,9 @@ impl Trie {
     pub fn match_rest_of_run(&self, at: Position, prompt: &[u32], guard: &Guard) -> usize {
         let node = node(at, guard);
         match node.state_behind(at.offset()) {
-            Some(state) if state.load().is_here() => node.matching(at.offset() + 1, prompt),
+            Some(state) if state.load().is_here() => {
+                node.matching(at.offset() + 1, prompt, |id| self.ranking.prefetch(id))
+            }
             _ => 0,
         }
     }

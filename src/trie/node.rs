@@ -245,8 +245,11 @@ impl<'g> NodeRef<'g> {
     }
 
     /// Counts the whole blocks of this run, starting with block `from`, that `prompt` starts with.
+    ///
+    /// Passes the block at which the prompt will end to `expect`, if that is likely before it is
+    /// known.
     #[inline]
-    pub fn matching(self, from: usize, prompt: &[u32]) -> usize {
+    pub fn matching(self, from: usize, prompt: &[u32], expect: impl Fn(BlockId)) -> usize {
         let size = self.block_size();
         let most = self.comparable(from, prompt.len());
         let end = most * size;
@@ -257,6 +260,7 @@ impl<'g> NodeRef<'g> {
             // in another core's cache. If the last tokens differ, the prompts part earlier, and
             // that core keeps the word.
             prefetch(self.state(from + most - 1));
+            expect(self.id(from + most - 1));
         }
         if run == prompt {
             return most;

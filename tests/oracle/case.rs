@@ -73,6 +73,8 @@ impl<'b> Case<'b> {
             .block_size(choices.of(&[1, 2, 4, 16, 33]))
             .run_length(choices.of(&[1, 2, 3, 5, 32]))
             .pin_budget(budget)
+            // So that a case that fails does so again.
+            .seed(0)
             // So that inputs which were found earlier still do the same.
             .change_feed(budget % 2 == 0)
             .build()

@@ -329,6 +329,7 @@ class PrefixCache:
         *,
         run_length: int = 32,
         hash_key: bytes | None = None,
+        seed: int | None = None,
         pin_budget: int | None = None,
         retired_limit: int | None = None,
         change_feed: bool = False,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kvtrie.backends._pages import PLAIN
 from kvtrie.backends.mini_sglang import Backend, Handle
 from mirror import Mirror, ends
 
@@ -80,6 +81,6 @@ class Replay:
 
     def evict_from(self, tokens: tuple[int, ...], start: int) -> None:
         """Evicts the end of a prefix, without the backend."""
-        cache = self.backend._cache
-        hold = cache.lookup(self.backend._namespace, list(tokens))
-        cache.evict_from(hold, start).blocks.free()
+        pages = self.backend._pages
+        hold = pages.lookup(PLAIN, list(tokens))
+        pages.cache.evict_from(hold, start).blocks.free()

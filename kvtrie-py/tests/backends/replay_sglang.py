@@ -9,7 +9,8 @@ from array import array
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from kvtrie.backends.sglang import Node, cache_class
+from kvtrie.backends._pages import Prefix
+from kvtrie.backends.sglang import cache_class
 from mirror import Mirror, Names, ends
 
 HAS_SGLANG = importlib.util.find_spec("sglang") is not None
@@ -125,10 +126,10 @@ class Replay:
         assert sizes == call["size"] == self.mirror.size()
         assert self.backend.total_size() == sum(sizes)
 
-    def find(self, tokens: list[int], names: Names) -> Node:
+    def find(self, tokens: list[int], names: Names) -> Prefix:
         """Matches a prefix and returns its node."""
         found = self.backend.match_prefix(SimpleNamespace(key=Key(tokens, names)))
-        node: Node = found.last_device_node
+        node: Prefix = found.last_device_node
         assert found.device_prefix_len == len(node.tokens)
         assert found.last_host_node is found.best_match_node is node
         return node
@@ -204,8 +205,9 @@ class Replay:
         for names, tokens in ends(theirs - ours, self.page):
             gone = [block for name, block in theirs if name == names]
             start = min(len(block) for block in gone if tokens[: len(block)] == block)
-            hold = self.backend._hold(self.find(list(tokens), names))
-            self.backend._cache.evict_from(hold, start - self.page).blocks.free()
+            pages = self.backend._pages
+            hold = pages.lookup(names, list(tokens))
+            pages.cache.evict_from(hold, start - self.page).blocks.free()
         for names, tokens in ends(ours - theirs, self.page):
             row = self.arrays.array(self.mirror.row(names, tokens), "int64")
             self.backend.insert(SimpleNamespace(key=Key(list(tokens), names), value=row))

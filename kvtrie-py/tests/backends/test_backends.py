@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import random
 from array import array
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +10,11 @@ import numpy as np
 import pytest
 from arrays import Numpy
 from replay_sglang import Types
+from schedulers import PAGE, PAGES, MiniScheduler, ints
 
 from kvtrie.backends import mini_sglang, sglang
+from kvtrie.backends._pages import Prefix
 from kvtrie.backends.mini_sglang import Backend
-
-PAGE = 4
-PAGES = 32
 
 
 def backend() -> Backend:
@@ -24,73 +22,15 @@ def backend() -> Backend:
     return Backend(Numpy.slots(PAGES, PAGE, "int32"))
 
 
-def ints(values: Any) -> Any:
-    """Returns an array of tokens or indices."""
-    return np.array(list(values), dtype=np.int32)
-
-
 def insert(cache: Backend, tokens: Any) -> Any:
     """Inserts tokens at the indices that have their numbers."""
     return cache.insert_prefix(ints(tokens), ints(tokens)).handle
 
 
-class Scheduler:
-    """Random requests that run to their end; each computed token notes its prefix in its slot."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.cache = backend()
-        self.free = list(range(PAGES))
-        self.memory: dict[int, bytes] = {}
-        self.log: list[tuple[int, ...]] = []
-
-    def request(self) -> None:
-        """Runs one request."""
-        tokens = ints(self.rng.choices(range(2), k=self.rng.randint(5, 60)))
-        handle = self.cache.match_prefix(tokens[:-1]).cuda_handle
-        self.cache.lock_handle(handle)
-        cached = handle.cached_len
-        self.log.append((cached,))
-        row = handle.get_matched_indices().tolist()
-        assert all(self.memory[row[i]] == tokens[: i + 1].tobytes() for i in range(cached))
-        row += self.allocate(-(-(len(tokens) - cached) // PAGE))
-        for i in range(cached, len(tokens)):
-            self.memory[row[i]] = tokens[: i + 1].tobytes()
-        there, inserted = self.cache.insert_prefix(tokens, ints(row[: len(tokens)]))
-        assert there == cached
-        self.cache.lock_handle(handle, unlock=True)
-        self.free += [index // PAGE for index in row[inserted.cached_len :: PAGE]]
-        size = self.cache.size_info
-        assert size.protected_size == 0
-        assert len(self.free) * PAGE + size.total_size == PAGES * PAGE
-
-    def allocate(self, pages: int) -> list[int]:
-        """Takes pages, and evicts what is missing."""
-        if (missing := pages - len(self.free)) > 0:
-            evicted = self.cache.evict(missing * PAGE).tolist()
-            self.log.append(tuple(evicted))
-            self.free += [index // PAGE for index in evicted[::PAGE]]
-        taken, self.free = self.free[:pages], self.free[pages:]
-        return [page * PAGE + i for page in taken for i in range(PAGE)]
-
-
 def test_requests_find_their_own_prefixes() -> None:
-    scheduler = Scheduler(seed=5)
-    for _ in range(4000):
-        scheduler.request()
-    assert sum(len(entry) > 1 for entry in scheduler.log) > 2000, "evictions"
-    assert sum(entry[0] > 0 for entry in scheduler.log if len(entry) == 1) > 1000, "hits"
-
-
-@pytest.mark.xfail(reason="evicted nodes are remembered under a random key", strict=False)
-def test_caches_that_see_the_same_calls_evict_the_same() -> None:
-    # The ranks of tensor parallelism would need this. The backends refuse several ranks.
-    ranks = [Scheduler(seed=5) for _ in range(3)]
-    for _ in range(2000):
-        for rank in ranks:
-            rank.request()
-    logs = [rank.log for rank in ranks]
-    assert logs[0] == logs[1] == logs[2]
+    log = MiniScheduler(None).run(4000)
+    assert sum(len(entry) > 1 for entry in log) > 2000, "evictions"
+    assert sum(entry[0] > 0 for entry in log if len(entry) == 1) > 1000, "hits"
 
 
 def test_a_match_does_not_keep_its_prefix() -> None:
@@ -141,7 +81,7 @@ def test_a_pool_that_is_larger_than_said_is_an_error() -> None:
 
 def test_a_lost_block_is_found() -> None:
     cache = backend()
-    lost = cache._cache.allocate(1)
+    lost = cache._pages.cache.allocate(1)
     with pytest.raises(RuntimeError, match="1 blocks are neither cached nor free"):
         cache.check_integrity()
     lost.free()
@@ -187,7 +127,7 @@ def test_sglang_orders_requests_depth_first() -> None:
         sglang_insert(cache, range(4)),
         sglang_insert(cache, range(4), "adapter"),
     ]
-    nodes.append(sglang.Node(nodes[0].namespace, array("q", range(8))))
+    nodes.append(Prefix(cache._pages, nodes[0].name, array("q", range(8))))
     order = cache.dfs_weight_order([*nodes, cache.root_node])
     assert [i for i in order if i != 2] == [4, 1, 3, 0]
 
@@ -201,9 +141,8 @@ def test_sglang_orders_requests_depth_first() -> None:
         ("is_eagle", "Eagle"),
         ("enable_kv_cache_events", "KV events"),
         ("eviction_policy", "an eviction policy other than lru"),
-        ("tp_size", "several ranks"),
-        ("pp_size", "several ranks"),
-        ("attn_cp_size", "several ranks"),
+        ("pp_size", "pipeline parallelism"),
+        ("attn_cp_size", "context parallelism"),
     ],
 )
 def test_sglang_refuses_what_it_does_not_have(setting: str, feature: str) -> None:

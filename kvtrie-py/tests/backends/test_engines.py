@@ -155,7 +155,9 @@ SETTINGS = SimpleNamespace(
 class Sglang:
     """Requests in SGLang's pools, with the functions that its scheduler calls."""
 
-    def __init__(self, rng: random.Random, page: int, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, rng: random.Random, page: int, patch: pytest.MonkeyPatch, ranks: Any = None
+    ) -> None:
         import torch
         from sglang.srt.managers import schedule_batch
         from sglang.srt.mem_cache import common, registry
@@ -179,9 +181,10 @@ class Sglang:
             self.allocator = TokenToKVPoolAllocator(PAGES, *rest)
         else:
             self.allocator = PagedTokenToKVPoolAllocator(PAGES * page, page, *rest)
-        params = CacheInitParams(False, self.rows, self.allocator, page)
+        params = CacheInitParams(False, self.rows, self.allocator, page, tp_cache_group=ranks)
+        tp_size = 1 if ranks is None else ranks.size()
         context = registry.TreeCacheBuildContext(
-            SimpleNamespace(), params, False, False, False, False, None, None, 1, 0, None
+            SimpleNamespace(), params, False, False, False, False, None, None, tp_size, 0, None
         )
         self.cache = registry.create_tree_cache(context)
         self.memory, self.texts = Memory(), Texts(rng)

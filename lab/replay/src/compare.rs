@@ -115,6 +115,8 @@ impl Setup<'_> {
         let cache = PrefixCache::builder()
             .blocks(blocks)
             .block_size(self.options.block_size)
+            // One thread: so a comparison can be repeated exactly.
+            .seed(0)
             .build()
             .expect("a share of the trace's blocks is a valid capacity");
         let crew = Crew {

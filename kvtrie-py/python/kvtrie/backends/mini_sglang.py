@@ -17,10 +17,8 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from kvtrie import Hold, PrefixCache
-
+from ._pages import PLAIN, Pages, Prefix, shared_seed
 from ._slots import Slots, torch_slots
 
 
@@ -36,18 +34,15 @@ class Size(NamedTuple):
         return self.evictable_size + self.protected_size
 
 
-class Handle:
+class Handle(Prefix):
     """A cached prefix. Its indices may be used only while it is locked."""
 
-    def __init__(self, backend: "Backend", tokens: npt.NDArray[np.int32]) -> None:
-        self.cached_len = len(tokens)
-        self.tokens = tokens
-        self.holds: list[Hold] = []
-        self._backend = backend
+    get_matched_indices = Prefix.slots
 
-    def get_matched_indices(self) -> Any:
-        """Returns the engine's indices of the prefix, one for each token."""
-        return self._backend.indices(self)
+    @property
+    def cached_len(self) -> int:
+        """The number of its tokens."""
+        return len(self.tokens)
 
 
 class Match(NamedTuple):
@@ -64,49 +59,34 @@ class Insert(NamedTuple):
 
 
 class Backend:
-    """Implements `minisgl.kvcache.BasePrefixCache`. A lock is a hold."""
+    """Implements `minisgl.kvcache.BasePrefixCache`. Ranks of one group share a seed."""
 
-    def __init__(self, slots: Slots) -> None:
-        self._slots = slots
-        self._page_size = slots.block_size
-        self._cache = PrefixCache(slots.blocks, slots.block_size)
-        self._namespace = self._cache.namespace("model")
+    def __init__(self, slots: Slots, seed: int | None = None) -> None:
+        self._pages = Pages(slots, seed)
 
     def match_prefix(self, input_ids: Any) -> Match:
         """Finds the longest cached prefix, without a lock on it."""
         tokens = np.asarray(input_ids)
-        with self._cache.lookup(self._namespace, tokens) as hold:
-            return Match(Handle(self, tokens[: hold.token_count]))
+        length = self._pages.match(PLAIN, tokens)
+        return Match(Handle(self._pages, PLAIN, tokens[:length]))
 
     def lock_handle(self, handle: Handle, unlock: bool = False) -> None:
         """Locks the prefix of a handle, or takes one lock back.
 
         Raises `RuntimeError` if a part of it was evicted before this lock, or if it has no lock.
         """
-        if not unlock:
-            handle.holds.append(self._hold(handle))
-        elif handle.holds:
-            handle.holds.pop().release()
-        else:
-            raise RuntimeError(f"the handle of {handle.cached_len} tokens is not locked")
+        handle.unlock() if unlock else handle.lock()
 
     def insert_prefix(self, input_ids: Any, indices: Any) -> Insert:
         """Inserts the full pages of a prefix. The engine frees what was there already.
 
         Raises `RuntimeError` if the engine has more pages than this cache has blocks.
         """
-        length = len(input_ids) // self._page_size * self._page_size
-        tokens = np.asarray(input_ids)[:length]
-        with self._cache.lookup(self._namespace, tokens) as hold:
-            there = hold.token_count
-            missing = (length - there) // self._page_size
-            if missing > self._cache.stats().free:
-                raise RuntimeError(f"the engine has more than {self._slots.blocks} pages")
-            if missing:
-                blocks = self._cache.allocate(missing)
-                self._slots.write(blocks.ids(), indices[there:length])
-                hold.publish(tokens[there:], blocks)
-        return Insert(there, Handle(self, tokens))
+        tokens = np.asarray(input_ids)
+        hold, there = self._pages.insert(PLAIN, tokens, indices)
+        with hold:
+            length = hold.token_count
+        return Insert(there, Handle(self._pages, PLAIN, tokens[:length]))
 
     def evict(self, size: int) -> Any:
         """Evicts `size` tokens, rounded up to pages, and returns their indices.
@@ -116,48 +96,32 @@ class Backend:
         evictable = self.size_info.evictable_size
         if size > evictable:
             raise RuntimeError(f"cannot evict {size} tokens: only {evictable} are evictable")
-        with self._cache.evict(-(-size // self._page_size)).blocks as blocks:
-            return self._slots.read(blocks.ids())
+        return self._pages.evict(size)
 
     def reset(self) -> None:
         """Forgets every prefix. Raises `RuntimeError` if one is locked."""
-        if locked := self.size_info.protected_size:
+        if locked := self._pages.locked():
             raise RuntimeError(f"cannot reset the cache: {locked} tokens are locked")
-        self._cache.clear_all().blocks.free()
+        self._pages.clear()
 
     @property
     def size_info(self) -> Size:
         """How many tokens are cached."""
-        cached, locked = self._cache.stats().cached, self._cache.in_use()
-        return Size((cached - locked) * self._page_size, locked * self._page_size)
+        locked = self._pages.locked()
+        return Size(self._pages.cached() - locked, locked)
 
     def check_integrity(self) -> None:
         """Raises `RuntimeError` if a block is neither cached nor free."""
-        if lost := self._cache.stats().owned:
+        if lost := self._pages.cache.stats().owned:
             raise RuntimeError(f"{lost} blocks are neither cached nor free")
-
-    def indices(self, handle: Handle) -> Any:
-        """Returns the indices of a handle, one for each token."""
-        if handle.holds:
-            return self._slots.read(handle.holds[-1].block_table())
-        with self._hold(handle) as hold:
-            return self._slots.read(hold.block_table())
-
-    def _hold(self, handle: Handle) -> Hold:
-        hold = self._cache.lookup(self._namespace, handle.tokens)
-        if hold.token_count == handle.cached_len:
-            return hold
-        hold.release()
-        raise RuntimeError(f"a prefix of {handle.cached_len} tokens was evicted before its lock")
 
 
 def register(name: str = "kvtrie", pages: int | None = None) -> None:
     """Registers the cache under `name`, for `--cache-type`.
 
     `pages` is the number of pages of the engine's pool. By default the pool tells. Raises what
-    the engine raises if it is not installed or the name is taken. Under tensor parallelism the
-    engine fails to start, with `RuntimeError`: each rank has a cache of its own, and those would
-    not choose the same blocks to evict.
+    the engine raises if it is not installed or the name is taken. Under tensor parallelism each
+    rank has a cache. The first rank draws a seed and sends it to the others, so all evict alike.
     """
     torch, core = import_module("torch"), import_module("minisgl.core")
     kvcache, distributed = import_module("minisgl.kvcache"), import_module("minisgl.distributed")
@@ -165,10 +129,9 @@ def register(name: str = "kvtrie", pages: int | None = None) -> None:
 
     def create(device: Any) -> Any:
         ranks = distributed.try_get_tp_info()
-        if ranks is not None and ranks.size > 1:
-            raise RuntimeError(f"--cache-type {name} does not support {ranks.size} ranks")
+        seed = shared_seed() if ranks is not None and ranks.size > 1 else None
         context = core.get_global_ctx()
         blocks = pages or context.kv_cache.k_cache(0).shape[0]
-        return cache(torch_slots(blocks, context.page_size, torch.int32, device))
+        return cache(torch_slots(blocks, context.page_size, torch.int32, device), seed)
 
     kvcache.SUPPORTED_CACHE_MANAGER.register(name)(create)

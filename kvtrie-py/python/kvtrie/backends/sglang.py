@@ -3,7 +3,10 @@
 The package is a plugin of SGLang, so it suffices to install it and to start the server with
 `--radix-cache-backend kvtrie`. Not supported, and refused at the start: sliding windows, Mamba,
 hierarchical caching, Eagle, an eviction policy other than `lru`, the engine's KV events, and
-tensor, pipeline or context parallelism.
+pipeline or context parallelism.
+
+Under tensor parallelism each rank has a cache, and the engine makes the same calls of each. The
+first rank draws a seed and sends it to the others, so all evict alike.
 """
 
 import time
@@ -12,22 +15,15 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from kvtrie import Hold, Namespace, PrefixCache
-
+from ._pages import PLAIN, Name, Pages, Prefix, shared_seed
 from ._slots import Slots, torch_slots
 
 
-class Node:
-    """A cached prefix, for which SGLang's own caches use a node of a tree."""
-
-    def __init__(self, namespace: Namespace, tokens: "array[int]") -> None:
-        self.namespace = namespace
-        self.tokens = tokens
-        self.holds: list[Hold] = []
-
-
 class Backend:
-    """Implements `BasePrefixCache`, together with that class itself. A lock is a hold."""
+    """Implements `BasePrefixCache`, together with that class itself.
+
+    A node of the engine's trees is a `Prefix` here. Ranks of one group share a seed.
+    """
 
     disable = False
     engine: Any
@@ -38,89 +34,78 @@ class Backend:
     update_eviction_metrics: Callable[[int, float], None]
     unlock: Callable[[Any], None]
 
-    def __init__(self, params: Any, slots: Slots) -> None:
+    def __init__(self, params: Any, slots: Slots, seed: int | None = None) -> None:
         self.req_to_token_pool = params.req_to_token_pool
         self.token_to_kv_pool_allocator = params.token_to_kv_pool_allocator
         self.page_size: int = params.page_size
-        self._slots = slots
-        self._cache = PrefixCache(slots.blocks, slots.block_size)
-        self.root_node = Node(self._cache.namespace("model"), array("q"))
+        self._pages = Pages(slots, seed)
+        self.root_node = self._node(PLAIN, array("q"))
         if params.enable_metrics:
             self.init_metrics_collector()
 
     def reset(self) -> None:
         """Forgets every prefix. The engine clears its allocator itself."""
-        self._cache.clear_all().blocks.free()
+        self._pages.clear()
 
     def match_prefix(self, params: Any) -> Any:
         """Finds the longest cached prefix, without a lock on it."""
-        namespace, tokens = self._name(params.key), params.key.raw_token_ids()
-        with self._cache.lookup(namespace, tokens) as hold:
-            length = hold.token_count
-        node = Node(namespace, tokens[:length])
+        name, tokens = self._name(params.key), params.key.raw_token_ids()
+        length = self._pages.match(name, tokens)
+        node = self._node(name, tokens[:length])
         return self.engine.MatchResult(length, node, node, node)
 
     def touch_prefix(self, key: Any) -> None:
         """Marks the cached prefix of a key as used."""
-        self._cache.lookup(self._name(key), key.raw_token_ids()).release()
+        self._pages.match(self._name(key), key.raw_token_ids())
 
     def insert(self, params: Any) -> Any:
         """Inserts the full pages of a key. The caller frees what was there already."""
-        namespace, tokens = self._name(params.key), params.key.raw_token_ids()
-        hold, there = self._insert(namespace, tokens, params.value)
+        name, tokens = self._name(params.key), params.key.raw_token_ids()
+        hold, there = self._pages.insert(name, tokens, params.value)
         with hold:
-            node = Node(namespace, tokens[: hold.token_count])
+            node = self._node(name, tokens[: hold.token_count])
         return self.engine.InsertResult(prefix_len=there, last_device_node=node)
 
     def checkpoint(self, req: Any, *, up_to: int) -> None:
         """Inserts the full pages of a request, frees its duplicates, and moves its lock."""
-        tokens = req.full_untruncated_fill_ids[:up_to]
-        namespace = self._name(req)
+        tokens, name = req.full_untruncated_fill_ids[:up_to], self._name(req)
         row = self.req_to_token_pool.req_to_token[req.kv.req_pool_idx]
-        hold, there = self._insert(namespace, tokens, row)
+        hold, there = self._pages.insert(name, tokens, row)
         length, protected = hold.token_count, req.kv.cache_protected_len
         if there > protected:
             duplicates = row[protected:there]
             self.token_to_kv_pool_allocator.free_segment(duplicates, start_pos=protected)
             table = hold.block_table()[protected // self.page_size : there // self.page_size]
             where = (req.kv.req_pool_idx, slice(protected, there))
-            self.req_to_token_pool.write(where, self._slots.read(table))
+            self.req_to_token_pool.write(where, self._pages.slots.read(table))
         req.kv.cache_inserted_len = max(req.kv.cache_inserted_len, length)
         req.kv.cache_protected_len = length
-        req.last_node = Node(namespace, tokens[:length])
-        req.last_node.holds.append(hold)
+        req.last_node = self._node(name, tokens[:length], hold)
         self.unlock(req.lock)
         req.lock = self.engine.TreeLock(req.last_node, self.engine.DecLockRefParams())
 
     def evict(self, params: Any) -> Any:
         """Evicts `num_tokens` tokens, rounded up to pages, or all that are not locked."""
         start = time.perf_counter()
-        with self._cache.evict(-(-params.num_tokens // self.page_size)).blocks as blocks:
-            slots = self._slots.read(blocks.ids())
-        tokens = len(slots)
-        if tokens:
+        slots = self._pages.evict(params.num_tokens)
+        if tokens := len(slots):
             self.token_to_kv_pool_allocator.free_segment(slots, start_pos=0)
         self.update_eviction_metrics(tokens, start)
         return self.engine.EvictResult(num_tokens_evicted=tokens)
 
-    def inc_lock_ref(self, node: Node) -> Any:
+    def inc_lock_ref(self, node: Prefix) -> Any:
         """Locks a prefix. Raises `RuntimeError` if a part of it was evicted before."""
-        node.holds.append(self._hold(node))
+        node.lock()
         return self.engine.IncLockRefResult()
 
-    def dec_lock_ref(self, node: Node, params: Any = None) -> Any:
+    def dec_lock_ref(self, node: Prefix, params: Any = None) -> Any:
         """Takes one lock of a prefix back. Raises `RuntimeError` if it has none."""
-        if not node.holds:
-            raise RuntimeError(f"the prefix of {len(node.tokens)} tokens is not locked")
-        node.holds.pop().release()
+        node.unlock()
         return self.engine.DecLockRefResult()
 
-    def path_device_indices(self, node: Node) -> Any:
+    def path_device_indices(self, node: Prefix) -> Any:
         """Returns the engine's indices of a prefix, one for each token."""
-        if node.holds:
-            return self._slots.read(node.holds[-1].block_table())
-        with self._hold(node) as hold:
-            return self._slots.read(hold.block_table())
+        return node.slots()
 
     def evictable_size(self) -> int:
         """Returns how many cached tokens are not locked."""
@@ -128,46 +113,26 @@ class Backend:
 
     def protected_size(self) -> int:
         """Returns how many cached tokens are locked."""
-        return self._cache.in_use() * self.page_size
+        return self._pages.locked()
 
     def total_size(self) -> int:
         """Returns how many tokens are cached."""
-        return self._cache.stats().cached * self.page_size
+        return self._pages.cached()
 
     def pretty_print(self) -> None:
         """Prints the statistics of the cache, for the engine's report of an error."""
-        print(self._cache.stats())
+        print(self._pages.cache.stats())
 
     def dfs_weight_order(self, node_handles: Any) -> list[int]:
         """Returns the requests depth first. Siblings are in no particular order."""
-        prefixes = [(int(node.namespace.hash), node.tokens) for node in node_handles]
+        prefixes = [(*(part or "" for part in node.name), node.tokens) for node in node_handles]
         return sorted(range(len(prefixes)), key=prefixes.__getitem__)
 
-    def _name(self, key: Any) -> Namespace:
-        if key.extra_key is None and not key.cache_salt:
-            return self.root_node.namespace
-        salt = key.cache_salt or None
-        return self._cache.namespace("model", adapter=key.extra_key, tenant=salt)
+    def _node(self, name: Name, tokens: Any, *locks: Any) -> Prefix:
+        return Prefix(self._pages, name, tokens, *locks)
 
-    def _hold(self, node: Node) -> Hold:
-        hold = self._cache.lookup(node.namespace, node.tokens)
-        if hold.token_count == len(node.tokens):
-            return hold
-        hold.release()
-        raise RuntimeError(f"a prefix of {len(node.tokens)} tokens was evicted before its lock")
-
-    def _insert(self, namespace: Namespace, tokens: Any, slots: Any) -> tuple[Hold, int]:
-        length = len(tokens) // self.page_size * self.page_size
-        hold = self._cache.lookup(namespace, tokens)
-        there = hold.token_count
-        missing = (length - there) // self.page_size
-        if missing > self._cache.stats().free:
-            raise RuntimeError(f"the engine has more than {self._slots.blocks} pages")
-        if missing:
-            blocks = self._cache.allocate(missing)
-            self._slots.write(blocks.ids(), slots[there:length])
-            hold.publish(tokens[there:length], blocks)
-        return hold, there
+    def _name(self, key: Any) -> Name:
+        return key.extra_key, key.cache_salt or None
 
 
 def cache_class(engine: Any) -> Any:
@@ -191,17 +156,22 @@ def create(context: Any) -> Any:
         "Eagle": params.is_eagle,
         "an eviction policy other than lru": params.eviction_policy.lower() != "lru",
         "KV events": params.enable_kv_cache_events,
-        # Each rank has a cache of its own, and those would not choose the same blocks to evict.
-        "several ranks": max(context.tp_size, params.pp_size, params.attn_cp_size) > 1,
+        # The stages make their calls at times of their own. That all make the same ones in the
+        # same order has not been checked.
+        "pipeline parallelism": params.pp_size > 1,
+        # The group over which the ranks share a seed does not have all of these ranks.
+        "context parallelism": params.attn_cp_size > 1,
     }
     if asked := [feature for feature, is_asked in refused.items() if is_asked]:
         raise ValueError(f"--radix-cache-backend kvtrie does not support {', '.join(asked)}")
     torch = import_module("torch")
     engine = import_module("sglang.srt.mem_cache.base_prefix_cache")
+    # The ranks that run one batch, each with a cache of its own.
+    seed = shared_seed(params.tp_cache_group) if context.tp_size > 1 else None
     allocator = params.token_to_kv_pool_allocator
     blocks = allocator.size // params.page_size
     slots = torch_slots(blocks, params.page_size, torch.int64, allocator.device)
-    return cache_class(engine)(params, slots)
+    return cache_class(engine)(params, slots, seed)
 
 
 def register(name: str = "kvtrie") -> None:
