@@ -186,8 +186,8 @@ impl fmt::Display for Comparison {
             "{}: {} distinct blocks of {} tokens; requests in flight: {}\n\n\
              Share of all prompt tokens found cached: by kvtrie in the mean of {SEEDS} seeds, at\n\
              least and at most. \"Next use\" knows the future. A cache without limit finds\n\
-             {:.4}. Requests refused for lack of blocks: by kvtrie, by each of the others.\n\n\
-             capacity     blocks  kvtrie   least    most     LRU  over LRU  next use  refused",
+             {:.4}. Refused for lack of blocks: requests of kvtrie, and of each of the others.\n\n\
+             cache      blocks  kvtrie   least    most     LRU  over LRU  next use   refused",
             self.workload,
             HumanCount(self.distinct_blocks as u64),
             self.block_size,
@@ -198,15 +198,15 @@ impl fmt::Display for Comparison {
             let (percent, blocks) = (row.percent, HumanCount(row.blocks as u64).to_string());
             let (kvtrie, over) = (row.kvtrie, row.kvtrie - row.lru);
             let refused = format!("{}, {}", row.refused, row.refused_by_baselines);
-            write!(f, "{percent:>6} %  {blocks:>9}  {kvtrie:>6.4}")?;
+            write!(f, "{percent:>3} %  {blocks:>10}  {kvtrie:>6.4}")?;
             write!(
                 f,
                 "  {:>6.4}  {:>6.4}  {:>6.4}",
                 row.least, row.most, row.lru
             )?;
-            writeln!(f, "  {over:>+8.4}  {:>8.4}  {refused:>7}", row.next_use)?;
+            writeln!(f, "  {over:>+8.4}  {:>8.4}  {refused:>8}", row.next_use)?;
         }
-        writeln!(f, "    mean{:>45}{:>+8.4}\n", "", self.mean_over_lru)?;
+        writeln!(f, " mean{:>46}{:>+8.4}\n", "", self.mean_over_lru)?;
         for row in self.rows.iter().filter(|row| !row.is_sound()) {
             writeln!(f, "{} %: {}", row.percent, row.checks)?;
             for blocks in row.at_rest.iter().filter(|blocks| !blocks.add_up()) {

@@ -99,7 +99,7 @@ fn a_comparison_fits_into_eighty_columns() {
     let folder = Folder::new();
     let (code, out, _) = run(&format!("--trace {} --compare", folder.trace()));
     assert_eq!(code, 0);
-    assert!(out.contains("next use  refused"), "{out}");
+    assert!(out.contains("next use   refused"), "{out}");
     for line in out.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
