@@ -186,7 +186,7 @@ impl fmt::Display for Comparison {
             "{}: {} distinct blocks of {} tokens; requests in flight: {}\n\n\
              Share of all prompt tokens found cached: by kvtrie in the mean of {SEEDS} seeds, at\n\
              least and at most. \"Next use\" knows the future. A cache without limit finds\n\
-             {:.4}. Refused for lack of blocks: requests of kvtrie, and of each of the others.\n\n\
+             {:.4}. Requests refused for lack of blocks: kvtrie, each of the others.\n\n\
              cache      blocks  kvtrie   least    most     LRU  over LRU  next use   refused",
             self.workload,
             HumanCount(self.distinct_blocks as u64),
