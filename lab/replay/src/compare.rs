@@ -1,7 +1,9 @@
 //! Compares the cache with exact LRU, an offline schedule by next use and a cache without limit.
 //!
 //! All of them serve the requests one by one, so the cache has a single decode thread: several
-//! would look up ahead of their turn, and find blocks that are evicted by then.
+//! would look up ahead of their turn, and find blocks that are evicted by then. The keys of a cache
+//! decide which evicted nodes it remembers, and small differences grow. So each figure of the cache
+//! is the mean over several seeds.
 
 use std::fmt;
 
@@ -11,7 +13,7 @@ use kvtrie_harness::progress::Progress;
 use kvtrie_workload::{Request, Trace};
 use serde::Serialize;
 
-use crate::decoder::{Crew, Service};
+use crate::decoder::{Crew, Service, Tally};
 use crate::demand::Demand;
 use crate::hints::Hints;
 use crate::options::Options;
@@ -20,6 +22,9 @@ use crate::report::{Blocks, Checks};
 
 /// Capacities, in percent of the blocks that a cache of everything would have in the end.
 pub const PERCENTS: [usize; 5] = [1, 2, 5, 10, 20];
+
+/// Caches with different seeds at each capacity.
+pub const SEEDS: u64 = 5;
 
 /// Hit ratios over several capacities.
 #[derive(Debug, Serialize)]
@@ -47,20 +52,25 @@ pub struct Row {
     pub percent: usize,
     /// The capacity in blocks.
     pub blocks: usize,
-    /// This cache.
+    /// This cache: the mean over the seeds.
     pub kvtrie: f64,
+    /// The least with any seed.
+    pub least: f64,
+    /// The most with any seed.
+    pub most: f64,
     /// Exact LRU.
     pub lru: f64,
     /// The offline schedule by next use.
     pub next_use: f64,
-    /// Requests that this cache refused. What they found does not count, here or in the baselines.
+    /// Requests that this cache refused, at most with any seed. What they found does not count, here
+    /// or in the baselines.
     pub refused: usize,
     /// Requests that each baseline refused.
     pub refused_by_baselines: usize,
-    /// The checks of the run.
+    /// The checks of all runs.
     pub checks: Checks,
-    /// The blocks after the run.
-    pub at_rest: Blocks,
+    /// The blocks after each run.
+    pub at_rest: Vec<Blocks>,
 }
 
 /// What every row needs.
@@ -112,34 +122,47 @@ impl Setup<'_> {
     fn row(&self, percent: usize) -> Row {
         let blocks = (self.demand.distinct_blocks() * percent / 100).max(1);
         let in_flight = self.options.in_flight;
-        let cache = PrefixCache::builder()
-            .blocks(blocks)
-            .block_size(self.options.block_size)
-            // One thread: so a comparison can be repeated exactly.
-            .seed(0)
-            .build()
-            .expect("a share of the trace's blocks is a valid capacity");
-        let crew = Crew {
-            threads: 1,
-            in_flight,
-            decode: false,
-        };
-        let tally = {
-            let (requests, hints) = (self.trace.requests(), self.hints.as_ref());
-            Service::new(&cache, requests, crew, hints, self.progress).run()
-        };
+        let runs: Vec<_> = (0..SEEDS).map(|seed| self.replay(blocks, seed)).collect();
+        let ratios = runs.iter().map(|(tally, _)| tally.hit_ratio());
+        let mut checks = Checks::default();
+        runs.iter().for_each(|(tally, _)| checks += tally.checks);
         let recent = lru(&self.demand, blocks, in_flight);
         Row {
             percent,
             blocks,
-            kvtrie: tally.hit_ratio(),
+            kvtrie: ratios.clone().sum::<f64>() / runs.len() as f64,
+            least: ratios.clone().fold(f64::INFINITY, f64::min),
+            most: ratios.fold(0.0, f64::max),
             lru: self.ratio(recent),
             next_use: self.ratio(next_use(&self.demand, blocks, in_flight)),
-            refused: tally.refused,
+            refused: runs
+                .iter()
+                .map(|(tally, _)| tally.refused)
+                .max()
+                .unwrap_or(0),
             refused_by_baselines: recent.refused,
-            checks: tally.checks,
-            at_rest: Blocks::of(&cache),
+            checks,
+            at_rest: runs.into_iter().map(|(_, blocks)| blocks).collect(),
         }
+    }
+
+    /// Replays the trace in a cache with a seed. Returns what it counted, and where its blocks are
+    /// in the end.
+    fn replay(&self, blocks: usize, seed: u64) -> (Tally, Blocks) {
+        let cache = PrefixCache::builder()
+            .blocks(blocks)
+            .block_size(self.options.block_size)
+            .seed(seed)
+            .build()
+            .expect("a share of the trace's blocks is a valid capacity");
+        let crew = Crew {
+            threads: 1,
+            in_flight: self.options.in_flight,
+            decode: false,
+        };
+        let (requests, hints) = (self.trace.requests(), self.hints.as_ref());
+        let tally = Service::new(&cache, requests, crew, hints, self.progress).run();
+        (tally, Blocks::of(&cache))
     }
 
     /// Returns the share of all prompt tokens that was hit.
@@ -152,7 +175,7 @@ impl Setup<'_> {
 impl Row {
     /// Returns whether every content was right and no block was lost.
     fn is_sound(&self) -> bool {
-        self.checks.all_right() && self.at_rest.add_up()
+        self.checks.all_right() && self.at_rest.iter().all(Blocks::add_up)
     }
 }
 
@@ -161,9 +184,10 @@ impl fmt::Display for Comparison {
         writeln!(
             f,
             "{}: {} distinct blocks of {} tokens; requests in flight: {}\n\n\
-             Share of all prompt tokens found cached, and requests refused for lack of\n\
-             blocks. \"Next use\" knows the future. A cache without limit finds {:.4}.\n\n\
-             capacity      blocks  kvtrie     LRU  over LRU  next use  refused: kvtrie others",
+             Share of all prompt tokens found cached: by kvtrie in the mean of {SEEDS} seeds, at\n\
+             least and at most. \"Next use\" knows the future. A cache without limit finds\n\
+             {:.4}. Requests refused for lack of blocks: kvtrie, each of the others.\n\n\
+             cache      blocks  kvtrie   least    most     LRU  over LRU  next use   refused",
             self.workload,
             HumanCount(self.distinct_blocks as u64),
             self.block_size,
@@ -173,13 +197,21 @@ impl fmt::Display for Comparison {
         for row in &self.rows {
             let (percent, blocks) = (row.percent, HumanCount(row.blocks as u64).to_string());
             let (kvtrie, over) = (row.kvtrie, row.kvtrie - row.lru);
-            write!(f, "{percent:>6} %  {blocks:>10}  {kvtrie:>6.4}")?;
-            write!(f, "  {:>6.4}  {over:>+8.4}  {:>8.4}", row.lru, row.next_use)?;
-            writeln!(f, "  {:>15} {:>6}", row.refused, row.refused_by_baselines)?;
+            let refused = format!("{}, {}", row.refused, row.refused_by_baselines);
+            write!(f, "{percent:>3} %  {blocks:>10}  {kvtrie:>6.4}")?;
+            write!(
+                f,
+                "  {:>6.4}  {:>6.4}  {:>6.4}",
+                row.least, row.most, row.lru
+            )?;
+            writeln!(f, "  {over:>+8.4}  {:>8.4}  {refused:>8}", row.next_use)?;
         }
-        writeln!(f, "    mean{:>28}{:>+8.4}\n", "", self.mean_over_lru)?;
+        writeln!(f, " mean{:>46}{:>+8.4}\n", "", self.mean_over_lru)?;
         for row in self.rows.iter().filter(|row| !row.is_sound()) {
-            writeln!(f, "{} %: {}; {}", row.percent, row.checks, row.at_rest)?;
+            writeln!(f, "{} %: {}", row.percent, row.checks)?;
+            for blocks in row.at_rest.iter().filter(|blocks| !blocks.add_up()) {
+                writeln!(f, "{} %: {blocks}", row.percent)?;
+            }
         }
         match self.is_sound() {
             true => writeln!(f, "every hit had its own content, and no block was lost"),

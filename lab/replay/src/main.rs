@@ -37,7 +37,7 @@ use kvtrie_harness::progress::Progress;
 use kvtrie_workload::{Request, Trace};
 use serde::Serialize;
 
-use crate::compare::{Comparison, PERCENTS};
+use crate::compare::{Comparison, PERCENTS, SEEDS};
 use crate::decoder::{Crew, Service};
 use crate::demand::Demand;
 use crate::hints::Hints;
@@ -157,8 +157,8 @@ fn compare(
         }
         None => None,
     };
-    let requests = trace.requests().len() * PERCENTS.len();
-    let progress = Progress::new("compare", requests as u64, "requests");
+    let requests = (trace.requests().len() * PERCENTS.len()) as u64 * SEEDS;
+    let progress = Progress::new("compare", requests, "requests");
     let comparison = Comparison::run(workload, trace, options, &progress);
     progress.finish();
     print(&comparison, options, out)?;

@@ -99,7 +99,7 @@ fn a_comparison_fits_into_eighty_columns() {
     let folder = Folder::new();
     let (code, out, _) = run(&format!("--trace {} --compare", folder.trace()));
     assert_eq!(code, 0);
-    assert!(out.contains("refused: kvtrie others"), "{out}");
+    assert!(out.contains("next use   refused"), "{out}");
     for line in out.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
@@ -115,6 +115,10 @@ fn a_comparison_has_its_baselines_and_a_plot() {
     assert_eq!(rows.len(), 5);
     for row in rows {
         let ratio = |name: &str| row[name].as_f64().expect("a ratio");
+        assert!(
+            ratio("least") <= ratio("kvtrie") && ratio("kvtrie") <= ratio("most"),
+            "{row}"
+        );
         assert!(ratio("lru") <= ratio("next_use"), "{row}");
         assert!(ratio("next_use") <= unlimited, "{row}");
         // A prompt that fits into no cache is refused by all of them alike.
