@@ -14,8 +14,9 @@ impl PrefixCache {
     /// The result was the longest match at one instant of the call. A block that is cached during
     /// the whole call is always found. Lock-free; takes time proportional to the number of tokens
     /// found. The pin is one atomic step. If the end was not used in the same thousandth of a
-    /// capacity, two plain stores note the use; no other shared word is written. (A thread's first
-    /// call in the process also takes a lock for a moment, to get counters of its own.)
+    /// capacity, a plain store notes the use; no other shared word is written. (A thread's first
+    /// call in the process also takes a lock for a moment, to get counters of its own. Its first
+    /// hit in a cache allocates 1.5 KiB for more of them.)
     ///
     /// About once in 128 calls, a thread also advances the epoch, and moves up to eight batches of
     /// retired nodes to those that may be freed. Threads that allocate or evict free them.
