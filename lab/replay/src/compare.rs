@@ -62,8 +62,8 @@ pub struct Row {
     pub lru: f64,
     /// The offline schedule by next use.
     pub next_use: f64,
-    /// Requests that this cache refused, at most with any seed. What they found does not count, here
-    /// or in the baselines.
+    /// Requests that this cache refused, at most with any seed. What they found does not count,
+    /// here or in the baselines.
     pub refused: usize,
     /// Requests that each baseline refused.
     pub refused_by_baselines: usize,
