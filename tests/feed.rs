@@ -4,7 +4,6 @@ mod common;
 #[path = "oracle/router.rs"]
 mod router;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{publish, together};
@@ -293,29 +292,27 @@ fn at_rest_the_view_is_what_peek_finds_after_a_storm() {
 fn storm(cache: &PrefixCache) {
     let keys = ["a", "b", "c"].map(NamespaceKey::from);
     let spaces = keys.clone().map(|key| cache.namespace(key));
-    let (prompts, is_over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
-    let (spaces, prompts, is_over) = (&spaces, &prompts, &is_over);
-    let reader = Mutex::new((cache.change_feed().unwrap(), Router::default()));
+    let is_over = AtomicBool::new(false);
+    let (spaces, is_over) = (&spaces, &is_over);
+    let (mut feed, mut router) = (cache.change_feed().unwrap(), Router::default());
     let poller = || {
-        let mut reader = reader.lock().unwrap();
-        let (mut polls, (feed, router)) = (0, &mut *reader);
+        let mut polls = 0;
         while !is_over.load(Ordering::Relaxed) {
-            router.poll(feed, cache);
+            router.poll(&mut feed, cache);
             polls += 1;
         }
         polls
     };
-    let polls = std::thread::scope(|scope| {
+    let (prompts, polls) = std::thread::scope(|scope| {
         let poller = scope.spawn(poller);
-        together((0..8).map(|thread| move || work(cache, spaces, prompts, thread)));
+        let prompts = together((0..8).map(|thread| move || work(cache, spaces, thread)));
         is_over.store(true, Ordering::Relaxed);
-        poller.join().unwrap()
+        (prompts.concat(), poller.join().unwrap())
     });
-    let (mut feed, mut router) = reader.into_inner().unwrap();
     assert!(router.poll(&mut feed, cache), "at rest nothing is put off");
     assert!(polls > 0 && router.stored > 0 && router.removed > 0);
     router.assert_all_found(cache);
-    for (space, prompt) in prompts.lock().unwrap().iter() {
+    for (space, prompt) in &prompts {
         let found = cache.peek(&spaces[*space], prompt);
         assert_eq!(longest(&router, cache, &keys[*space], prompt), found);
     }
@@ -341,13 +338,9 @@ fn longest(
     known.count() * cache.block_size()
 }
 
-/// What one thread of a storm does.
-fn work(
-    cache: &PrefixCache,
-    spaces: &[Namespace; 3],
-    prompts: &Mutex<Vec<(usize, Vec<u32>)>>,
-    thread: u64,
-) {
+/// What one thread of a storm does. Returns what it has published: the number of the namespace and
+/// the prompt.
+fn work(cache: &PrefixCache, spaces: &[Namespace; 3], thread: u64) -> Vec<(usize, Vec<u32>)> {
     let mut random = fastrand::Rng::with_seed(thread);
     let (mut holds, mut mine) = (Vec::new(), Vec::new());
     for _ in 0..scale(4_000) {
@@ -372,5 +365,5 @@ fn work(
         }
     }
     drop(holds);
-    prompts.lock().unwrap().extend(mine);
+    mine
 }
