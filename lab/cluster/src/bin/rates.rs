@@ -87,11 +87,9 @@ fn replay(trace: &Trace, cache: &PrefixCache) -> Result<Sent, Box<dyn Error>> {
     let mut feed = cache.change_feed()?;
     let mut batcher = Batcher::new(Format::new(BLOCK));
     let mut sent = Sent::default();
-    let (mut prompt, mut answer) = (Vec::new(), Vec::new());
     for request in trace.requests() {
-        request.write_prompt(&mut prompt);
-        request.write_output(&mut answer);
-        let mut sequence = cache.sequence(&model, &prompt);
+        let answer = request.answer();
+        let mut sequence = cache.sequence(&model, request.prompt());
         if sequence.grow(cache, answer.len()).is_err() {
             continue;
         }
