@@ -13,7 +13,7 @@ use kvtrie_harness::progress::Progress;
 use kvtrie_workload::{Request, Trace};
 use serde::Serialize;
 
-use crate::decoder::{Crew, Service, Tally};
+use crate::decoder::{Crew, Tally, serve};
 use crate::demand::Demand;
 use crate::hints::Hints;
 use crate::options::Options;
@@ -161,7 +161,7 @@ impl Setup<'_> {
             decode: false,
         };
         let (requests, hints) = (self.trace.requests(), self.hints.as_ref());
-        let tally = Service::new(&cache, requests, crew, hints, self.progress).run();
+        let tally = serve(&cache, requests, crew, hints, self.progress);
         (tally, Blocks::of(&cache))
     }
 

@@ -1,29 +1,26 @@
 //! A decode thread: looks up, checks, computes the missing blocks, publishes, holds, lets go.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
 use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
+use kvtrie::{Block, Hold, Namespace, PrefixCache};
 use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::progress::Progress;
 use kvtrie_workload::Request;
+use serde::Serialize;
 
 use crate::content::{KvMemory, add_fingerprint, fingerprints};
 use crate::hints::Hints;
 use crate::report::Checks;
-
-/// The one model that is served.
-const MODEL: &str = "replayed-model";
 
 /// Why a lock is never poisoned.
 const NO_PANIC: &str = "no thread panics under the lock";
 
 /// What the decode threads share.
 #[derive(Debug)]
-pub struct Service<'r> {
+struct Service<'r> {
     cache: &'r PrefixCache,
     namespace: Namespace,
     memory: KvMemory,
@@ -33,17 +30,17 @@ pub struct Service<'r> {
     changed: Condvar,
     crew: Crew,
     hints: Option<&'r Hints>,
-    progress: &'r Progress,
 }
 
 /// How requests are served.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Crew {
     /// Decode threads.
     pub threads: usize,
     /// The most requests that have begun and not ended.
     pub in_flight: usize,
     /// Whether answers are decoded.
+    #[serde(skip)]
     pub decode: bool,
 }
 
@@ -62,17 +59,8 @@ struct Schedule {
     flying: BTreeMap<usize, Flight>,
 }
 
-/// The next task of a decode thread.
-#[derive(Debug)]
-enum Turn<'r> {
-    /// Begins the request at that place of the trace.
-    Serve(usize, &'r Request),
-    /// Ends a request.
-    Land(Flight),
-}
-
 /// The figures of the decode threads.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Tally {
     /// Requests served or refused.
     pub requests: usize,
@@ -87,6 +75,7 @@ pub struct Tally {
     /// Contents that were compared.
     pub checks: Checks,
     /// Time of each lookup.
+    #[serde(skip)]
     pub lookups: Percentiles,
 }
 
@@ -103,54 +92,45 @@ struct Flight {
 #[derive(Debug)]
 struct Decoder<'r> {
     service: &'r Service<'r>,
-    prompt: Vec<u32>,
-    answer: Vec<u32>,
-    table: Vec<BlockId>,
     tally: Tally,
 }
 
+/// Serves every request in order, and lets all of them go at the end.
+pub fn serve(
+    cache: &PrefixCache,
+    requests: &[Request],
+    crew: Crew,
+    hints: Option<&Hints>,
+    progress: &Progress,
+) -> Tally {
+    let service = Service {
+        cache,
+        namespace: cache.namespace("replayed-model"),
+        memory: KvMemory::new(cache.capacity()),
+        requests,
+        schedule: Mutex::default(),
+        changed: Condvar::new(),
+        crew,
+        hints,
+    };
+    let decode = || Decoder::new(&service).run(progress);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..crew.threads).map(|_| scope.spawn(decode)).collect();
+        let tallies = threads.into_iter().map(|thread| thread.join());
+        tallies
+            .map(|tally| tally.expect("a decode thread does not panic"))
+            .fold(Tally::default(), Tally::plus)
+    })
+}
+
 impl<'r> Service<'r> {
-    /// Creates a service of these requests in order.
-    pub fn new(
-        cache: &'r PrefixCache,
-        requests: &'r [Request],
-        crew: Crew,
-        hints: Option<&'r Hints>,
-        progress: &'r Progress,
-    ) -> Self {
-        Self {
-            cache,
-            namespace: cache.namespace(MODEL),
-            memory: KvMemory::new(cache.capacity()),
-            requests,
-            schedule: Mutex::default(),
-            changed: Condvar::new(),
-            crew,
-            hints,
-            progress,
-        }
-    }
-
-    /// Serves every request, and lets all of them go at the end.
-    pub fn run(&self) -> Tally {
-        thread::scope(|scope| {
-            let decoders: Vec<_> = (0..self.crew.threads)
-                .map(|_| scope.spawn(|| Decoder::new(self).run()))
-                .collect();
-            let tallies = decoders.into_iter().map(|decoder| decoder.join());
-            tallies
-                .map(|tally| tally.expect("a decode thread does not panic"))
-                .fold(Tally::default(), Tally::plus)
-        })
-    }
-
-    /// Returns what there is to do, or `None` once every request has begun and other threads have
-    /// all that is left in hand.
+    /// Returns a request to serve, by its place, or one to end, with its flight. Returns `None` once
+    /// every request has begun and other threads have all that is left in hand.
     ///
     /// Requests begin in the order of the trace: each once the one `threads` places before it is in
     /// flight and the one `in_flight` places before it has ended, and none while an older one waits
     /// for blocks. So the order in which the cache is used hardly depends on the number of threads.
-    fn turn(&self) -> Option<Turn<'r>> {
+    fn turn(&self) -> Option<(usize, Option<Flight>)> {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         let turn = loop {
             let next = schedule.next;
@@ -159,12 +139,12 @@ impl<'r> Service<'r> {
             let may_begin = !full && next < schedule.oldest_in_hand() + self.crew.threads;
             if !schedule.waiting.is_empty() {
             } else if all_begun || full && schedule.oldest_flies() {
-                let (_, flight) = schedule.flying.pop_first()?;
-                break Turn::Land(flight);
+                let (place, flight) = schedule.flying.pop_first()?;
+                break (place, Some(flight));
             } else if may_begin {
                 schedule.next += 1;
                 schedule.in_hand.insert(next);
-                break Turn::Serve(next, &self.requests[next]);
+                break (next, None);
             }
             schedule = self.changed.wait(schedule).expect(NO_PANIC);
         };
@@ -189,19 +169,14 @@ impl<'r> Service<'r> {
         schedule.expect(NO_PANIC).busy += 1;
     }
 
-    /// Takes a request out of its thread's hands, and puts it in flight unless it was refused.
+    /// Takes a request out of its thread's hands, and puts it in flight unless it was refused or has
+    /// ended.
     fn settle(&self, place: usize, flight: Option<Flight>) {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         schedule.in_hand.remove(&place);
         schedule.waiting.remove(&place);
         schedule.busy -= 1;
         schedule.flying.extend(flight.map(|flight| (place, flight)));
-        self.changed.notify_all();
-    }
-
-    /// Notes that a thread has ended a request.
-    fn landed(&self) {
-        self.schedule.lock().expect(NO_PANIC).busy -= 1;
         self.changed.notify_all();
     }
 
@@ -231,61 +206,50 @@ impl Schedule {
 
 impl<'r> Decoder<'r> {
     fn new(service: &'r Service<'r>) -> Self {
-        Self {
-            service,
-            prompt: Vec::new(),
-            answer: Vec::new(),
-            table: Vec::new(),
-            tally: Tally::default(),
-        }
+        let tally = Tally::default();
+        Self { service, tally }
     }
 
-    fn run(mut self) -> Tally {
-        while let Some(turn) = self.service.turn() {
-            match turn {
-                Turn::Serve(place, request) => {
-                    let flight = self.serve(place, request);
-                    self.service.settle(place, flight);
-                    self.service.progress.step();
-                }
-                Turn::Land(flight) => {
-                    self.land(flight);
-                    self.service.landed();
-                }
-            }
+    fn run(mut self, progress: &Progress) -> Tally {
+        while let Some((place, ending)) = self.service.turn() {
+            let flight = if let Some(flight) = ending {
+                self.land(flight);
+                None
+            } else {
+                progress.step();
+                self.serve(place)
+            };
+            self.service.settle(place, flight);
         }
         self.tally
     }
 
     /// Serves a request: looks it up, and computes and publishes the missing blocks. Returns `None`
     /// if it is refused.
-    fn serve(&mut self, place: usize, request: &Request) -> Option<Flight> {
-        let cache = self.service.cache;
-        request.write_prompt(&mut self.prompt);
-        let mut expected = Vec::new();
-        fingerprints(MODEL, &self.prompt, cache.block_size(), &mut expected);
+    fn serve(&mut self, place: usize) -> Option<Flight> {
+        let Service {
+            cache, crew, hints, ..
+        } = self.service;
+        let request = &self.service.requests[place];
+        let prompt = request.prompt();
+        let mut expected = fingerprints(&prompt, cache.block_size());
         self.tally.requests += 1;
-        self.tally.prompt_tokens += self.prompt.len();
+        self.tally.prompt_tokens += prompt.len();
 
-        let mut served = self.attempt(&expected);
+        let mut served = self.attempt(&prompt, &expected);
         if served.is_none() && expected.len() <= cache.capacity() {
             self.service.wait_for_blocks(place);
-            served = self.attempt(&expected);
+            served = self.attempt(&prompt, &expected);
         }
         let Some((mut hold, found)) = served else {
             self.tally.refused += 1;
             return None;
         };
-        self.tally.hit_tokens += found;
-        let prompt_blocks = expected.len();
-        if self.service.crew.decode {
-            request.write_output(&mut self.answer);
-            self.decode(&mut hold, &mut expected);
+        self.tally.hit_tokens += found * cache.block_size();
+        let keep = hints.and_then(|hints| hints.keep(place, found, expected.len()));
+        if crew.decode {
+            self.decode(&mut hold, prompt, &request.answer(), &mut expected);
         }
-        let keep = self.service.hints.and_then(|hints| {
-            let found = found / cache.block_size();
-            hints.keep(place, found, prompt_blocks)
-        });
         Some(Flight {
             hold,
             fingerprints: expected,
@@ -293,57 +257,46 @@ impl<'r> Decoder<'r> {
         })
     }
 
-    /// Looks the prompt up and completes it. Returns the hold and the tokens found, or `None` if
-    /// there is no room.
-    fn attempt(&mut self, expected: &[u64]) -> Option<(Hold, usize)> {
-        let hold = self.look_up(expected);
-        let found = hold.token_count();
-        Some((self.complete(hold, expected)?, found))
-    }
-
-    /// Looks the prompt up, and checks that every block found is its own.
-    fn look_up(&mut self, expected: &[u64]) -> Hold {
-        let Service {
-            cache, namespace, ..
-        } = self.service;
+    /// Looks a prompt up, checks every block found, and computes and publishes the missing ones.
+    /// Returns the hold and how many blocks were found, or `None` if there is no room.
+    fn attempt(&mut self, prompt: &[u32], expected: &[u64]) -> Option<(Hold, usize)> {
+        let Service { cache, memory, .. } = self.service;
         let start = Instant::now();
-        let hold = cache.lookup_prefill(namespace, &self.prompt);
+        let mut hold = cache.lookup_prefill(&self.service.namespace, prompt);
         self.tally.lookups.record_duration(start.elapsed());
+        let found = hold.len();
+        self.tally.checks.hits += found;
+        self.tally.checks.wrong_hits += memory.wrong(&hold.block_table(), expected);
 
-        self.table.resize(hold.len(), BlockId::new(0));
-        hold.block_table_into(&mut self.table);
-        self.tally.checks.hits += self.table.len();
-        self.tally.checks.wrong_hits += self.service.memory.wrong(&self.table, expected);
-        hold
-    }
-
-    /// Computes and publishes what a hold lacks of the prompt. Returns `None` if there is no room
-    /// for it.
-    fn complete(&mut self, mut hold: Hold, expected: &[u64]) -> Option<Hold> {
-        let block_size = self.service.cache.block_size();
-        let found = hold.token_count() / block_size;
         let blocks = self.allocate(expected.len() - found)?;
         for (block, &fingerprint) in blocks.iter().zip(&expected[found..]) {
-            self.service.memory.write(block.id(), fingerprint);
+            memory.write(block.id(), fingerprint);
         }
-        let missing = &self.prompt[found * block_size..expected.len() * block_size];
+        let block_size = cache.block_size();
+        let missing = &prompt[found * block_size..expected.len() * block_size];
         // Blocks that another thread has published meanwhile come back, and are free once dropped.
         hold.publish(missing, blocks)
             .expect("as many tokens as the blocks hold");
-        Some(hold)
+        Some((hold, found))
     }
 
     /// Decodes the answer behind the prompt, token by token, and publishes each block once it is
     /// complete. Stops early if there is no room.
-    fn decode(&mut self, hold: &mut Hold, expected: &mut Vec<u64>) {
+    fn decode(
+        &mut self,
+        hold: &mut Hold,
+        mut tokens: Vec<u32>,
+        answer: &[u32],
+        expected: &mut Vec<u64>,
+    ) {
         let block_size = self.service.cache.block_size();
-        for &token in &mem::take(&mut self.answer) {
-            self.prompt.push(token);
+        for &token in answer {
+            tokens.push(token);
             self.tally.decoded_tokens += 1;
-            if self.prompt.len() % block_size == 0 {
+            if tokens.len() % block_size == 0 {
                 let Some(block) = self.allocate(1) else { break };
-                let tokens = &self.prompt[self.prompt.len() - block_size..];
-                add_fingerprint(MODEL, tokens, expected);
+                let tokens = &tokens[tokens.len() - block_size..];
+                add_fingerprint(expected, tokens);
                 let fingerprint = expected[expected.len() - 1];
                 self.service.memory.write(block[0].id(), fingerprint);
                 hold.publish(tokens, block).expect("one block of tokens");
@@ -365,13 +318,11 @@ impl<'r> Decoder<'r> {
     /// Ends a request: checks that its blocks still have their contents, and lets go. If its
     /// session is known to be over, says so.
     fn land(&mut self, flight: Flight) {
-        self.table.resize(flight.hold.len(), BlockId::new(0));
-        flight.hold.block_table_into(&mut self.table);
-        let memory = &self.service.memory;
-        self.tally.checks.holds += self.table.len();
-        self.tally.checks.wrong_holds += memory.wrong(&self.table, &flight.fingerprints);
+        let Service { cache, memory, .. } = self.service;
+        let table = flight.hold.block_table();
+        self.tally.checks.holds += table.len();
+        self.tally.checks.wrong_holds += memory.wrong(&table, &flight.fingerprints);
         if let Some(keep) = flight.keep {
-            let cache = self.service.cache;
             drop(cache.evict_from(flight.hold, keep * cache.block_size()));
         }
     }

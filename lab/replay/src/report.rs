@@ -17,16 +17,12 @@ use crate::decoder::{Crew, Tally};
 pub struct Report {
     workload: String,
     block_size: usize,
-    threads: usize,
-    in_flight: usize,
-    requests: usize,
-    refused: usize,
-    prompt_tokens: usize,
-    hit_tokens: usize,
+    #[serde(flatten)]
+    crew: Crew,
+    #[serde(flatten)]
+    tally: Tally,
     /// The share of all prompt tokens that was found cached.
     hit_ratio: f64,
-    /// Tokens of answers, published block by block.
-    decoded_tokens: usize,
     evicted_blocks: u64,
     seconds: f64,
     requests_per_second: f64,
@@ -40,7 +36,6 @@ pub struct Report {
     /// Blocks published.
     published_blocks: u64,
     blocks: Blocks,
-    checks: Checks,
 }
 
 /// Times in nanoseconds. A percentile of too few times is left out.
@@ -98,7 +93,7 @@ impl Report {
         workload: String,
         crew: Crew,
         cache: &PrefixCache,
-        tally: &Tally,
+        tally: Tally,
         elapsed: Duration,
     ) -> Self {
         let seconds = elapsed.as_secs_f64();
@@ -106,14 +101,7 @@ impl Report {
         Self {
             workload,
             block_size: cache.block_size(),
-            threads: crew.threads,
-            in_flight: crew.in_flight,
-            requests: tally.requests,
-            refused: tally.refused,
-            prompt_tokens: tally.prompt_tokens,
-            hit_tokens: tally.hit_tokens,
             hit_ratio: tally.hit_ratio(),
-            decoded_tokens: tally.decoded_tokens,
             evicted_blocks: stats.evicted,
             seconds,
             requests_per_second: tally.requests as f64 / seconds,
@@ -123,13 +111,14 @@ impl Report {
             runs: stats.runs,
             published_blocks: stats.published,
             blocks: Blocks::of(cache),
-            checks: tally.checks,
+            crew,
+            tally,
         }
     }
 
     /// Returns whether every content was right and no block is lost or held.
     pub fn is_sound(&self) -> bool {
-        self.checks.all_right() && self.blocks.add_up()
+        self.tally.checks.all_right() && self.blocks.add_up()
     }
 
     fn nodes(&self) -> String {
@@ -214,22 +203,27 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |n: usize| HumanCount(n as u64).to_string();
         let (capacity, block_size) = (count(self.blocks.capacity), self.block_size);
-        let (threads, in_flight) = (self.threads, self.in_flight);
+        let (
+            tally,
+            Crew {
+                threads, in_flight, ..
+            },
+        ) = (&self.tally, self.crew);
         writeln!(
             f,
             "{}: {capacity} blocks of {block_size} tokens; threads: {threads}; \
              requests in flight: {in_flight}\n",
             self.workload
         )?;
-        let (hits, percent) = (count(self.hit_tokens), 100.0 * self.hit_ratio);
+        let (hits, percent) = (count(tally.hit_tokens), 100.0 * self.hit_ratio);
         let saved = format!("{hits} tokens, {percent:.1} % of them");
         let (seconds, rate) = (self.seconds, self.requests_per_second);
         for (name, text) in [
-            ("requests", count(self.requests)),
-            ("refused", count(self.refused)),
-            ("prompt tokens", count(self.prompt_tokens)),
+            ("requests", count(tally.requests)),
+            ("refused", count(tally.refused)),
+            ("prompt tokens", count(tally.prompt_tokens)),
             ("prefill saved", saved),
-            ("decoded tokens", count(self.decoded_tokens)),
+            ("decoded tokens", count(tally.decoded_tokens)),
             ("nodes", self.nodes()),
             ("blocks evicted", count(self.evicted_blocks as usize)),
             (
@@ -239,7 +233,7 @@ impl fmt::Display for Report {
             ("lookup", self.lookup.to_string()),
             ("memory", self.memory()),
             ("blocks at rest", self.blocks.to_string()),
-            ("contents", self.checks.to_string()),
+            ("contents", tally.checks.to_string()),
         ] {
             writeln!(f, "{name:<16}{text}")?;
         }

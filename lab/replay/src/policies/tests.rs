@@ -105,11 +105,10 @@ struct Naive {
 
 impl Naive {
     fn new(trace: &Trace, block_size: usize, capacity: usize) -> Self {
-        let mut tokens = Vec::new();
         let mut prompts = Vec::new();
         let mut uses: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (number, request) in trace.requests().iter().enumerate() {
-            request.write_prompt(&mut tokens);
+            let tokens = request.prompt();
             let ends = (block_size..=tokens.len()).step_by(block_size);
             let prompt: Vec<u64> = ends.map(|end| hash(&tokens[..end])).collect();
             for &block in &prompt {

@@ -1,6 +1,7 @@
 //! The program as a whole: what it prints, and its exit code.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -35,24 +36,26 @@ impl Folder {
 }
 
 /// Runs the program. Returns the exit code, what it printed, and what it wrote to standard error.
-fn run(arguments: &str) -> (u8, String, String) {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let arguments = ["replay"].into_iter().chain(arguments.split_whitespace());
-    let code = super::run(arguments.map(Into::into), &mut out, &mut err);
+fn run(arguments: &str) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_kvtrie-replay"))
+        .args(arguments.split_whitespace())
+        .output()
+        .expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("text");
-    (code, text(out), text(err))
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    (output.status.code(), out, err)
 }
 
 fn json(arguments: &str) -> Value {
     let (code, out, err) = run(&format!("{arguments} --json"));
-    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert_eq!(code, Some(0), "{out}{err}");
     serde_json::from_str(&out).expect("one JSON document")
 }
 
 /// Returns the message about invalid input, after checking that it stands alone.
 fn refusal(arguments: &str) -> String {
     let (code, out, err) = run(arguments);
-    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
     let message = err.strip_prefix("replay: ").expect("the program's name");
     message.strip_suffix('\n').expect("a whole line").to_owned()
 }
@@ -81,7 +84,7 @@ fn a_replay_serves_all_and_loses_nothing() {
 fn the_table_says_what_was_saved() {
     let folder = Folder::new();
     let (code, out, _) = run(&format!("--trace {} --block-size 33", folder.trace()));
-    assert_eq!(code, 0);
+    assert_eq!(code, Some(0));
     let lines = [
         "requests        120",
         "prefill saved",
@@ -98,7 +101,7 @@ fn the_table_says_what_was_saved() {
 fn a_comparison_fits_into_eighty_columns() {
     let folder = Folder::new();
     let (code, out, _) = run(&format!("--trace {} --compare", folder.trace()));
-    assert_eq!(code, 0);
+    assert_eq!(code, Some(0));
     assert!(out.contains("next use   refused"), "{out}");
     for line in out.lines() {
         assert!(line.chars().count() <= 80, "{line}");
@@ -154,15 +157,6 @@ fn a_bad_path_is_named() {
 }
 
 #[test]
-fn a_malformed_line_is_named_by_its_number() {
-    let folder = Folder::new();
-    let good = r#"{"input_length": 5, "output_length": 1, "hash_ids": [1]}"#;
-    let trace = folder.write("bad.jsonl", &format!("{good}\n{good}\n{{\n"));
-    let message = refusal(&format!("--trace {trace}"));
-    assert!(message.contains("bad.jsonl, line 3: "), "{message}");
-}
-
-#[test]
 fn ids_of_another_size_need_an_option() {
     let folder = Folder::new();
     let line = r#"{"input_length": 40, "output_length": 1, "hash_ids": [1, 2, 3]}"#;
@@ -177,26 +171,44 @@ fn ids_of_another_size_need_an_option() {
 fn impossible_sizes_and_missing_options_are_named() {
     let folder = Folder::new();
     let trace = folder.trace();
+    let trace = format!("--trace {trace}");
     for (options, words) in [
-        (
-            "--blocks 50",
-            "the longest prompt needs 106 blocks, and --blocks is 50",
-        ),
-        (
-            "--block-size 2000",
-            "no prompt fills a block of 2000 tokens",
-        ),
-        ("--blocks 9999999999", "blocks"),
-        ("--plot x.svg", "--compare"),
+        ("--blocks 50", "needs 106 blocks, and --blocks is 50"),
+        ("--block-size 2000", "fills a block of 2000 tokens"),
+        ("--trace-block-size 0", "--trace-block-size"),
     ] {
-        let message = refusal(&format!("--trace {trace} {options}"));
+        let message = refusal(&format!("{trace} {options}"));
         assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn invalid_options_are_named() {
+    for (options, words) in [
+        ("--threads 0", "0 is not in 1.."),
+        ("--blocks 0", "0 is not in 1.."),
+        ("--block-size 0", "0 is not in 1.."),
+        ("--in-flight 0", "0 is not in 1.."),
+        ("--threads 2000", "2000 is not in 1..=1024"),
+        ("--in-flight 4 --threads 8", "8 threads need as many"),
+        ("--blocks many", "many"),
+        ("--blocks 9999999999", "9999999999"),
+        ("--hint-over 1.5", "not from 0 to 1"),
+        ("--hint-wrong few", "not a number"),
+        ("--nonsense", "--nonsense"),
+        ("--compare --blocks 5", "--blocks"),
+        ("--compare --threads 8", "--threads"),
+        ("--plot x.svg", "--compare"),
+        ("--trace-block-size 16", "--trace <FILE>"),
+    ] {
+        let message = refusal(options);
+        assert!(message.contains(words), "{options}: {message}");
     }
 }
 
 #[test]
 fn help_is_printed() {
     let (code, out, err) = run("--help");
-    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(out.contains("--compare"));
 }
