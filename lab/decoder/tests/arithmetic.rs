@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{SEED, model, tiny};
-use kvtrie::{Block, BlockId, PrefixCache};
+use common::{SEED, ids, model, tiny};
+use kvtrie::BlockId;
 use kvtrie_decoder::{Config, KvPool, Model, Span};
 
 /// Most tokens of a step.
@@ -22,37 +22,14 @@ fn company() -> Vec<u32> {
     b"Fifteen tokens!".map(u32::from).to_vec()
 }
 
-/// Returns block ids of a cache.
-fn ids(count: usize) -> Vec<BlockId> {
-    let cache = PrefixCache::builder().blocks(count).build().unwrap();
-    cache
-        .allocate(count)
-        .unwrap()
-        .iter()
-        .map(Block::id)
+/// Returns the bits of the logits after each chunk of the prompt.
+fn bits(model: &Model, pool: &KvPool, table: &[BlockId], chunk: usize) -> Vec<Vec<u32>> {
+    let starts = (0..).step_by(chunk);
+    prompt()
+        .chunks(chunk)
+        .zip(starts)
+        .map(|(tokens, start)| of(&model.step(pool, &[span(tokens, start, table)])[0]))
         .collect()
-}
-
-/// Returns the bits of the logits after each token, computed in chunks of the given sizes.
-fn bits(
-    model: &Model,
-    pool: &KvPool,
-    table: &[BlockId],
-    chunks: impl Iterator<Item = usize>,
-) -> Vec<Vec<u32>> {
-    let prompt = prompt();
-    let mut start = 0;
-    let mut all = Vec::new();
-    for chunk in chunks {
-        let end = prompt.len().min(start + chunk);
-        if start == end {
-            break;
-        }
-        let logits = model.step(pool, &[span(&prompt[start..end], start, table)]);
-        all.push(of(&logits[0]));
-        start = end;
-    }
-    all
 }
 
 fn span<'a>(tokens: &'a [u32], start: usize, table: &'a [BlockId]) -> Span<'a> {
@@ -87,10 +64,10 @@ fn models() -> [Model; 2] {
 fn chunks_do_not_matter() {
     for model in models() {
         let pool = model.pool(8, 16);
-        let single = bits(&model, &pool, &ids(8), std::iter::repeat(1));
+        let single = bits(&model, &pool, &ids(8), 1);
         for chunk in [2, 3, 7, 15, ROWS] {
             let pool = model.pool(8, 16);
-            let chunked = bits(&model, &pool, &ids(8), std::iter::repeat(chunk));
+            let chunked = bits(&model, &pool, &ids(8), chunk);
             let ends = (0..prompt().len())
                 .map(|at| at + 1)
                 .filter(|end| end % chunk == 0 || *end == prompt().len());
@@ -106,7 +83,7 @@ fn company_and_the_place_in_a_step_do_not_matter() {
     for model in models() {
         let (pool, table) = (model.pool(8, 16), ids(8));
         let (mine, theirs) = table.split_at(4);
-        let alone = bits(&model, &pool, mine, std::iter::repeat(1));
+        let alone = bits(&model, &pool, mine, 1);
         let (prompt, company) = (prompt(), company());
         for before in 0..ROWS {
             let after = ROWS - 1 - before;
@@ -131,16 +108,11 @@ fn company_and_the_place_in_a_step_do_not_matter() {
 #[test]
 fn blocks_may_lie_anywhere_and_have_any_size() {
     let model = model();
-    let straight = bits(model, &model.pool(8, 16), &ids(8), std::iter::repeat(ROWS));
+    let straight = bits(model, &model.pool(8, 16), &ids(8), ROWS);
     for block_size in [1, 3, 16, 64] {
         let mut table = ids(64);
         table.reverse();
-        let scattered = bits(
-            model,
-            &model.pool(64, block_size),
-            &table,
-            std::iter::repeat(ROWS),
-        );
+        let scattered = bits(model, &model.pool(64, block_size), &table, ROWS);
         assert!(scattered == straight, "blocks of {block_size}");
     }
 }

@@ -3,11 +3,15 @@
 
 mod common;
 
-use std::{collections::HashSet, sync::LazyLock, time::Duration};
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::LazyLock,
+};
 
-use common::model;
-use kvtrie::{PrefixCache, Stats};
-use kvtrie_decoder::{Chats, Cost, Engine, Limits, Model, Request, Span, Summary, ranked};
+use common::{ids, model};
+use kvtrie::Stats;
+use kvtrie_decoder::{Chats, Cost, Engine, Limits, Model, Request, Span, ranked};
 
 /// How chats are served.
 #[derive(Debug, Clone, Copy)]
@@ -59,15 +63,18 @@ impl Setup {
         tokens.div_ceil(self.block_size)
     }
 
-    /// Serves the chats, and checks that every block is accounted for afterwards.
-    fn serve(&self) -> Served {
-        let limits = Limits {
+    fn limits(&self) -> Limits {
+        Limits {
             blocks: self.blocks,
             block_size: self.block_size,
             shares: self.shares,
-        };
+        }
+    }
+
+    /// Serves the chats, and checks that every block is accounted for afterwards.
+    fn serve(&self) -> Served {
         let chats = self.chats();
-        let engine = Engine::new(model(), &chats, limits).expect("every prompt fits");
+        let engine = Engine::new(model(), &chats, self.limits()).expect("every prompt fits");
         let served = engine.serve(self.threads, || ());
         assert_eq!(served.answers.len(), chats.answers());
         let stats = engine.cache().stats();
@@ -78,7 +85,7 @@ impl Setup {
         );
         assert_eq!(stats.free + stats.cached, self.blocks, "nothing is lost");
         Served {
-            cost: Summary::of(&served, Duration::ZERO).cost,
+            cost: served.cost(),
             requests: served.answers,
             stats,
         }
@@ -115,10 +122,7 @@ fn assert_same(setup: Setup, plain: &Served) -> Served {
 /// Decodes one prompt without an engine: a token at a time, nothing shared, nothing batched.
 fn decode_alone(model: &Model, prompt: &[u32], answer: usize) -> Vec<u32> {
     let blocks = (prompt.len() + answer).div_ceil(16);
-    let cache = PrefixCache::builder().blocks(blocks).build().unwrap();
-    let owned = cache.allocate(blocks).unwrap();
-    let table: Vec<_> = owned.iter().map(kvtrie::Block::id).collect();
-    let pool = model.pool(blocks, 16);
+    let (pool, table) = (model.pool(blocks, 16), ids(blocks));
     let mut tokens = prompt.to_vec();
     for at in 0..prompt.len() + answer - 1 {
         let logits = model.step(
@@ -238,4 +242,13 @@ fn samples_are_the_same_with_and_without_sharing() {
     let greedy = Setup { turns: 2, ..PLAIN }.serve();
     let firsts: Vec<_> = answers.answers().into_iter().step_by(3).collect();
     assert_eq!(firsts, greedy.answers());
+}
+
+#[test]
+fn no_thread_waits_for_one_that_panicked() {
+    let (setup, chats) = (PLAIN.shared(2), PLAIN.chats());
+    let engine = Engine::new(model(), &chats, setup.limits()).expect("every prompt fits");
+    let served = AssertUnwindSafe(|| engine.serve(2, || panic!("as a decode thread might")));
+    assert!(catch_unwind(served).is_err());
+    assert_eq!(engine.cache().in_use(), 0, "nothing is held");
 }

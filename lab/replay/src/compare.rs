@@ -124,8 +124,8 @@ impl Setup<'_> {
         let in_flight = self.options.in_flight;
         let runs: Vec<_> = (0..SEEDS).map(|seed| self.replay(blocks, seed)).collect();
         let ratios = runs.iter().map(|(tally, _)| tally.hit_ratio());
-        let mut checks = Checks::default();
-        runs.iter().for_each(|(tally, _)| checks += tally.checks);
+        let checks = runs.iter().map(|(tally, _)| tally.checks);
+        let refused = runs.iter().map(|(tally, _)| tally.refused);
         let recent = lru(&self.demand, blocks, in_flight);
         Row {
             percent,
@@ -135,13 +135,9 @@ impl Setup<'_> {
             most: ratios.fold(0.0, f64::max),
             lru: self.ratio(recent),
             next_use: self.ratio(next_use(&self.demand, blocks, in_flight)),
-            refused: runs
-                .iter()
-                .map(|(tally, _)| tally.refused)
-                .max()
-                .unwrap_or(0),
+            refused: refused.max().unwrap_or(0),
             refused_by_baselines: recent.refused,
-            checks,
+            checks: checks.fold(Checks::default(), Checks::plus),
             at_rest: runs.into_iter().map(|(_, blocks)| blocks).collect(),
         }
     }

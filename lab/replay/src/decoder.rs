@@ -51,12 +51,17 @@ struct Schedule {
     next: usize,
     /// Requests that a thread is putting in flight.
     in_hand: BTreeSet<usize>,
-    /// Requests in hand that wait for blocks.
-    waiting: BTreeSet<usize>,
-    /// Threads that begin or end a request, without those that wait for blocks.
-    busy: usize,
     /// Requests that hold their blocks.
     flying: BTreeMap<usize, Flight>,
+}
+
+/// The next task of a decode thread.
+#[derive(Debug)]
+enum Turn {
+    /// Begins the request at that place of the trace.
+    Serve(usize),
+    /// Ends a request.
+    Land(Flight),
 }
 
 /// The figures of the decode threads.
@@ -124,58 +129,46 @@ pub fn serve(
 }
 
 impl<'r> Service<'r> {
-    /// Returns a request to serve, by its place, or one to end, with its flight. Returns `None` once
-    /// every request has begun and other threads have all that is left in hand.
+    /// Returns what there is to do, or `None` once every request has begun and other threads have
+    /// all that is left in hand.
     ///
     /// Requests begin in the order of the trace: each once the one `threads` places before it is in
-    /// flight and the one `in_flight` places before it has ended, and none while an older one waits
-    /// for blocks. So the order in which the cache is used hardly depends on the number of threads.
-    fn turn(&self) -> Option<(usize, Option<Flight>)> {
+    /// flight and the one `in_flight` places before it has ended. So the order in which the cache is
+    /// used hardly depends on the number of threads.
+    fn turn(&self) -> Option<Turn> {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
-        let turn = loop {
+        loop {
             let next = schedule.next;
             let all_begun = next == self.requests.len();
             let full = next >= schedule.oldest() + self.crew.in_flight;
             let may_begin = !full && next < schedule.oldest_in_hand() + self.crew.threads;
-            if !schedule.waiting.is_empty() {
-            } else if all_begun || full && schedule.oldest_flies() {
-                let (place, flight) = schedule.flying.pop_first()?;
-                break (place, Some(flight));
+            if all_begun || full && schedule.oldest_flies() {
+                let (_, flight) = schedule.flying.pop_first()?;
+                return Some(Turn::Land(flight));
             } else if may_begin {
                 schedule.next += 1;
                 schedule.in_hand.insert(next);
-                break (next, None);
+                return Some(Turn::Serve(next));
             }
             schedule = self.changed.wait(schedule).expect(NO_PANIC);
-        };
-        schedule.busy += 1;
-        Some(turn)
+        }
     }
 
-    /// Waits until no thread but those that wait for blocks has a request in hand, and this request
-    /// is the oldest of them. From then on it has all blocks to itself until it
-    /// [settles](Self::settle).
+    /// Waits until every older request is in flight or has ended.
     ///
-    /// A younger request does not overtake it, as the simulated baselines serve one after the
-    /// other.
-    fn wait_for_blocks(&self, place: usize) {
-        let mut schedule = self.schedule.lock().expect(NO_PANIC);
-        schedule.waiting.insert(place);
-        schedule.busy -= 1;
-        self.changed.notify_all();
-        let others_first =
-            |schedule: &mut Schedule| schedule.busy > 0 || schedule.waiting.first() != Some(&place);
-        let schedule = self.changed.wait_while(schedule, others_first);
-        schedule.expect(NO_PANIC).busy += 1;
+    /// The others in hand are fewer than the threads. Each is put in flight, where this request can
+    /// end it, or lets go and waits. So this one gets its blocks if it tries again and again.
+    fn wait_for_older(&self, place: usize) {
+        let schedule = self.schedule.lock().expect(NO_PANIC);
+        let older_first = |schedule: &mut Schedule| schedule.oldest_in_hand() != place;
+        drop(self.changed.wait_while(schedule, older_first));
+        thread::yield_now();
     }
 
-    /// Takes a request out of its thread's hands, and puts it in flight unless it was refused or has
-    /// ended.
+    /// Takes a request out of its thread's hands, and puts it in flight unless it was refused.
     fn settle(&self, place: usize, flight: Option<Flight>) {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         schedule.in_hand.remove(&place);
-        schedule.waiting.remove(&place);
-        schedule.busy -= 1;
         schedule.flying.extend(flight.map(|flight| (place, flight)));
         self.changed.notify_all();
     }
@@ -211,15 +204,15 @@ impl<'r> Decoder<'r> {
     }
 
     fn run(mut self, progress: &Progress) -> Tally {
-        while let Some((place, ending)) = self.service.turn() {
-            let flight = if let Some(flight) = ending {
-                self.land(flight);
-                None
-            } else {
-                progress.step();
-                self.serve(place)
-            };
-            self.service.settle(place, flight);
+        while let Some(turn) = self.service.turn() {
+            match turn {
+                Turn::Serve(place) => {
+                    let flight = self.serve(place);
+                    self.service.settle(place, flight);
+                    progress.step();
+                }
+                Turn::Land(flight) => self.land(flight),
+            }
         }
         self.tally
     }
@@ -237,8 +230,8 @@ impl<'r> Decoder<'r> {
         self.tally.prompt_tokens += prompt.len();
 
         let mut served = self.attempt(&prompt, &expected);
-        if served.is_none() && expected.len() <= cache.capacity() {
-            self.service.wait_for_blocks(place);
+        while served.is_none() && expected.len() <= cache.capacity() {
+            self.service.wait_for_older(place);
             served = self.attempt(&prompt, &expected);
         }
         let Some((mut hold, found)) = served else {
@@ -340,7 +333,7 @@ impl Tally {
         self.prompt_tokens += other.prompt_tokens;
         self.hit_tokens += other.hit_tokens;
         self.decoded_tokens += other.decoded_tokens;
-        self.checks += other.checks;
+        self.checks = self.checks.plus(other.checks);
         self.lookups.merge(&other.lookups);
         self
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::fs;
-use std::ops::AddAssign;
 use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
@@ -76,15 +75,6 @@ pub struct Checks {
     pub holds: usize,
     /// Held blocks whose content had changed by then.
     pub wrong_holds: usize,
-}
-
-impl AddAssign for Checks {
-    fn add_assign(&mut self, other: Self) {
-        self.hits += other.hits;
-        self.wrong_hits += other.wrong_hits;
-        self.holds += other.holds;
-        self.wrong_holds += other.wrong_holds;
-    }
 }
 
 impl Report {
@@ -193,6 +183,15 @@ impl Blocks {
 }
 
 impl Checks {
+    /// Adds other checks.
+    pub fn plus(mut self, other: Self) -> Self {
+        self.hits += other.hits;
+        self.wrong_hits += other.wrong_hits;
+        self.holds += other.holds;
+        self.wrong_holds += other.wrong_holds;
+        self
+    }
+
     /// Returns whether every block had the contents of its prefix.
     pub fn all_right(&self) -> bool {
         self.wrong_hits == 0 && self.wrong_holds == 0
