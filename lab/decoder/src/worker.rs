@@ -107,7 +107,7 @@ impl<'e> Worker<'e> {
         let spans: Vec<_> = batch
             .iter()
             .map_while(|(_, sequence)| {
-                let span = span(sequence, left)?;
+                let span = Span::next(sequence, left)?;
                 left -= span.tokens.len();
                 Some(span)
             })
@@ -175,18 +175,6 @@ impl<'e> Worker<'e> {
 fn stop(mut request: Request, sequence: Sequence) -> Request {
     request.tokens = request.cost.time(|| sequence.finish());
     request
-}
-
-/// Returns the next tokens of a sequence to compute, at most so many; `None` if that is none.
-fn span(sequence: &Sequence, most: usize) -> Option<Span<'_>> {
-    let uncomputed = sequence.uncomputed();
-    let tokens = &uncomputed[..uncomputed.len().min(most)];
-    (!tokens.is_empty()).then(|| Span {
-        tokens,
-        start: sequence.computed_tokens(),
-        table: sequence.block_table(),
-        wants_logits: tokens.len() == uncomputed.len(),
-    })
 }
 
 impl Drop for Worker<'_> {

@@ -11,7 +11,7 @@ use std::{
 
 use common::{ids, model};
 use kvtrie::Stats;
-use kvtrie_decoder::{Chats, Cost, Engine, Limits, Model, Request, Span, ranked};
+use kvtrie_decoder::{Chats, Engine, Limits, Model, Request, Served, Span, ranked};
 
 /// How chats are served.
 #[derive(Debug, Clone, Copy)]
@@ -72,51 +72,34 @@ impl Setup {
     }
 
     /// Serves the chats, and checks that every block is accounted for afterwards.
-    fn serve(&self) -> Served {
+    fn serve(&self) -> (Served, Stats) {
         let chats = self.chats();
         let engine = Engine::new(model(), &chats, self.limits()).expect("every prompt fits");
         let served = engine.serve(self.threads, || ());
         assert_eq!(served.answers.len(), chats.answers());
-        let stats = engine.cache().stats();
-        assert_eq!(
-            (stats.owned, engine.cache().available(usize::MAX)),
-            (0, self.blocks),
-            "everything is let go"
-        );
+        let (stats, available) = (engine.cache().stats(), engine.cache().available(usize::MAX));
+        assert_eq!((stats.owned, available), (0, self.blocks), "all is let go");
         assert_eq!(stats.free + stats.cached, self.blocks, "nothing is lost");
-        Served {
-            cost: served.cost(),
-            requests: served.answers,
-            stats,
-        }
+        (served, stats)
     }
 }
 
-/// The outcome of a run.
-struct Served {
-    requests: Vec<Request>,
-    cost: Cost,
-    stats: Stats,
-}
-
-impl Served {
-    /// Returns the answers alone, by request and sample.
-    fn answers(&self) -> Vec<&[u32]> {
-        self.requests.iter().map(Request::answer).collect()
-    }
+/// Returns the answers of a run, by request and sample.
+fn answers((served, _): &(Served, Stats)) -> Vec<&[u32]> {
+    served.answers.iter().map(Request::answer).collect()
 }
 
 /// Returns the outcome without sharing, which is computed once.
-fn plain() -> &'static Served {
-    static PLAIN_RUN: LazyLock<Served> = LazyLock::new(|| PLAIN.serve());
+fn plain() -> &'static (Served, Stats) {
+    static PLAIN_RUN: LazyLock<(Served, Stats)> = LazyLock::new(|| PLAIN.serve());
     &PLAIN_RUN
 }
 
 /// Serves the chats and checks that the answers are those of `plain`.
-fn assert_same(setup: Setup, plain: &Served) -> Served {
-    let served = setup.serve();
-    assert_eq!(served.answers(), plain.answers(), "{setup:?}");
-    served
+fn assert_same(setup: Setup, plain: &(Served, Stats)) -> (Served, Stats) {
+    let run = setup.serve();
+    assert_eq!(answers(&run), answers(plain), "{setup:?}");
+    run
 }
 
 /// Decodes one prompt without an engine: a token at a time, nothing shared, nothing batched.
@@ -145,18 +128,14 @@ fn decode_alone(model: &Model, prompt: &[u32], answer: usize) -> Vec<u32> {
 fn batching_does_not_change_an_answer() {
     let prompt = PLAIN.chats().first_prompts().next().expect("five users");
     let alone = decode_alone(model(), &prompt, PLAIN.answer);
-    assert_eq!(plain().answers()[0], alone);
+    assert_eq!(answers(plain())[0], alone);
 }
 
 #[test]
 fn the_model_has_something_to_say() {
-    let plain = plain();
-    let answers: HashSet<_> = plain.answers().into_iter().collect();
-    assert_eq!(
-        answers.len(),
-        PLAIN.users * PLAIN.turns,
-        "every answer is another"
-    );
+    let answers: HashSet<_> = answers(plain()).into_iter().collect();
+    let all = PLAIN.users * PLAIN.turns;
+    assert_eq!(answers.len(), all, "every answer is another");
     let tokens: HashSet<_> = answers.into_iter().flatten().collect();
     assert!(tokens.len() > 32, "{} different tokens", tokens.len());
 }
@@ -165,9 +144,9 @@ fn the_model_has_something_to_say() {
 fn the_cache_changes_no_answer_on_any_number_of_threads() {
     let plain = plain();
     for threads in [1, 2, 8] {
-        let served = assert_same(PLAIN.shared(threads), plain);
+        let (_, stats) = assert_same(PLAIN.shared(threads), plain);
         // All users start at once, so some compute the system prompt that another publishes.
-        assert!(threads > 1 || served.stats.duplicates > 0);
+        assert!(threads > 1 || stats.duplicates > 0);
     }
 }
 
@@ -185,11 +164,12 @@ fn block_sizes_change_no_answer() {
 
 #[test]
 fn prefill_falls_to_what_the_hit_ratio_promises() {
-    let (plain, shared) = (plain(), PLAIN.shared(1).serve());
-    let promised = shared.stats.requested_tokens - shared.stats.hit_tokens;
-    assert_eq!(shared.cost.prefilled as u64, promised);
-    assert_eq!(plain.cost.prefilled, shared.cost.admitted);
-    assert!(shared.cost.prefilled * 2 < plain.cost.prefilled);
+    let (shared, stats) = PLAIN.shared(1).serve();
+    let (plain, shared) = (plain().0.cost(), shared.cost());
+    let promised = stats.requested_tokens - stats.hit_tokens;
+    assert_eq!(shared.prefilled as u64, promised);
+    assert_eq!(plain.prefilled, shared.admitted);
+    assert!(shared.prefilled * 2 < plain.prefilled);
 }
 
 #[test]
@@ -197,8 +177,8 @@ fn a_pool_for_one_request_serves_them_all() {
     let plain = plain();
     for threads in [1, 2, 8] {
         for setup in [Setup { threads, ..PLAIN }, PLAIN.shared(threads)] {
-            let served = assert_same(setup.blocks(PLAIN.least_blocks()), plain);
-            assert!(served.stats.evicted > 0);
+            let (_, stats) = assert_same(setup.blocks(PLAIN.least_blocks()), plain);
+            assert!(stats.evicted > 0);
         }
     }
 }
@@ -212,13 +192,13 @@ fn a_pool_for_two_requests_preempts_and_loses_nothing() {
         users: 8,
         ..PLAIN
     };
-    let answers = plain.serve();
+    let run = plain.serve();
     for threads in [1, 2, 4] {
         let setup = Setup { threads, ..plain };
-        assert_same(setup.blocks(plain.least_blocks() + 4), &answers);
+        assert_same(setup.blocks(plain.least_blocks() + 4), &run);
         let shared = plain.shared(threads).blocks(plain.least_blocks() + 4);
-        let served = assert_same(shared, &answers);
-        assert!(served.cost.preemptions > 0, "{threads} threads");
+        let (served, _) = assert_same(shared, &run);
+        assert!(served.cost().preemptions > 0, "{threads} threads");
     }
 }
 
@@ -229,19 +209,19 @@ fn samples_are_the_same_with_and_without_sharing() {
         turns: 2,
         ..PLAIN
     };
-    let answers = plain.serve();
-    for samples in answers.answers().chunks_exact(3) {
+    let run = plain.serve();
+    for samples in answers(&run).chunks_exact(3) {
         let first: HashSet<_> = samples.iter().map(|sample| sample[0]).collect();
         assert_eq!(first.len(), 3, "each sample starts with another token");
     }
     for threads in [1, 4] {
         let setup = plain.shared(threads);
-        assert_same(setup, &answers);
-        assert_same(setup.blocks(plain.least_blocks() * 2 + 3), &answers);
+        assert_same(setup, &run);
+        assert_same(setup.blocks(plain.least_blocks() * 2 + 3), &run);
     }
     let greedy = Setup { turns: 2, ..PLAIN }.serve();
-    let firsts: Vec<_> = answers.answers().into_iter().step_by(3).collect();
-    assert_eq!(firsts, greedy.answers());
+    let firsts: Vec<_> = answers(&run).into_iter().step_by(3).collect();
+    assert_eq!(firsts, answers(&greedy));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::content::{KvMemory, add_fingerprint, fingerprints};
 use crate::hints::Hints;
+use crate::options::Options;
 use crate::report::Checks;
 
 /// Why a lock is never poisoned.
@@ -28,20 +29,8 @@ struct Service<'r> {
     schedule: Mutex<Schedule>,
     /// Notified of every change of the schedule.
     changed: Condvar,
-    crew: Crew,
+    options: &'r Options,
     hints: Option<&'r Hints>,
-}
-
-/// How requests are served.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Crew {
-    /// Decode threads.
-    pub threads: usize,
-    /// The most requests that have begun and not ended.
-    pub in_flight: usize,
-    /// Whether answers are decoded.
-    #[serde(skip)]
-    pub decode: bool,
 }
 
 /// The requests that have begun and not ended, by their places in the trace.
@@ -104,7 +93,7 @@ struct Decoder<'r> {
 pub fn serve(
     cache: &PrefixCache,
     requests: &[Request],
-    crew: Crew,
+    options: &Options,
     hints: Option<&Hints>,
     progress: &Progress,
 ) -> Tally {
@@ -115,12 +104,17 @@ pub fn serve(
         requests,
         schedule: Mutex::default(),
         changed: Condvar::new(),
-        crew,
+        options,
         hints,
     };
-    let decode = || Decoder::new(&service).run(progress);
+    let decode = || {
+        let tally = Tally::default();
+        let service = &service;
+        Decoder { service, tally }.run(progress)
+    };
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..crew.threads).map(|_| scope.spawn(decode)).collect();
+        let threads = 0..options.threads();
+        let threads: Vec<_> = threads.map(|_| scope.spawn(decode)).collect();
         let tallies = threads.into_iter().map(|thread| thread.join());
         tallies
             .map(|tally| tally.expect("a decode thread does not panic"))
@@ -140,8 +134,8 @@ impl<'r> Service<'r> {
         loop {
             let next = schedule.next;
             let all_begun = next == self.requests.len();
-            let full = next >= schedule.oldest() + self.crew.in_flight;
-            let may_begin = !full && next < schedule.oldest_in_hand() + self.crew.threads;
+            let full = next >= schedule.oldest() + self.options.in_flight;
+            let may_begin = !full && next < schedule.oldest_in_hand() + self.options.threads();
             if all_begun || full && schedule.oldest_flies() {
                 let (_, flight) = schedule.flying.pop_first()?;
                 return Some(Turn::Land(flight));
@@ -197,12 +191,7 @@ impl Schedule {
     }
 }
 
-impl<'r> Decoder<'r> {
-    fn new(service: &'r Service<'r>) -> Self {
-        let tally = Tally::default();
-        Self { service, tally }
-    }
-
+impl Decoder<'_> {
     fn run(mut self, progress: &Progress) -> Tally {
         while let Some(turn) = self.service.turn() {
             match turn {
@@ -221,7 +210,10 @@ impl<'r> Decoder<'r> {
     /// if it is refused.
     fn serve(&mut self, place: usize) -> Option<Flight> {
         let Service {
-            cache, crew, hints, ..
+            cache,
+            options,
+            hints,
+            ..
         } = self.service;
         let request = &self.service.requests[place];
         let prompt = request.prompt();
@@ -240,7 +232,7 @@ impl<'r> Decoder<'r> {
         };
         self.tally.hit_tokens += found * cache.block_size();
         let keep = hints.and_then(|hints| hints.keep(place, found, expected.len()));
-        if crew.decode {
+        if options.decode {
             self.decode(&mut hold, prompt, &request.answer(), &mut expected);
         }
         Some(Flight {

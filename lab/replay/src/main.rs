@@ -38,7 +38,7 @@ use kvtrie_workload::{Request, Trace};
 use serde::Serialize;
 
 use crate::compare::{Comparison, PERCENTS, SEEDS};
-use crate::decoder::{Crew, serve};
+use crate::decoder::serve;
 use crate::demand::Demand;
 use crate::hints::Hints;
 use crate::options::Options;
@@ -101,21 +101,16 @@ fn replay(workload: String, trace: &Trace, options: &Options) -> Result<bool> {
         .blocks(options.blocks)
         .block_size(options.block_size)
         .build()?;
-    let crew = Crew {
-        threads: options.threads(),
-        in_flight: options.in_flight,
-        decode: options.decode,
-    };
     let shares = options.hints();
     let hints = shares.map(|shares| Hints::new(&Demand::new(trace, options.block_size), shares));
     let requests = trace.requests();
     let progress = Progress::new("replay", requests.len() as u64, "requests");
     let start = Instant::now();
-    let tally = serve(&cache, requests, crew, hints.as_ref(), &progress);
+    let tally = serve(&cache, requests, options, hints.as_ref(), &progress);
     let elapsed = start.elapsed();
     progress.finish();
 
-    let report = Report::new(workload, crew, &cache, tally, elapsed);
+    let report = Report::new(workload, options, &cache, tally, elapsed);
     print(&report, options)?;
     Ok(report.is_sound())
 }

@@ -120,8 +120,12 @@ impl Options {
         (over > 0.0 || wrong > 0.0).then_some(Shares { over, wrong })
     }
 
-    /// Returns how many decode threads to start.
+    /// Returns how many decode threads to start: one for a comparison.
     pub fn threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| cores().min(self.in_flight))
+        match self.threads {
+            _ if self.compare => 1,
+            Some(threads) => threads,
+            None => cores().min(self.in_flight),
+        }
     }
 }

@@ -9,15 +9,16 @@ use kvtrie::PrefixCache;
 use kvtrie_harness::percentiles::Percentiles;
 use serde::Serialize;
 
-use crate::decoder::{Crew, Tally};
+use crate::decoder::Tally;
+use crate::options::Options;
 
 /// The outcome of one replay.
 #[derive(Debug, Serialize)]
 pub struct Report {
     workload: String,
     block_size: usize,
-    #[serde(flatten)]
-    crew: Crew,
+    threads: usize,
+    in_flight: usize,
     #[serde(flatten)]
     tally: Tally,
     /// The share of all prompt tokens that was found cached.
@@ -81,7 +82,7 @@ impl Report {
     /// Reports on a replay that is over.
     pub fn new(
         workload: String,
-        crew: Crew,
+        options: &Options,
         cache: &PrefixCache,
         tally: Tally,
         elapsed: Duration,
@@ -90,7 +91,9 @@ impl Report {
         let stats = cache.stats();
         Self {
             workload,
-            block_size: cache.block_size(),
+            block_size: options.block_size,
+            threads: options.threads(),
+            in_flight: options.in_flight,
             hit_ratio: tally.hit_ratio(),
             evicted_blocks: stats.evicted,
             seconds,
@@ -101,7 +104,6 @@ impl Report {
             runs: stats.runs,
             published_blocks: stats.published,
             blocks: Blocks::of(cache),
-            crew,
             tally,
         }
     }
@@ -120,16 +122,11 @@ impl Report {
 
     fn memory(&self) -> String {
         let nodes = BinaryBytes(self.node_bytes as u64);
-        match self.resident {
-            None => format!("{nodes} of nodes"),
-            Some(Resident {
-                now_bytes,
-                peak_bytes,
-            }) => {
-                let (now, peak) = (BinaryBytes(now_bytes), BinaryBytes(peak_bytes));
-                format!("{now} resident, {peak} at most; {nodes} of it nodes")
-            }
-        }
+        let Some(resident) = self.resident else {
+            return format!("{nodes} of nodes");
+        };
+        let [now, peak] = [resident.now_bytes, resident.peak_bytes].map(BinaryBytes);
+        format!("{now} resident, {peak} at most; {nodes} of it nodes")
     }
 }
 
@@ -202,12 +199,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |n: usize| HumanCount(n as u64).to_string();
         let (capacity, block_size) = (count(self.blocks.capacity), self.block_size);
-        let (
-            tally,
-            Crew {
-                threads, in_flight, ..
-            },
-        ) = (&self.tally, self.crew);
+        let (tally, threads, in_flight) = (&self.tally, self.threads, self.in_flight);
         writeln!(
             f,
             "{}: {capacity} blocks of {block_size} tokens; threads: {threads}; \

@@ -8,26 +8,21 @@ use kvtrie_workload::Trace;
 use super::*;
 use crate::demand::Prompt;
 
-/// Returns prompts of one letter a block, and a last token that fills none.
-fn demand(prompts: &[&str]) -> Demand {
+/// Returns the hits of both policies, with a capacity and a number of requests in flight, on prompts
+/// of one letter a block and a last token that fills none.
+fn hits(prompts: &str, capacity: usize, in_flight: usize) -> [usize; 2] {
     let mut demand = Demand::default();
-    for prompt in prompts {
+    for prompt in prompts.split(' ') {
         let letters = prompt.chars().map(u32::from);
         let tokens = letters.flat_map(|letter| [letter; 2]).chain([0]);
         demand.add(&tokens.collect::<Vec<_>>(), 2);
     }
-    demand
+    [lru, next_use].map(|policy| {
+        let outcome = policy(&demand, capacity, in_flight);
+        assert_eq!(outcome.refused, 0, "{prompts}");
+        outcome.hit_blocks
+    })
 }
-
-/// Runs a policy on prompts, with a capacity and a number of requests in flight.
-fn hits(policy: Policy, prompts: &str, capacity: usize, in_flight: usize) -> usize {
-    let prompts: Vec<_> = prompts.split(' ').collect();
-    let outcome = policy(&demand(&prompts), capacity, in_flight);
-    assert_eq!(outcome.refused, 0);
-    outcome.hit_blocks
-}
-
-type Policy = fn(&Demand, usize, usize) -> Outcome;
 
 #[test]
 fn lru_evicts_tails_first_by_the_time_they_were_let_go() {
@@ -44,22 +39,21 @@ fn lru_evicts_tails_first_by_the_time_they_were_let_go() {
         ("a b c d a", 3, 4, 0),
     ] {
         let case = format!("{prompts}, {capacity} blocks, {in_flight} in flight");
-        assert_eq!(hits(lru, prompts, capacity, in_flight), expected, "{case}");
+        assert_eq!(hits(prompts, capacity, in_flight)[0], expected, "{case}");
     }
 }
 
 #[test]
 fn next_use_keeps_the_nearest_and_passes_over_what_does_not_come_back() {
+    // Room for two of a, b and c: the last to come back is given up.
     for (prompts, capacity, by_lru, by_next_use) in [
         ("ab x y ab", 3, 1, 2),
-        // Room for two: of a, b and c the last to come back is given up.
         ("a b c b c a", 2, 2, 2),
         ("a b c a b c", 2, 0, 2),
     ] {
-        assert_eq!(hits(lru, prompts, capacity, 1), by_lru, "{prompts}");
         assert_eq!(
-            hits(next_use, prompts, capacity, 1),
-            by_next_use,
+            hits(prompts, capacity, 1),
+            [by_lru, by_next_use],
             "{prompts}"
         );
     }
