@@ -10,22 +10,19 @@ use kvtrie_decoder::{Config, KvPool, Model, Span};
 /// Most tokens of a step.
 const ROWS: usize = 16;
 
-/// Returns a prompt to compute.
-fn prompt() -> Vec<u32> {
-    b"What a token computes may not depend on its company."
-        .map(u32::from)
-        .to_vec()
-}
+/// The prompt to compute.
+const PROMPT: &str = "What a token computes may not depend on its company.";
+/// Another sequence.
+const COMPANY: &str = "Fifteen tokens!";
 
-/// Returns another sequence.
-fn company() -> Vec<u32> {
-    b"Fifteen tokens!".map(u32::from).to_vec()
+fn tokens(text: &str) -> Vec<u32> {
+    text.bytes().map(u32::from).collect()
 }
 
 /// Returns the bits of the logits after each chunk of the prompt.
 fn bits(model: &Model, pool: &KvPool, table: &[BlockId], chunk: usize) -> Vec<Vec<u32>> {
     let starts = (0..).step_by(chunk);
-    prompt()
+    tokens(PROMPT)
         .chunks(chunk)
         .zip(starts)
         .map(|(tokens, start)| of(&model.step(pool, &[span(tokens, start, table)])[0]))
@@ -68,9 +65,7 @@ fn chunks_do_not_matter() {
         for chunk in [2, 3, 7, 15, ROWS] {
             let pool = model.pool(8, 16);
             let chunked = bits(&model, &pool, &ids(8), chunk);
-            let ends = (0..prompt().len())
-                .map(|at| at + 1)
-                .filter(|end| end % chunk == 0 || *end == prompt().len());
+            let ends = (1..=PROMPT.len()).filter(|end| end % chunk == 0 || *end == PROMPT.len());
             for (end, logits) in ends.zip(chunked) {
                 assert!(logits == single[end - 1], "chunks of {chunk}, token {end}");
             }
@@ -84,7 +79,7 @@ fn company_and_the_place_in_a_step_do_not_matter() {
         let (pool, table) = (model.pool(8, 16), ids(8));
         let (mine, theirs) = table.split_at(4);
         let alone = bits(&model, &pool, mine, 1);
-        let (prompt, company) = (prompt(), company());
+        let (prompt, company) = (tokens(PROMPT), tokens(COMPANY));
         for before in 0..ROWS {
             let after = ROWS - 1 - before;
             for (at, token) in prompt.iter().enumerate() {
@@ -124,7 +119,7 @@ fn every_token_before_matters() {
             let (pool, table) = (model.pool(8, 16), ids(8));
             of(&model.step(&pool, &[span(prompt, 0, &table)])[0])
         };
-        let prompt = prompt();
+        let prompt = tokens(PROMPT);
         let logits = last(&prompt);
         for at in 0..prompt.len() {
             let mut other = prompt.clone();

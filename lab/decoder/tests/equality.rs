@@ -21,9 +21,7 @@ struct Setup {
     samples: usize,
     answer: usize,
     threads: usize,
-    blocks: usize,
-    block_size: usize,
-    shares: bool,
+    limits: Limits,
 }
 
 /// Five users with three turns each, one thread, room for all, no sharing: what is compared with.
@@ -33,24 +31,24 @@ const PLAIN: Setup = Setup {
     samples: 1,
     answer: 12,
     threads: 1,
-    blocks: 1500,
-    block_size: 16,
-    shares: false,
+    limits: Limits {
+        blocks: 1500,
+        block_size: 16,
+        shares: false,
+    },
 };
 
 impl Setup {
     /// Shares blocks, with that many decode threads.
-    fn shared(self, threads: usize) -> Self {
-        Self {
-            shares: true,
-            threads,
-            ..self
-        }
+    fn shared(mut self, threads: usize) -> Self {
+        self.limits.shares = true;
+        Self { threads, ..self }
     }
 
     /// Sets the size of the pool.
-    fn blocks(self, blocks: usize) -> Self {
-        Self { blocks, ..self }
+    fn blocks(mut self, blocks: usize) -> Self {
+        self.limits.blocks = blocks;
+        self
     }
 
     fn chats(&self) -> Chats {
@@ -60,26 +58,19 @@ impl Setup {
     /// Returns the blocks that the longest request needs: the smallest pool that can serve.
     fn least_blocks(&self) -> usize {
         let tokens = self.chats().longest_prompt() + self.answer - 1;
-        tokens.div_ceil(self.block_size)
-    }
-
-    fn limits(&self) -> Limits {
-        Limits {
-            blocks: self.blocks,
-            block_size: self.block_size,
-            shares: self.shares,
-        }
+        tokens.div_ceil(self.limits.block_size)
     }
 
     /// Serves the chats, and checks that every block is accounted for afterwards.
     fn serve(&self) -> (Served, Stats) {
         let chats = self.chats();
-        let engine = Engine::new(model(), &chats, self.limits()).expect("every prompt fits");
+        let engine = Engine::new(model(), &chats, self.limits).expect("every prompt fits");
+        let (blocks, cache) = (self.limits.blocks, engine.cache());
         let served = engine.serve(self.threads, || ());
         assert_eq!(served.answers.len(), chats.answers());
-        let (stats, available) = (engine.cache().stats(), engine.cache().available(usize::MAX));
-        assert_eq!((stats.owned, available), (0, self.blocks), "all is let go");
-        assert_eq!(stats.free + stats.cached, self.blocks, "nothing is lost");
+        let (stats, available) = (cache.stats(), cache.available(usize::MAX));
+        assert_eq!((stats.owned, available), (0, blocks), "all is let go");
+        assert_eq!(stats.free + stats.cached, blocks, "nothing is lost");
         (served, stats)
     }
 }
@@ -154,11 +145,9 @@ fn the_cache_changes_no_answer_on_any_number_of_threads() {
 fn block_sizes_change_no_answer() {
     let plain = plain();
     for block_size in [1, 5, 64] {
-        let setup = Setup {
-            block_size,
-            ..PLAIN.shared(2)
-        };
-        assert_same(setup.blocks(PLAIN.blocks * 16 / block_size), plain);
+        let mut setup = PLAIN.shared(2).blocks(1500 * 16 / block_size);
+        setup.limits.block_size = block_size;
+        assert_same(setup, plain);
     }
 }
 
@@ -227,7 +216,7 @@ fn samples_are_the_same_with_and_without_sharing() {
 #[test]
 fn no_thread_waits_for_one_that_panicked() {
     let (setup, chats) = (PLAIN.shared(2), PLAIN.chats());
-    let engine = Engine::new(model(), &chats, setup.limits()).expect("every prompt fits");
+    let engine = Engine::new(model(), &chats, setup.limits).expect("every prompt fits");
     let served = AssertUnwindSafe(|| engine.serve(2, || panic!("as a decode thread might")));
     assert!(catch_unwind(served).is_err());
     assert_eq!(engine.cache().in_use(), 0, "nothing is held");

@@ -50,9 +50,10 @@ pub fn fingerprints(prompt: &[u32], block_size: usize) -> Vec<u64> {
     chain
 }
 
-/// Adds the fingerprint of the next block to those of the blocks before it.
-pub fn add_fingerprint(chain: &mut Vec<u64>, tokens: &[u32]) {
+/// Adds the fingerprint of the next block to those of the blocks before it, and returns it.
+pub fn add_fingerprint(chain: &mut Vec<u64>, tokens: &[u32]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (chain.last(), tokens).hash(&mut hasher);
     chain.push(hasher.finish());
+    hasher.finish()
 }

@@ -209,37 +209,33 @@ impl Decoder<'_> {
     /// Serves a request: looks it up, and computes and publishes the missing blocks. Returns `None`
     /// if it is refused.
     fn serve(&mut self, place: usize) -> Option<Flight> {
-        let Service {
-            cache,
-            options,
-            hints,
-            ..
-        } = self.service;
-        let request = &self.service.requests[place];
+        let (service, cache) = (self.service, self.service.cache);
+        let request = &service.requests[place];
         let prompt = request.prompt();
-        let mut expected = fingerprints(&prompt, cache.block_size());
+        let expected = fingerprints(&prompt, cache.block_size());
         self.tally.requests += 1;
         self.tally.prompt_tokens += prompt.len();
 
         let mut served = self.attempt(&prompt, &expected);
         while served.is_none() && expected.len() <= cache.capacity() {
-            self.service.wait_for_older(place);
+            service.wait_for_older(place);
             served = self.attempt(&prompt, &expected);
         }
-        let Some((mut hold, found)) = served else {
+        let Some((hold, found)) = served else {
             self.tally.refused += 1;
             return None;
         };
         self.tally.hit_tokens += found * cache.block_size();
-        let keep = hints.and_then(|hints| hints.keep(place, found, expected.len()));
-        if options.decode {
-            self.decode(&mut hold, prompt, &request.answer(), &mut expected);
-        }
-        Some(Flight {
+        let hints = service.hints;
+        let mut flight = Flight {
             hold,
+            keep: hints.and_then(|hints| hints.keep(place, found, expected.len())),
             fingerprints: expected,
-            keep,
-        })
+        };
+        if service.options.decode {
+            self.decode(&mut flight, prompt, &request.answer());
+        }
+        Some(flight)
     }
 
     /// Looks a prompt up, checks every block found, and computes and publishes the missing ones.
@@ -267,13 +263,7 @@ impl Decoder<'_> {
 
     /// Decodes the answer behind the prompt, token by token, and publishes each block once it is
     /// complete. Stops early if there is no room.
-    fn decode(
-        &mut self,
-        hold: &mut Hold,
-        mut tokens: Vec<u32>,
-        answer: &[u32],
-        expected: &mut Vec<u64>,
-    ) {
+    fn decode(&mut self, flight: &mut Flight, mut tokens: Vec<u32>, answer: &[u32]) {
         let block_size = self.service.cache.block_size();
         for &token in answer {
             tokens.push(token);
@@ -281,10 +271,10 @@ impl Decoder<'_> {
             if tokens.len() % block_size == 0 {
                 let Some(block) = self.allocate(1) else { break };
                 let tokens = &tokens[tokens.len() - block_size..];
-                add_fingerprint(expected, tokens);
-                let fingerprint = expected[expected.len() - 1];
+                let fingerprint = add_fingerprint(&mut flight.fingerprints, tokens);
                 self.service.memory.write(block[0].id(), fingerprint);
-                hold.publish(tokens, block).expect("one block of tokens");
+                let published = flight.hold.publish(tokens, block);
+                published.expect("one block of tokens");
             }
         }
     }

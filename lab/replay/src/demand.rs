@@ -39,15 +39,13 @@ impl Demand {
 
     /// Adds a request.
     pub fn add(&mut self, prompt: &[u32], block_size: usize) {
+        let chain = fingerprints(prompt, block_size);
         let number = |fingerprint| {
             let next = self.numbers.len();
             *self.numbers.entry(fingerprint).or_insert(next)
         };
         self.prompts.push(Prompt {
-            blocks: fingerprints(prompt, block_size)
-                .into_iter()
-                .map(number)
-                .collect(),
+            blocks: chain.into_iter().map(number).collect(),
             reusable: prompt.len().saturating_sub(1) / block_size,
         });
     }

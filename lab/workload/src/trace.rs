@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::{fs, str};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
 use crate::request::{Piece, Request};
@@ -100,11 +100,10 @@ fn parse(line: &[u8], tokens_per_id: u32) -> Result<Option<Line>> {
     let (length, ids) = (line.input_length, line.hash_ids.len());
     ensure!(length > 0, "input_length is 0");
     let wanted = length.div_ceil(tokens_per_id);
-    if wanted as usize != ids {
-        bail!(
-            "input_length {length} asks for {wanted} hash_ids of {tokens_per_id} tokens, not {ids}"
-        );
-    }
+    ensure!(
+        wanted as usize == ids,
+        "input_length {length} asks for {wanted} hash_ids of {tokens_per_id} tokens, not {ids}"
+    );
     Ok(Some(line))
 }
 
@@ -149,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_line_becomes_a_prompt_of_its_length() {
-        let trace = read(&format!("{GOOD}\n\n{GOOD}\n")).expect("well-formed");
+        let trace = read(format!("{GOOD}\n\n{GOOD}\n")).expect("well-formed");
         let [first, second] = trace.requests() else {
             panic!("two requests");
         };
@@ -184,7 +183,7 @@ mod tests {
             let sentence = sentence(text);
             assert!(sentence.starts_with(error), "{sentence}");
         }
-        assert!(sentence(&format!("{GOOD}\n{{\n")).starts_with("t.jsonl, line 2: "));
+        assert!(sentence(format!("{GOOD}\n{{\n")).starts_with("t.jsonl, line 2: "));
     }
 
     #[test]
@@ -195,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_skipped() {
-        let trace = read(&format!("\u{feff}{GOOD}\r\n{GOOD}\r\n")).expect("well-formed");
+        let trace = read(format!("\u{feff}{GOOD}\r\n{GOOD}\r\n")).expect("well-formed");
         assert_eq!(trace.requests().len(), 2);
     }
 
@@ -208,7 +207,7 @@ mod tests {
     #[test]
     fn prompts_are_equal_as_far_as_their_first_ids_are() {
         let ids: [&[u64]; 3] = [&[1, 2, 3, 4], &[1, 2], &[1, 5, 3, 4]];
-        let trace = read(&ids.map(line).join("\n")).expect("well-formed");
+        let trace = read(ids.map(line).join("\n")).expect("well-formed");
         let prompts: Vec<_> = trace.requests().iter().map(Request::prompt).collect();
         let [long, short, other] = &prompts[..] else {
             panic!("three requests");
