@@ -130,7 +130,7 @@ impl<'c> Engine<'c> {
             queue.submit((user, 0), prompt);
         }
         let busy = thread::scope(|scope| {
-            let spawn = |_| scope.spawn(|| Worker::new(self, &queue, &answered).run());
+            let spawn = |_| scope.spawn(|| Worker::run(self, &queue, &answered));
             let workers: Vec<_> = (0..threads).map(spawn).collect();
             let busy = workers.into_iter().map(|worker| worker.join());
             busy.map(|busy| busy.expect("a decode thread does not panic"))

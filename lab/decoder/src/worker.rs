@@ -3,7 +3,8 @@
 //! If blocks run out, the youngest request of the thread's batch gives way, and queues again with
 //! its tokens. A request is admitted with all the blocks of its tokens, and needs another only
 //! after it got a token. So between two preemptions there is always progress. One that would not
-//! fit the whole pool was refused before it got in, so all of them finish.
+//! fit the whole pool was refused before it got in. If requests of two threads keep blocks from
+//! each other, both give way, and are tried again. So every request finishes.
 
 use std::{
     mem, thread,
@@ -34,28 +35,28 @@ pub struct Worker<'e> {
 }
 
 impl<'e> Worker<'e> {
-    /// Creates a decode thread with an empty batch.
-    pub fn new(engine: &'e Engine<'e>, queue: &'e Queue, answered: &'e (dyn Fn() + Sync)) -> Self {
-        Self {
+    /// Runs a decode thread until the queue is over. Returns how long it was not asleep.
+    pub fn run(
+        engine: &'e Engine<'e>,
+        queue: &'e Queue,
+        answered: &'e (dyn Fn() + Sync),
+    ) -> Duration {
+        let mut worker = Self {
             engine,
             queue,
             answered,
             batch: Vec::new(),
-        }
-    }
-
-    /// Runs until the queue is over. Returns how long the thread was not asleep.
-    pub fn run(&mut self) -> Duration {
+        };
         let (start, mut asleep) = (Instant::now(), Duration::ZERO);
-        while !self.queue.is_over() {
-            self.make_room();
-            self.admit();
-            if self.batch.is_empty() {
+        while !queue.is_over() {
+            worker.make_room();
+            worker.admit();
+            if worker.batch.is_empty() {
                 let nap = Instant::now();
                 thread::sleep(NAP);
                 asleep += nap.elapsed();
             } else {
-                self.step();
+                worker.step();
             }
         }
         start.elapsed() - asleep
