@@ -122,27 +122,27 @@ LONG = ["array", "view", "tensor", "read-only", "bytearray", "bytes", "cast"]
 
 @pytest.mark.parametrize("kind", LONG)
 def test_long_buffers_are_read_with_and_without_a_copy(kind: str) -> None:
-    """Beyond 32,768 tokens: copied, unless they are in memory of a `bytes` object."""
-    tokens = np.arange(40_000, dtype=np.uint32)
+    """Beyond 131,072 tokens: copied, unless they are in memory of a `bytes` object."""
+    tokens = np.arange(144_000, dtype=np.uint32)
     packed = tokens.tobytes()
     read_only = tokens.copy()
     read_only.flags.writeable = False
     given = {
         "array": tokens,
-        "view": np.arange(50_000, dtype=np.uint32)[:40_000],
+        "view": np.arange(150_000, dtype=np.uint32)[:144_000],
         "tensor": Tensor(tokens),
         "read-only": read_only,
         "bytearray": np.frombuffer(bytearray(packed), np.uint32),
         "bytes": np.frombuffer(b"1234" + packed, np.uint32)[1:],
         "cast": memoryview(packed).cast("I"),
     }[kind]
-    cache = PrefixCache(2_500, 16)
+    cache = PrefixCache(9_000, 16)
     model = cache.namespace("model")
     hold = cache.lookup(model, given)
     assert hold.token_count == 0
-    hold.publish(given, cache.allocate(2_500))
-    assert cache.peek(model, given) == cache.lookup(model, given).token_count == 40_000
-    assert cache.lookup_prefill(model, given).token_count == 39_984
+    hold.publish(given, cache.allocate(9_000))
+    assert cache.peek(model, given) == cache.lookup(model, given).token_count == 144_000
+    assert cache.lookup_prefill(model, given).token_count == 143_984
 
 
 @pytest.mark.parametrize("empty", [[], (), np.zeros(0, np.uint32), np.zeros(0, np.int64)])
