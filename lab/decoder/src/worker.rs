@@ -132,10 +132,9 @@ impl<'e> Worker<'e> {
     /// complete blocks and compute the rest of the prompt again.
     fn answer(&mut self, request: Request, mut sequence: Sequence, logits: &[f32]) {
         let is_first = sequence.tokens().len() == request.prompt;
-        let samples = if is_first {
-            self.engine.chats.samples
-        } else {
-            1
+        let samples = match is_first {
+            true => self.engine.chats.samples,
+            false => 1,
         };
         let best = ranked(logits, samples);
         for (sample, &token) in best.iter().enumerate().skip(1) {

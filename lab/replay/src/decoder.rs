@@ -132,11 +132,11 @@ impl<'r> Service<'r> {
     fn turn(&self) -> Option<Turn> {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         loop {
-            let next = schedule.next;
+            let (next, oldest) = (schedule.next, schedule.oldest());
             let all_begun = next == self.requests.len();
-            let full = next >= schedule.oldest() + self.options.in_flight;
+            let full = next >= oldest + self.options.in_flight;
             let may_begin = !full && next < schedule.oldest_in_hand() + self.options.threads();
-            if all_begun || full && schedule.oldest_flies() {
+            if all_begun || full && schedule.flying.contains_key(&oldest) {
                 let (_, flight) = schedule.flying.pop_first()?;
                 return Some(Turn::Land(flight));
             } else if may_begin {
@@ -184,10 +184,6 @@ impl Schedule {
     /// Returns the first request that is not in flight yet.
     fn oldest_in_hand(&self) -> usize {
         self.in_hand.first().copied().unwrap_or(self.next)
-    }
-
-    fn oldest_flies(&self) -> bool {
-        self.flying.contains_key(&self.oldest())
     }
 }
 
