@@ -127,8 +127,8 @@ impl<'r> Service<'r> {
     /// all that is left in hand.
     ///
     /// Requests begin in the order of the trace: each once the one `threads` places before it is in
-    /// flight and the one `in_flight` places before it has ended. So the order in which the cache is
-    /// used hardly depends on the number of threads.
+    /// flight and the one `in_flight` places before it has ended. So the order in which the cache
+    /// is used hardly depends on the number of threads.
     fn turn(&self) -> Option<Turn> {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         loop {

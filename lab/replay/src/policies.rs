@@ -55,13 +55,14 @@ struct Simulation<'d> {
     demand: &'d Demand,
     /// The [`next_uses`], unless LRU is simulated.
     next_uses: Option<Vec<Vec<usize>>>,
-    /// The rank of each block; the greatest leaves first. By next use, it is that use. For LRU it is
-    /// zero in use, and falls from one block let go to the next.
+    /// The rank of each block; the greatest leaves first. By next use, it is that use. For LRU it
+    /// is zero in use, and falls from one block let go to the next.
     ranks: Vec<usize>,
     /// The rank of the block that was let go last, for LRU.
     latest: usize,
-    /// Blocks that were let go, by rank: of one prompt's blocks, which are often used next together,
-    /// the greatest number is the tail. An entry counts if its rank is still that of the block.
+    /// Blocks that were let go, by rank. Of one prompt's blocks, which are often used next
+    /// together, the greatest number is the tail. An entry counts if its rank is still that of the
+    /// block.
     unheld: BinaryHeap<(usize, usize)>,
     is_cached: Vec<bool>,
     /// Requests in flight that use each block.

@@ -8,8 +8,8 @@ use kvtrie_workload::Trace;
 use super::*;
 use crate::demand::Prompt;
 
-/// Returns the hits of both policies, with a capacity and a number of requests in flight, on prompts
-/// of one letter a block and a last token that fills none.
+/// Returns the hits of both policies, with a capacity and a number of requests in flight, on
+/// prompts of one letter a block and a last token that fills none.
 fn hits(prompts: &str, capacity: usize, in_flight: usize) -> [usize; 2] {
     let mut demand = Demand::default();
     for prompt in prompts.split(' ') {
