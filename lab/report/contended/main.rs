@@ -62,7 +62,7 @@ fn requests(arguments: &Arguments) -> Vec<Sequence> {
         return generated(arguments.options.size(CONVERSATIONS, 100));
     };
     let trace = Trace::open(path).unwrap_or_else(|error| {
-        eprintln!("{error}");
+        eprintln!("{error:#}");
         exit(2);
     });
     sequences(&trace)
