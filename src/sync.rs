@@ -68,5 +68,11 @@ pub fn hints(len: usize) -> Box<[Hint]> {
 /// The ordering of the accesses to a [`Counter`], which order nothing else.
 pub const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
 
-/// The hint to the scheduler, which loom need not explore.
+/// The hint to the scheduler.
+#[cfg(not(loom))]
 pub use std::thread::yield_now;
+
+/// No hint: loom need not explore it, and beside other work a real one would take milliseconds in
+/// each interleaving.
+#[cfg(loom)]
+pub fn yield_now() {}
