@@ -10,13 +10,12 @@
 //! cache. `lab/report.sh` measures lookups among a million blocks.
 #![forbid(unsafe_code)]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{
-    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use kvtrie::Hold;
 use kvtrie_harness::caches::Cached;
 use kvtrie_harness::fresh::Fresh;
 use kvtrie_harness::full::Full;
@@ -30,8 +29,6 @@ const BLOCKS: usize = 64;
 const FULL_BLOCKS: usize = 200_000;
 /// Blocks that an allocation asks for.
 const ASKED: usize = 16;
-/// Holds that are created or dropped between two readings of the clock.
-const BATCH: u64 = 1000;
 
 criterion_group! {
     name = benches;
@@ -107,17 +104,10 @@ fn hold(criterion: &mut Criterion) {
     assert_eq!(hold.token_count(), tokens.len());
     let mut group = criterion.benchmark_group("hold");
     group.bench_function("fork", |bencher| {
-        bencher.iter_custom(|times| batches(times, |count| fork(&hold, count).0));
+        bencher.iter_with_large_drop(|| hold.clone());
     });
     group.bench_function("drop", |bencher| {
-        bencher.iter_custom(|times| {
-            batches(times, |count| {
-                let forks = fork(&hold, count).1;
-                let before = Instant::now();
-                drop(forks);
-                before.elapsed()
-            })
-        });
+        bencher.iter_batched(|| hold.clone(), drop, BatchSize::SmallInput);
     });
     let mut table = [0_u32; BLOCKS];
     bench_blocks(&mut group, "block table", BLOCKS, || {
@@ -125,22 +115,6 @@ fn hold(criterion: &mut Criterion) {
         assert!(std::hint::black_box(table).iter().any(|id| *id > 0));
     });
     group.finish();
-}
-
-/// Forks a hold `count` times and returns how long that took.
-fn fork(hold: &Hold, count: u64) -> (Duration, Vec<Hold>) {
-    let mut forks = Vec::with_capacity(count as usize);
-    let before = Instant::now();
-    forks.extend((0..count).map(|_| hold.clone()));
-    (before.elapsed(), forks)
-}
-
-/// Runs work `times` times, a batch at a time.
-fn batches(times: u64, work: impl Fn(u64) -> Duration) -> Duration {
-    (0..times)
-        .step_by(BATCH as usize)
-        .map(|start| work(BATCH.min(times - start)))
-        .sum()
 }
 
 /// Publishes new prompts, whole ones of several lengths and one in steps.
