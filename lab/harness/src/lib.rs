@@ -2,7 +2,7 @@
 //!
 //! | to | use |
 //! | --- | --- |
-//! | draw a chart | [`chart::Chart`], [`chart::write()`], [`chart::svg`], [`chart::places`] |
+//! | draw a chart | [`chart::Chart`], [`chart::svg`], [`chart::places`], [`report::draw`] |
 //! | compute percentiles | [`percentiles::Percentiles`] |
 //! | parse options that every program takes | [`options::Options`] |
 //! | show how much of a run is done | [`progress::Progress`] |

@@ -1,12 +1,14 @@
 //! Tables, and goals beside what was measured.
 
 use std::fmt::Display;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use crate::chart::{Chart, svg};
+use crate::machine::description;
 use crate::options::Options;
 
 /// Prints a Markdown table under a heading: the first column is text, the others are numbers.
@@ -27,6 +29,18 @@ pub fn print_table(title: &str, columns: &[&str], rows: &[Vec<String>]) {
 pub fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
+}
+
+/// Draws charts into a file of the report folder, if there is one.
+///
+/// # Panics
+///
+/// If the file cannot be written.
+pub fn draw(options: &Options, file: &str, charts: &[Chart]) {
+    if let Some(folder) = &options.report {
+        fs::write(folder.join(file), svg(&description(), charts))
+            .expect("the chart can be written");
+    }
 }
 
 /// One row of the table of goals.

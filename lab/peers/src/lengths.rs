@@ -7,10 +7,9 @@ use kvtrie_baselines::Cache;
 use kvtrie_baselines::hash_map::HashMapInMutex;
 use kvtrie_harness::caches::{Cached, PREFILL};
 use kvtrie_harness::chart::{self, Axis, Chart, Line};
-use kvtrie_harness::machine::description;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::{BLOCK, Prompts, flat_compare};
-use kvtrie_harness::report::{Goal, counted, print_table};
+use kvtrie_harness::report::{Goal, counted, draw, print_table};
 use kvtrie_harness::timing::{Case, Samples, interleave};
 use kvtrie_harness::visits::Visits;
 
@@ -49,11 +48,11 @@ pub fn measure(options: &Options) -> Vec<Goal> {
         "cold, 2^20 blocks cached, 2^18 of them in prompts of one",
         &cold,
     );
-    if let Some(folder) = &options.report {
-        let charts = [lines("hot", &hot), lines("cold", &cold)];
-        chart::write(&folder.join("peers.svg"), &description(), &charts)
-            .expect("the chart can be written");
-    }
+    draw(
+        options,
+        "peers.svg",
+        &[lines("hot", &hot), lines("cold", &cold)],
+    );
     goals(&hot, &cold)
 }
 
@@ -181,10 +180,7 @@ fn lines(title: &str, all: &[Comparison]) -> Chart {
     };
     Chart {
         title: format!("Lookups from tokens, {title}"),
-        x: Axis::names(
-            "blocks in the prompt",
-            LENGTHS.map(|n| n.to_string()).into(),
-        ),
+        x: Axis::names("blocks in the prompt", LENGTHS),
         y: Axis::log("ns a block"),
         lines: (0..all[0].samples.len()).map(line).collect(),
     }

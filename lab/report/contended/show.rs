@@ -2,10 +2,9 @@
 
 use kvtrie_baselines::mix::KVTRIE;
 use kvtrie_harness::chart::{self, Axis, Chart, Line};
-use kvtrie_harness::machine::description;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::percentiles::Percentiles;
-use kvtrie_harness::report::{counted, print_goals, print_table};
+use kvtrie_harness::report::{counted, draw, print_goals, print_table};
 use kvtrie_harness::threads::QUANTILES;
 use kvtrie_harness::timing::Spread;
 
@@ -24,15 +23,10 @@ pub fn everything(machine: &Machine, results: &[Results], cores: usize, options:
         rates.print(&format!("Throughput: {title}"), &result.names, two);
         print_latency(result);
     }
-    if let Some(folder) = &options.report {
-        let draw = |name: &str, charts: Vec<Chart>| {
-            chart::write(&folder.join(name), &description(), &charts)
-                .expect("the chart can be written");
-        };
-        draw("scaling.svg", results.iter().map(scaling).collect());
-        let tails = results.iter().map(|result| tails(result, cores));
-        draw("tails.svg", tails.collect());
-    }
+    let scalings: Vec<_> = results.iter().map(scaling).collect();
+    let tails: Vec<_> = results.iter().map(|result| tails(result, cores)).collect();
+    draw(options, "scaling.svg", &scalings);
+    draw(options, "tails.svg", &tails);
     let mut goals = goals::all(results, cores);
     goals.extend(projection::show(machine, results));
     print_goals(&goals, options.report.as_deref());
@@ -98,10 +92,9 @@ fn scaling(result: &Results) -> Chart {
     } else {
         ("million", 1e6)
     };
-    let threads = rates.threads().iter().map(usize::to_string).collect();
     Chart {
         title: format!("Throughput: {}", result.mix.title()),
-        x: Axis::names("threads", threads),
+        x: Axis::names("threads", rates.threads()),
         y: Axis::linear(format!("{unit} {} a second", result.mix.operations())),
         lines: lines(result, |cache| {
             rates.medians(cache).map(|rate| rate / per_unit)
@@ -113,10 +106,9 @@ fn scaling(result: &Results) -> Chart {
 fn tails(result: &Results, cores: usize) -> Chart {
     let threads = result.rates.threads();
     let crowd = goals::crowd(threads, cores);
-    let quantiles = QUANTILES.iter().map(|&(name, _)| name.to_owned());
     Chart {
         title: format!("{} threads: {}", threads[crowd], result.mix.title()),
-        x: Axis::names("quantile", quantiles.collect()),
+        x: Axis::names("quantile", QUANTILES.map(|(name, _)| name)),
         y: Axis::log("latency, µs"),
         lines: lines(result, |cache| {
             let latency = &result.latency[cache][crowd];

@@ -8,10 +8,9 @@
 
 use kvtrie_harness::caches::{Cached, DECODE, PREFILL};
 use kvtrie_harness::chart::{self, Axis, Chart, Line};
-use kvtrie_harness::machine;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::{BLOCK, Prompts, flat_compare, prompt};
-use kvtrie_harness::report::{Goal, print_table};
+use kvtrie_harness::report::{Goal, draw, print_table};
 use kvtrie_harness::timing::{Case, Samples, interleave};
 use kvtrie_harness::visits::Visits;
 
@@ -42,11 +41,8 @@ pub fn measure(options: &Options) -> Vec<Goal> {
         "prefilled",
         &grown,
     );
-    if let Some(folder) = &options.report {
-        let charts = [depth_chart("hot", &near), depth_chart("cold", &far)];
-        chart::write(&folder.join("depth.svg"), &machine::description(), &charts)
-            .expect("the chart can be written");
-    }
+    let charts = [depth_chart("hot", &near), depth_chart("cold", &far)];
+    draw(options, "depth.svg", &charts);
     vec![
         goal("64 blocks, hot, over flat memcmp", 3.0, &near, 64),
         goal(
@@ -178,10 +174,9 @@ fn depth_chart(title: &str, pairs: &[Pair]) -> Chart {
     let points = |of: fn(&Pair) -> &Samples| {
         chart::places(pairs.iter().map(|pair| pair.per_block(of(pair))))
     };
-    let depths = pairs.iter().map(|pair| pair.depth.to_string()).collect();
     Chart {
         title: format!("Look up, list the blocks, release: {title}"),
-        x: Axis::names("blocks in the prompt", depths),
+        x: Axis::names("blocks in the prompt", DEPTHS),
         y: Axis::log("ns a block"),
         lines: vec![
             Line::kvtrie("kvtrie", points(|pair| &pair.lookup)),
