@@ -16,9 +16,9 @@ use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use kvtrie_harness::caches::Cached;
-use kvtrie_harness::fresh::Fresh;
-use kvtrie_harness::full::Full;
+use kvtrie_baselines::Cache;
+use kvtrie_baselines::own::Kvtrie;
+use kvtrie_baselines::{fill::one, fresh::Fresh, full::Full};
 use kvtrie_harness::prompts::{BLOCK, Prompts, flat_compare, prompt};
 
 /// Blocks in the prompts, where the length varies.
@@ -63,7 +63,7 @@ fn lookup_hot(criterion: &mut Criterion) {
         bench_blocks(&mut group, "memcmp", blocks, || {
             assert!(flat_compare(&tokens, &twin));
         });
-        let (cached, mut table) = (Cached::one(&tokens), Vec::new());
+        let (cached, mut table) = (one::<Kvtrie>(&tokens), Vec::new());
         bench_blocks(&mut group, "kvtrie", blocks, || {
             cached.look_up(&tokens, blocks, &mut table);
         });
@@ -77,7 +77,7 @@ fn lookup_other(criterion: &mut Criterion) {
     let mut other_end = tokens.clone();
     other_end[40 * BLOCK..].copy_from_slice(&prompt(9, BLOCKS - 40));
     let unknown = prompt(10, BLOCKS);
-    let (cached, mut table) = (Cached::one(&tokens), Vec::new());
+    let (cached, mut table) = (one::<Kvtrie>(&tokens), Vec::new());
     let mut group = criterion.benchmark_group("lookup");
     bench_blocks(&mut group, "40 of 64 hit", BLOCKS, || {
         cached.look_up(&other_end, 40, &mut table);
@@ -86,12 +86,13 @@ fn lookup_other(criterion: &mut Criterion) {
         cached.look_up(&unknown, 0, &mut table);
     });
     group.finish();
+    let Kvtrie { cache, namespace } = &cached;
     let mut group = criterion.benchmark_group("peek");
     bench_blocks(&mut group, "64 of 64 hit", BLOCKS, || {
-        assert_eq!(cached.peek(&tokens), tokens.len());
+        assert_eq!(cache.peek(namespace, &tokens), tokens.len());
     });
     bench_blocks(&mut group, "none of 64 hits", BLOCKS, || {
-        assert_eq!(cached.peek(&unknown), 0);
+        assert_eq!(cache.peek(namespace, &unknown), 0);
     });
     group.finish();
 }
@@ -99,8 +100,8 @@ fn lookup_other(criterion: &mut Criterion) {
 /// Forks a hold, drops the forks, lists its blocks.
 fn hold(criterion: &mut Criterion) {
     let tokens = prompt(1, BLOCKS);
-    let cached = Cached::one(&tokens);
-    let hold = cached.cache.lookup(&cached.namespace, &tokens);
+    let cached = one::<Kvtrie>(&tokens);
+    let hold = cached.hold(&tokens);
     assert_eq!(hold.token_count(), tokens.len());
     let mut group = criterion.benchmark_group("hold");
     group.bench_function("fork", |bencher| {
@@ -127,7 +128,7 @@ fn publish_prompt(criterion: &mut Criterion) {
     ];
     for (name, blocks, step) in whole.into_iter().chain(steps) {
         let prompts = Prompts::new(4, (16_384 / blocks).min(256), blocks);
-        let mut fresh = Fresh::new(&prompts);
+        let mut fresh = Fresh::new(Kvtrie::new(prompts.total_blocks()), &prompts);
         group.throughput(Throughput::Elements(blocks as u64));
         group.bench_function(BenchmarkId::new(name, blocks), |bencher| {
             bencher.iter_custom(|times| (0..times).map(|_| fresh.publish_next(step)).sum());
@@ -143,7 +144,8 @@ fn evict(criterion: &mut Criterion) {
     let cases = [("nothing held", 0.0), ("90 % held", 0.9)];
     for (name, held) in cases {
         for chain in [64, 2048] {
-            let mut full = Full::new(FULL_BLOCKS / chain, chain, held);
+            let blocks = FULL_BLOCKS / chain * chain;
+            let mut full = Full::new(Kvtrie::new(blocks), chain, held);
             group.bench_function(BenchmarkId::new(name, chain), |bencher| {
                 bencher.iter_custom(|times| (0..times).map(|_| full.allocate(ASKED)).sum());
             });
@@ -156,7 +158,7 @@ fn evict(criterion: &mut Criterion) {
 /// Clears a namespace of unheld blocks.
 fn clear(criterion: &mut Criterion) {
     let prompts = Prompts::new(5, 64, BLOCKS);
-    let mut fresh = Fresh::new(&prompts);
+    let mut fresh = Fresh::new(Kvtrie::new(prompts.total_blocks()), &prompts);
     let mut group = criterion.benchmark_group("clear");
     let blocks = prompts.total_blocks();
     group.throughput(Throughput::Elements(blocks as u64));

@@ -40,20 +40,9 @@ fn measure(mix: Mix, sequences: &[Sequence], options: &Options) {
     let threads = ladder(cores());
     let most = *threads.last().expect("the ladder has a top");
     let entries = mix.entries(most, sequences);
-    for (_, work) in &entries {
-        // Brings the cache into its usual state.
-        work.throughput(1, options.time(2.0 * TURN));
-        work.check();
-    }
-    let mut rates = Rates::new(entries.len(), &threads);
-    for round in 0..options.size(ROUNDS, 1) {
-        rates.round(round, &entries, options.time(TURN));
-    }
-    entries.iter().for_each(|(_, work)| work.check());
+    let rates = Rates::measure(&entries, &threads, (ROUNDS, TURN), options);
     // The ladder climbs in powers of two: the last step on which every thread has a core.
     let fits = threads.iter().rposition(|&count| count <= cores());
-    let fits = fits.expect("one thread always fits");
-    let names: Vec<_> = entries.iter().map(|(name, _)| *name).collect();
     let title = format!("{}: {}", mix.title(), mix.operations());
-    rates.print(&title, &names, Some(fits));
+    rates.print(&title, fits);
 }

@@ -10,8 +10,17 @@
 //!
 //! All of them compare tokens, pin the deepest block alone, and count children. They hash outside
 //! their locks, keep no list while a block is in use, and allocate nothing in a lookup.
+//!
+//! | to | use |
+//! | --- | --- |
+//! | fill a cache | [`fill::one`], [`fill::filled`], [`fill::scatter`] |
+//! | measure publication and eviction | [`fresh::Fresh`], [`full::Full`] |
+//! | compare caches on many threads | [`mix::Mix`], [`rates::Rates`] |
 #![forbid(unsafe_code)]
 
+pub mod fill;
+pub mod fresh;
+pub mod full;
 mod hash;
 pub mod hash_map;
 mod lookups;
@@ -25,6 +34,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use kvtrie_harness::percentiles::Percentiles;
+use kvtrie_harness::prompts::BLOCK;
 pub use lookups::{BLOCKS, PROMPTS};
 pub use requests::{Sequence, generated, sequences};
 
@@ -59,6 +69,56 @@ pub trait Cache: Sync + Sized {
 
     /// Returns how many blocks are free or cached, while no thread uses the cache.
     fn at_rest(&self) -> usize;
+
+    /// Looks a prompt up, writes its block table and releases it: the work that most benchmarks
+    /// time.
+    ///
+    /// # Panics
+    ///
+    /// Unless exactly `hit` blocks are found.
+    fn look_up(&self, prompt: &[u32], hit: usize, table: &mut Vec<Self::Id>) {
+        let hold = self.lookup(prompt, table);
+        assert_eq!(table.len(), hit, "so many blocks are cached");
+        self.release(hold);
+    }
+
+    /// Publishes the rest of a prompt and returns a hold over all of it.
+    ///
+    /// # Panics
+    ///
+    /// If the cache is too small.
+    fn hold(&self, prompt: &[u32]) -> Self::Hold {
+        let mut table = Vec::new();
+        let mut hold = self.lookup(prompt, &mut table);
+        if table.len() * BLOCK < prompt.len() {
+            let published = self.publish(&mut hold, prompt, |_, _| ());
+            assert!(published, "the cache has room for the prompt");
+        }
+        hold
+    }
+}
+
+/// A cache whose blocks can be allocated before they are needed.
+pub trait Allocate: Cache {
+    /// An allocated block. Dropped, it is free again.
+    type Block;
+
+    /// Allocates blocks, evicting as many as needed.
+    ///
+    /// # Panics
+    ///
+    /// If too few blocks are free or unheld.
+    fn allocate(&self, count: usize) -> Vec<Self::Block>;
+
+    /// Publishes all of `tokens`, the first of which are held, in a block for each new one.
+    ///
+    /// # Panics
+    ///
+    /// If there is not a block for each block of tokens.
+    fn publish_in(&self, hold: &mut Self::Hold, tokens: &[u32], blocks: Vec<Self::Block>);
+
+    /// Evicts every unheld block. Returns how many blocks are then free.
+    fn evict_all(&self) -> usize;
 }
 
 /// A cache with work to do on it.

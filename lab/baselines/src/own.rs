@@ -2,17 +2,34 @@
 
 use std::sync::Mutex;
 
-use kvtrie::{BlockId, Hold, Namespace, PrefixCache};
-use kvtrie_harness::caches;
+use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
 use kvtrie_harness::prompts::BLOCK;
 
-use crate::Cache;
+use crate::{Allocate, Cache};
 
 /// The library itself.
 #[derive(Debug)]
 pub struct Kvtrie {
-    cache: PrefixCache,
-    namespace: Namespace,
+    /// The cache.
+    pub cache: PrefixCache,
+    /// The namespace of every prompt.
+    pub namespace: Namespace,
+}
+
+impl Kvtrie {
+    /// Creates an empty cache, perhaps with a change feed.
+    ///
+    /// # Panics
+    ///
+    /// If there are to be more blocks than a cache can have.
+    #[must_use]
+    pub fn with_feed(blocks: usize, change_feed: bool) -> Self {
+        let builder = PrefixCache::builder().blocks(blocks).block_size(BLOCK);
+        let built = builder.change_feed(change_feed).build();
+        let cache = built.expect("the sizes are valid");
+        let namespace = cache.namespace("model");
+        Self { cache, namespace }
+    }
 }
 
 impl Cache for Kvtrie {
@@ -21,9 +38,7 @@ impl Cache for Kvtrie {
     const NAME: &str = "kvtrie";
 
     fn new(blocks: usize) -> Self {
-        let cache = caches::cache(blocks);
-        let namespace = cache.namespace("model");
-        Self { cache, namespace }
+        Self::with_feed(blocks, false)
     }
 
     fn lookup(&self, prompt: &[u32], table: &mut Vec<BlockId>) -> Hold {
@@ -57,6 +72,28 @@ impl Cache for Kvtrie {
     fn at_rest(&self) -> usize {
         let stats = self.cache.stats();
         stats.free + stats.cached
+    }
+}
+
+impl Allocate for Kvtrie {
+    type Block = Block;
+
+    fn allocate(&self, count: usize) -> Vec<Block> {
+        let blocks = self.cache.allocate(count);
+        blocks.expect("enough blocks are free or unheld")
+    }
+
+    fn publish_in(&self, hold: &mut Hold, tokens: &[u32], blocks: Vec<Block>) {
+        let rest = &tokens[hold.token_count()..];
+        let duplicates = hold.publish(rest, blocks);
+        let duplicates = duplicates.expect("a block for each block of tokens");
+        assert!(duplicates.is_empty(), "no other thread publishes");
+        assert_eq!(hold.token_count(), tokens.len(), "the hold covers them");
+    }
+
+    fn evict_all(&self) -> usize {
+        drop(self.cache.evict(usize::MAX));
+        self.cache.stats().free
     }
 }
 

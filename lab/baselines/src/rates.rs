@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kvtrie_harness::options::Options;
 use kvtrie_harness::report::{counted, print_table};
 use kvtrie_harness::timing::{Spread, order};
 
@@ -10,18 +11,38 @@ use crate::Entry;
 /// Operations a second, by cache, number of threads and round.
 #[derive(Debug)]
 pub struct Rates {
+    names: Vec<&'static str>,
     threads: Vec<usize>,
     by_cache: Vec<Vec<Vec<f64>>>,
 }
 
 impl Rates {
-    /// Creates an empty record for so many caches.
+    /// Creates an empty record.
     #[must_use]
-    pub fn new(caches: usize, threads: &[usize]) -> Self {
+    pub fn new(entries: &[Entry<'_>], threads: &[usize]) -> Self {
         Self {
+            names: entries.iter().map(|(name, _)| *name).collect(),
             threads: threads.to_vec(),
-            by_cache: vec![vec![Vec::new(); threads.len()]; caches],
+            by_cache: vec![vec![Vec::new(); threads.len()]; entries.len()],
         }
+    }
+
+    /// Measures every cache in `rounds` rounds, in turns of `seconds` for each number of threads.
+    /// Checks every cache before and after.
+    #[must_use]
+    pub fn measure(
+        entries: &[Entry<'_>],
+        threads: &[usize],
+        (rounds, seconds): (usize, f64),
+        options: &Options,
+    ) -> Self {
+        let mut rates = Self::new(entries, threads);
+        warm_up(entries, threads[0], options.time(2.0 * seconds));
+        for round in 0..options.size(rounds, 1) {
+            rates.round(round, entries, options.time(seconds));
+        }
+        entries.iter().for_each(|(_, work)| work.check());
+        rates
     }
 
     /// Measures every cache with every number of threads, for `time` each.
@@ -32,6 +53,12 @@ impl Rates {
                 self.by_cache[cache][place].push(rate);
             }
         }
+    }
+
+    /// Returns the names of the caches.
+    #[must_use]
+    pub fn names(&self) -> &[&'static str] {
+        &self.names
     }
 
     /// Returns the numbers of threads.
@@ -54,21 +81,17 @@ impl Rates {
 
     /// Prints a row for each cache and a column for each number of threads. With `over`, the last
     /// column compares the number of threads at that place with one thread, formed round by round.
-    pub fn print(&self, title: &str, names: &[&str], over: Option<usize>) {
-        let row = |(cache, name): (usize, &&str)| {
-            let medians = self.medians(cache);
-            let medians = medians.map(|rate| format!("{:.1}", rate / 1e3));
-            let speedup = over.map(|place| self.speedup(cache, place, 0).to_string());
-            let name = [(*name).to_owned()].into_iter();
-            name.chain(medians).chain(speedup).collect()
-        };
-        let rows: Vec<Vec<String>> = names.iter().enumerate().map(row).collect();
-        let counts = self.threads.iter();
-        let mut columns: Vec<String> = counts.map(|&count| counted(count, "thread")).collect();
-        columns.insert(0, "thousand a second".to_owned());
+    pub fn print(&self, title: &str, over: Option<usize>) {
+        let rows = self.names.iter().enumerate().map(|(cache, name)| {
+            let mut row = vec![(*name).to_owned()];
+            row.extend(self.medians(cache).map(|rate| format!("{:.1}", rate / 1e3)));
+            row.extend(over.map(|place| self.speedup(cache, place, 0).to_string()));
+            row
+        });
+        let mut columns = vec!["thousand a second".to_owned()];
+        columns.extend(self.threads.iter().map(|&count| counted(count, "thread")));
         columns.extend(over.map(|place| format!("{} over 1 (middle half)", self.threads[place])));
-        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-        print_table(title, &columns, &rows);
+        print_table(title, columns, rows);
     }
 
     /// Returns the rates of a cache at one place over those at another, formed round by round.
@@ -83,5 +106,17 @@ impl Rates {
     pub fn ratio(&self, cache: usize, over: usize, place: usize) -> Spread {
         let rates = &self.by_cache;
         Spread::of_ratios(&rates[cache][place], &rates[over][place])
+    }
+}
+
+/// Brings every cache into its usual state by work that does not count, and checks it.
+pub fn warm_up<'a>(
+    entries: impl IntoIterator<Item = &'a Entry<'a>>,
+    threads: usize,
+    time: Duration,
+) {
+    for (_, work) in entries {
+        work.throughput(threads, time);
+        work.check();
     }
 }

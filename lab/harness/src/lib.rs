@@ -2,18 +2,16 @@
 //!
 //! | to | use |
 //! | --- | --- |
-//! | draw a chart | [`chart::Chart`], [`chart::svg`], [`chart::places`], [`report::draw`] |
+//! | draw a chart | [`chart::Chart`], [`chart::svg`], [`report::draw`] |
 //! | compute percentiles | [`percentiles::Percentiles`] |
 //! | parse options that every program takes | [`options::Options`] |
 //! | show how much of a run is done | [`progress::Progress`] |
 //! | name the machine and the date | [`machine::description`] |
-//! | compare ways to do the same work | [`timing::interleave`], [`timing::Spread`], [`timing::order`] |
+//! | compare ways to do the same work | [`timing::interleave`], [`timing::Comparison`], [`timing::Spread`], [`timing::order`] |
 //! | run many threads on one cache | [`threads::throughput`], [`threads::latency`], [`threads::ladder`] |
 //! | run the parts of a program | [`report::run`] |
 //! | print tables and goals | [`report::print_table`], [`report::Goal`], [`report::print_goals`], [`report::counted`] |
 //! | make prompts | [`prompts::prompt`], [`prompts::Prompts`], [`visits::Visits`] |
-//! | fill a cache | [`caches::Cached`], [`caches::cache`], [`caches::publish`] |
-//! | measure publication and eviction | [`fresh::Fresh`], [`full::Full`] |
 //!
 //! A chart and a histogram, in short:
 //!
@@ -40,10 +38,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod caches;
 pub mod chart;
-pub mod fresh;
-pub mod full;
 pub mod machine;
 pub mod options;
 pub mod percentiles;

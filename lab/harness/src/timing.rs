@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::chart::{Axis, Chart, Line};
+
 /// Fewest rounds whose spread says anything.
 const LEAST_ROUNDS: u32 = 11;
 /// Duration of a sample: far above the clock's resolution, below a scheduler's time slice.
@@ -38,6 +40,11 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// Creates a case that returns how long each run of the work took.
+    pub fn each(name: impl Into<String>, mut work: impl FnMut() -> Duration + 'a) -> Self {
+        Self::timed(name, move |times| (0..times).map(|_| work()).sum())
+    }
+
     /// Creates a case that measures its own time, because some of its steps do not count.
     pub fn timed(name: impl Into<String>, work: impl FnMut(u64) -> Duration + 'a) -> Self {
         Self {
@@ -60,26 +67,48 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The samples of one case.
+/// The samples of several cases that did the same work, round by round.
 #[derive(Debug, Clone)]
-pub struct Samples {
-    /// The case's name.
-    pub name: String,
-    /// Nanoseconds of one run of the work, by round.
-    nanoseconds: Vec<f64>,
+pub struct Comparison {
+    /// The blocks that one run of the work is about.
+    pub blocks: usize,
+    names: Vec<String>,
+    /// Nanoseconds of one run of the work, by case and round.
+    nanoseconds: Vec<Vec<f64>>,
 }
 
-impl Samples {
-    /// Returns the median of the nanoseconds that one run of the work took.
+impl Comparison {
+    /// Returns the median of the nanoseconds a block that the case at a place took.
     #[must_use]
-    pub fn median(&self) -> f64 {
-        Spread::of(self.nanoseconds.clone()).median
+    pub fn per_block(&self, place: usize) -> f64 {
+        Spread::of(self.nanoseconds[place].clone()).median / self.blocks as f64
     }
 
-    /// Returns how many times longer than `other` this took, formed round by round.
+    /// Returns the name and the nanoseconds a block of every case, in order.
+    pub fn figures(&self) -> impl Iterator<Item = (&str, f64)> {
+        let names = self.names.iter().enumerate();
+        names.map(|(place, name)| (name.as_str(), self.per_block(place)))
+    }
+
+    /// Returns how many times longer than another case the case at a place took, formed round by
+    /// round.
     #[must_use]
-    pub fn over(&self, other: &Self) -> Spread {
-        Spread::of_ratios(&self.nanoseconds, &other.nanoseconds)
+    pub fn ratio(&self, place: usize, over: usize) -> Spread {
+        Spread::of_ratios(&self.nanoseconds[place], &self.nanoseconds[over])
+    }
+
+    /// Draws nanoseconds a block against blocks, with a line for each case.
+    #[must_use]
+    pub fn chart(title: &str, all: &[Self]) -> Chart {
+        let line = |(place, name): (usize, &String)| {
+            Line::of_cache(name, all.iter().map(|one| one.per_block(place)))
+        };
+        Chart {
+            title: title.to_owned(),
+            x: Axis::names("blocks in the prompt", all.iter().map(|one| one.blocks)),
+            y: Axis::log("ns a block"),
+            lines: all[0].names.iter().enumerate().map(line).collect(),
+        }
     }
 }
 
@@ -140,10 +169,10 @@ pub fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Runs the cases in turns for about `time` in all, for at least [`LEAST_ROUNDS`] rounds. If `time`
-/// is too short for one round, runs one.
+/// Runs cases that are about so many blocks in turns, for about `time` in all and for at least
+/// [`LEAST_ROUNDS`] rounds. If `time` is too short for one round, runs one.
 #[must_use]
-pub fn interleave(mut cases: Vec<Case<'_>>, time: Duration) -> Vec<Samples> {
+pub fn interleave(blocks: usize, mut cases: Vec<Case<'_>>, time: Duration) -> Comparison {
     let times: Vec<u64> = cases.iter_mut().map(Case::calibrate).collect();
     let mut nanoseconds = vec![Vec::new(); cases.len()];
     let round = SAMPLE * cases.len() as u32;
@@ -158,11 +187,11 @@ pub fn interleave(mut cases: Vec<Case<'_>>, time: Duration) -> Vec<Samples> {
             nanoseconds.push(took.as_secs_f64() * 1e9 / times as f64);
         }
     }
-    let names = cases.into_iter().map(|case| case.name);
-    names
-        .zip(nanoseconds)
-        .map(|(name, nanoseconds)| Samples { name, nanoseconds })
-        .collect()
+    Comparison {
+        blocks,
+        names: cases.into_iter().map(|case| case.name).collect(),
+        nanoseconds,
+    }
 }
 
 #[cfg(test)]
@@ -191,13 +220,9 @@ mod tests {
     #[test]
     fn every_case_runs_in_every_round() {
         let cases = vec![Case::new("one", || 1), Case::new("two", || 2)];
-        let samples = interleave(cases, Duration::from_millis(1));
-        let names: Vec<_> = samples
-            .iter()
-            .map(|samples| samples.name.as_str())
-            .collect();
-        assert_eq!(names, ["one", "two"]);
-        assert!(samples.iter().all(|samples| samples.nanoseconds.len() == 1));
+        let samples = interleave(1, cases, Duration::from_millis(1));
+        assert_eq!(samples.names, ["one", "two"]);
+        assert!(samples.nanoseconds.iter().all(|rounds| rounds.len() == 1));
     }
 
     #[test]

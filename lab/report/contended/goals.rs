@@ -38,13 +38,12 @@ fn speedup(result: &Results) -> Option<Goal> {
     let rates = &result.rates;
     let speedup = rates.speedup(KVTRIE, rates.place(2)?, rates.place(1)?);
     let work = format!("2 threads over 1: {}", result.mix.title());
-    let value = speedup.median;
-    Some(Goal::at_least(work, limit, " times", value, speedup))
+    Some(Goal::at_least(&work, limit, " times", speedup))
 }
 
 /// Judges crowded cores: the throughput that is left, and the tails against the better mutex.
 fn crowded(result: &Results, cores: usize) -> Vec<Goal> {
-    let Results { rates, names, .. } = result;
+    let (rates, names) = (&result.rates, result.rates.names());
     let crowd = crowd(rates.threads(), cores);
     let Some(few) = rates.place(cores) else {
         return Vec::new();
@@ -52,7 +51,7 @@ fn crowded(result: &Results, cores: usize) -> Vec<Goal> {
     let (many, title) = (rates.threads()[crowd], result.mix.title());
     let left = rates.speedup(KVTRIE, crowd, few);
     let work = format!("{many} threads over {cores}, on {cores} cores: {title}");
-    let mut goals = vec![Goal::at_least(work, 0.95, " times", left.median, left)];
+    let mut goals = vec![Goal::at_least(&work, 0.95, " times", left)];
     for (name, share) in [("p99.9", 0.999), ("p99.99", 0.9999)] {
         let tail = |cache: usize| microseconds(&result.latency[cache][crowd], share);
         let mutexes = (0..names.len()).filter(|&cache| names[cache].ends_with("mutex"));
@@ -60,7 +59,7 @@ fn crowded(result: &Results, cores: usize) -> Vec<Goal> {
         if let Some((own, best)) = tail(KVTRIE).zip(best) {
             let work = format!("{name} at {many} threads on {cores} cores: {title}");
             let goal = format!("below {best:.1} µs, the better mutex");
-            goals.push(Goal::new(work, goal, format!("{own:.1} µs"), own < best));
+            goals.push(Goal::new(&work, goal, format!("{own:.1} µs"), own < best));
         }
     }
     goals

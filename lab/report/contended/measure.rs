@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kvtrie_baselines::Entry;
 use kvtrie_baselines::mix::Mix;
-use kvtrie_baselines::rates::Rates;
+use kvtrie_baselines::rates::{Rates, warm_up};
 use kvtrie_harness::options::Options;
 use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::timing::order;
@@ -24,8 +24,6 @@ const RECORDED: usize = 3;
 pub struct Results {
     /// The work.
     pub mix: Mix,
-    /// The names of the caches.
-    pub names: Vec<&'static str>,
     /// Operations a second.
     pub rates: Rates,
     /// Nanoseconds of one operation, by cache and number of threads.
@@ -33,15 +31,6 @@ pub struct Results {
 }
 
 impl Results {
-    fn new(mix: Mix, entries: &[Entry<'_>], threads: &[usize]) -> Self {
-        Self {
-            mix,
-            names: entries.iter().map(|(name, _)| *name).collect(),
-            rates: Rates::new(entries.len(), threads),
-            latency: vec![vec![Percentiles::new(); threads.len()]; entries.len()],
-        }
-    }
-
     /// Records the latencies of one round.
     fn record(&mut self, round: usize, entries: &[Entry<'_>], time: Duration) {
         for (place, &threads) in self.rates.threads().iter().enumerate() {
@@ -61,14 +50,12 @@ pub fn measure(
     options: &Options,
 ) -> (Machine, Vec<Results>) {
     let entries = || mixes.iter().flat_map(|(_, entries)| entries);
-    // A first run that does not count brings every cache into its usual state.
-    for (_, work) in entries() {
-        work.throughput(threads[0], options.time(2.0 * TURN));
-        work.check();
-    }
-    let results = mixes
-        .iter()
-        .map(|(mix, entries)| Results::new(*mix, entries, threads));
+    warm_up(entries(), threads[0], options.time(2.0 * TURN));
+    let results = mixes.iter().map(|(mix, entries)| Results {
+        mix: *mix,
+        rates: Rates::new(entries, threads),
+        latency: vec![vec![Percentiles::new(); threads.len()]; entries.len()],
+    });
     let (mut machine, mut results) = (Machine::new(), results.collect::<Vec<_>>());
     for round in 0..options.size(ROUNDS, 1) {
         for ((_, entries), results) in mixes.iter().zip(&mut results) {

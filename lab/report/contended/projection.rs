@@ -78,23 +78,12 @@ impl Projection {
         })
     }
 
-    /// Returns the row of a table.
-    fn row(&self) -> Vec<String> {
-        let mut row = vec![
-            self.mix.title().to_owned(),
-            format!("{:.2}", self.two),
-            self.measured.to_string(),
-        ];
-        row.extend(self.more.map(|times| format!("{times:.1}")));
-        row
-    }
-
     /// Compares the projection with what two threads reach.
     fn goal(&self) -> Goal {
         let miss = (self.two / self.measured.median - 1.0).abs() * 100.0;
         let work = format!("projection for 2 threads: {}", self.mix.title());
         let shown = format!("{:.2} for {}", self.two, self.measured);
-        Goal::at_most(work, TOLERANCE, " % off", miss, shown)
+        Goal::at_most(&work, TOLERANCE, " % off", (miss, shown))
     }
 }
 
@@ -103,20 +92,25 @@ pub fn show(machine: &Machine, results: &[Results]) -> Vec<Goal> {
     if machine.round_trip.is_empty() {
         return Vec::new();
     }
-    let all: Vec<_> = results
-        .iter()
-        .filter_map(|result| Projection::new(machine, result))
-        .collect();
+    let all = results.iter();
+    let all = all.filter_map(|result| Projection::new(machine, result));
+    let all: Vec<_> = all.collect();
+    let rows = all.iter().map(|one| {
+        let (title, two) = (one.mix.title().to_owned(), format!("{:.2}", one.two));
+        let mut row = vec![title, two, one.measured.to_string()];
+        row.extend(one.more.map(|times| format!("{times:.1}")));
+        row
+    });
+    let [few, some, many] = THREADS.map(|threads| threads.to_string());
     let columns = [
         "times one thread",
         "2, projected",
         "2, measured",
-        "16",
-        "64",
-        "128",
+        &few,
+        &some,
+        &many,
     ];
-    let rows: Vec<_> = all.iter().map(Projection::row).collect();
-    print_table("Projection, with a core for each thread", &columns, &rows);
+    print_table("Projection, with a core for each thread", columns, rows);
     all.iter().map(Projection::goal).collect()
 }
 

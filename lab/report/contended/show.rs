@@ -1,7 +1,7 @@
 //! Tables, charts and goals of the contended runs.
 
-use kvtrie_baselines::mix::KVTRIE;
-use kvtrie_harness::chart::{self, Axis, Chart, Line};
+use kvtrie_baselines::rates::Rates;
+use kvtrie_harness::chart::{Axis, Chart, Line};
 use kvtrie_harness::options::Options;
 use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::report::{counted, draw, print_goals, print_table};
@@ -20,7 +20,7 @@ pub fn everything(machine: &Machine, results: &[Results], cores: usize, options:
         let (rates, title) = (&result.rates, result.mix.title());
         // Two threads are compared with one if the first number of threads is one.
         let two = rates.place(1).filter(|&one| one == 0).and(rates.place(2));
-        rates.print(&format!("Throughput: {title}"), &result.names, two);
+        rates.print(&format!("Throughput: {title}"), two);
         print_latency(result);
     }
     let scalings: Vec<_> = results.iter().map(scaling).collect();
@@ -33,38 +33,39 @@ pub fn everything(machine: &Machine, results: &[Results], cores: usize, options:
 }
 
 fn print_machine(machine: &Machine) {
-    let rows = [
-        ("flat comparison, 2 threads over 1", &machine.speedup),
-        (
-            "a cache line to the other core and back, ns",
-            &machine.round_trip,
-        ),
-    ];
-    let measured = rows.into_iter().filter(|(_, values)| !values.is_empty());
-    let row = |(name, values): (&str, &Vec<f64>)| {
-        vec![name.to_owned(), Spread::of(values.clone()).to_string()]
-    };
-    let rows: Vec<_> = measured.map(row).collect();
-    let columns = ["work", "measured (middle half)"];
-    print_table("The machine itself", &columns, &rows);
+    let flat = ("flat comparison, 2 threads over 1", &machine.speedup);
+    let line = (
+        "a cache line to the other core and back, ns",
+        &machine.round_trip,
+    );
+    let measured = [flat, line]
+        .into_iter()
+        .filter(|(_, values)| !values.is_empty());
+    let rows =
+        measured.map(|(name, values)| [name.to_owned(), Spread::of(values.clone()).to_string()]);
+    print_table(
+        "The machine itself",
+        ["work", "measured (middle half)"],
+        rows,
+    );
 }
 
 fn print_latency(result: &Results) {
     let mut rows = Vec::new();
     for (place, &count) in result.rates.threads().iter().enumerate() {
-        for (name, latency) in result.names.iter().zip(&result.latency) {
-            let cell = |&(_, share): &(&str, f64)| {
+        for (name, latency) in result.rates.names().iter().zip(&result.latency) {
+            let mut row = vec![format!("{name}, {}", counted(count, "thread"))];
+            row.extend(QUANTILES.map(|(_, share)| {
                 let tail = microseconds(&latency[place], share);
                 tail.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
-            };
-            let name = [format!("{name}, {}", counted(count, "thread"))].into_iter();
-            rows.push(name.chain(QUANTILES.iter().map(cell)).collect());
+            }));
+            rows.push(row);
         }
     }
     let mut columns = vec!["µs"];
-    columns.extend(QUANTILES.iter().map(|&(name, _)| name));
+    columns.extend(QUANTILES.map(|(name, _)| name));
     let title = format!("Latency: {}", result.mix.title());
-    print_table(&title, &columns, &rows);
+    print_table(&title, columns, rows);
 }
 
 /// Returns a quantile in microseconds, if enough operations lie above it.
@@ -75,18 +76,17 @@ pub fn microseconds(latency: &Percentiles, share: f64) -> Option<f64> {
 }
 
 /// Creates a line for each cache, over named places.
-fn lines<V: Iterator<Item = f64>>(result: &Results, values: impl Fn(usize) -> V) -> Vec<Line> {
-    let line = |(cache, name): (usize, &&str)| match (cache, chart::places(values(cache))) {
-        (KVTRIE, points) => Line::kvtrie(*name, points),
-        (_, points) => Line::other(*name, points),
-    };
-    result.names.iter().enumerate().map(line).collect()
+fn lines<V: Iterator<Item = f64>>(rates: &Rates, values: impl Fn(usize) -> V) -> Vec<Line> {
+    let names = rates.names().iter().enumerate();
+    names
+        .map(|(cache, name)| Line::of_cache(name, values(cache)))
+        .collect()
 }
 
 /// Draws throughput against threads.
 fn scaling(result: &Results) -> Chart {
     let rates = &result.rates;
-    let all = (0..result.names.len()).flat_map(|cache| rates.medians(cache));
+    let all = (0..rates.names().len()).flat_map(|cache| rates.medians(cache));
     let (unit, per_unit) = if all.fold(0.0, f64::max) < 1e6 {
         ("thousand", 1e3)
     } else {
@@ -96,7 +96,7 @@ fn scaling(result: &Results) -> Chart {
         title: format!("Throughput: {}", result.mix.title()),
         x: Axis::names("threads", rates.threads()),
         y: Axis::linear(format!("{unit} {} a second", result.mix.operations())),
-        lines: lines(result, |cache| {
+        lines: lines(&result.rates, |cache| {
             rates.medians(cache).map(|rate| rate / per_unit)
         }),
     }
@@ -110,7 +110,7 @@ fn tails(result: &Results, cores: usize) -> Chart {
         title: format!("{} threads: {}", threads[crowd], result.mix.title()),
         x: Axis::names("quantile", QUANTILES.map(|(name, _)| name)),
         y: Axis::log("latency, µs"),
-        lines: lines(result, |cache| {
+        lines: lines(&result.rates, |cache| {
             let latency = &result.latency[cache][crowd];
             QUANTILES
                 .iter()

@@ -65,11 +65,16 @@ impl Line {
             ..Self::kvtrie(name, points)
         }
     }
-}
 
-/// Puts values at the places of an axis of names: the first at 0, the next at 1 and so on.
-pub fn places(values: impl IntoIterator<Item = f64>) -> Vec<(f64, f64)> {
-    (0..).map(f64::from).zip(values).collect()
+    /// Creates the line of a cache, of which "kvtrie" is one, over an axis of names: the first
+    /// value belongs to the first name and so on.
+    pub fn of_cache(name: &str, values: impl IntoIterator<Item = f64>) -> Self {
+        Self {
+            name: name.to_owned(),
+            points: (0..).map(f64::from).zip(values).collect(),
+            is_kvtrie: name == "kvtrie",
+        }
+    }
 }
 
 /// Returns charts as an SVG document, two in a row, over a caption that names the machine and the
