@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use kvtrie::Hold;
 use kvtrie_harness::prompts::{Prompts, prompt, shuffled};
 
-use crate::Allocate;
 use crate::fill::{PREFILL, scatter};
 use crate::own::Kvtrie;
+use crate::{Allocate, Cache};
 
 /// Seed of the first prompt published after the cache is full.
 const FIRST_SEED: u64 = 1000;
@@ -28,17 +28,9 @@ pub struct Full<C: Allocate> {
 }
 
 impl<C: Allocate> Full<C> {
-    /// Fills an empty cache with chains of `chain` blocks and holds the share `held` of them.
+    /// Takes a full cache of chains of `chain` blocks, and holds over some of them.
     #[must_use]
-    pub fn new(cache: C, chain: usize, held: f64) -> Self {
-        let count = cache.at_rest() / chain;
-        let prompts = Prompts::new(FIRST_SEED - 1, count, chain);
-        let mut holds = scatter(&cache, &prompts, PREFILL);
-        for (kept, number) in shuffled(6, count).into_iter().enumerate() {
-            holds.swap(kept, number);
-        }
-        let released = holds.drain((count as f64 * held) as usize..);
-        released.for_each(|hold| cache.release(hold));
+    pub fn over(cache: C, chain: usize, holds: Vec<C::Hold>) -> Self {
         Self {
             cache,
             chain,
@@ -73,6 +65,19 @@ impl<C: Allocate> Full<C> {
 }
 
 impl Full<Kvtrie> {
+    /// Fills an empty cache with chains of `chain` blocks and holds the share `held` of them.
+    #[must_use]
+    pub fn new(own: Kvtrie, chain: usize, held: f64) -> Self {
+        let count = own.at_rest() / chain;
+        let prompts = Prompts::new(FIRST_SEED - 1, count, chain);
+        let mut holds = scatter(&own, &prompts, PREFILL);
+        for (kept, number) in shuffled(6, count).into_iter().enumerate() {
+            holds.swap(kept, number);
+        }
+        holds.truncate((count as f64 * held) as usize);
+        Self::over(own, chain, holds)
+    }
+
     /// Checks that no block is lost and that every held block is still cached.
     ///
     /// # Panics

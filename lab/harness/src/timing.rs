@@ -90,6 +90,17 @@ impl Comparison {
         names.map(|(place, name)| (name.as_str(), self.per_block(place)))
     }
 
+    /// Returns a row of a table: a name, then the nanoseconds a block of every case.
+    #[must_use]
+    pub fn row(&self, name: &str, decimals: usize) -> Vec<String> {
+        let mut row = vec![name.to_owned()];
+        row.extend(
+            self.figures()
+                .map(|(_, value)| format!("{value:.decimals$}")),
+        );
+        row
+    }
+
     /// Returns how many times longer than another case the case at a place took, formed round by
     /// round.
     #[must_use]

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use kvtrie::{Hold, Namespace, PrefixCache, Priority, Prompt};
+use kvtrie_baselines::full::Full;
 use kvtrie_baselines::hash_map::HashMapInMutex;
 use kvtrie_baselines::own::Kvtrie;
 use kvtrie_baselines::{Allocate, Cache};
@@ -12,7 +13,7 @@ use kvtrie_harness::prompts::Prompts;
 use kvtrie_harness::report::Goal;
 use kvtrie_harness::timing::{Case, Spread, interleave};
 
-use crate::lifecycle::{ASKED, eviction};
+use crate::lifecycle::{ASKED, eviction, full_manager};
 use crate::manager::{Backend, Manager};
 
 /// Calls that a median is taken of, where each takes long to prepare.
@@ -106,8 +107,8 @@ fn published<C: Cache + 'static>(prompts: &Prompts) -> Case<'_> {
 fn evictions(options: &Options) -> Goal {
     let count = options.size(1 << 18, 64);
     let cases = vec![
-        eviction("kvtrie", Kvtrie::new(count), 1),
-        eviction("kvbm-logical", manager(count), 1),
+        eviction("kvtrie", Full::new(Kvtrie::new(count), 1, 0.0)),
+        eviction("kvbm-logical", full_manager(Backend::Lru, count, 1)),
     ];
     let samples = interleave(ASKED, cases, options.time(1.5));
     let figures: Vec<_> = samples.figures().collect();

@@ -103,13 +103,9 @@ fn cached<'a, C: Cache + 'a>(name: &str, cache: C, step: usize, prompts: &'a Pro
 fn print(title: &str, all: &[Comparison]) {
     let names = all[0].figures().map(|(name, _)| name);
     let columns: Vec<&str> = ["ns a block"].into_iter().chain(names).collect();
-    let rows = all.iter().map(|one| {
-        let cells = one.figures().map(|(_, value)| format!("{value:.2}"));
-        [counted(one.blocks, "block")]
-            .into_iter()
-            .chain(cells)
-            .collect::<Vec<_>>()
-    });
+    let rows = all
+        .iter()
+        .map(|one| one.row(&counted(one.blocks, "block"), 2));
     print_table(&format!("Lookups from tokens, {title}"), columns, rows);
 }
 
