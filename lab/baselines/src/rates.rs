@@ -73,10 +73,15 @@ impl Rates {
         self.threads.iter().position(|&count| count == threads)
     }
 
+    /// Returns the median of a cache with the number of threads at a place.
+    #[must_use]
+    pub fn median(&self, cache: usize, place: usize) -> f64 {
+        Spread::of(self.by_cache[cache][place].clone()).median
+    }
+
     /// Returns the medians of a cache, by number of threads.
     pub fn medians(&self, cache: usize) -> impl Iterator<Item = f64> {
-        let rates = self.by_cache[cache].iter();
-        rates.map(|rates| Spread::of(rates.clone()).median)
+        (0..self.threads.len()).map(move |place| self.median(cache, place))
     }
 
     /// Prints a row for each cache and a column for each number of threads. With `over`, the last

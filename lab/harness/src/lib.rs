@@ -13,17 +13,11 @@
 //! | print tables and goals | [`report::print_table`], [`report::Goal`], [`report::print_goals`], [`report::counted`] |
 //! | make prompts | [`prompts::prompt`], [`prompts::Prompts`], [`visits::Visits`] |
 //!
-//! A chart and a histogram, in short:
+//! A chart, in short:
 //!
 //! ```
 //! use kvtrie_harness::chart::{Axis, Chart, Line, svg};
 //! use kvtrie_harness::machine;
-//! use kvtrie_harness::percentiles::Percentiles;
-//! use std::time::Duration;
-//!
-//! let mut waits = Percentiles::new();
-//! waits.record_duration(Duration::from_micros(3));
-//! assert_eq!(waits.duration(0.5).as_micros(), 3);
 //!
 //! let chart = Chart {
 //!     title: "Hit ratio".to_owned(),

@@ -1,10 +1,13 @@
 //! The batches of kvtrie-events, read with the code of NVIDIA Dynamo's router: without sockets.
 
-mod rules;
+#[expect(dead_code, reason = "the tests of kvtrie-events use the rest")]
+#[path = "../../../kvtrie-events/tests/common/mod.rs"]
+mod common;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use common::View;
 use dynamo_kv_router::RadixTree;
 use dynamo_kv_router::protocols::{
     BlockExtraInfo, BlockHashOptions, BlockMmObjectInfo, WorkerWithDpRank,
@@ -14,7 +17,6 @@ use dynamo_kv_router::zmq_wire::{ZmqEventNormalizer, decode_event_batch};
 use fastrand::Rng;
 use kvtrie::{ChangeFeed, Namespace, NamespaceKey, PrefixCache, Prompt};
 use kvtrie_events::{Batcher, Format};
-use rules::Rules;
 
 /// Tokens of a block.
 const BLOCK: usize = 4;
@@ -26,11 +28,11 @@ const WORKER: WorkerWithDpRank = WorkerWithDpRank {
 /// A digest that Dynamo recognizes: a hash of 64 bits, then zeros.
 const IMAGE: u64 = 0x0123_4567_89ab_cdef;
 
-/// What a router has of the batches: Dynamo's tree, and our own check of the rules.
+/// What a router has of the batches: Dynamo's tree, and our own view, which checks the rules.
 struct Router {
     normalizer: ZmqEventNormalizer,
     tree: RadixTree,
-    rules: Rules,
+    view: View,
     events: u64,
 }
 
@@ -39,7 +41,7 @@ impl Router {
         Self {
             normalizer: ZmqEventNormalizer::new(BLOCK as u32),
             tree: RadixTree::new(),
-            rules: Rules::default(),
+            view: View::default(),
             events: 0,
         }
     }
@@ -55,7 +57,7 @@ impl Router {
     }
 
     fn apply(&mut self, payload: &[u8]) {
-        self.rules.apply(payload);
+        self.view.apply(payload);
         let batch = decode_event_batch(payload).expect("a batch that Dynamo decodes");
         assert_eq!(batch.data_parallel_rank, Some(0));
         for event in batch.events {
@@ -187,7 +189,7 @@ fn assert_agreement(router: &Router, cache: &PrefixCache, namespaces: &[Namespac
         let cached = cache.peek(&namespaces[asked.kind], asked.prompt());
         assert_eq!(router.score(asked), cached, "{asked:?}");
     }
-    assert_eq!(router.tree.current_size(), router.rules.len());
+    assert_eq!(router.tree.current_size(), router.view.blocks.len());
 }
 
 #[test]
