@@ -76,7 +76,7 @@ impl Rates {
     /// Returns the median of a cache with the number of threads at a place.
     #[must_use]
     pub fn median(&self, cache: usize, place: usize) -> f64 {
-        Spread::of(self.by_cache[cache][place].clone()).median
+        Spread::of(&self.by_cache[cache][place]).median
     }
 
     /// Returns the medians of a cache, by number of threads.

@@ -84,11 +84,8 @@ impl Cache for ShardedMap {
             let Some(mut blocks) = self.allocate(hashes.len() - hold.depth) else {
                 return false;
             };
-            for (&hash, tokens) in hashes
-                .iter()
-                .zip(tokens.chunks_exact(BLOCK))
-                .skip(hold.depth)
-            {
+            let all = hashes.iter().zip(tokens.chunks_exact(BLOCK));
+            for (&hash, tokens) in all.skip(hold.depth) {
                 self.step(hold, hash, tokens, &mut blocks, &fill);
             }
             blocks.into_iter().for_each(|slot| self.give_back(slot));
@@ -139,12 +136,12 @@ impl ShardedMap {
 
     /// Pins a block that a walk found. Returns false if it has been evicted since.
     fn pin(&self, held: Held) -> bool {
-        let same = self
-            .map
-            .get(&held.hash)
-            .filter(|cached| cached.serial == held.serial);
-        same.map(|cached| cached.pins.fetch_add(1, Ordering::Relaxed))
-            .is_some()
+        let cached = self.map.get(&held.hash);
+        let same = cached.filter(|cached| cached.serial == held.serial);
+        same.is_some_and(|cached| {
+            cached.pins.fetch_add(1, Ordering::Relaxed);
+            true
+        })
     }
 
     /// Publishes the next block, or adopts an equal one, and moves the hold to it.
@@ -159,10 +156,7 @@ impl ShardedMap {
         let (serial, is_new) = match self.map.entry(hash) {
             Entry::Occupied(entry) => {
                 let cached = entry.get();
-                assert!(
-                    cached.tokens == *tokens,
-                    "no two blocks of one hash in this run"
-                );
+                assert!(cached.tokens == *tokens, "no two blocks of one hash");
                 cached.pins.fetch_add(1, Ordering::Relaxed);
                 (cached.serial, false)
             }
@@ -186,9 +180,8 @@ impl ShardedMap {
         };
         if hold.depth > 0 {
             let parent = self.map.get(&hold.hash).expect("a pinned block stays");
-            parent
-                .children
-                .fetch_add(u32::from(is_new), Ordering::Relaxed);
+            let children = &parent.children;
+            children.fetch_add(u32::from(is_new), Ordering::Relaxed);
             parent.pins.fetch_sub(1, Ordering::Relaxed);
         }
         *hold = Held {
@@ -235,8 +228,7 @@ impl ShardedMap {
     }
 
     fn give_back(&self, slot: u32) {
-        self.free
-            .push(slot)
-            .expect("the queue has room for every block");
+        let pushed = self.free.push(slot);
+        pushed.expect("the queue has room for every block");
     }
 }

@@ -81,7 +81,7 @@ impl Comparison {
     /// Returns the median of the nanoseconds a block that the case at a place took.
     #[must_use]
     pub fn per_block(&self, place: usize) -> f64 {
-        Spread::of(self.nanoseconds[place].clone()).median / self.blocks as f64
+        Spread::of(&self.nanoseconds[place]).median / self.blocks as f64
     }
 
     /// Returns the name and the nanoseconds a block of every case, in order.
@@ -94,10 +94,10 @@ impl Comparison {
     #[must_use]
     pub fn row(&self, name: &str, decimals: usize) -> Vec<String> {
         let mut row = vec![name.to_owned()];
-        row.extend(
-            self.figures()
-                .map(|(_, value)| format!("{value:.decimals$}")),
-        );
+        let cells = self
+            .figures()
+            .map(|(_, value)| format!("{value:.decimals$}"));
+        row.extend(cells);
         row
     }
 
@@ -137,7 +137,8 @@ pub struct Spread {
 impl Spread {
     /// Returns the spread of at least one value.
     #[must_use]
-    pub fn of(mut values: Vec<f64>) -> Self {
+    pub fn of(values: &[f64]) -> Self {
+        let mut values = values.to_vec();
         values.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let place = (values.len() - 1) as f64 * share;
@@ -155,7 +156,8 @@ impl Spread {
     #[must_use]
     pub fn of_ratios(values: &[f64], over: &[f64]) -> Self {
         let pairs = values.iter().zip(over);
-        Self::of(pairs.map(|(value, over)| value / over).collect())
+        let ratios: Vec<f64> = pairs.map(|(value, over)| value / over).collect();
+        Self::of(&ratios)
     }
 }
 
@@ -171,11 +173,8 @@ impl fmt::Display for Spread {
 /// the same other.
 pub fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |turn| {
-        let turn = if round % 2 == 0 {
-            turn
-        } else {
-            count - 1 - turn
-        };
+        let is_odd = round % 2 == 1;
+        let turn = if is_odd { count - 1 - turn } else { turn };
         (round / 2 + turn) % count
     })
 }
@@ -211,21 +210,17 @@ mod tests {
 
     #[test]
     fn a_spread_is_the_middle_half() {
-        let spread = Spread::of((0..=100).rev().map(f64::from).collect());
-        assert_eq!((spread.low, spread.median, spread.high), (25.0, 50.0, 75.0));
-    }
-
-    #[test]
-    fn quartiles_between_two_values_are_interpolated() {
-        let spread = Spread::of(vec![4.0, 1.0]);
-        assert_eq!((spread.low, spread.median, spread.high), (1.75, 2.5, 3.25));
+        let values: Vec<f64> = (0..=100).rev().map(f64::from).collect();
+        assert_eq!(Spread::of(&values).to_string(), "50.00 (25.00 to 75.00)");
+        // Quartiles between two values are interpolated.
+        assert_eq!(Spread::of(&[4.0, 1.0]).to_string(), "2.50 (1.75 to 3.25)");
     }
 
     #[test]
     fn ratios_are_formed_within_a_round() {
         // The machine is ten times slower in the second round, for both.
         let ratio = Spread::of_ratios(&[3.0, 30.0, 3.0], &[1.0, 10.0, 1.0]);
-        assert_eq!((ratio.low, ratio.median, ratio.high), (3.0, 3.0, 3.0));
+        assert_eq!(ratio.to_string(), "3.00 (3.00 to 3.00)");
     }
 
     #[test]

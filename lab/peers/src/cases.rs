@@ -44,15 +44,22 @@ pub fn measure(options: &Options) -> Vec<Goal> {
 
 /// Writes figures beside their names.
 pub fn beside(figures: &[(&str, f64)]) -> String {
-    let figures = figures
-        .iter()
-        .map(|(name, value)| format!("{name} {value:.1}"));
-    figures.collect::<Vec<_>>().join(", ")
+    let figures = figures.iter();
+    let figures: Vec<_> = figures
+        .map(|(name, value)| format!("{name} {value:.1}"))
+        .collect();
+    figures.join(", ")
 }
 
 /// Compares kvtrie's figure, which comes first, with a limit.
-fn goal(work: &str, limit: f64, unit: &str, figures: &[(&str, f64)]) -> Goal {
-    Goal::at_most(work, limit, unit, (figures[0].1, beside(figures)))
+fn goal<'n>(
+    work: &str,
+    limit: f64,
+    unit: &str,
+    figures: impl IntoIterator<Item = (&'n str, f64)>,
+) -> Goal {
+    let figures: Vec<_> = figures.into_iter().collect();
+    Goal::at_most(work, limit, unit, (figures[0].1, beside(&figures)))
 }
 
 /// Creates a manager with the faster backend, whose blocks nothing else holds.
@@ -68,13 +75,8 @@ fn publication(options: &Options) -> Goal {
         published::<HashMapInMutex>(&prompts),
     ];
     let samples = interleave(1, cases, options.time(1.0));
-    let figures: Vec<_> = samples.figures().collect();
-    goal(
-        "publish 1 block: miss, allocate, publish, release",
-        120.0,
-        " ns",
-        &figures,
-    )
+    let work = "publish 1 block: miss, allocate, publish, release";
+    goal(work, 120.0, " ns", samples.figures())
 }
 
 /// Publishes each prompt in a cache with room for all, and then begins with an empty one.
@@ -87,17 +89,16 @@ fn published<C: Cache + 'static>(prompts: &Prompts) -> Case<'_> {
             if next == prompts.count() {
                 (cache, next) = (C::new(prompts.count()), 0);
             }
-            let end = prompts.count().min(next + left);
+            let batch = next..prompts.count().min(next + left);
+            (left, next) = (left - batch.len(), batch.end);
             let before = Instant::now();
-            for number in next..end {
+            for number in batch {
                 let mut hold = cache.lookup(prompts.get(number), &mut table);
                 assert!(table.is_empty(), "the prompt is new");
                 assert!(cache.publish(&mut hold, prompts.get(number), |_, _| ()));
                 cache.release(hold);
             }
             took += before.elapsed();
-            left -= end - next;
-            next = end;
         }
         took
     })
@@ -111,13 +112,8 @@ fn evictions(options: &Options) -> Goal {
         eviction("kvbm-logical", full_manager(Backend::Lru, count, 1)),
     ];
     let samples = interleave(ASKED, cases, options.time(1.5));
-    let figures: Vec<_> = samples.figures().collect();
-    goal(
-        "evict prompts of 1 block, per block",
-        400.0,
-        " ns",
-        &figures,
-    )
+    let work = "evict prompts of 1 block, per block";
+    goal(work, 400.0, " ns", samples.figures())
 }
 
 /// Allocates one block where all prompts but one, which was just released, are held.
@@ -128,23 +124,17 @@ fn nearly_held((count, blocks): (usize, usize), options: &Options) -> Goal {
         cache.release(cache.hold(prompt));
         cache.hold(prompt)
     };
+    let own = after_release(Kvtrie::new(total), &prompts, Kvtrie::hold);
+    let again = after_release(Kvtrie::new(total), &prompts, held_again);
+    let kvbm = after_release(manager(total), &prompts, Manager::hold);
     let figures = [
-        (
-            "kvtrie",
-            after_release(Kvtrie::new(total), &prompts, Kvtrie::hold),
-        ),
-        (
-            "held by lookups",
-            after_release(Kvtrie::new(total), &prompts, held_again),
-        ),
-        (
-            "kvbm-logical",
-            after_release(manager(total), &prompts, Manager::hold),
-        ),
+        ("kvtrie", own),
+        ("held by lookups", again),
+        ("kvbm-logical", kvbm),
     ];
     let power = count.ilog2();
     let work = format!("allocate 1 block, all but the last of 2^{power} x {blocks} prompts held");
-    goal(&work, 50.0, " µs", &figures)
+    goal(&work, 50.0, " µs", figures)
 }
 
 /// Returns the microseconds of an allocation after one of the held prompts was released.
@@ -176,12 +166,8 @@ fn read_again(options: &Options) -> [Goal; 2] {
             drop(hold_one(&own.cache, &own.namespace, tokens, priority));
         });
         let work = format!("allocate 1 block after 2^20 were read again, {priority:?} priority");
-        goal(
-            &work,
-            50.0,
-            " µs",
-            &[("kvtrie", own), ("kvbm-logical", kvbm)],
-        )
+        let figures = [("kvtrie", own), ("kvbm-logical", kvbm)];
+        goal(&work, 50.0, " µs", figures)
     })
 }
 
@@ -219,7 +205,7 @@ fn clear_beside(options: &Options) -> Goal {
         timed(|| drop(cache.clear(&small)))
     });
     let work = "clear 1 block beside 2^20 prompts of 1 block";
-    goal(work, 50.0, " µs", &[("kvtrie", own)])
+    goal(work, 50.0, " µs", [("kvtrie", own)])
 }
 
 /// Clears many namespaces of one block each.
@@ -230,7 +216,7 @@ fn clear_many(options: &Options) -> Goal {
         timed(|| drop(cache.clear_all()))
     });
     let work = "clear_all, 10,000 namespaces of 1 block";
-    goal(work, 50.0, " ms", &[("kvtrie", own / 1e3)])
+    goal(work, 50.0, " ms", [("kvtrie", own / 1e3)])
 }
 
 /// Clears an empty namespace while the blocks of many cleared ones are held.
@@ -243,15 +229,16 @@ fn clear_empty(options: &Options) -> Goal {
     let whole = held.iter().filter(|hold| hold.len() == 1).count();
     assert_eq!(whole, namespaces.len(), "holds outlive the clearing");
     let work = "clear an empty namespace while 10,000 cleared roots are held";
-    goal(work, 5.0, " µs", &[("kvtrie", own)])
+    goal(work, 5.0, " µs", [("kvtrie", own)])
 }
 
 /// Makes a cache with many namespaces, and a prompt of one block for each.
 fn namespaces(options: &Options) -> (PrefixCache, Vec<Namespace>, Prompts) {
     let count = options.size(NAMESPACES, 8);
     let cache = Kvtrie::new(count).cache;
-    let namespaces = (0..count).map(|number| cache.namespace(number.to_string()));
-    let namespaces = namespaces.collect();
+    let namespaces = (0..count)
+        .map(|number| cache.namespace(number.to_string()))
+        .collect();
     (cache, namespaces, Prompts::new(8, count, 1))
 }
 
@@ -271,5 +258,6 @@ fn timed(call: impl FnOnce()) -> f64 {
 
 /// Returns the median of several calls.
 fn median(calls: usize, call: impl FnMut(usize) -> f64) -> f64 {
-    Spread::of((0..calls).map(call).collect()).median
+    let values: Vec<f64> = (0..calls).map(call).collect();
+    Spread::of(&values).median
 }

@@ -37,10 +37,8 @@ pub fn measure(options: &Options) -> Vec<Goal> {
         compare(count, blocks, 2.0, options)
     });
     print("hot", &hot);
-    print(
-        "cold, 2^20 blocks cached, 2^18 of them in prompts of one",
-        &cold,
-    );
+    let title = "cold, 2^20 blocks cached, 2^18 of them in prompts of one";
+    print(title, &cold);
     let charts = [("hot", &hot), ("cold", &cold)];
     let charts =
         charts.map(|(title, all)| Comparison::chart(&format!("Lookups from tokens, {title}"), all));
@@ -53,23 +51,19 @@ fn compare(count: usize, blocks: usize, seconds: f64, options: &Options) -> Comp
     let prompts = Prompts::new(2, count, blocks);
     let (twins, total) = (prompts.clone(), prompts.total_blocks());
     let manager = Manager::with(Backend::Lru, true, total);
+    let map = HashMapInMutex::new(total);
     let mut cases = vec![
         visitor("flat memcmp", &prompts, |number, tokens| {
             usize::from(flat_compare(tokens, twins.get(number))) * blocks
         }),
         cached(Kvtrie::NAME, Kvtrie::new(total), PREFILL, &prompts),
-        cached(
-            HashMapInMutex::NAME,
-            HashMapInMutex::new(total),
-            blocks,
-            &prompts,
-        ),
+        cached(HashMapInMutex::NAME, map, blocks, &prompts),
         cached("kvbm-logical", manager, blocks, &prompts),
     ];
-    cases.extend(
-        all(&prompts)
-            .map(|(name, mut matched)| visitor(name, &prompts, move |_, tokens| matched(tokens))),
-    );
+    for (name, mut matched) in all(&prompts) {
+        let case = visitor(name, &prompts, move |_, tokens| matched(tokens));
+        cases.push(case);
+    }
     interleave(blocks, cases, options.time(seconds))
 }
 
@@ -118,23 +112,14 @@ fn goals(hot: &[Comparison], cold: &[Comparison]) -> Vec<Goal> {
         let work = format!("lookup, table, release of 1 block, {work}");
         Goal::at_most(&work, limit, " ns", (one.per_block(OWN), own_first(one)))
     };
-    let beside_flat = format!("{flat}; ns a block: {}", own_first(many));
-    let work = "lookup of 512 blocks, cold";
+    let all = format!("{flat}; ns a block: {}", own_first(many));
+    let peers = ["over flat memcmp", "against the radix tree"];
+    let [over_flat, over_tree] = peers.map(|peer| format!("lookup of 512 blocks, cold, {peer}"));
     vec![
         of_one("hot", 30.0, &hot[0]),
         of_one("cold, 2^18 prompts", 600.0, &cold[0]),
-        Goal::at_most(
-            &format!("{work}, over flat memcmp"),
-            1.5,
-            " times",
-            (flat.median, beside_flat),
-        ),
-        Goal::at_least(
-            &format!("{work}, against the radix tree"),
-            1.0,
-            " times faster",
-            tree,
-        ),
+        Goal::at_most(&over_flat, 1.5, " times", (flat.median, all)),
+        Goal::at_least(&over_tree, 1.0, " times faster", tree),
     ]
 }
 

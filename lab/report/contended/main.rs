@@ -16,7 +16,7 @@ use clap::Parser;
 use kvtrie_baselines::mix::Mix;
 use kvtrie_baselines::{Sequence, generated, sequences};
 use kvtrie_harness::machine::cores;
-use kvtrie_harness::options::Options;
+use kvtrie_harness::options::{Options, up_to};
 use kvtrie_harness::threads::ladder;
 use kvtrie_workload::Trace;
 
@@ -32,8 +32,8 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Numbers of threads, instead of 1, 2, 4 and so on up to 16 or four times the cores
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Vec<u16>,
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = up_to(1024))]
+    threads: Vec<usize>,
 }
 
 fn main() {
@@ -42,7 +42,7 @@ fn main() {
     let threads = if arguments.threads.is_empty() {
         ladder(cores)
     } else {
-        arguments.threads.iter().copied().map(usize::from).collect()
+        arguments.threads.clone()
     };
     let sequences = requests(&arguments);
     let most = *threads.iter().max().expect("at least one count");

@@ -33,21 +33,14 @@ pub fn everything(machine: &Machine, results: &[Results], cores: usize, options:
 }
 
 fn print_machine(machine: &Machine) {
-    let flat = ("flat comparison, 2 threads over 1", &machine.speedup);
-    let line = (
-        "a cache line to the other core and back, ns",
-        &machine.round_trip,
-    );
-    let measured = [flat, line]
-        .into_iter()
-        .filter(|(_, values)| !values.is_empty());
-    let rows =
-        measured.map(|(name, values)| [name.to_owned(), Spread::of(values.clone()).to_string()]);
-    print_table(
-        "The machine itself",
-        ["work", "measured (middle half)"],
-        rows,
-    );
+    let row = |name: &str, values: &[f64]| [name.to_owned(), Spread::of(values).to_string()];
+    let mut rows = vec![row("flat comparison, 2 threads over 1", &machine.speedup)];
+    if !machine.round_trip.is_empty() {
+        let name = "a cache line to the other core and back, ns";
+        rows.push(row(name, &machine.round_trip));
+    }
+    let columns = ["work", "measured (middle half)"];
+    print_table("The machine itself", columns, rows);
 }
 
 fn print_latency(result: &Results) {

@@ -44,13 +44,9 @@ pub fn measure(options: &Options) -> Vec<Goal> {
     let columns = ["one thread", "with a feed", "polled after each call"];
     print_table("A change feed, over none", columns, rows);
     let both = two_threads(options);
-    let what = "allocate by eviction, publish 64 blocks".to_owned();
+    let row = ["allocate by eviction, publish 64 blocks", &both.to_string()];
     let columns = ["two threads", "with a feed"];
-    print_table(
-        "The same, by two threads",
-        columns,
-        [[what, both.to_string()]],
-    );
+    print_table("The same, by two threads", columns, [row]);
     let single = single.into_iter().map(|(what, [unread, _])| (what, unread));
     let two = ("two threads evict and publish".to_owned(), both);
     let goal = |(what, spread)| Goal::at_most(&format!("with a feed: {what}"), LIMIT, "", spread);
