@@ -46,9 +46,8 @@ fn bench_blocks<R>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
     blocks: usize,
-    work: impl FnMut() -> R,
+    mut work: impl FnMut() -> R,
 ) {
-    let mut work = work;
     group.throughput(Throughput::Elements(blocks as u64));
     group.bench_function(BenchmarkId::new(name, blocks), |bencher| {
         bencher.iter(&mut work);

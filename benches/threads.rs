@@ -22,17 +22,17 @@ use kvtrie_harness::threads::ladder;
 const ROUNDS: usize = 7;
 /// Seconds of one turn.
 const TURN: f64 = 0.06;
-/// Conversations in the generated trace.
-const CONVERSATIONS: usize = 1500;
 
 fn main() {
     let options = Options::from_command_line();
-    let sequences = generated(options.size(CONVERSATIONS, 100));
+    let sequences = generated(&options);
     println!("{}", description());
-    let wanted = Mix::ALL
+    for mix in Mix::ALL
         .into_iter()
-        .filter(|mix| options.wants(mix.title()));
-    wanted.for_each(|mix| measure(mix, &sequences, &options));
+        .filter(|mix| options.wants(mix.title()))
+    {
+        measure(mix, &sequences, &options);
+    }
 }
 
 /// Measures one mix of work and prints a row for each cache.

@@ -48,7 +48,6 @@ pub struct HashMapInMutex {
 impl Cache for HashMapInMutex {
     /// The deepest block held, or the root, and its depth in blocks.
     type Hold = (u32, usize);
-    type Id = u32;
     const NAME: &str = "hash map in a mutex";
 
     fn new(blocks: usize) -> Self {
@@ -93,12 +92,7 @@ impl Cache for HashMapInMutex {
         })
     }
 
-    fn publish(
-        &self,
-        hold: &mut (u32, usize),
-        tokens: &[u32],
-        fill: impl Fn(usize, &[u32]),
-    ) -> bool {
+    fn publish(&self, hold: &mut (u32, usize), tokens: &[u32], fill: impl Fn(u32, &[u32])) -> bool {
         with_hashes(&self.state, tokens, |hashes| {
             let mut store = self.store.lock().expect("no thread panicked");
             let (held, depth) = *hold;
@@ -110,7 +104,7 @@ impl Cache for HashMapInMutex {
             for (&hash, tokens) in hashes.iter().zip(tokens.chunks_exact(BLOCK)).skip(depth) {
                 deepest = store.find(hash, tokens).unwrap_or_else(|| {
                     let slot = blocks.pop().expect("a block for each block of tokens");
-                    fill(slot as usize, tokens);
+                    fill(slot, tokens);
                     store.publish(slot, deepest, hash, tokens);
                     slot
                 });
@@ -125,10 +119,6 @@ impl Cache for HashMapInMutex {
 
     fn release(&self, (held, _): (u32, usize)) {
         self.store.lock().expect("no thread panicked").unpin(held);
-    }
-
-    fn index(id: u32) -> usize {
-        id as usize
     }
 
     fn at_rest(&self) -> usize {

@@ -30,7 +30,6 @@ pub mod rates;
 mod requests;
 pub mod sharded_map;
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use kvtrie_harness::percentiles::Percentiles;
@@ -45,8 +44,6 @@ pub use requests::{Sequence, generated, sequences};
 pub trait Cache: Sync + Sized {
     /// Keeps a prefix from eviction until it is given to [`release`](Self::release).
     type Hold;
-    /// A physical block.
-    type Id: Copy + PartialEq + Debug + Send + Sync;
     /// The name in tables.
     const NAME: &str;
 
@@ -54,18 +51,15 @@ pub trait Cache: Sync + Sized {
     fn new(blocks: usize) -> Self;
 
     /// Holds the longest cached prefix and writes its block table.
-    fn lookup(&self, prompt: &[u32], table: &mut Vec<Self::Id>) -> Self::Hold;
+    fn lookup(&self, prompt: &[u32], table: &mut Vec<u32>) -> Self::Hold;
 
     /// Publishes all of `tokens`, the first of which are held, and calls `fill` with each new block
     /// and its tokens before other threads can find it. Returns false if there are too few blocks.
     #[must_use]
-    fn publish(&self, hold: &mut Self::Hold, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool;
+    fn publish(&self, hold: &mut Self::Hold, tokens: &[u32], fill: impl Fn(u32, &[u32])) -> bool;
 
     /// Drops a hold.
     fn release(&self, hold: Self::Hold);
-
-    /// Returns a block's place in the pool.
-    fn index(id: Self::Id) -> usize;
 
     /// Returns how many blocks are free or cached, while no thread uses the cache.
     fn at_rest(&self) -> usize;
@@ -76,7 +70,7 @@ pub trait Cache: Sync + Sized {
     /// # Panics
     ///
     /// Unless exactly `hit` blocks are found.
-    fn look_up(&self, prompt: &[u32], hit: usize, table: &mut Vec<Self::Id>) {
+    fn look_up(&self, prompt: &[u32], hit: usize, table: &mut Vec<u32>) {
         let hold = self.lookup(prompt, table);
         assert_eq!(table.len(), hit, "so many blocks are cached");
         self.release(hold);

@@ -13,18 +13,14 @@ pub const BLOCKS: usize = 64;
 /// Prompts of each thread.
 pub const PROMPTS: usize = 8;
 
+/// The tokens of a cached prompt, and the block table that a lookup must give.
+type Prompt = (Vec<u32>, Vec<u32>);
+
 /// Lookups of prompts that are cached from beginning to end.
 pub struct Lookups<C: Cache> {
     cache: C,
     /// Each thread's prompts.
-    prompts: Vec<Vec<Prompt<C::Id>>>,
-}
-
-/// A cached prompt.
-struct Prompt<I> {
-    tokens: Vec<u32>,
-    /// The block table that a lookup must give.
-    table: Vec<I>,
+    prompts: Vec<Vec<Prompt>>,
 }
 
 impl<C: Cache> Lookups<C> {
@@ -39,11 +35,12 @@ impl<C: Cache> Lookups<C> {
             cache.release(cache.hold(&tokens));
             let mut table = Vec::new();
             cache.look_up(&tokens, blocks, &mut table);
-            Prompt { tokens, table }
+            (tokens, table)
         };
         let of_thread = |thread| (thread * PROMPTS..(thread + 1) * PROMPTS).map(prompt_of);
-        let prompts = (0..threads).map(|thread| of_thread(thread).collect());
-        let prompts = prompts.collect();
+        let prompts = (0..threads)
+            .map(|thread| of_thread(thread).collect())
+            .collect();
         Self { cache, prompts }
     }
 
@@ -52,7 +49,7 @@ impl<C: Cache> Lookups<C> {
         let mut table = Vec::new();
         let mut prompts = self.prompts[thread].iter().cycle();
         move || {
-            let Prompt { tokens, table: all } = prompts.next().expect("a cycle has no end");
+            let (tokens, all) = prompts.next().expect("a cycle has no end");
             self.cache.look_up(tokens, all.len(), &mut table);
             assert_eq!(table.last(), all.last(), "the last block has not changed");
         }
@@ -70,10 +67,9 @@ impl<C: Cache> Work for Lookups<C> {
 
     fn check(&self) {
         let mut table = Vec::new();
-        for prompt in self.prompts.iter().flatten() {
-            self.cache
-                .look_up(&prompt.tokens, prompt.table.len(), &mut table);
-            assert_eq!(table, prompt.table, "the block table has not changed");
+        for (tokens, all) in self.prompts.iter().flatten() {
+            self.cache.look_up(tokens, all.len(), &mut table);
+            assert_eq!(table, *all, "the block table has not changed");
         }
     }
 }

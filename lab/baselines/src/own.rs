@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
+use kvtrie::{Block, Hold, Namespace, PrefixCache};
 use kvtrie_harness::prompts::BLOCK;
 
 use crate::{Allocate, Cache};
@@ -34,27 +34,26 @@ impl Kvtrie {
 
 impl Cache for Kvtrie {
     type Hold = Hold;
-    type Id = BlockId;
     const NAME: &str = "kvtrie";
 
     fn new(blocks: usize) -> Self {
         Self::with_feed(blocks, false)
     }
 
-    fn lookup(&self, prompt: &[u32], table: &mut Vec<BlockId>) -> Hold {
+    fn lookup(&self, prompt: &[u32], table: &mut Vec<u32>) -> Hold {
         let hold = self.cache.lookup(&self.namespace, prompt);
-        table.resize(hold.len(), BlockId::new(0));
+        table.resize(hold.len(), 0);
         hold.block_table_into(table);
         hold
     }
 
-    fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
+    fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(u32, &[u32])) -> bool {
         let rest = &tokens[hold.token_count()..];
         let Ok(blocks) = self.cache.allocate(rest.len() / BLOCK) else {
             return false;
         };
         for (block, tokens) in blocks.iter().zip(rest.chunks(BLOCK)) {
-            fill(block.id().index(), tokens);
+            fill(block.id().into(), tokens);
         }
         hold.publish(rest, blocks)
             .expect("a block for each block of tokens");
@@ -63,10 +62,6 @@ impl Cache for Kvtrie {
 
     fn release(&self, hold: Hold) {
         drop(hold);
-    }
-
-    fn index(id: BlockId) -> usize {
-        id.index()
     }
 
     fn at_rest(&self) -> usize {
@@ -110,27 +105,22 @@ impl Locked {
 
 impl Cache for Locked {
     type Hold = Hold;
-    type Id = BlockId;
     const NAME: &str = "kvtrie in a mutex";
 
     fn new(blocks: usize) -> Self {
         Self(Mutex::new(Kvtrie::new(blocks)))
     }
 
-    fn lookup(&self, prompt: &[u32], table: &mut Vec<BlockId>) -> Hold {
+    fn lookup(&self, prompt: &[u32], table: &mut Vec<u32>) -> Hold {
         self.locked(|cache| cache.lookup(prompt, table))
     }
 
-    fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
+    fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(u32, &[u32])) -> bool {
         self.locked(|cache| cache.publish(hold, tokens, fill))
     }
 
     fn release(&self, hold: Hold) {
         self.locked(|cache| cache.release(hold));
-    }
-
-    fn index(id: BlockId) -> usize {
-        Kvtrie::index(id)
     }
 
     fn at_rest(&self) -> usize {

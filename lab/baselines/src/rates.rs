@@ -3,17 +3,23 @@
 use std::time::Duration;
 
 use kvtrie_harness::options::Options;
+use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::report::{counted, print_table};
 use kvtrie_harness::timing::{Spread, order};
 
 use crate::Entry;
 
-/// Operations a second, by cache, number of threads and round.
+/// Operations a second and latencies, by cache and number of threads.
 #[derive(Debug)]
 pub struct Rates {
-    names: Vec<&'static str>,
-    threads: Vec<usize>,
+    /// The names of the caches.
+    pub names: Vec<&'static str>,
+    /// The numbers of threads.
+    pub threads: Vec<usize>,
+    /// Operations a second in each round.
     by_cache: Vec<Vec<Vec<f64>>>,
+    /// Nanoseconds of each operation.
+    pub latency: Vec<Vec<Percentiles>>,
 }
 
 impl Rates {
@@ -24,6 +30,7 @@ impl Rates {
             names: entries.iter().map(|(name, _)| *name).collect(),
             threads: threads.to_vec(),
             by_cache: vec![vec![Vec::new(); threads.len()]; entries.len()],
+            latency: vec![vec![Percentiles::new(); threads.len()]; entries.len()],
         }
     }
 
@@ -55,16 +62,14 @@ impl Rates {
         }
     }
 
-    /// Returns the names of the caches.
-    #[must_use]
-    pub fn names(&self) -> &[&'static str] {
-        &self.names
-    }
-
-    /// Returns the numbers of threads.
-    #[must_use]
-    pub fn threads(&self) -> &[usize] {
-        &self.threads
+    /// Records the latencies of every cache in the same way.
+    pub fn record(&mut self, round: usize, entries: &[Entry<'_>], time: Duration) {
+        for (place, &threads) in self.threads.iter().enumerate() {
+            for cache in order(round, entries.len()) {
+                let latency = entries[cache].1.latency(threads, time);
+                self.latency[cache][place].merge(&latency);
+            }
+        }
     }
 
     /// Returns the place of a number of threads, if it was measured.

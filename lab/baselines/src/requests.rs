@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use kvtrie_harness::options::Options;
 use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::prompts::BLOCK;
 use kvtrie_harness::threads::{latency, throughput};
@@ -19,7 +20,8 @@ const BLOCKS: usize = 50_000;
 /// Requests in flight, over all threads.
 const IN_FLIGHT: usize = 16;
 
-/// Seed of the generated trace.
+/// Conversations in the generated trace, and their seed.
+const CONVERSATIONS: usize = 1500;
 const SEED: u64 = 1;
 
 /// A request: its prompt and its answer, in whole blocks.
@@ -53,10 +55,10 @@ pub fn sequences(trace: &Trace) -> Vec<Sequence> {
     all.take_while(fits).collect()
 }
 
-/// Generates the requests of so many conversations, always the same ones.
+/// Generates the requests of conversations, always the same ones.
 #[must_use]
-pub fn generated(conversations: usize) -> Vec<Sequence> {
-    sequences(&Trace::generated(conversations, SEED))
+pub fn generated(options: &Options) -> Vec<Sequence> {
+    sequences(&Trace::generated(options.size(CONVERSATIONS, 100), SEED))
 }
 
 /// Requests one after the other.
@@ -96,8 +98,8 @@ impl<'a, C: Cache> Requests<'a, C> {
     }
 
     /// Whether the block of that id has the content of the tokens.
-    fn has(&self, id: C::Id, tokens: &[u32]) -> bool {
-        self.pool[C::index(id)].load(Ordering::Relaxed) == fingerprint(tokens)
+    fn has(&self, id: u32, tokens: &[u32]) -> bool {
+        self.pool[id as usize].load(Ordering::Relaxed) == fingerprint(tokens)
     }
 }
 
@@ -130,7 +132,7 @@ impl<C: Cache> Work for Requests<'_, C> {
 struct Client<'w, 'a, C: Cache> {
     requests: &'w Requests<'a, C>,
     held: VecDeque<C::Hold>,
-    table: Vec<C::Id>,
+    table: Vec<u32>,
 }
 
 impl<C: Cache> Client<'_, '_, C> {
@@ -145,8 +147,8 @@ impl<C: Cache> Client<'_, '_, C> {
                 assert!(self.requests.has(id, tokens), "another prompt's block");
             }
         }
-        let fill = |block: usize, tokens: &[u32]| {
-            pool[block].store(fingerprint(tokens), Ordering::Relaxed);
+        let fill = |id: u32, tokens: &[u32]| {
+            pool[id as usize].store(fingerprint(tokens), Ordering::Relaxed);
         };
         while !cache.publish(&mut hold, tokens, fill) {
             let Some(oldest) = self.held.pop_front() else {

@@ -52,7 +52,6 @@ pub struct ShardedMap {
 
 impl Cache for ShardedMap {
     type Hold = Held;
-    type Id = u32;
     const NAME: &str = "sharded map";
 
     fn new(blocks: usize) -> Self {
@@ -79,7 +78,7 @@ impl Cache for ShardedMap {
         })
     }
 
-    fn publish(&self, hold: &mut Held, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
+    fn publish(&self, hold: &mut Held, tokens: &[u32], fill: impl Fn(u32, &[u32])) -> bool {
         with_hashes(&self.state, tokens, |hashes| {
             let Some(mut blocks) = self.allocate(hashes.len() - hold.depth) else {
                 return false;
@@ -101,10 +100,6 @@ impl Cache for ShardedMap {
             }
             cached.pins.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-
-    fn index(id: u32) -> usize {
-        id as usize
     }
 
     fn at_rest(&self) -> usize {
@@ -151,7 +146,7 @@ impl ShardedMap {
         hash: u64,
         tokens: &[u32],
         blocks: &mut Vec<u32>,
-        fill: impl Fn(usize, &[u32]),
+        fill: impl Fn(u32, &[u32]),
     ) {
         let (serial, is_new) = match self.map.entry(hash) {
             Entry::Occupied(entry) => {
@@ -162,7 +157,7 @@ impl ShardedMap {
             }
             Entry::Vacant(entry) => {
                 let slot = blocks.pop().expect("a block for each block of tokens");
-                fill(slot as usize, tokens);
+                fill(slot, tokens);
                 let serial = self.serial.fetch_add(1, Ordering::Relaxed);
                 entry.insert(Cached {
                     slot,

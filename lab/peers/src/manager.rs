@@ -55,7 +55,6 @@ impl Manager {
 
 impl Cache for Manager {
     type Hold = Held;
-    type Id = usize;
     const NAME: &str = "kvbm, lineage, blocks held elsewhere";
 
     /// Creates the case that is faster on two threads.
@@ -63,14 +62,14 @@ impl Cache for Manager {
         Self::with(Backend::Lineage, true, blocks)
     }
 
-    fn lookup(&self, prompt: &[u32], table: &mut Vec<usize>) -> Held {
+    fn lookup(&self, prompt: &[u32], table: &mut Vec<u32>) -> Held {
         let held = with_hashes(prompt, |hashes| self.blocks.match_blocks(hashes));
         table.clear();
-        table.extend(held.iter().map(|block| block.block_id()));
+        table.extend(held.iter().map(|block| block.block_id() as u32));
         held
     }
 
-    fn publish(&self, hold: &mut Held, tokens: &[u32], _: impl Fn(usize, &[u32])) -> bool {
+    fn publish(&self, hold: &mut Held, tokens: &[u32], _: impl Fn(u32, &[u32])) -> bool {
         let blocks = self.allocate(tokens.len() / BLOCK - hold.len());
         self.publish_in(hold, tokens, blocks);
         true
@@ -79,10 +78,6 @@ impl Cache for Manager {
     /// Drops the tail first, so that it is evicted before its head.
     fn release(&self, hold: Held) {
         hold.into_iter().rev().for_each(drop);
-    }
-
-    fn index(id: usize) -> usize {
-        id
     }
 
     fn at_rest(&self) -> usize {

@@ -48,11 +48,8 @@ impl Router {
 
     /// Applies all changes since the last poll. Returns whether that is everything.
     fn poll(&mut self, feed: &mut ChangeFeed, batcher: &mut Batcher) -> bool {
-        let mut payloads = Vec::new();
-        let is_complete =
-            feed.poll(|change| batcher.push(&change, |payload| payloads.push(payload)));
-        batcher.finish(|payload| payloads.push(payload));
-        payloads.iter().for_each(|payload| self.apply(payload));
+        let is_complete = feed.poll(|change| batcher.push(&change, |payload| self.apply(&payload)));
+        batcher.finish(|payload| self.apply(&payload));
         is_complete
     }
 
@@ -94,10 +91,8 @@ impl Router {
         };
         let hashes = compute_block_hash_for_seq(&prompt.tokens, BLOCK as u32, options);
         let found = self.tree.find_matches(hashes, false);
-        found
-            .scores
-            .get(&WORKER)
-            .map_or(0, |&blocks| blocks as usize * BLOCK)
+        let blocks = found.scores.get(&WORKER);
+        blocks.map_or(0, |&blocks| blocks as usize * BLOCK)
     }
 }
 
@@ -151,8 +146,7 @@ impl Asked {
 
 /// Makes a cache with a feed, and a namespace of each kind.
 fn cache(blocks: usize) -> (PrefixCache, Vec<Namespace>) {
-    let builder = PrefixCache::builder().blocks(blocks).block_size(BLOCK);
-    let cache = builder.change_feed(true).build().unwrap();
+    let cache = common::cache(blocks, BLOCK);
     let namespaces = KINDS.iter().map(|&(tenant, adapter, _)| {
         let mut key = NamespaceKey::model("m");
         if let Some(adapter) = adapter {
@@ -247,10 +241,8 @@ fn dynamo_s_tree_agrees_once_eight_threads_have_ended() {
     assert!(router.events > 1_000, "{} events", router.events);
 
     // A router that joins late has the same after the snapshot.
-    let mut payloads = Vec::new();
-    feed.snapshot(|change| batcher.push(&change, |payload| payloads.push(payload)));
-    batcher.finish(|payload| payloads.push(payload));
     let mut late = Router::new();
-    payloads.iter().for_each(|payload| late.apply(payload));
+    feed.snapshot(|change| batcher.push(&change, |payload| late.apply(&payload)));
+    batcher.finish(|payload| late.apply(&payload));
     assert_agreement(&late, &cache, &namespaces, &all);
 }

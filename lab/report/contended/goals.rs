@@ -1,9 +1,9 @@
 //! Goals of the contended runs.
 
 use kvtrie_baselines::mix::{KVTRIE, Mix};
+use kvtrie_baselines::rates::Rates;
 use kvtrie_harness::report::Goal;
 
-use crate::measure::Results;
 use crate::show::microseconds;
 
 /// Threads for each core where the cores are crowded.
@@ -16,9 +16,13 @@ pub fn crowd(threads: &[usize], cores: usize) -> usize {
 }
 
 /// Returns every goal that can be judged by the numbers of threads that were run.
-pub fn all(results: &[Results], cores: usize) -> Vec<Goal> {
-    let speedups = results.iter().filter_map(speedup);
-    let crowded = results.iter().flat_map(|result| crowded(result, cores));
+pub fn all(results: &[(Mix, Rates)], cores: usize) -> Vec<Goal> {
+    let speedups = results
+        .iter()
+        .filter_map(|(mix, rates)| speedup(*mix, rates));
+    let crowded = results
+        .iter()
+        .flat_map(|(mix, rates)| crowded(*mix, rates, cores));
     speedups.chain(crowded).collect()
 }
 
@@ -33,27 +37,26 @@ fn wanted_speedup(mix: Mix) -> Option<f64> {
 }
 
 /// Compares two threads with one.
-fn speedup(result: &Results) -> Option<Goal> {
-    let limit = wanted_speedup(result.mix)?;
-    let rates = &result.rates;
+fn speedup(mix: Mix, rates: &Rates) -> Option<Goal> {
+    let limit = wanted_speedup(mix)?;
     let speedup = rates.speedup(KVTRIE, rates.place(2)?, rates.place(1)?);
-    let work = format!("2 threads over 1: {}", result.mix.title());
+    let work = format!("2 threads over 1: {}", mix.title());
     Some(Goal::at_least(&work, limit, " times", speedup))
 }
 
 /// Judges crowded cores: the throughput that is left, and the tails against the better mutex.
-fn crowded(result: &Results, cores: usize) -> Vec<Goal> {
-    let (rates, names) = (&result.rates, result.rates.names());
-    let crowd = crowd(rates.threads(), cores);
+fn crowded(mix: Mix, rates: &Rates, cores: usize) -> Vec<Goal> {
+    let crowd = crowd(&rates.threads, cores);
     let Some(few) = rates.place(cores) else {
         return Vec::new();
     };
-    let (many, title) = (rates.threads()[crowd], result.mix.title());
+    let (many, title) = (rates.threads[crowd], mix.title());
     let left = rates.speedup(KVTRIE, crowd, few);
     let work = format!("{many} threads over {cores}, on {cores} cores: {title}");
     let mut goals = vec![Goal::at_least(&work, 0.95, " times", left)];
     for (name, share) in [("p99.9", 0.999), ("p99.99", 0.9999)] {
-        let tail = |cache: usize| microseconds(&result.latency[cache][crowd], share);
+        let tail = |cache: usize| microseconds(&rates.latency[cache][crowd], share);
+        let names = &rates.names;
         let mutexes = (0..names.len()).filter(|&cache| names[cache].ends_with("mutex"));
         let best = mutexes.filter_map(tail).min_by(f64::total_cmp);
         if let Some((own, best)) = tail(KVTRIE).zip(best) {

@@ -14,14 +14,11 @@ use std::process::exit;
 
 use clap::Parser;
 use kvtrie_baselines::mix::Mix;
-use kvtrie_baselines::{Sequence, generated, sequences};
+use kvtrie_baselines::{generated, sequences};
 use kvtrie_harness::machine::cores;
 use kvtrie_harness::options::{Options, up_to};
 use kvtrie_harness::threads::ladder;
 use kvtrie_workload::Trace;
-
-/// Conversations in the generated trace.
-const CONVERSATIONS: usize = 1500;
 
 /// Measure throughput and latency tails of many threads on one cache
 #[derive(Parser)]
@@ -44,26 +41,18 @@ fn main() {
     } else {
         arguments.threads.clone()
     };
-    let sequences = requests(&arguments);
+    let recorded = arguments.trace.as_deref().map(Trace::open);
+    let recorded = recorded.transpose().unwrap_or_else(|error| {
+        eprintln!("{error}");
+        exit(2);
+    });
+    let sequences = recorded.map_or_else(|| generated(options), |trace| sequences(&trace));
     let most = *threads.iter().max().expect("at least one count");
-    let wanted = Mix::ALL
-        .into_iter()
-        .filter(|mix| options.wants(mix.title()));
+    let all = Mix::ALL.into_iter();
+    let wanted = all.filter(|mix| options.wants(mix.title()));
     let mixes: Vec<_> = wanted
         .map(|mix| (mix, mix.entries(most, &sequences)))
         .collect();
     let (machine, results) = measure::measure(&mixes, &threads, options);
     show::everything(&machine, &results, cores, options);
-}
-
-/// Returns the requests asked for, or generated ones. Exits if the file cannot be used.
-fn requests(arguments: &Arguments) -> Vec<Sequence> {
-    let Some(path) = &arguments.trace else {
-        return generated(arguments.options.size(CONVERSATIONS, 100));
-    };
-    let trace = Trace::open(path).unwrap_or_else(|error| {
-        eprintln!("{error}");
-        exit(2);
-    });
-    sequences(&trace)
 }

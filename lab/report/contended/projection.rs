@@ -7,11 +7,11 @@
 //! analysis of closed multichain queuing networks", 1980). Memory bandwidth is not in it.
 
 use kvtrie_baselines::mix::{KVTRIE, Mix};
+use kvtrie_baselines::rates::Rates;
 use kvtrie_harness::report::{Goal, print_table};
 use kvtrie_harness::timing::Spread;
 
 use crate::machine::Machine;
-use crate::measure::Results;
 
 /// The numbers of threads to project, each on a core of its own.
 const THREADS: [usize; 3] = [16, 64, 128];
@@ -51,14 +51,14 @@ fn throughput(threads: usize, alone: f64, writes: &[f64], transfer: f64) -> f64 
 
 /// Projects each mix from the time that one thread takes, and prints it in times of one thread.
 /// Compares the projection for two threads with what they reach.
-pub fn show(machine: &Machine, results: &[Results]) -> Vec<Goal> {
+pub fn show(machine: &Machine, results: &[(Mix, Rates)]) -> Vec<Goal> {
     if machine.round_trip.is_empty() {
         return Vec::new();
     }
     let transfer = Spread::of(&machine.round_trip).median / 2.0 * 1e-9;
     let flat = Spread::of(&machine.speedup).median;
     let (mut rows, mut goals) = (Vec::new(), Vec::new());
-    for Results { mix, rates, .. } in results {
+    for (mix, rates) in results {
         let Some((one, two)) = rates.place(1).zip(rates.place(2)) else {
             continue;
         };

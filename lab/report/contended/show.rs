@@ -1,5 +1,6 @@
 //! Tables, charts and goals of the contended runs.
 
+use kvtrie_baselines::mix::Mix;
 use kvtrie_baselines::rates::Rates;
 use kvtrie_harness::chart::{Axis, Chart, Line};
 use kvtrie_harness::options::Options;
@@ -10,22 +11,24 @@ use kvtrie_harness::timing::Spread;
 
 use crate::goals;
 use crate::machine::Machine;
-use crate::measure::Results;
 use crate::projection;
 
 /// Prints everything, draws it and compares it with the goals.
-pub fn everything(machine: &Machine, results: &[Results], cores: usize, options: &Options) {
+pub fn everything(machine: &Machine, results: &[(Mix, Rates)], cores: usize, options: &Options) {
     print_machine(machine);
-    for result in results {
-        let (rates, title) = (&result.rates, result.mix.title());
+    for (mix, rates) in results {
+        let title = mix.title();
         // Two threads are compared with one if the first number of threads is one.
         let two = rates.place(1).filter(|&one| one == 0).and(rates.place(2));
         rates.print(&format!("Throughput: {title}"), two);
-        print_latency(result);
+        print_latency(title, rates);
     }
-    let scalings: Vec<_> = results.iter().map(scaling).collect();
-    let tails: Vec<_> = results.iter().map(|result| tails(result, cores)).collect();
-    draw(options, "scaling.svg", &scalings);
+    let all = || results.iter();
+    let scaling: Vec<_> = all().map(|(mix, rates)| scaling(*mix, rates)).collect();
+    let tails: Vec<_> = all()
+        .map(|(mix, rates)| tails(*mix, rates, cores))
+        .collect();
+    draw(options, "scaling.svg", &scaling);
     draw(options, "tails.svg", &tails);
     let mut goals = goals::all(results, cores);
     goals.extend(projection::show(machine, results));
@@ -43,10 +46,10 @@ fn print_machine(machine: &Machine) {
     print_table("The machine itself", columns, rows);
 }
 
-fn print_latency(result: &Results) {
+fn print_latency(title: &str, rates: &Rates) {
     let mut rows = Vec::new();
-    for (place, &count) in result.rates.threads().iter().enumerate() {
-        for (name, latency) in result.rates.names().iter().zip(&result.latency) {
+    for (place, &count) in rates.threads.iter().enumerate() {
+        for (name, latency) in rates.names.iter().zip(&rates.latency) {
             let mut row = vec![format!("{name}, {}", counted(count, "thread"))];
             row.extend(QUANTILES.map(|(_, share)| {
                 let tail = microseconds(&latency[place], share);
@@ -57,8 +60,7 @@ fn print_latency(result: &Results) {
     }
     let mut columns = vec!["µs"];
     columns.extend(QUANTILES.map(|(name, _)| name));
-    let title = format!("Latency: {}", result.mix.title());
-    print_table(&title, columns, rows);
+    print_table(&format!("Latency: {title}"), columns, rows);
 }
 
 /// Returns a quantile in microseconds, if enough operations lie above it.
@@ -70,41 +72,40 @@ pub fn microseconds(latency: &Percentiles, share: f64) -> Option<f64> {
 
 /// Creates a line for each cache, over named places.
 fn lines<V: Iterator<Item = f64>>(rates: &Rates, values: impl Fn(usize) -> V) -> Vec<Line> {
-    let names = rates.names().iter().enumerate();
+    let names = rates.names.iter().enumerate();
     names
         .map(|(cache, name)| Line::of_cache(name, values(cache)))
         .collect()
 }
 
 /// Draws throughput against threads.
-fn scaling(result: &Results) -> Chart {
-    let rates = &result.rates;
-    let all = (0..rates.names().len()).flat_map(|cache| rates.medians(cache));
+fn scaling(mix: Mix, rates: &Rates) -> Chart {
+    let all = (0..rates.names.len()).flat_map(|cache| rates.medians(cache));
     let (unit, per_unit) = if all.fold(0.0, f64::max) < 1e6 {
         ("thousand", 1e3)
     } else {
         ("million", 1e6)
     };
     Chart {
-        title: format!("Throughput: {}", result.mix.title()),
-        x: Axis::names("threads", rates.threads()),
-        y: Axis::linear(format!("{unit} {} a second", result.mix.operations())),
-        lines: lines(&result.rates, |cache| {
+        title: format!("Throughput: {}", mix.title()),
+        x: Axis::names("threads", &rates.threads),
+        y: Axis::linear(format!("{unit} {} a second", mix.operations())),
+        lines: lines(rates, |cache| {
             rates.medians(cache).map(|rate| rate / per_unit)
         }),
     }
 }
 
 /// Draws latency against quantile, with more threads than cores.
-fn tails(result: &Results, cores: usize) -> Chart {
-    let threads = result.rates.threads();
+fn tails(mix: Mix, rates: &Rates, cores: usize) -> Chart {
+    let threads = &rates.threads;
     let crowd = goals::crowd(threads, cores);
     Chart {
-        title: format!("{} threads: {}", threads[crowd], result.mix.title()),
+        title: format!("{} threads: {}", threads[crowd], mix.title()),
         x: Axis::names("quantile", QUANTILES.map(|(name, _)| name)),
         y: Axis::log("latency, µs"),
-        lines: lines(&result.rates, |cache| {
-            let latency = &result.latency[cache][crowd];
+        lines: lines(rates, |cache| {
+            let latency = &rates.latency[cache][crowd];
             QUANTILES
                 .iter()
                 .map_while(|&(_, share)| microseconds(latency, share))

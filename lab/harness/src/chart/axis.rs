@@ -57,26 +57,26 @@ impl Axis {
     pub(super) fn fit(&self, values: impl Iterator<Item = f64>, pixels: (f64, f64)) -> Fitted {
         let values: Vec<f64> = values.collect();
         let high = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-        let ticks = match &self.scale {
-            Scale::Linear => linear(high),
-            Scale::Log => log(values.into_iter().fold(high, f64::min), high),
+        let low = values.into_iter().fold(high, f64::min);
+        let number = |&value: &f64| (value, format!("{:.9}", HumanFloatCount(value)));
+        let numbers = |ticks: Vec<f64>| {
+            let ends = (ticks[0], ticks[ticks.len() - 1]);
+            (ends, ticks.iter().map(number).collect())
+        };
+        let (ends, ticks) = match &self.scale {
+            Scale::Linear => numbers(linear(high)),
+            Scale::Log => numbers(log(low, high)),
             Scale::Names(names) => {
-                let ends = (-0.5, names.len() as f64 - 0.5);
-                let ticks = (0..).map(f64::from).zip(names.iter().cloned()).collect();
-                return Fitted {
-                    pixels,
-                    ends,
-                    is_log: false,
-                    ticks,
-                };
+                let ticks = (0..).map(f64::from).zip(names.iter().cloned());
+                ((-0.5, names.len() as f64 - 0.5), ticks.collect())
             }
         };
-        let label = |&value: &f64| (value, format!("{:.9}", HumanFloatCount(value)));
+        let is_log = matches!(self.scale, Scale::Log);
         Fitted {
             pixels,
-            ends: (ticks[0], ticks[ticks.len() - 1]),
-            is_log: matches!(self.scale, Scale::Log),
-            ticks: ticks.iter().map(label).collect(),
+            ends,
+            is_log,
+            ticks,
         }
     }
 }
