@@ -30,9 +30,6 @@ pub mod rates;
 mod requests;
 pub mod sharded_map;
 
-use std::time::Duration;
-
-use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::prompts::BLOCK;
 pub use lookups::{BLOCKS, PROMPTS};
 pub use requests::{Sequence, generated, sequences};
@@ -116,11 +113,9 @@ pub trait Allocate: Cache {
 }
 
 /// A cache with work to do on it.
-pub trait Work {
-    /// Returns the operations a second.
-    fn throughput(&self, threads: usize, time: Duration) -> f64;
-    /// Returns how long each operation takes.
-    fn latency(&self, threads: usize, time: Duration) -> Percentiles;
+pub trait Work: Sync {
+    /// Returns the operation of one of so many threads.
+    fn worker(&self, thread: usize, threads: usize) -> Box<dyn FnMut() + '_>;
     /// Checks the whole cache, while no thread uses it.
     fn check(&self);
 }

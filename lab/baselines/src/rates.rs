@@ -5,6 +5,7 @@ use std::time::Duration;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::report::{counted, print_table};
+use kvtrie_harness::threads::{latency, throughput};
 use kvtrie_harness::timing::{Spread, order};
 
 use crate::Entry;
@@ -46,28 +47,28 @@ impl Rates {
         let mut rates = Self::new(entries, threads);
         warm_up(entries, threads[0], options.time(2.0 * seconds));
         for round in 0..options.size(rounds, 1) {
-            rates.round(round, entries, options.time(seconds));
+            rates.round(round, entries, options.time(seconds), None);
         }
         entries.iter().for_each(|(_, work)| work.check());
         rates
     }
 
-    /// Measures every cache with every number of threads, for `time` each.
-    pub fn round(&mut self, round: usize, entries: &[Entry<'_>], time: Duration) {
+    /// Measures every cache with every number of threads, for `time` each, and perhaps records
+    /// latencies.
+    pub fn round(
+        &mut self,
+        round: usize,
+        entries: &[Entry<'_>],
+        time: Duration,
+        recording: Option<Duration>,
+    ) {
         for (place, &threads) in self.threads.iter().enumerate() {
             for cache in order(round, entries.len()) {
-                let rate = entries[cache].1.throughput(threads, time);
-                self.by_cache[cache][place].push(rate);
-            }
-        }
-    }
-
-    /// Records the latencies of every cache in the same way.
-    pub fn record(&mut self, round: usize, entries: &[Entry<'_>], time: Duration) {
-        for (place, &threads) in self.threads.iter().enumerate() {
-            for cache in order(round, entries.len()) {
-                let latency = entries[cache].1.latency(threads, time);
-                self.latency[cache][place].merge(&latency);
+                let worker = |thread| entries[cache].1.worker(thread, threads);
+                self.by_cache[cache][place].push(throughput(threads, time, worker));
+                if let Some(time) = recording {
+                    self.latency[cache][place].merge(&latency(threads, time, worker));
+                }
             }
         }
     }
@@ -126,7 +127,7 @@ pub fn warm_up<'a>(
     time: Duration,
 ) {
     for (_, work) in entries {
-        work.throughput(threads, time);
+        throughput(threads, time, |thread| work.worker(thread, threads));
         work.check();
     }
 }

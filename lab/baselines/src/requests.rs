@@ -3,12 +3,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use kvtrie_harness::options::Options;
-use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::prompts::BLOCK;
-use kvtrie_harness::threads::{latency, throughput};
 use kvtrie_workload::Trace;
 
 use crate::{Cache, Work};
@@ -83,20 +80,6 @@ impl<'a, C: Cache> Requests<'a, C> {
         }
     }
 
-    /// Returns one thread's requests.
-    fn worker(&self, threads: usize) -> impl FnMut() {
-        let most = (IN_FLIGHT / threads).max(1);
-        let mut client = Client {
-            requests: self,
-            held: VecDeque::new(),
-            table: Vec::new(),
-        };
-        move || {
-            let number = self.next.fetch_add(1, Ordering::Relaxed) % self.sequences.len();
-            client.serve(&self.sequences[number], most);
-        }
-    }
-
     /// Whether the block of that id has the content of the tokens.
     fn has(&self, id: u32, tokens: &[u32]) -> bool {
         self.pool[id as usize].load(Ordering::Relaxed) == fingerprint(tokens)
@@ -104,12 +87,17 @@ impl<'a, C: Cache> Requests<'a, C> {
 }
 
 impl<C: Cache> Work for Requests<'_, C> {
-    fn throughput(&self, threads: usize, time: Duration) -> f64 {
-        throughput(threads, time, |_| self.worker(threads))
-    }
-
-    fn latency(&self, threads: usize, time: Duration) -> Percentiles {
-        latency(threads, time, |_| self.worker(threads))
+    fn worker(&self, _: usize, threads: usize) -> Box<dyn FnMut() + '_> {
+        let most = (IN_FLIGHT / threads).max(1);
+        let mut client = Client {
+            requests: self,
+            held: VecDeque::new(),
+            table: Vec::new(),
+        };
+        Box::new(move || {
+            let number = self.next.fetch_add(1, Ordering::Relaxed) % self.sequences.len();
+            client.serve(&self.sequences[number], most);
+        })
     }
 
     fn check(&self) {

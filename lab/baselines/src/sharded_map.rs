@@ -133,10 +133,8 @@ impl ShardedMap {
     fn pin(&self, held: Held) -> bool {
         let cached = self.map.get(&held.hash);
         let same = cached.filter(|cached| cached.serial == held.serial);
-        same.is_some_and(|cached| {
-            cached.pins.fetch_add(1, Ordering::Relaxed);
-            true
-        })
+        same.map(|cached| cached.pins.fetch_add(1, Ordering::Relaxed))
+            .is_some()
     }
 
     /// Publishes the next block, or adopts an equal one, and moves the hold to it.

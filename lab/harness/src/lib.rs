@@ -12,24 +12,6 @@
 //! | run the parts of a program | [`report::run`] |
 //! | print tables and goals | [`report::print_table`], [`report::Goal`], [`report::print_goals`], [`report::counted`] |
 //! | make prompts | [`prompts::prompt`], [`prompts::Prompts`], [`visits::Visits`] |
-//!
-//! A chart, in short:
-//!
-//! ```
-//! use kvtrie_harness::chart::{Axis, Chart, Line, svg};
-//! use kvtrie_harness::machine;
-//!
-//! let chart = Chart {
-//!     title: "Hit ratio".to_owned(),
-//!     x: Axis::log("capacity, % of the distinct blocks"),
-//!     y: Axis::linear("share of the prompt tokens found"),
-//!     lines: vec![
-//!         Line::kvtrie("kvtrie", vec![(1.0, 0.05), (10.0, 0.28)]),
-//!         Line::other("exact LRU", vec![(1.0, 0.05), (10.0, 0.28)]),
-//!     ],
-//! };
-//! assert!(svg(&machine::description(), &[chart]).starts_with("<svg"));
-//! ```
 #![forbid(unsafe_code)]
 
 pub mod chart;

@@ -10,7 +10,6 @@ use comfy_table::{CellAlignment, Row, Table, presets};
 use crate::chart::{Chart, svg};
 use crate::machine::description;
 use crate::options::Options;
-use crate::timing::Spread;
 
 /// Prints a Markdown table under a heading: the first column is text, the others are numbers.
 pub fn print_table<R: Into<Row>>(
@@ -43,28 +42,8 @@ pub fn counted(count: usize, noun: &str) -> String {
 /// If the file cannot be written.
 pub fn draw(options: &Options, file: &str, charts: &[Chart]) {
     if let Some(folder) = &options.report {
-        fs::write(folder.join(file), svg(&description(), charts))
-            .expect("the chart can be written");
-    }
-}
-
-/// A measured figure, and how tables show it.
-#[derive(Debug, Clone)]
-pub struct Measured {
-    value: f64,
-    shown: String,
-}
-
-impl From<Spread> for Measured {
-    fn from(spread: Spread) -> Self {
-        (spread.median, spread).into()
-    }
-}
-
-impl<D: Display> From<(f64, D)> for Measured {
-    fn from((value, shown): (f64, D)) -> Self {
-        let shown = shown.to_string();
-        Self { value, shown }
+        let written = fs::write(folder.join(file), svg(&description(), charts));
+        written.expect("the chart can be written");
     }
 }
 
@@ -74,26 +53,18 @@ impl<D: Display> From<(f64, D)> for Measured {
 pub struct Goal([String; 4]);
 
 impl Goal {
-    /// Creates a goal for a figure that should be at most `limit`.
-    pub fn at_most(work: &str, limit: f64, unit: &str, measured: impl Into<Measured>) -> Self {
-        let Measured { value, shown } = measured.into();
-        Self::new(
-            work,
-            format!("at most {limit}{unit}"),
-            shown,
-            value <= limit,
-        )
+    /// Creates a goal for a figure, shown in some way, that should be at most `limit`.
+    pub fn at_most(work: &str, limit: f64, unit: &str, figure: (f64, impl Display)) -> Self {
+        let (value, shown) = figure;
+        let goal = format!("at most {limit}{unit}");
+        Self::new(work, goal, shown.to_string(), value <= limit)
     }
 
-    /// Creates a goal for a figure that should be at least `limit`.
-    pub fn at_least(work: &str, limit: f64, unit: &str, measured: impl Into<Measured>) -> Self {
-        let Measured { value, shown } = measured.into();
-        Self::new(
-            work,
-            format!("at least {limit}{unit}"),
-            shown,
-            value >= limit,
-        )
+    /// Creates a goal for a figure, shown in some way, that should be at least `limit`.
+    pub fn at_least(work: &str, limit: f64, unit: &str, figure: (f64, impl Display)) -> Self {
+        let (value, shown) = figure;
+        let goal = format!("at least {limit}{unit}");
+        Self::new(work, goal, shown.to_string(), value >= limit)
     }
 
     /// Creates a row of which everything is known.
@@ -124,12 +95,14 @@ pub fn print_goals(goals: &[Goal], report: Option<&Path>) {
     let rows = || goals.iter().map(|Goal(row)| row);
     print_table("Goals", ["work", "goal", "measured", "reached"], rows());
     if let Some(folder) = report {
-        let lines = rows().map(|row| format!("| {} |\n", row.join(" | ")));
-        OpenOptions::new()
+        let mut options = OpenOptions::new();
+        let file = options
             .create(true)
             .append(true)
-            .open(folder.join("goals.md"))
-            .and_then(|mut file| file.write_all(lines.collect::<String>().as_bytes()))
-            .expect("the report folder can be written to");
+            .open(folder.join("goals.md"));
+        let mut file = file.expect("the report folder can be written to");
+        for row in rows() {
+            writeln!(file, "| {} |", row.join(" | ")).expect("the goals can be written");
+        }
     }
 }

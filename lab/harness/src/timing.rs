@@ -152,6 +152,12 @@ impl Spread {
         }
     }
 
+    /// Returns the median, and how tables show it.
+    #[must_use]
+    pub fn measured(self) -> (f64, Self) {
+        (self.median, self)
+    }
+
     /// Returns the spread of the ratios of values that were measured in the same rounds.
     #[must_use]
     pub fn of_ratios(values: &[f64], over: &[f64]) -> Self {

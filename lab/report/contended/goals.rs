@@ -26,22 +26,17 @@ pub fn all(results: &[(Mix, Rates)], cores: usize) -> Vec<Goal> {
     speedups.chain(crowded).collect()
 }
 
-/// Returns how many times the throughput of one thread two threads should reach.
-fn wanted_speedup(mix: Mix) -> Option<f64> {
-    match mix {
-        Mix::Private => Some(1.9),
-        Mix::System => Some(1.8),
-        Mix::One => Some(1.5),
-        Mix::Trace => None,
-    }
-}
-
 /// Compares two threads with one.
 fn speedup(mix: Mix, rates: &Rates) -> Option<Goal> {
-    let limit = wanted_speedup(mix)?;
+    let limit = match mix {
+        Mix::Private => 1.9,
+        Mix::System => 1.8,
+        Mix::One => 1.5,
+        Mix::Trace => return None,
+    };
     let speedup = rates.speedup(KVTRIE, rates.place(2)?, rates.place(1)?);
     let work = format!("2 threads over 1: {}", mix.title());
-    Some(Goal::at_least(&work, limit, " times", speedup))
+    Some(Goal::at_least(&work, limit, " times", speedup.measured()))
 }
 
 /// Judges crowded cores: the throughput that is left, and the tails against the better mutex.
@@ -53,7 +48,7 @@ fn crowded(mix: Mix, rates: &Rates, cores: usize) -> Vec<Goal> {
     let (many, title) = (rates.threads[crowd], mix.title());
     let left = rates.speedup(KVTRIE, crowd, few);
     let work = format!("{many} threads over {cores}, on {cores} cores: {title}");
-    let mut goals = vec![Goal::at_least(&work, 0.95, " times", left)];
+    let mut goals = vec![Goal::at_least(&work, 0.95, " times", left.measured())];
     for (name, share) in [("p99.9", 0.999), ("p99.99", 0.9999)] {
         let tail = |cache: usize| microseconds(&rates.latency[cache][crowd], share);
         let names = &rates.names;

@@ -32,10 +32,8 @@ pub fn measure(
     for round in 0..options.size(ROUNDS, 1) {
         for ((_, entries), (_, rates)) in mixes.iter().zip(&mut results) {
             machine.round(round, options.time(TURN));
-            rates.round(round, entries, options.time(TURN));
-            if round % RECORDED == 0 {
-                rates.record(round, entries, options.time(RECORDING));
-            }
+            let recording = (round % RECORDED == 0).then(|| options.time(RECORDING));
+            rates.round(round, entries, options.time(TURN), recording);
         }
     }
     entries().for_each(|(_, work)| work.check());

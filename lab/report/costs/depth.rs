@@ -127,5 +127,5 @@ fn goal(depth: usize, work: &str, limit: f64, all: &[Comparison]) -> Goal {
     let one = all.iter().find(|one| one.blocks == depth);
     let ratio = one.expect("the depth is measured").ratio(OWN, OTHER);
     let work = format!("lookup and release, {depth} {work}");
-    Goal::at_most(&work, limit, " times", ratio)
+    Goal::at_most(&work, limit, " times", ratio.measured())
 }

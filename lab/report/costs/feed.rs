@@ -1,8 +1,8 @@
 //! Cost of a change feed: publication and eviction with it, over the same without it.
 
+use std::hint::black_box;
 use std::time::Duration;
 
-use kvtrie::{Change, ChangeFeed};
 use kvtrie_baselines::Cache;
 use kvtrie_baselines::own::Kvtrie;
 use kvtrie_baselines::{fresh::Fresh, full::Full};
@@ -37,30 +37,24 @@ pub fn measure(options: &Options) -> Vec<Goal> {
         let what = format!("allocate {ASKED} by eviction, chains of {chain}");
         (what, eviction(chain, options))
     });
-    let single: Vec<_> = published.into_iter().chain(evicted).collect();
-    let rows = single
-        .iter()
-        .map(|(what, [unread, polled])| [what.clone(), unread.to_string(), polled.to_string()]);
+    let mut goals = Vec::new();
+    let mut goal = |what: &str, spread: Spread| {
+        let work = format!("with a feed: {what}");
+        goals.push(Goal::at_most(&work, LIMIT, "", spread.measured()));
+    };
+    let single = published.into_iter().chain(evicted);
+    let rows = single.map(|(what, [unread, polled])| {
+        goal(&what, unread);
+        [what, unread.to_string(), polled.to_string()]
+    });
     let columns = ["one thread", "with a feed", "polled after each call"];
     print_table("A change feed, over none", columns, rows);
     let both = two_threads(options);
+    goal("two threads evict and publish", both);
     let row = ["allocate by eviction, publish 64 blocks", &both.to_string()];
     let columns = ["two threads", "with a feed"];
     print_table("The same, by two threads", columns, [row]);
-    let single = single.into_iter().map(|(what, [unread, _])| (what, unread));
-    let two = ("two threads evict and publish".to_owned(), both);
-    let goal = |(what, spread)| Goal::at_most(&format!("with a feed: {what}"), LIMIT, "", spread);
-    single.chain([two]).map(goal).collect()
-}
-
-/// Polls, if there is a reader.
-fn poll(reader: &mut Option<ChangeFeed>) {
-    if let Some(reader) = reader {
-        let is_complete = reader.poll(|change: Change<'_>| {
-            std::hint::black_box(change);
-        });
-        assert!(is_complete, "no other thread works");
-    }
+    goals
 }
 
 /// Compares a piece of work on a cache without a feed, with one that is not read, and with one that
@@ -77,7 +71,10 @@ fn compare<W: FnMut() -> Duration>(
         let mut work = work(own);
         Case::each(name, move || {
             let took = work();
-            poll(&mut reader);
+            if let Some(reader) = &mut reader {
+                let is_complete = reader.poll(|change| _ = black_box(change));
+                assert!(is_complete, "no other thread works");
+            }
             took
         })
     };
