@@ -113,12 +113,12 @@ impl ShardedMap {
         table.clear();
         let mut held = Held::default();
         for (&hash, tokens) in hashes.iter().zip(prompt.chunks_exact(BLOCK)) {
-            let Some(cached) = self.map.get(&hash) else {
+            let found = self.map.get(&hash);
+            let follows =
+                |cached: &Cached| cached.parent_serial == held.serial && cached.tokens == *tokens;
+            let Some(cached) = found.filter(|cached| follows(cached)) else {
                 break;
             };
-            if cached.parent_serial != held.serial || cached.tokens != *tokens {
-                break;
-            }
             table.push(cached.slot);
             held = Held {
                 hash,

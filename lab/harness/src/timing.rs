@@ -14,18 +14,11 @@ const LEAST_ROUNDS: u32 = 11;
 const SAMPLE: Duration = Duration::from_micros(1000);
 
 /// One way to do the work.
+#[expect(missing_debug_implementations, reason = "a closure has none")]
 pub struct Case<'a> {
     name: String,
     /// Does the work that many times and returns how long it took.
     work: Box<dyn FnMut(u64) -> Duration + 'a>,
-}
-
-impl fmt::Debug for Case<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Case")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<'a> Case<'a> {
@@ -192,11 +185,8 @@ pub fn interleave(blocks: usize, mut cases: Vec<Case<'_>>, time: Duration) -> Co
     let times: Vec<u64> = cases.iter_mut().map(Case::calibrate).collect();
     let mut nanoseconds = vec![Vec::new(); cases.len()];
     let round = SAMPLE * cases.len() as u32;
-    let rounds = if time < round {
-        1
-    } else {
-        ((time.as_nanos() / round.as_nanos()) as u32).max(LEAST_ROUNDS)
-    };
+    let fits = (time.as_nanos() / round.as_nanos()) as u32;
+    let rounds = if fits == 0 { 1 } else { fits.max(LEAST_ROUNDS) };
     for _ in 0..rounds {
         for ((case, &times), nanoseconds) in cases.iter_mut().zip(&times).zip(&mut nanoseconds) {
             let took = (case.work)(times);

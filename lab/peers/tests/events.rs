@@ -4,7 +4,6 @@
 #[path = "../../../kvtrie-events/tests/common/mod.rs"]
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use common::View;
@@ -70,19 +69,13 @@ impl Router {
 
     /// Returns how many tokens of a prompt the tree has.
     fn score(&self, prompt: &Asked) -> usize {
-        let image = BlockExtraInfo {
-            mm_objects: vec![BlockMmObjectInfo {
-                mm_hash: IMAGE,
-                offsets: vec![],
-            }],
-        };
-        let blocks = prompt.tokens.len() / BLOCK;
-        let images = (0..blocks).map(|block| {
-            let starts = prompt.image.map(|start| start / BLOCK);
-            (starts == Some(block)).then(|| image.clone())
-        });
-        let images: Vec<_> = images.collect();
-        let (_, adapter, tenant) = KINDS[prompt.kind];
+        let mut images = vec![None; prompt.tokens.len() / BLOCK];
+        if let Some(start) = prompt.image {
+            let (mm_hash, offsets) = (IMAGE, vec![]);
+            let mm_objects = vec![BlockMmObjectInfo { mm_hash, offsets }];
+            images[start / BLOCK] = Some(BlockExtraInfo { mm_objects });
+        }
+        let (adapter, tenant) = KINDS[prompt.kind];
         let options = BlockHashOptions {
             block_mm_infos: prompt.image.map(|_| images.as_slice()),
             lora_name: adapter,
@@ -96,13 +89,12 @@ impl Router {
     }
 }
 
-/// The kinds of namespaces: the salt that the cache knows, the adapter, and the tenant as Dynamo
-/// knows it.
-const KINDS: [(Option<&str>, Option<&str>, Option<&str>); 4] = [
-    (None, None, None),
-    (None, Some("poet"), None),
-    (Some("dynamo-cache-salt:acme"), None, Some("acme")),
-    (Some("dynamo-cache-salt:poet"), Some("poet"), Some("poet")),
+/// The kinds of namespaces, as Dynamo knows them: the adapter and the tenant.
+const KINDS: [(Option<&str>, Option<&str>); 4] = [
+    (None, None),
+    (Some("poet"), None),
+    (None, Some("acme")),
+    (Some("poet"), Some("poet")),
 ];
 
 /// A prompt of one kind, perhaps with an image.
@@ -147,13 +139,13 @@ impl Asked {
 /// Makes a cache with a feed, and a namespace of each kind.
 fn cache(blocks: usize) -> (PrefixCache, Vec<Namespace>) {
     let cache = common::cache(blocks, BLOCK);
-    let namespaces = KINDS.iter().map(|&(tenant, adapter, _)| {
+    let namespaces = KINDS.iter().map(|&(adapter, tenant)| {
         let mut key = NamespaceKey::model("m");
         if let Some(adapter) = adapter {
             key = key.adapter(adapter);
         }
         if let Some(tenant) = tenant {
-            key = key.tenant(tenant);
+            key = key.tenant(format!("dynamo-cache-salt:{tenant}"));
         }
         cache.namespace(key)
     });
@@ -214,7 +206,6 @@ fn dynamo_s_tree_agrees_once_eight_threads_have_ended() {
     let mut feed = cache.change_feed().unwrap();
     let mut batcher = Batcher::new(Format::new(BLOCK));
     let mut router = Router::new();
-    let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|seed| {
@@ -225,16 +216,9 @@ fn dynamo_s_tree_agrees_once_eight_threads_have_ended() {
                 })
             })
             .collect();
-        let waiter = scope.spawn(|| {
-            threads
-                .into_iter()
-                .for_each(|thread| thread.join().unwrap());
-            ended.store(true, Ordering::Release);
-        });
-        while !ended.load(Ordering::Acquire) {
+        while !threads.iter().all(|thread| thread.is_finished()) {
             router.poll(&mut feed, &mut batcher);
         }
-        waiter.join().unwrap();
     });
     while !router.poll(&mut feed, &mut batcher) {}
     assert_agreement(&router, &cache, &namespaces, &all);
