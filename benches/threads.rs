@@ -12,7 +12,7 @@
 #![forbid(unsafe_code)]
 
 use kvtrie_baselines::mix::Mix;
-use kvtrie_baselines::rates::Rates;
+use kvtrie_baselines::rates::measure;
 use kvtrie_baselines::{Sequence, generated};
 use kvtrie_harness::machine::{cores, description};
 use kvtrie_harness::options::Options;
@@ -31,16 +31,17 @@ fn main() {
         .into_iter()
         .filter(|mix| options.wants(mix.title()))
     {
-        measure(mix, &sequences, &options);
+        show(mix, &sequences, &options);
     }
 }
 
 /// Measures one mix of work and prints a row for each cache.
-fn measure(mix: Mix, sequences: &[Sequence], options: &Options) {
+fn show(mix: Mix, sequences: &[Sequence], options: &Options) {
     let threads = ladder(cores());
     let most = *threads.last().expect("the ladder has a top");
     let entries = mix.entries(most, sequences);
-    let rates = Rates::measure(&entries, &threads, (ROUNDS, TURN), options);
+    let turns = (options.size(ROUNDS, 1), options.time(TURN));
+    let rates = &measure(&[entries], &threads, turns, |_| None)[0];
     // The ladder climbs in powers of two: the last step on which every thread has a core.
     let fits = threads.iter().rposition(|&count| count <= cores());
     let title = format!("{}: {}", mix.title(), mix.operations());

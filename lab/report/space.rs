@@ -27,9 +27,6 @@ fn main() {
     run(&[("metadata", metadata), ("allocations", allocations)]);
 }
 
-/// Bytes a block: of the linked nodes, live on the heap, resident.
-type Bytes = [f64; 3];
-
 /// Measures bytes a block in a full cache, before and during churn.
 fn metadata(options: &Options) -> Vec<Goal> {
     let figures = churn(options);
@@ -58,8 +55,9 @@ fn metadata(options: &Options) -> Vec<Goal> {
     ]
 }
 
-/// Fills a cache and replaces its content several times over.
-fn churn(options: &Options) -> Vec<Bytes> {
+/// Fills a cache and replaces its content several times over. Returns bytes a block each time: of
+/// the linked nodes, live on the heap, resident.
+fn churn(options: &Options) -> Vec<[f64; 3]> {
     let count = options.size(MANY / CHAIN, 20);
     let (region, resident) = (Region::new(ALLOCATOR), resident_bytes());
     let mut full = Full::new(Kvtrie::new(count * CHAIN), CHAIN, 0.0);

@@ -20,11 +20,10 @@ impl<'a, C: Allocate> Fresh<'a, C> {
     /// Takes an empty cache that has room for every prompt once, and no more.
     #[must_use]
     pub fn new(cache: C, prompts: &'a Prompts) -> Self {
-        let holds = Vec::new();
         Self {
             cache,
             prompts,
-            holds,
+            holds: Vec::new(),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use kvtrie_harness::options::Options;
 use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::report::{counted, print_table};
 use kvtrie_harness::threads::{latency, throughput};
@@ -23,10 +22,38 @@ pub struct Rates {
     pub latency: Vec<Vec<Percentiles>>,
 }
 
+/// Measures the caches of several mixes of work with several numbers of threads. Checks every cache
+/// before and after.
+///
+/// A round goes over all mixes, so that a busy minute slows some rounds of each mix and not all of
+/// one. Before a round measures a mix, `before` says for how long to record latencies, if at all.
+pub fn measure(
+    mixes: &[Vec<Entry<'_>>],
+    threads: &[usize],
+    (rounds, time): (usize, Duration),
+    mut before: impl FnMut(usize) -> Option<Duration>,
+) -> Vec<Rates> {
+    for (_, work) in mixes.iter().flatten() {
+        // Brings the cache into its usual state.
+        throughput(threads[0], 2 * time, |thread| {
+            work.worker(thread, threads[0])
+        });
+        work.check();
+    }
+    let empty = mixes.iter().map(|entries| Rates::new(entries, threads));
+    let mut all: Vec<_> = empty.collect();
+    for round in 0..rounds {
+        for (entries, rates) in mixes.iter().zip(&mut all) {
+            let recording = before(round);
+            rates.round(round, entries, time, recording);
+        }
+    }
+    mixes.iter().flatten().for_each(|(_, work)| work.check());
+    all
+}
+
 impl Rates {
-    /// Creates an empty record.
-    #[must_use]
-    pub fn new(entries: &[Entry<'_>], threads: &[usize]) -> Self {
+    fn new(entries: &[Entry<'_>], threads: &[usize]) -> Self {
         Self {
             names: entries.iter().map(|(name, _)| *name).collect(),
             threads: threads.to_vec(),
@@ -35,27 +62,9 @@ impl Rates {
         }
     }
 
-    /// Measures every cache in `rounds` rounds, in turns of `seconds` for each number of threads.
-    /// Checks every cache before and after.
-    #[must_use]
-    pub fn measure(
-        entries: &[Entry<'_>],
-        threads: &[usize],
-        (rounds, seconds): (usize, f64),
-        options: &Options,
-    ) -> Self {
-        let mut rates = Self::new(entries, threads);
-        warm_up(entries, threads[0], options.time(2.0 * seconds));
-        for round in 0..options.size(rounds, 1) {
-            rates.round(round, entries, options.time(seconds), None);
-        }
-        entries.iter().for_each(|(_, work)| work.check());
-        rates
-    }
-
     /// Measures every cache with every number of threads, for `time` each, and perhaps records
     /// latencies.
-    pub fn round(
+    fn round(
         &mut self,
         round: usize,
         entries: &[Entry<'_>],
@@ -117,17 +126,5 @@ impl Rates {
     pub fn ratio(&self, cache: usize, over: usize, place: usize) -> Spread {
         let rates = &self.by_cache;
         Spread::of_ratios(&rates[cache][place], &rates[over][place])
-    }
-}
-
-/// Brings every cache into its usual state by work that does not count, and checks it.
-pub fn warm_up<'a>(
-    entries: impl IntoIterator<Item = &'a Entry<'a>>,
-    threads: usize,
-    time: Duration,
-) {
-    for (_, work) in entries {
-        throughput(threads, time, |thread| work.worker(thread, threads));
-        work.check();
     }
 }

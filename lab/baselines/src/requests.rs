@@ -145,10 +145,9 @@ impl<C: Cache> Client<'_, '_, C> {
             cache.release(oldest);
         }
         self.held.push_back(hold);
-        if self.held.len() > most {
-            let oldest = self.held.pop_front();
-            cache.release(oldest.expect("more than `most` are held"));
-        }
+        let surplus = self.held.len().saturating_sub(most);
+        let oldest = self.held.drain(..surplus);
+        oldest.for_each(|hold| cache.release(hold));
     }
 }
 

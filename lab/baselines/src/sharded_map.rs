@@ -114,9 +114,8 @@ impl ShardedMap {
         let mut held = Held::default();
         for (&hash, tokens) in hashes.iter().zip(prompt.chunks_exact(BLOCK)) {
             let found = self.map.get(&hash);
-            let follows =
-                |cached: &Cached| cached.parent_serial == held.serial && cached.tokens == *tokens;
-            let Some(cached) = found.filter(|cached| follows(cached)) else {
+            let found = found.filter(|found| found.parent_serial == held.serial);
+            let Some(cached) = found.filter(|found| found.tokens == *tokens) else {
                 break;
             };
             table.push(cached.slot);

@@ -116,10 +116,9 @@ fn run_threads<W: FnMut(), T: Send>(
         begin.store(true, Ordering::Relaxed);
         thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().expect("a benchmark thread panicked")
-        };
-        running.into_iter().map(join).collect()
+        let joined = running.into_iter().map(|thread| thread.join());
+        let results: Result<_, _> = joined.collect();
+        results.expect("no benchmark thread panics")
     })
 }
 

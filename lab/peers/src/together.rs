@@ -4,7 +4,7 @@
 use kvtrie_baselines::hash_map::HashMapInMutex;
 use kvtrie_baselines::mix::lookups;
 use kvtrie_baselines::own::Kvtrie;
-use kvtrie_baselines::rates::Rates;
+use kvtrie_baselines::rates::{self, Rates};
 use kvtrie_baselines::{BLOCKS, Cache, Entry};
 use kvtrie_harness::options::Options;
 use kvtrie_harness::report::{Goal, counted};
@@ -43,8 +43,9 @@ fn short_prompts(options: &Options) -> Goal {
 
 /// Measures kvtrie and a peer in turns, and prints what they reach.
 fn rates(blocks: usize, peer: Entry<'_>, options: &Options) -> Rates {
-    let entries = [lookups::<Kvtrie>(THREADS[1], blocks, 0), peer];
-    let rates = Rates::measure(&entries, &THREADS, (ROUNDS, TURN), options);
+    let entries = vec![lookups::<Kvtrie>(THREADS[1], blocks, 0), peer];
+    let turns = (options.size(ROUNDS, 1), options.time(TURN));
+    let rates = rates::measure(&[entries], &THREADS, turns, |_| None).swap_remove(0);
     let prompts = counted(blocks, "block");
     let title = format!("Look up, list the blocks, release: prompts of {prompts}");
     rates.print(&title, Some(1));

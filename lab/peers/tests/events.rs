@@ -115,9 +115,8 @@ impl Asked {
             tokens.extend([rng.u32(..2); BLOCK]);
         }
         // Dynamo's hash of a block knows its images, but not where in the block they start.
-        let image = rng
-            .bool()
-            .then(|| rng.usize(..tokens.len() / BLOCK) * BLOCK + 1);
+        let blocks = tokens.len() / BLOCK;
+        let image = rng.bool().then(|| rng.usize(..blocks) * BLOCK + 1);
         Self {
             kind: rng.usize(..KINDS.len()),
             tokens,

@@ -5,7 +5,6 @@
 
 mod goals;
 mod machine;
-mod measure;
 mod projection;
 mod show;
 
@@ -14,11 +13,23 @@ use std::process::exit;
 
 use clap::Parser;
 use kvtrie_baselines::mix::Mix;
+use kvtrie_baselines::rates::measure;
 use kvtrie_baselines::{generated, sequences};
 use kvtrie_harness::machine::cores;
 use kvtrie_harness::options::{Options, up_to};
 use kvtrie_harness::threads::ladder;
 use kvtrie_workload::Trace;
+
+use crate::machine::Machine;
+
+/// Turns of every cache with every number of threads.
+const ROUNDS: usize = 9;
+/// Seconds of one turn.
+const TURN: f64 = 0.06;
+/// Seconds of recording in a turn that records latencies.
+const RECORDING: f64 = 0.1;
+/// One in so many rounds records latencies.
+const RECORDED: usize = 3;
 
 /// Measure throughput and latency tails of many threads on one cache
 #[derive(Parser)]
@@ -28,31 +39,33 @@ struct Arguments {
     /// Recorded trace for the mix with publication and eviction; one is generated without it
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Numbers of threads, instead of 1, 2, 4 and so on up to 16 or four times the cores
+    /// Numbers of threads
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = up_to(1024))]
+    #[arg(default_values_t = ladder(cores()))]
     threads: Vec<usize>,
 }
 
 fn main() {
     let arguments = Arguments::parse();
     let (options, cores) = (&arguments.options, cores());
-    let threads = if arguments.threads.is_empty() {
-        ladder(cores)
-    } else {
-        arguments.threads.clone()
-    };
     let recorded = arguments.trace.as_deref().map(Trace::open);
     let recorded = recorded.transpose().unwrap_or_else(|error| {
         eprintln!("{error}");
         exit(2);
     });
     let sequences = recorded.map_or_else(|| generated(options), |trace| sequences(&trace));
+    let threads = &arguments.threads;
     let most = *threads.iter().max().expect("at least one count");
-    let all = Mix::ALL.into_iter();
-    let wanted = all.filter(|mix| options.wants(mix.title()));
-    let mixes: Vec<_> = wanted
-        .map(|mix| (mix, mix.entries(most, &sequences)))
-        .collect();
-    let (machine, results) = measure::measure(&mixes, &threads, options);
+    let mut mixes = Mix::ALL.to_vec();
+    mixes.retain(|mix| options.wants(mix.title()));
+    let entries = mixes.iter().map(|mix| mix.entries(most, &sequences));
+    let entries: Vec<_> = entries.collect();
+    let mut machine = Machine::new();
+    let turns = (options.size(ROUNDS, 1), options.time(TURN));
+    let results = measure(&entries, threads, turns, |round| {
+        machine.round(round, options.time(TURN));
+        (round % RECORDED == 0).then(|| options.time(RECORDING))
+    });
+    let results: Vec<_> = mixes.into_iter().zip(results).collect();
     show::everything(&machine, &results, cores, options);
 }
