@@ -51,6 +51,20 @@ impl Manager {
             keepers: is_held.then(Mutex::default),
         }
     }
+
+    /// Looks up with a buffer of the caller, which is faster than one of the thread.
+    pub fn lookup_with(
+        &self,
+        prompt: &[u32],
+        table: &mut Vec<u32>,
+        hashes: &mut Vec<SequenceHash>,
+    ) -> Held {
+        hash(prompt, hashes);
+        let held = self.blocks.match_blocks(hashes);
+        table.clear();
+        table.extend(held.iter().map(|block| block.block_id() as u32));
+        held
+    }
 }
 
 impl Cache for Manager {
@@ -63,10 +77,7 @@ impl Cache for Manager {
     }
 
     fn lookup(&self, prompt: &[u32], table: &mut Vec<u32>) -> Held {
-        let held = with_hashes(prompt, |hashes| self.blocks.match_blocks(hashes));
-        table.clear();
-        table.extend(held.iter().map(|block| block.block_id() as u32));
-        held
+        HASHES.with_borrow_mut(|hashes| self.lookup_with(prompt, table, hashes))
     }
 
     fn publish(&self, hold: &mut Held, tokens: &[u32], _: impl Fn(u32, &[u32])) -> bool {
@@ -94,7 +105,8 @@ impl Allocate for Manager {
     }
 
     fn publish_in(&self, hold: &mut Held, tokens: &[u32], blocks: Vec<MutableBlock<Pool>>) {
-        with_hashes(tokens, |hashes| {
+        HASHES.with_borrow_mut(|hashes| {
+            hash(tokens, hashes);
             let rest = blocks.into_iter().zip(&hashes[hold.len()..]);
             let staged = rest.map(|(block, &hash)| block.stage(hash, BLOCK));
             let staged = staged.map(|block| block.expect("the block size is right"));
@@ -118,21 +130,17 @@ thread_local! {
     static HASHES: RefCell<Vec<SequenceHash>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `body` with the chained hash of every block, by kvbm's recurrence, without its token
-/// sequences.
-fn with_hashes<R>(prompt: &[u32], body: impl FnOnce(&[SequenceHash]) -> R) -> R {
-    HASHES.with_borrow_mut(|hashes| {
-        hashes.clear();
-        let mut last: Option<SequenceHash> = None;
-        hashes.extend(prompt.chunks_exact(BLOCK).map(|block| {
-            let block = compute_block_hash_for_tokens(block, SALT);
-            let next = match last {
-                None => SequenceHash::root(block),
-                Some(last) => last.extend(block),
-            };
-            last = Some(next);
-            next
-        }));
-        body(hashes)
-    })
+/// Computes the chained hash of every block, by kvbm's recurrence, without its token sequences.
+fn hash(prompt: &[u32], hashes: &mut Vec<SequenceHash>) {
+    hashes.clear();
+    let mut last: Option<SequenceHash> = None;
+    hashes.extend(prompt.chunks_exact(BLOCK).map(|block| {
+        let block = compute_block_hash_for_tokens(block, SALT);
+        let next = match last {
+            None => SequenceHash::root(block),
+            Some(last) => last.extend(block),
+        };
+        last = Some(next);
+        next
+    }));
 }
