@@ -61,6 +61,23 @@ fn pin_versus_claim() {
     });
 }
 
+/// A claimer, and the gauge, which no longer watches the block: nothing else has changed, so the
+/// claim succeeds.
+#[test]
+fn claim_versus_unqueue() {
+    explore("claim_versus_unqueue", 10, || {
+        let state = Arc::new(State::new(NewBlock {
+            is_last: true,
+            is_queued: true,
+        }));
+        let _ = state.unpin();
+        let gauge = Arc::clone(&state);
+        let unqueue = move || gauge.unqueue();
+        let (_, claim) = both(unqueue, || state.claim(None));
+        assert!(claim == Claim::Claimed, "no thread has a pin");
+    });
+}
+
 /// The first release of a block, which also marks it listed, and a claimer: what the holder read
 /// comes first. A second holder changes the word meanwhile, so the release may take two steps.
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::slice;
 
-/// Maximum number of physical blocks of one cache. A state word can count that many.
+/// Maximum number of physical blocks of one cache.
 pub const MAX_BLOCKS: usize = 1 << 28;
 
 /// The index of a physical block in the decoder's KV pool, below the capacity.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kvtrie::{Block, BlockId};
+use numpy::PyArray1;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 
@@ -50,7 +51,7 @@ impl Blocks {
     }
 
     /// Returns the ids as an array of `int32`: the indices of the blocks in the KV pool.
-    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
         let ids = self.blocks.iter().map(Block::id);
         arrays::ids(py, self.blocks.len(), |row| arrays::copy(row, ids))
     }
@@ -83,8 +84,8 @@ impl Blocks {
     ///
     /// The cache counts a lent id as owned until `PrefixCache.adopt` makes a block of it again.
     #[pyo3(name = "into_ids")]
-    fn lend<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let ids = self.ids(py)?;
+    fn lend<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i32>>> {
+        let ids = self.ids(py);
         for block in self.blocks.drain(..) {
             let _ = block.into_id();
         }
@@ -97,12 +98,18 @@ impl Blocks {
         gil::run(py, blocks.len() <= gil::MANY_BLOCKS, || drop(blocks));
     }
 
-    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    #[pyo3(signature = (*_error))]
-    fn __exit__(&mut self, py: Python<'_>, _error: &Bound<'_, PyAny>) {
+    #[pyo3(signature = (_kind, _error, _traceback, /))]
+    fn __exit__(
+        &mut self,
+        py: Python<'_>,
+        _kind: &Bound<'_, PyAny>,
+        _error: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) {
         self.free(py);
     }
 

@@ -5,11 +5,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMemoryView};
-
-use crate::arrays;
 
 /// A buffer of an object, which keeps its memory.
 ///
@@ -71,27 +67,10 @@ impl<'py> Buffer<'py> {
         self.view.readonly == 0
     }
 
-    /// Returns whether the memory is that of a `bytes` object, which never changes. A `memoryview`
-    /// and an array of NumPy name the object that they are a view of.
-    pub fn is_of_bytes(&self, py: Python<'py>) -> bool {
+    /// Returns the object that exports the memory, if it is named.
+    pub fn exporter(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         // SAFETY: the exporter is an object or null, the view keeps it, and the GIL is held.
-        let exporter = unsafe { Bound::from_borrowed_ptr_or_opt(py, self.view.obj) };
-        let mut owner = exporter;
-        while let Some(object) = owner {
-            if object.is_exact_instance_of::<PyBytes>() {
-                return true;
-            }
-            // Of these exact types the attributes run no code in Python.
-            let viewed = if object.is_exact_instance_of::<PyMemoryView>() {
-                object.getattr(intern!(py, "obj"))
-            } else if arrays::is_array(&object) {
-                object.getattr(intern!(py, "base"))
-            } else {
-                return false;
-            };
-            owner = viewed.ok();
-        }
-        false
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.view.obj) }
     }
 
     /// Returns the number of items.

@@ -1,6 +1,7 @@
 //! The change feed: what is cached, for routers.
 
 use kvtrie::{BlockId, Change, NamespaceKey};
+use numpy::PyArray1;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -63,12 +64,17 @@ impl ChangeFeed {
         self.feed = None;
     }
 
-    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    #[pyo3(signature = (*_error))]
-    fn __exit__(&mut self, _error: &Bound<'_, PyAny>) {
+    #[pyo3(signature = (_kind, _error, _traceback, /))]
+    fn __exit__(
+        &mut self,
+        _kind: &Bound<'_, PyAny>,
+        _error: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) {
         self.release();
     }
 }
@@ -150,9 +156,9 @@ pub struct Stored {
     /// The hashes of the prefixes that end at each block.
     hashes: Vec<BlockHash>,
     /// The tokens of the blocks, `uint32`.
-    tokens: Py<PyAny>,
+    tokens: Py<PyArray1<u32>>,
     /// The physical blocks, `int32`.
-    blocks: Py<PyAny>,
+    blocks: Py<PyArray1<i32>>,
     /// The items that start in the blocks: the place of their first token, and their digest.
     items: Vec<(usize, Py<PyBytes>)>,
 }
@@ -168,8 +174,8 @@ impl Stored {
             adapter,
             tenant,
             parent: run.parent,
-            tokens: arrays::tokens(py, &run.tokens)?.unbind(),
-            blocks: arrays::ids(py, run.blocks.len(), |row| arrays::copy(row, ids))?.unbind(),
+            tokens: arrays::tokens(py, &run.tokens).unbind(),
+            blocks: arrays::ids(py, run.blocks.len(), |row| arrays::copy(row, ids)).unbind(),
             items: items.collect(),
             hashes: run.hashes,
         })

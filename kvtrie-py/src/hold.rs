@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use numpy::PyArray1;
 use pyo3::prelude::*;
 
 use crate::arrays;
@@ -67,9 +68,11 @@ impl Hold {
     }
 
     /// Returns the block table as an array of `int32`: the physical blocks in order.
-    fn block_table<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn block_table<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i32>>> {
         let hold = self.get()?;
-        arrays::ids(py, hold.len(), |row| hold.block_table_into(row))
+        Ok(arrays::ids(py, hold.len(), |row| {
+            hold.block_table_into(row)
+        }))
     }
 
     /// Writes the block table into the first places of `row`, and returns their number.
@@ -144,12 +147,17 @@ impl Hold {
         self.hold = None;
     }
 
-    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    #[pyo3(signature = (*_error))]
-    fn __exit__(&mut self, _error: &Bound<'_, PyAny>) {
+    #[pyo3(signature = (_kind, _error, _traceback, /))]
+    fn __exit__(
+        &mut self,
+        _kind: &Bound<'_, PyAny>,
+        _error: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) {
         self.release();
     }
 
@@ -198,12 +206,17 @@ impl Pinned {
         self.pinned = None;
     }
 
-    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    #[pyo3(signature = (*_error))]
-    fn __exit__(&mut self, _error: &Bound<'_, PyAny>) {
+    #[pyo3(signature = (_kind, _error, _traceback, /))]
+    fn __exit__(
+        &mut self,
+        _kind: &Bound<'_, PyAny>,
+        _error: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) {
         self.release();
     }
 

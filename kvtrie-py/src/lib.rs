@@ -45,7 +45,7 @@ mod module {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::errors::prepare(module.py());
-        crate::arrays::prepare(module.py())?;
+        crate::arrays::prepare(module.py());
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -121,12 +121,18 @@ impl Publisher {
         stopped.map_err(|failed| PublisherError::new_err(failed.to_string()))
     }
 
-    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    #[pyo3(signature = (*_error))]
-    fn __exit__(&mut self, py: Python<'_>, _error: &Bound<'_, PyAny>) -> PyResult<()> {
+    #[pyo3(signature = (_kind, _error, _traceback, /))]
+    fn __exit__(
+        &mut self,
+        py: Python<'_>,
+        _kind: &Bound<'_, PyAny>,
+        _error: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         self.stop(py)
     }
 

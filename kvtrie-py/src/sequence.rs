@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use numpy::PyArray1;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
@@ -55,13 +56,13 @@ impl Sequence {
 #[pymethods]
 impl Sequence {
     /// Returns the tokens of the prompt and all pushed since, as an array of `uint32`.
-    fn tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        arrays::tokens(py, self.get()?.tokens())
+    fn tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        Ok(arrays::tokens(py, self.get()?.tokens()))
     }
 
     /// Returns the tokens that the model must still run over, as an array of `uint32`.
-    fn uncomputed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        arrays::tokens(py, self.get()?.uncomputed())
+    fn uncomputed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        Ok(arrays::tokens(py, self.get()?.uncomputed()))
     }
 
     /// Returns the number of tokens.
@@ -88,10 +89,14 @@ impl Sequence {
 
     /// Returns the block table as an array of `int32`, from entry `start` on.
     #[pyo3(signature = (start = 0))]
-    fn block_table<'py>(&self, py: Python<'py>, start: usize) -> PyResult<Bound<'py, PyAny>> {
+    fn block_table<'py>(
+        &self,
+        py: Python<'py>,
+        start: usize,
+    ) -> PyResult<Bound<'py, PyArray1<i32>>> {
         let table = (self.get()?.block_table().get(start..)).unwrap_or_default();
         let ids = table.iter().copied();
-        arrays::ids(py, table.len(), |row| arrays::copy(row, ids))
+        Ok(arrays::ids(py, table.len(), |row| arrays::copy(row, ids)))
     }
 
     /// Writes the block table into the first places of `row`, and returns their number.
@@ -201,18 +206,22 @@ impl Sequence {
 
     /// Lets the blocks go, and returns all tokens as an array of `uint32`. The published blocks
     /// stay cached.
-    fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        arrays::tokens(py, &self.take()?.finish())
+    fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        Ok(arrays::tokens(py, &self.take()?.finish()))
     }
 
     /// Finishes a request whose tokens from `keep` on will not be asked for again: evicts their
     /// blocks unless another request uses them.
-    fn finish_at<'py>(&mut self, py: Python<'py>, keep: usize) -> PyResult<Bound<'py, PyAny>> {
+    fn finish_at<'py>(
+        &mut self,
+        py: Python<'py>,
+        keep: usize,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
         let sequence = self.take()?;
         let cache = &self.cache.cache;
         let short = sequence.block_table().len() <= gil::MANY_BLOCKS;
         let tokens = gil::run(py, short, || sequence.finish_at(cache, keep));
-        arrays::tokens(py, &tokens)
+        Ok(arrays::tokens(py, &tokens))
     }
 
     /// Lets the blocks go, and returns the prompt: all tokens, their items, the priority and the
@@ -230,12 +239,17 @@ impl Sequence {
         self.sequence = None;
     }
 
-    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    #[pyo3(signature = (*_error))]
-    fn __exit__(&mut self, _error: &Bound<'_, PyAny>) {
+    #[pyo3(signature = (_kind, _error, _traceback, /))]
+    fn __exit__(
+        &mut self,
+        _kind: &Bound<'_, PyAny>,
+        _error: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) {
         self.release();
     }
 

@@ -11,12 +11,13 @@
 //! | `Prompt` | in place; without the GIL if long | likewise |
 //!
 //! The memory of an array is another object's, and any thread that gets the GIL may write to it. So
-//! nothing reads it without the GIL: to release the GIL, the tokens are copied first. A copy takes
-//! more than half as long as a lookup, so up to [`gil::MANY_SHARED_TOKENS`] a lookup keeps the GIL
-//! and copies nothing. (131,072 tokens: 19 microseconds to look up in place, 31 with the copy,
-//! which holds the GIL for 11 of them.) Two kinds of memory never change, and are read in place
-//! without the GIL: that of a `Prompt`, and that of a `bytes` object behind a `memoryview` or an
-//! array of NumPy, as `numpy.frombuffer` makes it of a message.
+//! nothing reads it without the GIL: to release the GIL, the tokens are copied first. The copy holds
+//! the GIL for more than half of the time of a lookup, and a thread that gives the GIL up may wait 5
+//! milliseconds for it. So up to [`gil::MANY_SHARED_TOKENS`] a lookup keeps the GIL and copies
+//! nothing. (131,072 tokens: 19 microseconds to look up in place, 31 with the copy, which holds the
+//! GIL for 11 of them.) Two kinds of memory never change, and are read in place without the GIL:
+//! that of a `Prompt`, and that of a `bytes` object behind a `memoryview` or an array of NumPy, as
+//! `numpy.frombuffer` makes it of a message.
 //!
 //! Code that writes to an array *without* the GIL, as a long operation of NumPy on another thread
 //! does, must not do so during a call: that is a data race, as with every extension module.
@@ -82,12 +83,11 @@ impl<'py> Tokens<'py> {
         py: Python<'py>,
         work: impl FnOnce(kvtrie::Prompt<'_>) -> T + Send,
     ) -> T {
-        match self {
-            Self::Shared(integers) if integers.len <= gil::MANY_SHARED_TOKENS => {
-                work(shared(integers, py).into())
-            }
-            _ => self.read(py, gil::MANY_TOKENS, work),
-        }
+        let many = match self {
+            Self::Shared(_) => gil::MANY_SHARED_TOKENS,
+            Self::Owned(_) | Self::Prompt(_) => gil::MANY_TOKENS,
+        };
+        self.read(py, many, work)
     }
 
     /// Does some work on the tokens: with the GIL if there are at most `many`, else without.
@@ -99,16 +99,7 @@ impl<'py> Tokens<'py> {
     ) -> T {
         let short = self.len() <= many;
         match self {
-            Self::Shared(integers) if short => work(shared(integers, py).into()),
-            Self::Shared(integers) if integers.never_change(py) => {
-                // SAFETY: no thread can write to the memory, and the integers keep it.
-                let tokens = unsafe { integers.as_u32s() }.unwrap_or_default();
-                py.detach(|| work(tokens.into()))
-            }
-            Self::Shared(integers) => {
-                let copy = shared(integers, py).to_vec();
-                py.detach(|| work(copy.into()))
-            }
+            Self::Shared(integers) => read_shared(integers, py, short, work),
             Self::Owned(tokens) => gil::run(py, short, || work(tokens.into())),
             Self::Prompt(prompt) => {
                 let prompt = &prompt.get().prompt;
@@ -140,6 +131,26 @@ impl<'py> Tokens<'py> {
             Self::Prompt(prompt) => prompt.get().prompt.clone(),
         }
     }
+}
+
+/// Does some work on tokens of another object: in place if it is `short`, or without the GIL.
+fn read_shared<T: Send>(
+    integers: &Integers<'_>,
+    py: Python<'_>,
+    short: bool,
+    work: impl FnOnce(kvtrie::Prompt<'_>) -> T + Send,
+) -> T {
+    let is_long = integers.len > gil::MANY_TOKENS;
+    if let Some(_bytes) = is_long.then(|| integers.bytes_behind(py)).flatten() {
+        // SAFETY: no thread writes to the memory, and its owner is kept meanwhile.
+        let tokens = unsafe { integers.as_u32s() }.unwrap_or_default();
+        return py.detach(|| work(tokens.into()));
+    }
+    if short {
+        return work(shared(integers, py).into());
+    }
+    let copy = shared(integers, py).to_vec();
+    py.detach(|| work(copy.into()))
 }
 
 /// Returns tokens that Python code cannot write to before the GIL is released.

@@ -122,27 +122,27 @@ LONG = ["array", "view", "tensor", "read-only", "bytearray", "bytes", "cast"]
 
 @pytest.mark.parametrize("kind", LONG)
 def test_long_buffers_are_read_with_and_without_a_copy(kind: str) -> None:
-    """Beyond 32,768 tokens: copied, unless they are in memory of a `bytes` object."""
-    tokens = np.arange(40_000, dtype=np.uint32)
+    """Beyond 131,072 tokens: copied, unless they are in memory of a `bytes` object."""
+    tokens = np.arange(144_000, dtype=np.uint32)
     packed = tokens.tobytes()
     read_only = tokens.copy()
     read_only.flags.writeable = False
     given = {
         "array": tokens,
-        "view": np.arange(50_000, dtype=np.uint32)[:40_000],
+        "view": np.arange(150_000, dtype=np.uint32)[:144_000],
         "tensor": Tensor(tokens),
         "read-only": read_only,
         "bytearray": np.frombuffer(bytearray(packed), np.uint32),
         "bytes": np.frombuffer(b"1234" + packed, np.uint32)[1:],
         "cast": memoryview(packed).cast("I"),
     }[kind]
-    cache = PrefixCache(2_500, 16)
+    cache = PrefixCache(9_000, 16)
     model = cache.namespace("model")
     hold = cache.lookup(model, given)
     assert hold.token_count == 0
-    hold.publish(given, cache.allocate(2_500))
-    assert cache.peek(model, given) == cache.lookup(model, given).token_count == 40_000
-    assert cache.lookup_prefill(model, given).token_count == 39_984
+    hold.publish(given, cache.allocate(9_000))
+    assert cache.peek(model, given) == cache.lookup(model, given).token_count == 144_000
+    assert cache.lookup_prefill(model, given).token_count == 143_984
 
 
 @pytest.mark.parametrize("empty", [[], (), np.zeros(0, np.uint32), np.zeros(0, np.int64)])
@@ -182,11 +182,18 @@ def test_a_wrong_token_is_named(
 @pytest.mark.parametrize(
     ("wrong", "error", "what"),
     [
-        (np.zeros(4), TypeError, 'format "d"'),
-        (np.zeros(4, bool), TypeError, r'format "\?"'),
-        (np.zeros(4, np.int16), TypeError, 'format "h"'),
-        (np.zeros(4, ">u4"), TypeError, 'format ">I"'),
-        (np.zeros(4, ">i8"), TypeError, 'format ">'),
+        (np.zeros(4), TypeError, "type float64"),
+        (np.zeros(4, bool), TypeError, "type bool"),
+        (np.zeros(4, np.int16), TypeError, "type int16"),
+        (np.zeros(4, ">u4"), TypeError, "type >u4"),
+        (np.zeros(4, ">i8"), TypeError, "type >i8"),
+        (np.zeros(4, object), TypeError, "type object"),
+        (memoryview(np.zeros(4)), TypeError, 'format "d"'),
+        (memoryview(np.zeros(4, bool)), TypeError, r'format "\?"'),
+        (memoryview(np.zeros(4, ">u4")), TypeError, 'format ">I"'),
+        (memoryview(np.zeros(8, np.uint32)[::2]), ValueError, "gaps"),
+        (memoryview(np.zeros((2, 4), np.uint32)), ValueError, "2 dimensions"),
+        (array.array("h", SMALL), TypeError, 'format "h"'),
         (b"bytes", TypeError, 'format "B"'),
         (bytearray(8), TypeError, 'format "B"'),
         (np.zeros(8, np.uint32)[::2], ValueError, "gaps"),
@@ -219,7 +226,9 @@ def test_what_holds_no_tokens_is_refused(
     [
         (np.zeros(1, np.int32), ValueError, "a row of 1 has no room for 2 blocks"),
         (np.zeros(2, np.int64), TypeError, "32 bits"),
-        (np.zeros(2), TypeError, 'format "d"'),
+        (np.zeros(2), TypeError, "type float64"),
+        (memoryview(np.zeros(2)), TypeError, 'format "d"'),
+        (memoryview(bytes(8)).cast("i"), TypeError, "read-only"),
         (np.zeros(4, np.int32)[::2], ValueError, "gaps"),
         (np.zeros((2, 2), np.int32), ValueError, "2 dimensions"),
         (misaligned("i4"), TypeError, "read-only"),

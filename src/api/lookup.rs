@@ -23,7 +23,8 @@ impl PrefixCache {
     ///
     /// # Aborts
     ///
-    /// If 2^28 - 2^22 holds would end at one block.
+    /// If 2^28 - 2^22 holds would end at one block, or if the memory allocator fails at the first
+    /// call or hit of a thread.
     ///
     /// # Panics
     ///

@@ -84,6 +84,8 @@
 //!   used less recently. (T: `the_kept_prefix_is_not_evicted_next`)
 //! * **claim-by-exchange**: two threads claim one block, or one claims a block that was just
 //!   pinned. (M: `claim_versus_claim`; T: `every_history_has_an_explanation`)
+//! * **claim-again**: an unheld block stays, though no thread has pinned it. (M:
+//!   `claim_versus_unqueue`)
 //! * **confirm-children**: no thread lists a block that has lost the rest of its run and its
 //!   children. (M: `tail_versus_last_child`)
 //! * **mark-and-count**: a hold is dropped uncounted, and the cache is never freed. (M:

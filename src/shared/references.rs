@@ -45,7 +45,8 @@ impl References {
     /// Keeps the count above zero until [`end_counting`](Self::end_counting). The caller has
     /// removed the last reference, and will now mark and count the holds.
     pub fn begin_counting(&self) {
-        // Relaxed: only its value is used. A hold that finds its mark changes the count later.
+        // Relaxed: only its value is used. The fence of a guard lies between this and the first
+        // mark, so a hold that finds its mark changes the count later.
         self.0.fetch_add(COUNTING, Ordering::Relaxed);
     }
 

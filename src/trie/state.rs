@@ -285,10 +285,12 @@ impl State {
         }
         // Acquire (let-go, orphan): the id may be given away, and the node retired.
         // Release (run-order): a thread that sees this block gone may do the same to earlier ones.
-        // Relaxed: on failure another thread has just pinned or claimed the block.
+        // Relaxed: on failure another thread has just pinned, claimed or unqueued the block.
         // Rule (claim-by-exchange): a pin or a claim after the load makes this fail.
         match (self.0).compare_exchange(seen.0, GONE, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => Claim::Claimed,
+            // Rule (claim-again): the gauge has unqueued the block, and nothing else has changed.
+            Err(now) if now == seen.0 & !QUEUED => self.claim(behind),
             Err(_) => Claim::Held,
         }
     }

@@ -73,6 +73,8 @@ impl Mix {
 /// the same in all prompts.
 #[must_use]
 pub fn lookups<C: Cache + 'static>(threads: usize, blocks: usize, shared: usize) -> Entry<'static> {
-    let lookups = Lookups::<C>::new(threads, blocks, shared);
-    (C::NAME, Box::new(lookups))
+    (
+        C::NAME,
+        Box::new(Lookups::<C>::new(threads, blocks, shared)),
+    )
 }

@@ -34,12 +34,8 @@ pub struct Sequence {
 #[must_use]
 pub fn sequences(trace: &Trace) -> Vec<Sequence> {
     let mut total = 0;
-    let mut answer = Vec::new();
     let all = trace.requests().iter().map(|request| {
-        let mut tokens = Vec::new();
-        request.write_prompt(&mut tokens);
-        request.write_output(&mut answer);
-        tokens.append(&mut answer);
+        let mut tokens = [request.prompt(), request.answer()].concat();
         tokens.truncate(tokens.len() / BLOCK * BLOCK);
         tokens.shrink_to_fit();
         let prompt = request.prompt_len().min(tokens.len());

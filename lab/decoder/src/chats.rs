@@ -2,46 +2,14 @@
 //!
 //! All conversations begin with one system prompt. A turn's prompt is the whole conversation so
 //! far, answers included, and a user's next turn comes as soon as the answer to the last is there.
+//! The texts are as random as the weights of the model.
 
-/// What every conversation begins with.
-const SYSTEM: &str = "System: You help the visitors of a small museum of clocks. Be brief and \
-    kind. Say what a clock is made of, who made it and when, and how it keeps time. The ground \
-    floor shows sundials, water clocks and hourglasses; the first floor shows tower clocks, \
-    table clocks and the workshop of a clockmaker; the second floor shows ships' chronometers, \
-    railway clocks and wristwatches. The museum opens at ten and closes at five, on Thursdays at \
-    eight. Children are welcome and may wind the great tower clock at noon. If you do not know an \
-    answer, say so, and send the visitor to the desk at the entrance.";
+use std::ops::RangeInclusive;
 
-const OPENINGS: [&str; 8] = [
-    "Please tell me about",
-    "Where do I find",
-    "How old is",
-    "My daughter would like to see",
-    "Who made",
-    "What is so special about",
-    "How do you look after",
-    "Is there a book about",
-];
-
-const SUBJECTS: [&str; 12] = [
-    "the great tower clock",
-    "the water clock with the brass doves",
-    "the oldest sundial",
-    "the ship's chronometer from the blue case",
-    "the clockmaker's lathe",
-    "the watch that runs backwards",
-    "the hourglass of the harbour office",
-    "the clock without hands",
-    "the railway clock over the stairs",
-    "the cuckoo on the first floor",
-    "the pendulum in the stairwell",
-    "the astronomer's table clock",
-];
-
-/// Returns the tokens of a text: one for each byte.
-fn bytes(text: &str) -> Vec<u32> {
-    text.bytes().map(u32::from).collect()
-}
+/// Tokens of the system prompt.
+const SYSTEM: RangeInclusive<usize> = 650..=650;
+/// Tokens of a user's message.
+const MESSAGE: RangeInclusive<usize> = 40..=80;
 
 /// Conversations, with everything that the users will say already in tokens.
 #[derive(Debug, Clone)]
@@ -61,15 +29,15 @@ impl Chats {
     /// answers a turn. The same for the same numbers.
     pub fn new((users, turns): (usize, usize), answer: usize, samples: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(7);
-        let mut message = |user: usize| {
-            let opening = OPENINGS[rng.usize(..OPENINGS.len())];
-            let subject = SUBJECTS[rng.usize(..SUBJECTS.len())];
-            bytes(&format!("\nVisitor {user}: {opening} {subject}?\nYou:"))
+        let mut text = |tokens| -> Vec<u32> {
+            let tokens = rng.usize(tokens);
+            (0..tokens).map(|_| rng.u8(..).into()).collect()
         };
-        let conversation = |user| (0..turns).map(|_| message(user)).collect();
+        let system = text(SYSTEM);
+        let mut conversation = |_| (0..turns).map(|_| text(MESSAGE)).collect();
         Self {
-            system: bytes(SYSTEM),
-            messages: (1..=users).map(conversation).collect(),
+            system,
+            messages: (0..users).map(&mut conversation).collect(),
             answer,
             samples,
         }

@@ -3,12 +3,12 @@
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kvtrie::{Namespace, PrefixCache, Sequence};
 
-use crate::{Chats, Config, KvPool, Model, Request, queue::Queue, worker::Worker};
+use crate::{Chats, Config, Cost, KvPool, Model, Request, queue::Queue, worker::Worker};
 
 /// Most bytes of keys and values of a pool.
 const LARGEST_POOL: u128 = 64 << 30;
@@ -44,6 +44,16 @@ pub struct Served {
     pub answers: Vec<Request>,
     /// Time during which decode threads were not asleep, summed over the threads.
     pub busy: Duration,
+    /// From the first submission to the last token.
+    pub wall: Duration,
+}
+
+impl Served {
+    /// Returns what all answers took.
+    pub fn cost(&self) -> Cost {
+        let costs = self.answers.iter().map(|answer| answer.cost);
+        costs.fold(Cost::default(), Cost::plus)
+    }
 }
 
 impl Limits {
@@ -115,20 +125,25 @@ impl<'c> Engine<'c> {
     ///
     /// A decode thread panicked.
     pub fn serve(&self, threads: usize, answered: impl Fn() + Sync) -> Served {
-        let queue = Queue::default();
+        let (queue, start) = (Queue::default(), Instant::now());
         for (user, prompt) in self.chats.first_prompts().enumerate() {
             queue.submit((user, 0), prompt);
         }
         let busy = thread::scope(|scope| {
-            let spawn = |_| scope.spawn(|| Worker::new(self, &queue, &answered).run());
+            let spawn = |_| scope.spawn(|| Worker::run(self, &queue, &answered));
             let workers: Vec<_> = (0..threads).map(spawn).collect();
             let busy = workers.into_iter().map(|worker| worker.join());
             busy.map(|busy| busy.expect("a decode thread does not panic"))
                 .sum()
         });
+        let wall = start.elapsed();
         let mut answers = queue.into_finished();
         answers.sort_by_key(|request| (request.turn, request.ticket));
-        Served { answers, busy }
+        Served {
+            answers,
+            busy,
+            wall,
+        }
     }
 
     /// Looks tokens up and holds what is cached.

@@ -4,7 +4,7 @@
 //! paged pool ([`KvPool`]); which physical block belongs to which request is decided by kvtrie.
 //! Several decode threads each run a continuous batch ([`Engine::serve`]): a request's prefix is
 //! looked up, the rest is allocated and prefilled, blocks are published as they fill, forks share
-//! what they have in common, and when blocks run out a younger request gives way to an older one.
+//! what they have in common, and when blocks run out the youngest request gives way.
 //!
 //! | file | job |
 //! | --- | --- |
@@ -31,4 +31,4 @@ pub use engine::{Engine, Limits, Served};
 pub use model::{Config, Model, Span, ranked};
 pub use pool::KvPool;
 pub use request::{Cost, Request};
-pub use summary::{Summary, table};
+pub use summary::print_runs;

@@ -1,9 +1,9 @@
 //! Holds chats with the decoder, with and without the cache, and says what the cache saved.
 
-use std::{process::ExitCode, time::Instant};
+use std::process::ExitCode;
 
 use clap::Parser;
-use kvtrie_decoder::{Chats, Config, Engine, Limits, Model, Served, Summary, table};
+use kvtrie_decoder::{Chats, Config, Engine, Limits, Model, print_runs};
 use kvtrie_harness::{machine::cores, options::up_to, progress::Progress};
 
 /// Holds chats with a small decoder whose KV cache is shared through kvtrie, and compares that with
@@ -57,27 +57,19 @@ fn serve(options: &Options) -> Result<bool, String> {
             shares,
         };
         let engine = Engine::new(&model, &chats, limits)?;
-        Ok::<_, String>(run(name, &engine, options.threads, chats.answers()))
+        let progress = Progress::new(name, chats.answers() as u64, "answers");
+        let served = engine.serve(options.threads, || progress.step());
+        progress.finish();
+        Ok::<_, String>(served)
     };
-    let (plain, without) = run("no cache", false)?;
-    let (cached, with) = run("kvtrie", true)?;
-    println!("{}\n", table(&[("no cache", without), ("kvtrie", with)]));
+    let (plain, cached) = (run("no cache", false)?, run("kvtrie", true)?);
+    print_runs(&plain, &cached);
     let pairs = plain.answers.iter().zip(&cached.answers);
     let different = pairs.filter(|(plain, cached)| plain.answer() != cached.answer());
     let (different, all) = (different.count(), plain.answers.len());
     match different {
-        0 => println!("answers: the same, token for token, in {all} cases"),
-        _ => println!("answers: {different} of {all} DIFFER"),
+        0 => println!("\nanswers: the same, token for token, in {all} cases"),
+        _ => println!("\nanswers: {different} of {all} DIFFER"),
     }
     Ok(different == 0)
-}
-
-/// Holds the chats once, with an empty cache.
-fn run(name: &'static str, engine: &Engine<'_>, threads: usize, all: usize) -> (Served, Summary) {
-    let progress = Progress::new(name, all as u64, "answers");
-    let start = Instant::now();
-    let served = engine.serve(threads, || progress.step());
-    progress.finish();
-    let summary = Summary::of(&served, start.elapsed());
-    (served, summary)
 }

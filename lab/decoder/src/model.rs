@@ -7,7 +7,7 @@
 //! rotations, activations and matrix products work row by row, in plain loops with a fixed order of
 //! additions, and so does attention. `tests/arithmetic.rs` checks it bit by bit.
 
-use kvtrie::BlockId;
+use kvtrie::{BlockId, Sequence};
 
 use crate::{KvPool, matrix::Matrix};
 
@@ -48,6 +48,20 @@ pub struct Span<'a> {
     pub table: &'a [BlockId],
     /// Whether the logits after the last token are wanted.
     pub wants_logits: bool,
+}
+
+impl<'a> Span<'a> {
+    /// Returns the next tokens of a sequence to compute, at most so many; `None` if that is none.
+    pub fn next(sequence: &'a Sequence, most: usize) -> Option<Self> {
+        let uncomputed = sequence.uncomputed();
+        let tokens = &uncomputed[..uncomputed.len().min(most)];
+        (!tokens.is_empty()).then(|| Self {
+            tokens,
+            start: sequence.computed_tokens(),
+            table: sequence.block_table(),
+            wants_logits: tokens.len() == uncomputed.len(),
+        })
+    }
 }
 
 /// A Llama-style transformer with random weights, the same for the same seed on every machine.

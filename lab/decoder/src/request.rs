@@ -1,9 +1,6 @@
 //! A request on its way through the decoder, and what it took.
 
-use std::{
-    ops::AddAssign,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// Place in the order of arrival, and which of the answers to the prompt, from 0.
 pub type Ticket = (usize, usize);
@@ -78,15 +75,14 @@ impl Cost {
         self.calls += 1;
         result
     }
-}
-
-impl AddAssign for Cost {
-    fn add_assign(&mut self, other: Self) {
+    /// Adds the cost of another answer.
+    pub fn plus(mut self, other: Self) -> Self {
         self.admitted += other.admitted;
         self.cached += other.cached;
         self.prefilled += other.prefilled;
         self.preemptions += other.preemptions;
         self.in_cache += other.in_cache;
         self.calls += other.calls;
+        self
     }
 }

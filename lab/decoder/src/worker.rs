@@ -1,4 +1,10 @@
 //! A decode thread: admits requests, and computes their tokens in steps.
+//!
+//! If blocks run out, the youngest request of the thread's batch gives way, and queues again with
+//! its tokens. A request is admitted with all the blocks of its tokens, and needs another only
+//! after it got a token. So between two preemptions there is always progress. One that would not
+//! fit the whole pool was refused before it got in. If requests of two threads keep blocks from
+//! each other, both give way, and are tried again. So every request finishes.
 
 use std::{
     mem, thread,
@@ -24,43 +30,54 @@ pub struct Worker<'e> {
     queue: &'e Queue,
     /// Called after each answer.
     answered: &'e (dyn Fn() + Sync),
-    batch: Vec<Running>,
-}
-
-/// A request that has blocks.
-#[derive(Debug)]
-struct Running {
-    request: Request,
-    sequence: Sequence,
-    /// Tokens that it brought along and that are not computed yet.
-    prefill: usize,
+    /// The requests that have blocks.
+    batch: Vec<(Request, Sequence)>,
 }
 
 impl<'e> Worker<'e> {
-    /// Creates a decode thread with an empty batch.
-    pub fn new(engine: &'e Engine<'e>, queue: &'e Queue, answered: &'e (dyn Fn() + Sync)) -> Self {
-        Self {
+    /// Runs a decode thread until the queue is over. Returns how long it was not asleep.
+    pub fn run(
+        engine: &'e Engine<'e>,
+        queue: &'e Queue,
+        answered: &'e (dyn Fn() + Sync),
+    ) -> Duration {
+        let mut worker = Self {
             engine,
             queue,
             answered,
             batch: Vec::new(),
-        }
-    }
-
-    /// Runs until the queue is over. Returns how long the thread was not asleep.
-    pub fn run(&mut self) -> Duration {
-        let mut busy = Duration::ZERO;
-        while !self.queue.is_over() {
-            let start = Instant::now();
-            self.admit();
-            self.make_room();
-            let is_idle = !self.step();
-            busy += start.elapsed();
-            if is_idle {
+        };
+        let (start, mut asleep) = (Instant::now(), Duration::ZERO);
+        while !queue.is_over() {
+            worker.make_room();
+            worker.admit();
+            if worker.batch.is_empty() {
+                let nap = Instant::now();
                 thread::sleep(NAP);
+                asleep += nap.elapsed();
+            } else {
+                worker.step();
             }
         }
-        busy
+        start.elapsed() - asleep
+    }
+
+    /// Gets a block for each request that has filled its last one. The youngest give way until the
+    /// others have theirs.
+    fn make_room(&mut self) {
+        self.batch
+            .sort_unstable_by_key(|(request, _)| request.ticket);
+        let mut supplied = 0;
+        while let Some((request, sequence)) = self.batch.get_mut(supplied) {
+            let is_full = sequence.missing_blocks(0) > 0;
+            let grow = || sequence.grow(&self.engine.cache, 0);
+            if !is_full || request.cost.time(grow).is_ok() {
+                supplied += 1;
+            } else if let Some((mut youngest, sequence)) = self.batch.pop() {
+                youngest.cost.preemptions += 1;
+                self.queue.put_back(stop(youngest, sequence));
+            }
+        }
     }
 
     /// Takes waiting requests, oldest first: looks each up and allocates what it lacks.
@@ -69,111 +86,79 @@ impl<'e> Worker<'e> {
             let Some(mut request) = self.queue.take() else {
                 return;
             };
-            let tokens = mem::take(&mut request.tokens);
-            let sequence = request.cost.time(|| self.engine.open(tokens));
-            let mut running = Running::new(request, sequence);
-            if !self.allocate(&mut running) {
-                return self.queue.put_back(running.stop());
+            let (cost, tokens) = (&mut request.cost, mem::take(&mut request.tokens));
+            let mut sequence = cost.time(|| self.engine.open(tokens));
+            let grown = cost.time(|| sequence.grow(&self.engine.cache, 0));
+            if grown.is_err() {
+                return self.queue.put_back(stop(request, sequence));
             }
-            let cost = &mut running.request.cost;
-            cost.admitted += running.sequence.tokens().len();
-            cost.cached += running.sequence.cached_tokens();
-            self.batch.push(running);
-        }
-    }
-
-    /// Allocates the missing blocks of a request, all or none.
-    fn allocate(&self, running: &mut Running) -> bool {
-        let cost = &mut running.request.cost;
-        let (sequence, cache) = (&mut running.sequence, &self.engine.cache);
-        let grow = || cost.time(|| sequence.grow(cache, 0)).is_ok();
-        self.queue.allocate(running.request.ticket, grow)
-    }
-
-    /// Gets a block for each sequence that has filled its last one. One that gets none gives way,
-    /// except the oldest.
-    fn make_room(&mut self) {
-        for mut running in mem::take(&mut self.batch) {
-            let is_refused = running.sequence.missing_blocks(0) > 0 && !self.allocate(&mut running);
-            if is_refused && !self.queue.is_oldest(running.request.ticket) {
-                running.request.cost.preemptions += 1;
-                self.queue.put_back(running.stop());
-            } else {
-                self.batch.push(running);
-            }
+            cost.admitted += sequence.tokens().len();
+            cost.cached += sequence.cached_tokens();
+            cost.prefilled += sequence.uncomputed().len();
+            self.batch.push((request, sequence));
         }
     }
 
     /// Computes a step: a token for each sequence that decodes, then chunks of prompts, the oldest
-    /// first. Returns whether there was anything to compute.
-    fn step(&mut self) -> bool {
-        self.batch
-            .sort_unstable_by_key(|running| (running.prefill > 0, running.request.ticket));
+    /// first. Publishes each complete block, so that the next request finds it.
+    fn step(&mut self) {
+        let mut batch = mem::take(&mut self.batch);
+        batch.sort_by_key(|(request, sequence)| (sequence.uncomputed().len() > 1, request.ticket));
         let mut left = STEP;
-        let mut step = Vec::new();
-        for running in mem::take(&mut self.batch) {
-            let count = left.min(running.computable());
-            left -= count;
-            match count {
-                0 => self.batch.push(running),
-                _ => step.push((running, count)),
-            }
-        }
-        if step.is_empty() {
-            return false;
-        }
-        let spans: Vec<_> = step
+        let spans: Vec<_> = batch
             .iter()
-            .map(|(running, count)| running.span(*count))
+            .map_while(|(_, sequence)| {
+                let span = Span::next(sequence, left)?;
+                left -= span.tokens.len();
+                Some(span)
+            })
             .collect();
         let logits = self.engine.model.step(&self.engine.pool, &spans);
-        for ((mut running, count), logits) in step.into_iter().zip(logits) {
-            running.advance(count);
+        let counts: Vec<_> = spans.iter().map(|span| span.tokens.len()).collect();
+        self.batch = batch.split_off(counts.len());
+        for (((mut request, mut sequence), count), logits) in
+            batch.into_iter().zip(counts).zip(logits)
+        {
+            // The places of the table that change need no care: each step reads all of it.
+            request.cost.time(|| sequence.advance(count));
             match logits {
-                Some(logits) => self.answer(running, &logits),
-                None => self.batch.push(running),
+                Some(logits) => self.answer(request, sequence, &logits),
+                None => self.batch.push((request, sequence)),
             }
         }
-        true
     }
 
     /// Gives a request its next token. With the first, starts its other samples, which share the
     /// complete blocks and compute the rest of the prompt again.
-    fn answer(&mut self, mut running: Running, logits: &[f32]) {
-        let Running {
-            request, sequence, ..
-        } = &mut running;
+    fn answer(&mut self, request: Request, mut sequence: Sequence, logits: &[f32]) {
         let is_first = sequence.tokens().len() == request.prompt;
-        let samples = if is_first {
-            self.engine.chats.samples
-        } else {
-            1
+        let samples = match is_first {
+            true => self.engine.chats.samples,
+            false => 1,
         };
         let best = ranked(logits, samples);
         for (sample, &token) in best.iter().enumerate().skip(1) {
             let mut request = request.fork(sample);
-            let sequence = request.cost.time(|| self.engine.fork(sequence));
-            self.queue.add(request.ticket);
-            self.push(Running::new(request, sequence), token);
+            let sequence = request.cost.time(|| self.engine.fork(&mut sequence));
+            request.cost.prefilled += sequence.uncomputed().len();
+            self.queue.add_sample();
+            self.push(request, sequence, token);
         }
-        self.push(running, best[0]);
+        self.push(request, sequence, best[0]);
     }
 
     /// Appends a token to an answer. If the answer is complete, delivers it, and submits the user's
     /// next turn.
-    fn push(&mut self, mut running: Running, token: u32) {
-        let Running {
-            request, sequence, ..
-        } = &mut running;
+    fn push(&mut self, mut request: Request, mut sequence: Sequence, token: u32) {
         request.cost.time(|| sequence.push(token));
         request
             .to_first_token
             .get_or_insert_with(|| request.submitted.elapsed());
         let chats = self.engine.chats;
         if sequence.tokens().len() < request.prompt + chats.answer {
-            return self.batch.push(running);
+            return self.batch.push((request, sequence));
         }
-        let request = running.stop();
+        let request = stop(request, sequence);
         let ((user, turn), (_, sample)) = (request.turn, request.ticket);
         if sample == 0 {
             let next = (user, turn + 1);
@@ -186,52 +171,10 @@ impl<'e> Worker<'e> {
     }
 }
 
-impl Running {
-    fn new(request: Request, sequence: Sequence) -> Self {
-        Self {
-            request,
-            prefill: sequence.uncomputed().len(),
-            sequence,
-        }
-    }
-
-    /// Publishes the complete blocks, lets all of them go, and gives the request its tokens back.
-    fn stop(mut self) -> Request {
-        let tokens = self.request.cost.time(|| self.sequence.finish());
-        self.request.tokens = tokens;
-        self.request
-    }
-
-    /// Returns how many tokens can be computed now.
-    fn computable(&self) -> usize {
-        match self.sequence.missing_blocks(0) > 0 {
-            true => 0,
-            false => self.sequence.uncomputed().len(),
-        }
-    }
-
-    /// Returns the next `count` tokens to compute.
-    fn span(&self, count: usize) -> Span<'_> {
-        let uncomputed = self.sequence.uncomputed();
-        Span {
-            tokens: &uncomputed[..count],
-            start: self.sequence.computed_tokens(),
-            table: self.sequence.block_table(),
-            wants_logits: count == uncomputed.len(),
-        }
-    }
-
-    /// Notes that the next `count` tokens are computed. Publishes a whole prompt, so that the next
-    /// request finds it.
-    ///
-    /// The places of the table that change need no care here: each step reads all of it.
-    fn advance(&mut self, count: usize) {
-        let cost = &mut self.request.cost;
-        cost.time(|| self.sequence.advance(count));
-        let prefilled = count.min(self.prefill);
-        cost.prefilled += prefilled;
-        self.prefill -= prefilled;
-    }
+/// Publishes the complete blocks, lets all of them go, and gives the request its tokens back.
+fn stop(mut request: Request, sequence: Sequence) -> Request {
+    request.tokens = request.cost.time(|| sequence.finish());
+    request
 }
 
 impl Drop for Worker<'_> {
@@ -240,29 +183,5 @@ impl Drop for Worker<'_> {
         if thread::panicking() {
             self.queue.abandon();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    //! A thread that ends badly.
-
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    use crate::{Chats, Config, Engine, Limits, Model};
-
-    #[test]
-    fn no_thread_waits_for_one_that_panicked() {
-        let (model, chats) = (Model::random(Config::small(), 1), Chats::new((3, 2), 4, 1));
-        let limits = Limits {
-            blocks: 200,
-            block_size: 16,
-            shares: true,
-        };
-        let engine = Engine::new(&model, &chats, limits).expect("the sizes are possible");
-        let served = AssertUnwindSafe(|| engine.serve(2, || panic!("as a decode thread might")));
-        assert!(catch_unwind(served).is_err());
-        let cache = engine.cache();
-        assert_eq!(cache.in_use(), 0, "nothing is held");
     }
 }

@@ -3,56 +3,30 @@
 
 mod common;
 
-use common::{SEED, model, tiny};
-use kvtrie::{Block, BlockId, PrefixCache};
+use common::{SEED, ids, model, tiny};
+use kvtrie::BlockId;
 use kvtrie_decoder::{Config, KvPool, Model, Span};
 
 /// Most tokens of a step.
 const ROWS: usize = 16;
 
-/// Returns a prompt to compute.
-fn prompt() -> Vec<u32> {
-    b"What a token computes may not depend on its company."
-        .map(u32::from)
-        .to_vec()
+/// The prompt to compute.
+const PROMPT: &str = "What a token computes may not depend on its company.";
+/// Another sequence.
+const COMPANY: &str = "Fifteen tokens!";
+
+fn tokens(text: &str) -> Vec<u32> {
+    text.bytes().map(u32::from).collect()
 }
 
-/// Returns another sequence.
-fn company() -> Vec<u32> {
-    b"Fifteen tokens!".map(u32::from).to_vec()
-}
-
-/// Returns block ids of a cache.
-fn ids(count: usize) -> Vec<BlockId> {
-    let cache = PrefixCache::builder().blocks(count).build().unwrap();
-    cache
-        .allocate(count)
-        .unwrap()
-        .iter()
-        .map(Block::id)
+/// Returns the bits of the logits after each chunk of the prompt.
+fn bits(model: &Model, pool: &KvPool, table: &[BlockId], chunk: usize) -> Vec<Vec<u32>> {
+    let starts = (0..).step_by(chunk);
+    tokens(PROMPT)
+        .chunks(chunk)
+        .zip(starts)
+        .map(|(tokens, start)| of(&model.step(pool, &[span(tokens, start, table)])[0]))
         .collect()
-}
-
-/// Returns the bits of the logits after each token, computed in chunks of the given sizes.
-fn bits(
-    model: &Model,
-    pool: &KvPool,
-    table: &[BlockId],
-    chunks: impl Iterator<Item = usize>,
-) -> Vec<Vec<u32>> {
-    let prompt = prompt();
-    let mut start = 0;
-    let mut all = Vec::new();
-    for chunk in chunks {
-        let end = prompt.len().min(start + chunk);
-        if start == end {
-            break;
-        }
-        let logits = model.step(pool, &[span(&prompt[start..end], start, table)]);
-        all.push(of(&logits[0]));
-        start = end;
-    }
-    all
 }
 
 fn span<'a>(tokens: &'a [u32], start: usize, table: &'a [BlockId]) -> Span<'a> {
@@ -87,13 +61,11 @@ fn models() -> [Model; 2] {
 fn chunks_do_not_matter() {
     for model in models() {
         let pool = model.pool(8, 16);
-        let single = bits(&model, &pool, &ids(8), std::iter::repeat(1));
+        let single = bits(&model, &pool, &ids(8), 1);
         for chunk in [2, 3, 7, 15, ROWS] {
             let pool = model.pool(8, 16);
-            let chunked = bits(&model, &pool, &ids(8), std::iter::repeat(chunk));
-            let ends = (0..prompt().len())
-                .map(|at| at + 1)
-                .filter(|end| end % chunk == 0 || *end == prompt().len());
+            let chunked = bits(&model, &pool, &ids(8), chunk);
+            let ends = (1..=PROMPT.len()).filter(|end| end % chunk == 0 || *end == PROMPT.len());
             for (end, logits) in ends.zip(chunked) {
                 assert!(logits == single[end - 1], "chunks of {chunk}, token {end}");
             }
@@ -106,8 +78,8 @@ fn company_and_the_place_in_a_step_do_not_matter() {
     for model in models() {
         let (pool, table) = (model.pool(8, 16), ids(8));
         let (mine, theirs) = table.split_at(4);
-        let alone = bits(&model, &pool, mine, std::iter::repeat(1));
-        let (prompt, company) = (prompt(), company());
+        let alone = bits(&model, &pool, mine, 1);
+        let (prompt, company) = (tokens(PROMPT), tokens(COMPANY));
         for before in 0..ROWS {
             let after = ROWS - 1 - before;
             for (at, token) in prompt.iter().enumerate() {
@@ -131,16 +103,11 @@ fn company_and_the_place_in_a_step_do_not_matter() {
 #[test]
 fn blocks_may_lie_anywhere_and_have_any_size() {
     let model = model();
-    let straight = bits(model, &model.pool(8, 16), &ids(8), std::iter::repeat(ROWS));
+    let straight = bits(model, &model.pool(8, 16), &ids(8), ROWS);
     for block_size in [1, 3, 16, 64] {
         let mut table = ids(64);
         table.reverse();
-        let scattered = bits(
-            model,
-            &model.pool(64, block_size),
-            &table,
-            std::iter::repeat(ROWS),
-        );
+        let scattered = bits(model, &model.pool(64, block_size), &table, ROWS);
         assert!(scattered == straight, "blocks of {block_size}");
     }
 }
@@ -152,7 +119,7 @@ fn every_token_before_matters() {
             let (pool, table) = (model.pool(8, 16), ids(8));
             of(&model.step(&pool, &[span(prompt, 0, &table)])[0])
         };
-        let prompt = prompt();
+        let prompt = tokens(PROMPT);
         let logits = last(&prompt);
         for at in 0..prompt.len() {
             let mut other = prompt.clone();

@@ -3,11 +3,15 @@
 
 mod common;
 
-use std::{collections::HashSet, sync::LazyLock, time::Duration};
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::LazyLock,
+};
 
-use common::model;
-use kvtrie::{PrefixCache, Stats};
-use kvtrie_decoder::{Chats, Cost, Engine, Limits, Model, Request, Span, Summary, ranked};
+use common::{ids, model};
+use kvtrie::Stats;
+use kvtrie_decoder::{Chats, Engine, Limits, Model, Request, Served, Span, ranked};
 
 /// How chats are served.
 #[derive(Debug, Clone, Copy)]
@@ -17,9 +21,7 @@ struct Setup {
     samples: usize,
     answer: usize,
     threads: usize,
-    blocks: usize,
-    block_size: usize,
-    shares: bool,
+    limits: Limits,
 }
 
 /// Five users with three turns each, one thread, room for all, no sharing: what is compared with.
@@ -29,24 +31,24 @@ const PLAIN: Setup = Setup {
     samples: 1,
     answer: 12,
     threads: 1,
-    blocks: 1500,
-    block_size: 16,
-    shares: false,
+    limits: Limits {
+        blocks: 1500,
+        block_size: 16,
+        shares: false,
+    },
 };
 
 impl Setup {
     /// Shares blocks, with that many decode threads.
-    fn shared(self, threads: usize) -> Self {
-        Self {
-            shares: true,
-            threads,
-            ..self
-        }
+    fn shared(mut self, threads: usize) -> Self {
+        self.limits.shares = true;
+        Self { threads, ..self }
     }
 
     /// Sets the size of the pool.
-    fn blocks(self, blocks: usize) -> Self {
-        Self { blocks, ..self }
+    fn blocks(mut self, blocks: usize) -> Self {
+        self.limits.blocks = blocks;
+        self
     }
 
     fn chats(&self) -> Chats {
@@ -56,69 +58,45 @@ impl Setup {
     /// Returns the blocks that the longest request needs: the smallest pool that can serve.
     fn least_blocks(&self) -> usize {
         let tokens = self.chats().longest_prompt() + self.answer - 1;
-        tokens.div_ceil(self.block_size)
+        tokens.div_ceil(self.limits.block_size)
     }
 
     /// Serves the chats, and checks that every block is accounted for afterwards.
-    fn serve(&self) -> Served {
-        let limits = Limits {
-            blocks: self.blocks,
-            block_size: self.block_size,
-            shares: self.shares,
-        };
+    fn serve(&self) -> (Served, Stats) {
         let chats = self.chats();
-        let engine = Engine::new(model(), &chats, limits).expect("every prompt fits");
+        let engine = Engine::new(model(), &chats, self.limits).expect("every prompt fits");
+        let (blocks, cache) = (self.limits.blocks, engine.cache());
         let served = engine.serve(self.threads, || ());
         assert_eq!(served.answers.len(), chats.answers());
-        let stats = engine.cache().stats();
-        assert_eq!(
-            (stats.owned, engine.cache().available(usize::MAX)),
-            (0, self.blocks),
-            "everything is let go"
-        );
-        assert_eq!(stats.free + stats.cached, self.blocks, "nothing is lost");
-        Served {
-            cost: Summary::of(&served, Duration::ZERO).cost,
-            requests: served.answers,
-            stats,
-        }
+        let (stats, available) = (cache.stats(), cache.available(usize::MAX));
+        assert_eq!((stats.owned, available), (0, blocks), "all is let go");
+        assert_eq!(stats.free + stats.cached, blocks, "nothing is lost");
+        (served, stats)
     }
 }
 
-/// The outcome of a run.
-struct Served {
-    requests: Vec<Request>,
-    cost: Cost,
-    stats: Stats,
-}
-
-impl Served {
-    /// Returns the answers alone, by request and sample.
-    fn answers(&self) -> Vec<&[u32]> {
-        self.requests.iter().map(Request::answer).collect()
-    }
+/// Returns the answers of a run, by request and sample.
+fn answers((served, _): &(Served, Stats)) -> Vec<&[u32]> {
+    served.answers.iter().map(Request::answer).collect()
 }
 
 /// Returns the outcome without sharing, which is computed once.
-fn plain() -> &'static Served {
-    static PLAIN_RUN: LazyLock<Served> = LazyLock::new(|| PLAIN.serve());
+fn plain() -> &'static (Served, Stats) {
+    static PLAIN_RUN: LazyLock<(Served, Stats)> = LazyLock::new(|| PLAIN.serve());
     &PLAIN_RUN
 }
 
 /// Serves the chats and checks that the answers are those of `plain`.
-fn assert_same(setup: Setup, plain: &Served) -> Served {
-    let served = setup.serve();
-    assert_eq!(served.answers(), plain.answers(), "{setup:?}");
-    served
+fn assert_same(setup: Setup, plain: &(Served, Stats)) -> (Served, Stats) {
+    let run = setup.serve();
+    assert_eq!(answers(&run), answers(plain), "{setup:?}");
+    run
 }
 
 /// Decodes one prompt without an engine: a token at a time, nothing shared, nothing batched.
 fn decode_alone(model: &Model, prompt: &[u32], answer: usize) -> Vec<u32> {
     let blocks = (prompt.len() + answer).div_ceil(16);
-    let cache = PrefixCache::builder().blocks(blocks).build().unwrap();
-    let owned = cache.allocate(blocks).unwrap();
-    let table: Vec<_> = owned.iter().map(kvtrie::Block::id).collect();
-    let pool = model.pool(blocks, 16);
+    let (pool, table) = (model.pool(blocks, 16), ids(blocks));
     let mut tokens = prompt.to_vec();
     for at in 0..prompt.len() + answer - 1 {
         let logits = model.step(
@@ -141,18 +119,14 @@ fn decode_alone(model: &Model, prompt: &[u32], answer: usize) -> Vec<u32> {
 fn batching_does_not_change_an_answer() {
     let prompt = PLAIN.chats().first_prompts().next().expect("five users");
     let alone = decode_alone(model(), &prompt, PLAIN.answer);
-    assert_eq!(plain().answers()[0], alone);
+    assert_eq!(answers(plain())[0], alone);
 }
 
 #[test]
 fn the_model_has_something_to_say() {
-    let plain = plain();
-    let answers: HashSet<_> = plain.answers().into_iter().collect();
-    assert_eq!(
-        answers.len(),
-        PLAIN.users * PLAIN.turns,
-        "every answer is another"
-    );
+    let answers: HashSet<_> = answers(plain()).into_iter().collect();
+    let all = PLAIN.users * PLAIN.turns;
+    assert_eq!(answers.len(), all, "every answer is another");
     let tokens: HashSet<_> = answers.into_iter().flatten().collect();
     assert!(tokens.len() > 32, "{} different tokens", tokens.len());
 }
@@ -161,9 +135,9 @@ fn the_model_has_something_to_say() {
 fn the_cache_changes_no_answer_on_any_number_of_threads() {
     let plain = plain();
     for threads in [1, 2, 8] {
-        let served = assert_same(PLAIN.shared(threads), plain);
+        let (_, stats) = assert_same(PLAIN.shared(threads), plain);
         // All users start at once, so some compute the system prompt that another publishes.
-        assert!(threads > 1 || served.stats.duplicates > 0);
+        assert!(threads > 1 || stats.duplicates > 0);
     }
 }
 
@@ -171,21 +145,20 @@ fn the_cache_changes_no_answer_on_any_number_of_threads() {
 fn block_sizes_change_no_answer() {
     let plain = plain();
     for block_size in [1, 5, 64] {
-        let setup = Setup {
-            block_size,
-            ..PLAIN.shared(2)
-        };
-        assert_same(setup.blocks(PLAIN.blocks * 16 / block_size), plain);
+        let mut setup = PLAIN.shared(2).blocks(1500 * 16 / block_size);
+        setup.limits.block_size = block_size;
+        assert_same(setup, plain);
     }
 }
 
 #[test]
 fn prefill_falls_to_what_the_hit_ratio_promises() {
-    let (plain, shared) = (plain(), PLAIN.shared(1).serve());
-    let promised = shared.stats.requested_tokens - shared.stats.hit_tokens;
-    assert_eq!(shared.cost.prefilled as u64, promised);
-    assert_eq!(plain.cost.prefilled, shared.cost.admitted);
-    assert!(shared.cost.prefilled * 2 < plain.cost.prefilled);
+    let (shared, stats) = PLAIN.shared(1).serve();
+    let (plain, shared) = (plain().0.cost(), shared.cost());
+    let promised = stats.requested_tokens - stats.hit_tokens;
+    assert_eq!(shared.prefilled as u64, promised);
+    assert_eq!(plain.prefilled, shared.admitted);
+    assert!(shared.prefilled * 2 < plain.prefilled);
 }
 
 #[test]
@@ -193,8 +166,8 @@ fn a_pool_for_one_request_serves_them_all() {
     let plain = plain();
     for threads in [1, 2, 8] {
         for setup in [Setup { threads, ..PLAIN }, PLAIN.shared(threads)] {
-            let served = assert_same(setup.blocks(PLAIN.least_blocks()), plain);
-            assert!(served.stats.evicted > 0);
+            let (_, stats) = assert_same(setup.blocks(PLAIN.least_blocks()), plain);
+            assert!(stats.evicted > 0);
         }
     }
 }
@@ -208,13 +181,13 @@ fn a_pool_for_two_requests_preempts_and_loses_nothing() {
         users: 8,
         ..PLAIN
     };
-    let answers = plain.serve();
+    let run = plain.serve();
     for threads in [1, 2, 4] {
         let setup = Setup { threads, ..plain };
-        assert_same(setup.blocks(plain.least_blocks() + 4), &answers);
+        assert_same(setup.blocks(plain.least_blocks() + 4), &run);
         let shared = plain.shared(threads).blocks(plain.least_blocks() + 4);
-        let served = assert_same(shared, &answers);
-        assert!(served.cost.preemptions > 0, "{threads} threads");
+        let (served, _) = assert_same(shared, &run);
+        assert!(served.cost().preemptions > 0, "{threads} threads");
     }
 }
 
@@ -225,17 +198,26 @@ fn samples_are_the_same_with_and_without_sharing() {
         turns: 2,
         ..PLAIN
     };
-    let answers = plain.serve();
-    for samples in answers.answers().chunks_exact(3) {
+    let run = plain.serve();
+    for samples in answers(&run).chunks_exact(3) {
         let first: HashSet<_> = samples.iter().map(|sample| sample[0]).collect();
         assert_eq!(first.len(), 3, "each sample starts with another token");
     }
     for threads in [1, 4] {
         let setup = plain.shared(threads);
-        assert_same(setup, &answers);
-        assert_same(setup.blocks(plain.least_blocks() * 2 + 3), &answers);
+        assert_same(setup, &run);
+        assert_same(setup.blocks(plain.least_blocks() * 2 + 3), &run);
     }
     let greedy = Setup { turns: 2, ..PLAIN }.serve();
-    let firsts: Vec<_> = answers.answers().into_iter().step_by(3).collect();
-    assert_eq!(firsts, greedy.answers());
+    let firsts: Vec<_> = answers(&run).into_iter().step_by(3).collect();
+    assert_eq!(firsts, answers(&greedy));
+}
+
+#[test]
+fn no_thread_waits_for_one_that_panicked() {
+    let (setup, chats) = (PLAIN.shared(2), PLAIN.chats());
+    let engine = Engine::new(model(), &chats, setup.limits).expect("every prompt fits");
+    let served = AssertUnwindSafe(|| engine.serve(2, || panic!("as a decode thread might")));
+    assert!(catch_unwind(served).is_err());
+    assert_eq!(engine.cache().in_use(), 0, "nothing is held");
 }

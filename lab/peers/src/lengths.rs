@@ -65,8 +65,7 @@ fn compare(count: usize, blocks: usize, seconds: f64, options: &Options) -> Comp
         }),
     ];
     for (name, mut matched) in all(&prompts) {
-        let case = visitor(name, &prompts, move |_, tokens| matched(tokens));
-        cases.push(case);
+        cases.push(visitor(name, &prompts, move |_, tokens| matched(tokens)));
     }
     interleave(blocks, cases, options.time(seconds))
 }

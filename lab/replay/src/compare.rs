@@ -13,7 +13,7 @@ use kvtrie_harness::progress::Progress;
 use kvtrie_workload::{Request, Trace};
 use serde::Serialize;
 
-use crate::decoder::{Crew, Service, Tally};
+use crate::decoder::{Tally, serve};
 use crate::demand::Demand;
 use crate::hints::Hints;
 use crate::options::Options;
@@ -124,8 +124,8 @@ impl Setup<'_> {
         let in_flight = self.options.in_flight;
         let runs: Vec<_> = (0..SEEDS).map(|seed| self.replay(blocks, seed)).collect();
         let ratios = runs.iter().map(|(tally, _)| tally.hit_ratio());
-        let mut checks = Checks::default();
-        runs.iter().for_each(|(tally, _)| checks += tally.checks);
+        let checks = runs.iter().map(|(tally, _)| tally.checks);
+        let refused = runs.iter().map(|(tally, _)| tally.refused);
         let recent = lru(&self.demand, blocks, in_flight);
         Row {
             percent,
@@ -135,13 +135,9 @@ impl Setup<'_> {
             most: ratios.fold(0.0, f64::max),
             lru: self.ratio(recent),
             next_use: self.ratio(next_use(&self.demand, blocks, in_flight)),
-            refused: runs
-                .iter()
-                .map(|(tally, _)| tally.refused)
-                .max()
-                .unwrap_or(0),
+            refused: refused.max().unwrap_or(0),
             refused_by_baselines: recent.refused,
-            checks,
+            checks: checks.fold(Checks::default(), Checks::plus),
             at_rest: runs.into_iter().map(|(_, blocks)| blocks).collect(),
         }
     }
@@ -155,13 +151,8 @@ impl Setup<'_> {
             .seed(seed)
             .build()
             .expect("a share of the trace's blocks is a valid capacity");
-        let crew = Crew {
-            threads: 1,
-            in_flight: self.options.in_flight,
-            decode: false,
-        };
         let (requests, hints) = (self.trace.requests(), self.hints.as_ref());
-        let tally = Service::new(&cache, requests, crew, hints, self.progress).run();
+        let tally = serve(&cache, requests, self.options, hints, self.progress);
         (tally, Blocks::of(&cache))
     }
 
@@ -195,16 +186,14 @@ impl fmt::Display for Comparison {
             self.unlimited,
         )?;
         for row in &self.rows {
-            let (percent, blocks) = (row.percent, HumanCount(row.blocks as u64).to_string());
-            let (kvtrie, over) = (row.kvtrie, row.kvtrie - row.lru);
+            let blocks = HumanCount(row.blocks as u64).to_string();
             let refused = format!("{}, {}", row.refused, row.refused_by_baselines);
-            write!(f, "{percent:>3} %  {blocks:>10}  {kvtrie:>6.4}")?;
-            write!(
-                f,
-                "  {:>6.4}  {:>6.4}  {:>6.4}",
-                row.least, row.most, row.lru
-            )?;
-            writeln!(f, "  {over:>+8.4}  {:>8.4}  {refused:>8}", row.next_use)?;
+            write!(f, "{:>3} %  {blocks:>10}", row.percent)?;
+            for ratio in [row.kvtrie, row.least, row.most, row.lru] {
+                write!(f, "  {ratio:>6.4}")?;
+            }
+            let (over, next_use) = (row.kvtrie - row.lru, row.next_use);
+            writeln!(f, "  {over:>+8.4}  {next_use:>8.4}  {refused:>8}")?;
         }
         writeln!(f, " mean{:>46}{:>+8.4}\n", "", self.mean_over_lru)?;
         for row in self.rows.iter().filter(|row| !row.is_sound()) {

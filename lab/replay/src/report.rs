@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::fs;
-use std::ops::AddAssign;
 use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount};
@@ -10,7 +9,8 @@ use kvtrie::PrefixCache;
 use kvtrie_harness::percentiles::Percentiles;
 use serde::Serialize;
 
-use crate::decoder::{Crew, Tally};
+use crate::decoder::Tally;
+use crate::options::Options;
 
 /// The outcome of one replay.
 #[derive(Debug, Serialize)]
@@ -19,14 +19,10 @@ pub struct Report {
     block_size: usize,
     threads: usize,
     in_flight: usize,
-    requests: usize,
-    refused: usize,
-    prompt_tokens: usize,
-    hit_tokens: usize,
+    #[serde(flatten)]
+    tally: Tally,
     /// The share of all prompt tokens that was found cached.
     hit_ratio: f64,
-    /// Tokens of answers, published block by block.
-    decoded_tokens: usize,
     evicted_blocks: u64,
     seconds: f64,
     requests_per_second: f64,
@@ -40,7 +36,6 @@ pub struct Report {
     /// Blocks published.
     published_blocks: u64,
     blocks: Blocks,
-    checks: Checks,
 }
 
 /// Times in nanoseconds. A percentile of too few times is left out.
@@ -83,37 +78,23 @@ pub struct Checks {
     pub wrong_holds: usize,
 }
 
-impl AddAssign for Checks {
-    fn add_assign(&mut self, other: Self) {
-        self.hits += other.hits;
-        self.wrong_hits += other.wrong_hits;
-        self.holds += other.holds;
-        self.wrong_holds += other.wrong_holds;
-    }
-}
-
 impl Report {
     /// Reports on a replay that is over.
     pub fn new(
         workload: String,
-        crew: Crew,
+        options: &Options,
         cache: &PrefixCache,
-        tally: &Tally,
+        tally: Tally,
         elapsed: Duration,
     ) -> Self {
         let seconds = elapsed.as_secs_f64();
         let stats = cache.stats();
         Self {
             workload,
-            block_size: cache.block_size(),
-            threads: crew.threads,
-            in_flight: crew.in_flight,
-            requests: tally.requests,
-            refused: tally.refused,
-            prompt_tokens: tally.prompt_tokens,
-            hit_tokens: tally.hit_tokens,
+            block_size: options.block_size,
+            threads: options.threads(),
+            in_flight: options.in_flight,
             hit_ratio: tally.hit_ratio(),
-            decoded_tokens: tally.decoded_tokens,
             evicted_blocks: stats.evicted,
             seconds,
             requests_per_second: tally.requests as f64 / seconds,
@@ -123,13 +104,13 @@ impl Report {
             runs: stats.runs,
             published_blocks: stats.published,
             blocks: Blocks::of(cache),
-            checks: tally.checks,
+            tally,
         }
     }
 
     /// Returns whether every content was right and no block is lost or held.
     pub fn is_sound(&self) -> bool {
-        self.checks.all_right() && self.blocks.add_up()
+        self.tally.checks.all_right() && self.blocks.add_up()
     }
 
     fn nodes(&self) -> String {
@@ -141,16 +122,11 @@ impl Report {
 
     fn memory(&self) -> String {
         let nodes = BinaryBytes(self.node_bytes as u64);
-        match self.resident {
-            None => format!("{nodes} of nodes"),
-            Some(Resident {
-                now_bytes,
-                peak_bytes,
-            }) => {
-                let (now, peak) = (BinaryBytes(now_bytes), BinaryBytes(peak_bytes));
-                format!("{now} resident, {peak} at most; {nodes} of it nodes")
-            }
-        }
+        let Some(resident) = self.resident else {
+            return format!("{nodes} of nodes");
+        };
+        let [now, peak] = [resident.now_bytes, resident.peak_bytes].map(BinaryBytes);
+        format!("{now} resident, {peak} at most; {nodes} of it nodes")
     }
 }
 
@@ -204,6 +180,15 @@ impl Blocks {
 }
 
 impl Checks {
+    /// Adds other checks.
+    pub fn plus(mut self, other: Self) -> Self {
+        self.hits += other.hits;
+        self.wrong_hits += other.wrong_hits;
+        self.holds += other.holds;
+        self.wrong_holds += other.wrong_holds;
+        self
+    }
+
     /// Returns whether every block had the contents of its prefix.
     pub fn all_right(&self) -> bool {
         self.wrong_hits == 0 && self.wrong_holds == 0
@@ -214,22 +199,22 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |n: usize| HumanCount(n as u64).to_string();
         let (capacity, block_size) = (count(self.blocks.capacity), self.block_size);
-        let (threads, in_flight) = (self.threads, self.in_flight);
+        let (tally, threads, in_flight) = (&self.tally, self.threads, self.in_flight);
         writeln!(
             f,
             "{}: {capacity} blocks of {block_size} tokens; threads: {threads}; \
              requests in flight: {in_flight}\n",
             self.workload
         )?;
-        let (hits, percent) = (count(self.hit_tokens), 100.0 * self.hit_ratio);
+        let (hits, percent) = (count(tally.hit_tokens), 100.0 * self.hit_ratio);
         let saved = format!("{hits} tokens, {percent:.1} % of them");
         let (seconds, rate) = (self.seconds, self.requests_per_second);
         for (name, text) in [
-            ("requests", count(self.requests)),
-            ("refused", count(self.refused)),
-            ("prompt tokens", count(self.prompt_tokens)),
+            ("requests", count(tally.requests)),
+            ("refused", count(tally.refused)),
+            ("prompt tokens", count(tally.prompt_tokens)),
             ("prefill saved", saved),
-            ("decoded tokens", count(self.decoded_tokens)),
+            ("decoded tokens", count(tally.decoded_tokens)),
             ("nodes", self.nodes()),
             ("blocks evicted", count(self.evicted_blocks as usize)),
             (
@@ -239,7 +224,7 @@ impl fmt::Display for Report {
             ("lookup", self.lookup.to_string()),
             ("memory", self.memory()),
             ("blocks at rest", self.blocks.to_string()),
-            ("contents", self.checks.to_string()),
+            ("contents", tally.checks.to_string()),
         ] {
             writeln!(f, "{name:<16}{text}")?;
         }

@@ -50,7 +50,7 @@ fn main() {
     let (options, cores) = (&arguments.options, cores());
     let recorded = arguments.trace.as_deref().map(Trace::open);
     let recorded = recorded.transpose().unwrap_or_else(|error| {
-        eprintln!("{error}");
+        eprintln!("{error:#}");
         exit(2);
     });
     let sequences = recorded.map_or_else(|| generated(options), |trace| sequences(&trace));
@@ -59,10 +59,9 @@ fn main() {
     let mut mixes = Mix::ALL.to_vec();
     mixes.retain(|mix| options.wants(mix.title()));
     let entries = mixes.iter().map(|mix| mix.entries(most, &sequences));
-    let entries: Vec<_> = entries.collect();
     let mut machine = Machine::new();
     let turns = (options.size(ROUNDS, 1), options.time(TURN));
-    let results = measure(&entries, threads, turns, |round| {
+    let results = measure(&entries.collect::<Vec<_>>(), threads, turns, |round| {
         machine.round(round, options.time(TURN));
         (round % RECORDED == 0).then(|| options.time(RECORDING))
     });

@@ -18,7 +18,7 @@ const CALLS: usize = 20_000;
 /// Most seconds spent on counting words.
 const SECONDS: f64 = 4.0;
 
-/// Caches to evict from: a name, the blocks in each chain, and the share of the chains that is held.
+/// Caches to evict from: a name, the blocks in each chain, and the share of chains held.
 const CASES: [(&str, usize, f64); 3] = [
     ("idle, chains of 64", 64, 0.0),
     ("90 % held, chains of 64", 64, 0.9),

@@ -2,17 +2,15 @@
 //!
 //! A [`Trace`] is a list of [`Request`]s in order of arrival, read from a recorded trace
 //! ([`Trace::open`]) or generated ([`Trace::generated`]). It is small whatever the length of its
-//! prompts: a request keeps only which pieces its prompt is made of, and spells them out into the
-//! caller's buffer when asked.
+//! prompts: a request keeps only which pieces its prompt is made of, and spells them out when
+//! asked.
 //!
 //! ```
 //! use kvtrie_workload::Trace;
 //!
 //! let trace = Trace::generated(10, 42);
-//! let mut prompt = Vec::new();
 //! for request in trace.requests() {
-//!     request.write_prompt(&mut prompt);
-//!     assert_eq!(prompt.len(), request.prompt_len());
+//!     assert_eq!(request.prompt().len(), request.prompt_len());
 //! }
 //! ```
 
@@ -23,4 +21,4 @@ mod request;
 mod trace;
 
 pub use request::Request;
-pub use trace::{TOKENS_PER_ID, Trace, TraceError};
+pub use trace::{TOKENS_PER_ID, Trace};

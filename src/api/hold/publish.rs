@@ -39,7 +39,7 @@ impl Hold {
     ///
     /// # Aborts
     ///
-    /// If the memory allocator fails.
+    /// If the memory allocator fails, or if 2^28 - 2^22 runs would follow one block.
     ///
     /// # Errors
     ///

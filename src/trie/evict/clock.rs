@@ -133,6 +133,12 @@ impl Clock {
         self.slots.get(id.index()).and_then(cached_at)
     }
 
+    /// Returns whether a block is cached.
+    pub fn has(&self, id: BlockId) -> bool {
+        // Relaxed: nothing behind the position is read.
+        !self.slots[id.index()].load(Ordering::Relaxed).is_null()
+    }
+
     /// Returns the positions of all cached blocks.
     pub fn positions(&self, _guard: &Guard) -> impl Iterator<Item = Position> {
         self.slots.iter().filter_map(cached_at)

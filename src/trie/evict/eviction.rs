@@ -95,7 +95,7 @@ impl Trie {
         }
         if eviction.wanted > 0 {
             self.ranking.learn(&self.clock);
-            eviction.candidates = self.ranking.recall();
+            eviction.candidates = self.ranking.recall(&self.clock);
             guard = eviction.sweep(guard);
             if eviction.wanted > 0 {
                 drop(eviction.pass(guard));
@@ -248,10 +248,6 @@ impl<'a> Eviction<'a> {
     fn visit(&mut self, id: BlockId, guard: Guard) -> Guard {
         let trie = self.trie;
         let Some(at) = trie.candidate(id, &guard) else {
-            let seen = trie.ranking.stamp(id);
-            if trie.clock.position(id, &guard).is_none() {
-                trie.ranking.forget(id, seen);
-            }
             trie.clock.unlist(id);
             // Rule (second-look): the block may have become a candidate since the first look.
             if trie.candidate(id, &guard).is_some() {

@@ -144,15 +144,8 @@ impl Engine {
         request.grow(&self.cache, 0).ok()?;
         let prefilled = request.uncomputed().len();
         let mut logits = None;
-        while !request.uncomputed().is_empty() {
-            let tokens = request.uncomputed();
-            let count = tokens.len().min(STEP);
-            let span = Span {
-                tokens: &tokens[..count],
-                start: prompt.len() - tokens.len(),
-                table: request.block_table(),
-                wants_logits: tokens.len() == count,
-            };
+        while let Some(span) = Span::next(&request, STEP) {
+            let count = span.tokens.len();
             logits = self.model.step(&self.pool, &[span]).pop().flatten();
             request.advance(count);
         }

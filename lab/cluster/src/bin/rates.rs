@@ -10,7 +10,7 @@ use clap::Parser;
 use kvtrie::{Change, ChangeFeed, PrefixCache};
 use kvtrie_events::{Batcher, Format};
 use kvtrie_workload::Trace;
-use serde::Deserialize;
+use serde_json::Value;
 
 /// Replays a trace through one worker, and prints what its KV events amount to.
 #[derive(Debug, Parser)]
@@ -27,13 +27,6 @@ const BLOCK: usize = 16;
 /// Bytes of a message beside its payload: two lengths of frames, the sequence number.
 const FRAMES: usize = 2 + 10 + 9;
 
-/// The part of a line that tells when a request arrived.
-#[derive(Deserialize)]
-struct Arrival {
-    /// Milliseconds since the start.
-    timestamp: f64,
-}
-
 /// What was sent.
 #[derive(Debug, Default)]
 struct Sent {
@@ -48,8 +41,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let trace = Trace::open(&options.trace)?;
     let text = std::fs::read_to_string(&options.trace)?;
-    let last = text.lines().last().unwrap_or_default();
-    let seconds = serde_json::from_str::<Arrival>(last)?.timestamp / 1_000.0;
+    let last: Value = serde_json::from_str(text.lines().last().unwrap_or_default())?;
+    let milliseconds = last["timestamp"].as_f64();
+    let seconds = milliseconds.ok_or("the last line has no timestamp")? / 1_000.0;
 
     let builder = PrefixCache::builder().blocks(options.blocks);
     let cache = builder.block_size(BLOCK).change_feed(true).build()?;
@@ -87,11 +81,9 @@ fn replay(trace: &Trace, cache: &PrefixCache) -> Result<Sent, Box<dyn Error>> {
     let mut feed = cache.change_feed()?;
     let mut batcher = Batcher::new(Format::new(BLOCK));
     let mut sent = Sent::default();
-    let (mut prompt, mut answer) = (Vec::new(), Vec::new());
     for request in trace.requests() {
-        request.write_prompt(&mut prompt);
-        request.write_output(&mut answer);
-        let mut sequence = cache.sequence(&model, &prompt);
+        let answer = request.answer();
+        let mut sequence = cache.sequence(&model, request.prompt());
         if sequence.grow(cache, answer.len()).is_err() {
             continue;
         }

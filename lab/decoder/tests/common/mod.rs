@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use kvtrie::BlockId;
 use kvtrie_decoder::{Config, Model};
 
 /// Seed of the tiny model's weights.
@@ -25,4 +26,9 @@ pub fn tiny() -> Config {
 pub fn model() -> &'static Model {
     static MODEL: LazyLock<Model> = LazyLock::new(|| Model::random(tiny(), SEED));
     &MODEL
+}
+
+/// Returns the first block ids of a pool.
+pub fn ids(count: usize) -> Vec<BlockId> {
+    (0..count).map(BlockId::new).collect()
 }

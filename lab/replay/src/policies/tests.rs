@@ -1,34 +1,28 @@
 //! The policies on traces small enough to follow by hand, and against a naive twin that
 //! searches all blocks at every step.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{Hash, Hasher};
 
 use kvtrie_workload::Trace;
 
 use super::*;
+use crate::demand::Prompt;
 
-/// Returns prompts of one letter a block, and a last token that fills none.
-fn demand(prompts: &[&str]) -> Demand {
+/// Returns the hits of both policies, with a capacity and a number of requests in flight, on
+/// prompts of one letter a block and a last token that fills none.
+fn hits(prompts: &str, capacity: usize, in_flight: usize) -> [usize; 2] {
     let mut demand = Demand::default();
-    for prompt in prompts {
+    for prompt in prompts.split(' ') {
         let letters = prompt.chars().map(u32::from);
         let tokens = letters.flat_map(|letter| [letter; 2]).chain([0]);
         demand.add(&tokens.collect::<Vec<_>>(), 2);
     }
-    demand
+    [lru, next_use].map(|policy| {
+        let outcome = policy(&demand, capacity, in_flight);
+        assert_eq!(outcome.refused, 0, "{prompts}");
+        outcome.hit_blocks
+    })
 }
-
-/// Runs a policy on prompts, with a capacity and a number of requests in flight.
-fn hits(policy: Policy, prompts: &str, capacity: usize, in_flight: usize) -> usize {
-    let prompts: Vec<_> = prompts.split(' ').collect();
-    let outcome = policy(&demand(&prompts), capacity, in_flight);
-    assert_eq!(outcome.refused, 0);
-    outcome.hit_blocks
-}
-
-type Policy = fn(&Demand, usize, usize) -> Outcome;
 
 #[test]
 fn lru_evicts_tails_first_by_the_time_they_were_let_go() {
@@ -45,43 +39,23 @@ fn lru_evicts_tails_first_by_the_time_they_were_let_go() {
         ("a b c d a", 3, 4, 0),
     ] {
         let case = format!("{prompts}, {capacity} blocks, {in_flight} in flight");
-        assert_eq!(hits(lru, prompts, capacity, in_flight), expected, "{case}");
+        assert_eq!(hits(prompts, capacity, in_flight)[0], expected, "{case}");
     }
 }
 
 #[test]
 fn next_use_keeps_the_nearest_and_passes_over_what_does_not_come_back() {
+    // Room for two of a, b and c: the last to come back is given up.
     for (prompts, capacity, by_lru, by_next_use) in [
         ("ab x y ab", 3, 1, 2),
-        // Room for two: of a, b and c the last to come back is given up.
         ("a b c b c a", 2, 2, 2),
         ("a b c a b c", 2, 0, 2),
     ] {
-        assert_eq!(hits(lru, prompts, capacity, 1), by_lru, "{prompts}");
         assert_eq!(
-            hits(next_use, prompts, capacity, 1),
-            by_next_use,
+            hits(prompts, capacity, 1),
+            [by_lru, by_next_use],
             "{prompts}"
         );
-    }
-}
-
-#[test]
-fn a_refused_request_has_no_hits() {
-    // "abcd" does not fit, and its three cached blocks do not count.
-    for policy in [lru, next_use] {
-        let outcome = policy(&demand(&["abc", "abcd", "abc"]), 3, 1);
-        assert_eq!((outcome.hit_blocks, outcome.refused), (3, 1));
-    }
-}
-
-#[test]
-fn a_refused_request_leaves_no_stale_next_use_and_the_rest_evictable() {
-    // Once "abc" is refused, "a" comes back never, or later than "x" and "y": it must leave room.
-    for last in [&[][..], &["a"]] {
-        let prompts = [&["a", "abc", "x", "y", "x", "y", "x", "y"], last].concat();
-        let outcome = next_use(&demand(&prompts), 2, 1);
-        assert_eq!((outcome.hit_blocks, outcome.refused), (4, 1), "{prompts:?}");
     }
 }
 
@@ -92,30 +66,25 @@ fn a_wholly_cached_prompt_still_computes_a_token() {
     assert_eq!(lru(&demand, 4, 1).hit_blocks, 3);
 }
 
-/// A cache of single blocks, each known by the hash of all tokens up to its end.
-struct Naive {
-    prompts: Vec<Vec<u64>>,
+/// A cache of single blocks.
+struct Naive<'d> {
+    prompts: &'d [Prompt],
     /// The requests that use each block.
-    uses: BTreeMap<u64, Vec<usize>>,
-    /// The depth of each cached block, and the last request that used it.
-    cached: BTreeMap<u64, (usize, usize)>,
+    uses: BTreeMap<usize, Vec<usize>>,
+    /// The last request that used each cached block.
+    cached: BTreeMap<usize, usize>,
     flying: VecDeque<usize>,
     capacity: usize,
 }
 
-impl Naive {
-    fn new(trace: &Trace, block_size: usize, capacity: usize) -> Self {
-        let mut tokens = Vec::new();
-        let mut prompts = Vec::new();
-        let mut uses: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-        for (number, request) in trace.requests().iter().enumerate() {
-            request.write_prompt(&mut tokens);
-            let ends = (block_size..=tokens.len()).step_by(block_size);
-            let prompt: Vec<u64> = ends.map(|end| hash(&tokens[..end])).collect();
-            for &block in &prompt {
+impl<'d> Naive<'d> {
+    fn new(demand: &'d Demand, capacity: usize) -> Self {
+        let prompts = demand.prompts();
+        let mut uses: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (number, prompt) in prompts.iter().enumerate() {
+            for &block in &prompt.blocks {
                 uses.entry(block).or_default().push(number);
             }
-            prompts.push(prompt);
         }
         Self {
             prompts,
@@ -130,9 +99,9 @@ impl Naive {
     fn run(mut self, in_flight: usize, by_next_use: bool) -> Outcome {
         let mut outcome = Outcome::default();
         for now in 0..self.prompts.len() {
-            let prompt = self.prompts[now].clone();
-            let is_cached = |block: &&u64| self.cached.contains_key(*block);
-            let hits = prompt.iter().take_while(is_cached).count();
+            let blocks = &self.prompts[now].blocks;
+            let is_cached = |block: &&usize| self.cached.contains_key(*block);
+            let hits = blocks.iter().take_while(is_cached).count();
             self.flying.push_back(now);
             while self.flying.len() > in_flight || self.held().len() > self.capacity {
                 self.flying.pop_front();
@@ -140,23 +109,23 @@ impl Naive {
             let (fits, held) = (!self.flying.is_empty(), self.held());
             outcome.refused += usize::from(!fits);
             outcome.hit_blocks += if fits { hits } else { 0 };
-            for (depth, block) in prompt.into_iter().enumerate() {
+            for &block in blocks {
                 let is_cached = self.cached.contains_key(&block);
                 if !(is_cached || fits && self.make_room(block, now, &held, by_next_use)) {
                     break;
                 }
-                self.cached.insert(block, (depth, now));
+                self.cached.insert(block, now);
             }
         }
         outcome
     }
 
-    fn held(&self) -> BTreeSet<u64> {
+    fn held(&self) -> BTreeSet<usize> {
         let prompts = self.flying.iter().map(|&request| &self.prompts[request]);
-        prompts.flatten().copied().collect()
+        prompts.flat_map(|prompt| &prompt.blocks).copied().collect()
     }
 
-    fn next_use(&self, block: u64, now: usize) -> usize {
+    fn next_use(&self, block: usize, now: usize) -> usize {
         let uses = &self.uses[&block];
         let next = uses.partition_point(|&request| request <= now);
         uses.get(next).copied().unwrap_or(NEVER)
@@ -165,9 +134,9 @@ impl Naive {
     /// Evicts a block if need be. Returns false if the incoming block is not to be cached.
     fn make_room(
         &mut self,
-        incoming: u64,
+        incoming: usize,
         now: usize,
-        held: &BTreeSet<u64>,
+        held: &BTreeSet<usize>,
         by_next_use: bool,
     ) -> bool {
         let wanted = self.next_use(incoming, now);
@@ -177,27 +146,19 @@ impl Naive {
         if self.cached.len() < self.capacity {
             return true;
         }
-        let unheld = self
-            .cached
-            .iter()
-            .filter(|(block, _)| !held.contains(block));
-        // The oldest use or the farthest, and of equals the deepest.
-        let ranked = unheld.map(|(&block, &(depth, used))| {
+        let cached = self.cached.iter();
+        let unheld = cached.filter(|(block, _)| !held.contains(block));
+        // The oldest use or the farthest, and of equals the deepest, which has the greatest number.
+        let ranked = unheld.map(|(&block, &used)| {
             let next = self.next_use(block, now);
-            (if by_next_use { next } else { NEVER - used }, depth, block)
+            (if by_next_use { next } else { NEVER - used }, block)
         });
         match ranked.max() {
-            Some((next, _, _)) if by_next_use && next <= wanted => false,
-            Some((_, _, victim)) => self.cached.remove(&victim).is_some(),
+            Some((next, _)) if by_next_use && next <= wanted => false,
+            Some((_, victim)) => self.cached.remove(&victim).is_some(),
             None => false,
         }
     }
-}
-
-fn hash(tokens: &[u32]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    tokens.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[test]
@@ -212,11 +173,9 @@ fn the_policies_agree_with_a_naive_twin() {
         (5, 97, 60),
         (6, 133, 30),
     ] {
-        let trace = Trace::generated(30, seed);
-        let demand = Demand::new(&trace, block_size);
+        let demand = Demand::new(&Trace::generated(30, seed), block_size);
         for in_flight in [1, 7, 64] {
-            let naive =
-                |next_use| Naive::new(&trace, block_size, capacity).run(in_flight, next_use);
+            let naive = |next_use| Naive::new(&demand, capacity).run(in_flight, next_use);
             let case = format!("seed {seed}, {block_size} tokens, {capacity} blocks, {in_flight}");
             let recent = lru(&demand, capacity, in_flight);
             assert_eq!(recent, naive(false), "LRU, {case}");

@@ -8,6 +8,7 @@ use super::uses::cell;
 use super::{BATCH, CHOICE, KEPT, Priority, Ranking, TICKS, bin};
 use crate::id::BlockId;
 use crate::sync::RELAXED;
+use crate::trie::evict::clock::Clock;
 
 /// The most candidates at a time.
 const MOST: usize = KEPT + CHOICE * BATCH + FIRST;
@@ -41,8 +42,10 @@ impl Merit {
 
     /// Compares how soon two blocks are likely to be chosen: by rank over age.
     fn order(&self, other: &Self) -> cmp::Ordering {
-        let [own, others] = [self, other].map(|merit| (merit.rank + TINY, merit.age + TINY));
-        (own.0 * others.1).total_cmp(&(others.0 * own.1))
+        let wide = |merit: &Self| [merit.rank, merit.age].map(|part| f64::from(part + TINY));
+        // As `f64` the products are exact, so that the order is one.
+        let ([rank, age], [other_rank, other_age]) = (wide(self), wide(other));
+        (rank * other_age).total_cmp(&(other_rank * age))
     }
 }
 
@@ -120,14 +123,15 @@ impl Candidates {
 
 impl Ranking {
     /// Returns the candidates that the last eviction has left, and those that leave first.
-    pub fn recall(&self) -> Candidates {
+    pub fn recall(&self, clock: &Clock) -> Candidates {
         let mut candidates = Candidates::new();
         for left in self.left.iter() {
             if let Some(index) = left.load(RELAXED).checked_sub(1) {
                 candidates.add(BlockId::new(index as usize), self);
             }
         }
-        let is_first = |id| self.stamp(id).terms().priority == Priority::EvictFirst;
+        let leaves_first = |stamp: Stamp| stamp.terms().priority == Priority::EvictFirst;
+        let is_first = |id| leaves_first(self.stamp(id)) && clock.has(id);
         (self.first.ends(is_first)).for_each(|id| candidates.add(id, self));
         candidates
     }

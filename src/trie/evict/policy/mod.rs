@@ -232,13 +232,6 @@ impl Ranking {
         self.ghosts.insert(key, stamp, self.now());
     }
 
-    /// Forgets a block that is not cached. `seen` is the stamp that it had before the caller knew
-    /// that. A stamp that was written since belongs to the id's next owner, and stays.
-    pub fn forget(&self, id: BlockId, seen: Stamp) {
-        let (seen, none) = (seen.bits(), Stamp::default().bits());
-        let _ = self.stamps[id.index()].compare_exchange(seen, none, RELAXED, RELAXED);
-    }
-
     /// Returns the tick.
     fn now(&self) -> u32 {
         self.now.load(RELAXED)
@@ -256,23 +249,5 @@ impl Ranking {
     /// Counts a use of a block that had this stamp.
     fn count_use(&self, seen: Stamp, now: u32) {
         self.uses.count(seen.class(), bin(self.age(seen, now)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stamp_of_the_next_owner_is_not_forgotten() {
-        let (ranking, id) = (Ranking::new(64), BlockId::new(3));
-        let publish = |length| ranking.published(&[id], length, None, |_| Terms::default());
-        publish(1);
-        let seen = ranking.stamp(id);
-        publish(2);
-        ranking.forget(id, seen);
-        assert_eq!(ranking.stamp(id), Stamp::new(0, 2, Terms::default()));
-        ranking.forget(id, ranking.stamp(id));
-        assert_eq!(ranking.stamp(id), Stamp::default());
     }
 }

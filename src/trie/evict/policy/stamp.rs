@@ -14,6 +14,8 @@ use super::terms::{Priority, Retention, Terms};
 
 /// The last use, modulo 2^20 ticks: more than 500 capacities.
 const TIME: u32 = (1 << 20) - 1;
+/// The greatest age. What seems older was used after the time was read.
+const OLDEST: u32 = TIME - (1 << 16);
 /// The lowest bit of the retention.
 const RETENTION_SHIFT: u32 = 20;
 /// The lowest bit of the priority.
@@ -83,9 +85,10 @@ impl Stamp {
         self.level() > behind.level() || self.0 & TERMS != behind.0 & TERMS
     }
 
-    /// Returns the ticks since the last use.
+    /// Returns the ticks since the last use: none if the use came after `now` was read.
     pub fn age(self, now: u32) -> u32 {
-        now.wrapping_sub(self.0) & TIME
+        let age = now.wrapping_sub(self.0) & TIME;
+        if age <= OLDEST { age } else { 0 }
     }
 
     /// Returns the number of hits, at most 7.
@@ -145,6 +148,13 @@ mod tests {
     fn the_time_wraps() {
         assert_eq!(Stamp::new(TIME, 0, HIGH).age(TIME + 3), 3);
         assert_eq!(Stamp::new(u32::MAX, 0, HIGH).age(1), 2);
+    }
+
+    #[test]
+    fn a_use_after_the_time_was_read_is_no_age() {
+        let stamp = Stamp::new(5, 0, HIGH);
+        assert_eq!((stamp.age(4), stamp.age(5), stamp.age(6)), (0, 0, 1));
+        assert_eq!(Stamp::new(0, 0, HIGH).age(TIME), 0);
     }
 
     #[test]

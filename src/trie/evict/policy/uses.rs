@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use super::gittins::AGES;
 use super::stamp::CLASSES;
-use crate::stripes::{Striped, mine};
+use crate::stripes::{SHARED, Striped, mine};
 use crate::sync::{Hint, RELAXED, hints};
 
 /// One count for each class and age, by [`cell`].
@@ -18,9 +18,15 @@ pub struct Uses(Striped<OnceLock<Box<[Hint]>>>);
 impl Uses {
     /// Counts a use of a block of a class, at an age.
     pub fn count(&self, class: usize, age: usize) {
-        let counts = (self.0.get(mine())).get_or_init(|| hints(CLASSES * AGES));
+        let stripe = mine();
+        let counts = (self.0.get(stripe)).get_or_init(|| hints(CLASSES * AGES));
         let count = &counts[cell(class, age)];
-        count.store(count.load(RELAXED).wrapping_add(1), RELAXED);
+        if stripe == SHARED {
+            count.fetch_add(1, RELAXED);
+        } else {
+            // This thread alone writes here.
+            count.store(count.load(RELAXED).wrapping_add(1), RELAXED);
+        }
     }
 
     /// Adds up what all threads have counted.
