@@ -116,7 +116,7 @@ impl PrefixCache {
     #[track_caller]
     pub fn sequence<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> Sequence {
         let prompt = prompt.into();
-        let hold = self.find(namespace, prompt.readable(prompt.all_but_last()));
+        let hold = self.find(namespace, prompt.readable(prompt.all_but_last()), None);
         let uncounted = prompt.requested();
         let (tokens, terms) = prompt.into_owned();
         let mut sequence = Sequence::new(hold, tokens, terms);

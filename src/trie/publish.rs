@@ -75,6 +75,16 @@ pub struct Offer<'a> {
 }
 
 impl Offer<'_> {
+    /// Returns the number of blocks of a segment of the offer.
+    fn blocks_of(&self, segment: Keyed<'_>, block_size: usize) -> usize {
+        // Mostly all of them: a division takes as long as a read-modify-write.
+        if segment.tokens.len() == self.tokens.tokens.len() {
+            self.ids.len()
+        } else {
+            segment.tokens.len() / block_size
+        }
+    }
+
     /// Returns the terms of a block: those of its last token.
     fn terms(&self, block: usize, block_size: usize) -> Terms {
         self.wishes.at((block + 1) * block_size - 1)
@@ -162,7 +172,9 @@ impl Trie {
         if !reserve(run, at.offset(), segment.is_plain()) {
             return false;
         }
-        let len = (segment.tokens.len() / self.block_size).min(run.room() - first);
+        let len = offer
+            .blocks_of(segment, self.block_size)
+            .min(run.room() - first);
         let blocks = first..first + len;
         let tokens = &segment.tokens[..len * self.block_size];
         // SAFETY: this thread has reserved the first slot. No thread looks at the later ones before
@@ -200,7 +212,7 @@ impl Trie {
     fn publish_run(&self, offer: Offer<'_>, progress: &mut Progress, guard: &Guard) -> bool {
         let parent = progress.end.at;
         let segment = offer.tokens.segment(self.block_size);
-        let blocks = segment.tokens.len() / self.block_size;
+        let blocks = offer.blocks_of(segment, self.block_size);
         let len = blocks.min(self.run_length);
         // A keyed block starts a node, so it needs no room in this one.
         let is_all = blocks == offer.ids.len();

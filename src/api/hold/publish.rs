@@ -60,19 +60,21 @@ impl Hold {
         let block_size = self.shared().trie.block_size;
         self.check(&blocks);
         let kind = match tokens.tokens.len() {
+            n if n == blocks.len() * block_size => {
+                if !terms.store {
+                    return Ok(blocks);
+                }
+                let wishes = terms.wishes(&self.shared().trie.ranking);
+                return Ok(self.publish_part(tokens, blocks.into_iter(), 0, wishes));
+            }
             n if n % block_size != 0 => Wrong::PartialBlock {
                 tokens: n,
                 block_size,
             },
-            n if n / block_size != blocks.len() => Wrong::Blocks {
+            n => Wrong::Blocks {
                 needed: n / block_size,
                 given: blocks.len(),
             },
-            _ if !terms.store => return Ok(blocks),
-            _ => {
-                let wishes = terms.wishes(&self.shared().trie.ranking);
-                return Ok(self.publish_part(tokens, blocks.into_iter(), 0, wishes));
-            }
         };
         Err(PublishError { kind, blocks })
     }

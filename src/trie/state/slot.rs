@@ -97,14 +97,9 @@ impl State {
     /// Turns the caller's pin into the mark that the run goes on behind this block. The caller has
     /// just filled the next slot, and holds a block from there on.
     pub fn follow(&self) {
-        let next = |word: u64| {
-            debug_assert!(!Snapshot(word).is_followed(), "a slot is filled once");
-            // Rule (pin-to-follower): one step, because the block would look unheld between two.
-            Some(word + FOLLOWED - PIN)
-        };
         // Release (followed): the gauge finds the later block.
-        // Relaxed: on failure the exchange is repeated.
-        // Rule (pin-to-follower): the pin goes as the mark comes.
-        let _ = (self.0).fetch_update(Ordering::Release, Ordering::Relaxed, next);
+        // Rule (pin-to-follower): one step, because the block would look unheld between two.
+        let seen = self.0.fetch_add(FOLLOWED - PIN, Ordering::Release);
+        debug_assert!(!Snapshot(seen).is_followed(), "a slot is filled once");
     }
 }

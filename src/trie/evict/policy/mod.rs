@@ -70,6 +70,8 @@ pub struct Ranking {
     stamps: Box<[Hint]>,
     /// The blocks of the cache.
     capacity: f32,
+    /// The bounds of the classes of length, in blocks.
+    lengths: [f32; 3],
     /// The number of blocks in a tick, as a power of two.
     tick: u32,
     /// The share of the capacity in a tick.
@@ -102,6 +104,7 @@ impl Ranking {
         Self {
             stamps: hints(capacity),
             capacity: capacity as f32,
+            lengths: LENGTHS.map(|bound| bound * capacity as f32 / 1000.0),
             tick,
             tick_share: (1_usize << tick) as f32 / capacity as f32,
             ghosts: Ghosts::new(capacity),
@@ -138,8 +141,8 @@ impl Ranking {
 
     /// Returns the class of length of a request that adds so many blocks.
     pub fn length(&self, blocks: usize) -> u32 {
-        let share = blocks as f32 * 1000.0 / self.capacity;
-        LENGTHS.iter().filter(|bound| share >= **bound).count() as u32
+        let longer = self.lengths.iter().filter(|bound| blocks as f32 >= **bound);
+        longer.count() as u32
     }
 
     /// Returns the retention for a number of inserted blocks.
