@@ -30,7 +30,7 @@ pub struct Sequence {
     prompt: usize,
 }
 
-/// Writes out the requests of a trace in order, as many as [`MOST_TOKENS`] allow.
+/// Writes out the requests of a trace in order, as many as `MOST_TOKENS` allow.
 #[must_use]
 pub fn sequences(trace: &Trace) -> Vec<Sequence> {
     let mut total = 0;

@@ -33,7 +33,7 @@ pub fn description() -> String {
 }
 
 /// Returns the nanoseconds that a cache line takes from the first core to the second and back: the
-/// median of batches of [`BATCH`], `times` round trips in all. Returns `None` on a single core.
+/// median of batches of `BATCH`, `times` round trips in all. Returns `None` on a single core.
 ///
 /// Virtual cores may lie near or far from each other on their host, and move during a run.
 #[must_use]

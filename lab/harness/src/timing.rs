@@ -179,7 +179,7 @@ pub fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Runs cases that are about so many blocks in turns, for about `time` in all and for at least
-/// [`LEAST_ROUNDS`] rounds. If `time` is too short for one round, runs one.
+/// `LEAST_ROUNDS` rounds. If `time` is too short for one round, runs one.
 #[must_use]
 pub fn interleave(blocks: usize, mut cases: Vec<Case<'_>>, time: Duration) -> Comparison {
     let times: Vec<u64> = cases.iter_mut().map(Case::calibrate).collect();
