@@ -10,16 +10,15 @@
 //! cache. `lab/report.sh` measures lookups among a million blocks.
 #![forbid(unsafe_code)]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{
-    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use kvtrie::Hold;
-use kvtrie_harness::caches::Cached;
-use kvtrie_harness::fresh::Fresh;
-use kvtrie_harness::full::Full;
+use kvtrie_baselines::Cache;
+use kvtrie_baselines::own::Kvtrie;
+use kvtrie_baselines::{fill::one, fresh::Fresh, full::Full};
 use kvtrie_harness::prompts::{BLOCK, Prompts, flat_compare, prompt};
 
 /// Blocks in the prompts, where the length varies.
@@ -30,8 +29,6 @@ const BLOCKS: usize = 64;
 const FULL_BLOCKS: usize = 200_000;
 /// Blocks that an allocation asks for.
 const ASKED: usize = 16;
-/// Holds that are created or dropped between two readings of the clock.
-const BATCH: u64 = 1000;
 
 criterion_group! {
     name = benches;
@@ -49,9 +46,8 @@ fn bench_blocks<R>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
     blocks: usize,
-    work: impl FnMut() -> R,
+    mut work: impl FnMut() -> R,
 ) {
-    let mut work = work;
     group.throughput(Throughput::Elements(blocks as u64));
     group.bench_function(BenchmarkId::new(name, blocks), |bencher| {
         bencher.iter(&mut work);
@@ -66,7 +62,7 @@ fn lookup_hot(criterion: &mut Criterion) {
         bench_blocks(&mut group, "memcmp", blocks, || {
             assert!(flat_compare(&tokens, &twin));
         });
-        let (cached, mut table) = (Cached::one(&tokens), Vec::new());
+        let (cached, mut table) = (one::<Kvtrie>(&tokens), Vec::new());
         bench_blocks(&mut group, "kvtrie", blocks, || {
             cached.look_up(&tokens, blocks, &mut table);
         });
@@ -80,7 +76,7 @@ fn lookup_other(criterion: &mut Criterion) {
     let mut other_end = tokens.clone();
     other_end[40 * BLOCK..].copy_from_slice(&prompt(9, BLOCKS - 40));
     let unknown = prompt(10, BLOCKS);
-    let (cached, mut table) = (Cached::one(&tokens), Vec::new());
+    let (cached, mut table) = (one::<Kvtrie>(&tokens), Vec::new());
     let mut group = criterion.benchmark_group("lookup");
     bench_blocks(&mut group, "40 of 64 hit", BLOCKS, || {
         cached.look_up(&other_end, 40, &mut table);
@@ -89,12 +85,13 @@ fn lookup_other(criterion: &mut Criterion) {
         cached.look_up(&unknown, 0, &mut table);
     });
     group.finish();
+    let Kvtrie { cache, namespace } = &cached;
     let mut group = criterion.benchmark_group("peek");
     bench_blocks(&mut group, "64 of 64 hit", BLOCKS, || {
-        assert_eq!(cached.peek(&tokens), tokens.len());
+        assert_eq!(cache.peek(namespace, &tokens), tokens.len());
     });
     bench_blocks(&mut group, "none of 64 hits", BLOCKS, || {
-        assert_eq!(cached.peek(&unknown), 0);
+        assert_eq!(cache.peek(namespace, &unknown), 0);
     });
     group.finish();
 }
@@ -102,22 +99,15 @@ fn lookup_other(criterion: &mut Criterion) {
 /// Forks a hold, drops the forks, lists its blocks.
 fn hold(criterion: &mut Criterion) {
     let tokens = prompt(1, BLOCKS);
-    let cached = Cached::one(&tokens);
-    let hold = cached.cache.lookup(&cached.namespace, &tokens);
+    let cached = one::<Kvtrie>(&tokens);
+    let hold = cached.hold(&tokens);
     assert_eq!(hold.token_count(), tokens.len());
     let mut group = criterion.benchmark_group("hold");
     group.bench_function("fork", |bencher| {
-        bencher.iter_custom(|times| batches(times, |count| fork(&hold, count).0));
+        bencher.iter_with_large_drop(|| hold.clone());
     });
     group.bench_function("drop", |bencher| {
-        bencher.iter_custom(|times| {
-            batches(times, |count| {
-                let forks = fork(&hold, count).1;
-                let before = Instant::now();
-                drop(forks);
-                before.elapsed()
-            })
-        });
+        bencher.iter_batched(|| hold.clone(), drop, BatchSize::SmallInput);
     });
     let mut table = [0_u32; BLOCKS];
     bench_blocks(&mut group, "block table", BLOCKS, || {
@@ -125,22 +115,6 @@ fn hold(criterion: &mut Criterion) {
         assert!(std::hint::black_box(table).iter().any(|id| *id > 0));
     });
     group.finish();
-}
-
-/// Forks a hold `count` times and returns how long that took.
-fn fork(hold: &Hold, count: u64) -> (Duration, Vec<Hold>) {
-    let mut forks = Vec::with_capacity(count as usize);
-    let before = Instant::now();
-    forks.extend((0..count).map(|_| hold.clone()));
-    (before.elapsed(), forks)
-}
-
-/// Runs work `times` times, a batch at a time.
-fn batches(times: u64, work: impl Fn(u64) -> Duration) -> Duration {
-    (0..times)
-        .step_by(BATCH as usize)
-        .map(|start| work(BATCH.min(times - start)))
-        .sum()
 }
 
 /// Publishes new prompts, whole ones of several lengths and one in steps.
@@ -153,7 +127,7 @@ fn publish_prompt(criterion: &mut Criterion) {
     ];
     for (name, blocks, step) in whole.into_iter().chain(steps) {
         let prompts = Prompts::new(4, (16_384 / blocks).min(256), blocks);
-        let mut fresh = Fresh::new(&prompts);
+        let mut fresh = Fresh::new(Kvtrie::new(prompts.total_blocks()), &prompts);
         group.throughput(Throughput::Elements(blocks as u64));
         group.bench_function(BenchmarkId::new(name, blocks), |bencher| {
             bencher.iter_custom(|times| (0..times).map(|_| fresh.publish_next(step)).sum());
@@ -169,7 +143,8 @@ fn evict(criterion: &mut Criterion) {
     let cases = [("nothing held", 0.0), ("90 % held", 0.9)];
     for (name, held) in cases {
         for chain in [64, 2048] {
-            let mut full = Full::new(FULL_BLOCKS / chain, chain, held);
+            let blocks = FULL_BLOCKS / chain * chain;
+            let mut full = Full::new(Kvtrie::new(blocks), chain, held);
             group.bench_function(BenchmarkId::new(name, chain), |bencher| {
                 bencher.iter_custom(|times| (0..times).map(|_| full.allocate(ASKED)).sum());
             });
@@ -182,7 +157,7 @@ fn evict(criterion: &mut Criterion) {
 /// Clears a namespace of unheld blocks.
 fn clear(criterion: &mut Criterion) {
     let prompts = Prompts::new(5, 64, BLOCKS);
-    let mut fresh = Fresh::new(&prompts);
+    let mut fresh = Fresh::new(Kvtrie::new(prompts.total_blocks()), &prompts);
     let mut group = criterion.benchmark_group("clear");
     let blocks = prompts.total_blocks();
     group.throughput(Throughput::Elements(blocks as u64));

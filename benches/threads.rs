@@ -12,7 +12,7 @@
 #![forbid(unsafe_code)]
 
 use kvtrie_baselines::mix::Mix;
-use kvtrie_baselines::rates::Rates;
+use kvtrie_baselines::rates::measure;
 use kvtrie_baselines::{Sequence, generated};
 use kvtrie_harness::machine::{cores, description};
 use kvtrie_harness::options::Options;
@@ -22,38 +22,28 @@ use kvtrie_harness::threads::ladder;
 const ROUNDS: usize = 7;
 /// Seconds of one turn.
 const TURN: f64 = 0.06;
-/// Conversations in the generated trace.
-const CONVERSATIONS: usize = 1500;
 
 fn main() {
     let options = Options::from_command_line();
-    let sequences = generated(options.size(CONVERSATIONS, 100));
+    let sequences = generated(&options);
     println!("{}", description());
-    let wanted = Mix::ALL
+    for mix in Mix::ALL
         .into_iter()
-        .filter(|mix| options.wants(mix.title()));
-    wanted.for_each(|mix| measure(mix, &sequences, &options));
+        .filter(|mix| options.wants(mix.title()))
+    {
+        show(mix, &sequences, &options);
+    }
 }
 
 /// Measures one mix of work and prints a row for each cache.
-fn measure(mix: Mix, sequences: &[Sequence], options: &Options) {
+fn show(mix: Mix, sequences: &[Sequence], options: &Options) {
     let threads = ladder(cores());
     let most = *threads.last().expect("the ladder has a top");
     let entries = mix.entries(most, sequences);
-    for (_, work) in &entries {
-        // Brings the cache into its usual state.
-        work.throughput(1, options.time(2.0 * TURN));
-        work.check();
-    }
-    let mut rates = Rates::new(entries.len(), &threads);
-    for round in 0..options.size(ROUNDS, 1) {
-        rates.round(round, &entries, options.time(TURN));
-    }
-    entries.iter().for_each(|(_, work)| work.check());
+    let turns = (options.size(ROUNDS, 1), options.time(TURN));
+    let rates = &measure(&[entries], &threads, turns, |_| None)[0];
     // The ladder climbs in powers of two: the last step on which every thread has a core.
     let fits = threads.iter().rposition(|&count| count <= cores());
-    let fits = fits.expect("one thread always fits");
-    let names: Vec<_> = entries.iter().map(|(name, _)| *name).collect();
     let title = format!("{}: {}", mix.title(), mix.operations());
-    rates.print(&title, &names, Some(fits));
+    rates.print(&title, fits);
 }

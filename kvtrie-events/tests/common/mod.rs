@@ -69,7 +69,8 @@ impl View {
         assert_eq!(tokens, hashes(event).len() * size);
         for hash in hashes(event) {
             assert!(parent.is_none_or(|parent| self.blocks.contains_key(&parent)));
-            self.blocks.insert(hash, parent);
+            let earlier = self.blocks.insert(hash, parent);
+            assert!(earlier.is_none(), "a block is stored twice");
             parent = Some(hash);
         }
     }

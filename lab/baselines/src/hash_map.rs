@@ -2,6 +2,7 @@
 //! first cache that an engine would write.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Mutex;
 
 use ahash::RandomState;
@@ -10,7 +11,7 @@ use kvtrie_harness::prompts::BLOCK;
 use crate::Cache;
 use crate::hash::{BuildAsIs, with_hashes};
 
-/// No slot.
+/// No neighbour: the block is not in the list.
 const NONE: u32 = u32::MAX;
 
 /// A block and its place in the cache.
@@ -20,9 +21,8 @@ struct Slot {
     parent: u32,
     holds: u32,
     children: u32,
-    /// Neighbours in the list of blocks that may be evicted.
-    older: u32,
-    newer: u32,
+    /// The older and the newer neighbour in the list of blocks that may be evicted.
+    neighbours: [u32; 2],
     tokens: [u32; BLOCK],
 }
 
@@ -30,10 +30,12 @@ struct Slot {
 #[derive(Debug)]
 struct Store {
     index: HashMap<u64, u32, BuildAsIs>,
+    /// The blocks, the root, and the place between the newest and the oldest block in the list.
     slots: Vec<Slot>,
     free: Vec<u32>,
-    oldest: u32,
-    newest: u32,
+    /// The parent of all first blocks. It is always held.
+    root: u32,
+    ends: u32,
 }
 
 /// Hash map and LRU list under one mutex.
@@ -44,27 +46,29 @@ pub struct HashMapInMutex {
 }
 
 impl Cache for HashMapInMutex {
-    /// The deepest block held, if any, and its depth in blocks.
+    /// The deepest block held, or the root, and its depth in blocks.
     type Hold = (u32, usize);
-    type Id = u32;
     const NAME: &str = "hash map in a mutex";
 
     fn new(blocks: usize) -> Self {
         let empty = Slot {
             hash: 0,
-            parent: NONE,
+            parent: 0,
             holds: 0,
             children: 0,
-            older: NONE,
-            newer: NONE,
+            neighbours: [NONE; 2],
             tokens: [0; BLOCK],
         };
+        let (root, ends) = (blocks as u32, blocks as u32 + 1);
+        let mut slots = vec![empty; blocks + 2];
+        slots[blocks].holds = 1;
+        slots[blocks + 1].neighbours = [ends; 2];
         let store = Store {
             index: HashMap::with_capacity_and_hasher(blocks, BuildAsIs::default()),
-            slots: vec![empty; blocks],
-            free: (0..blocks as u32).collect(),
-            oldest: NONE,
-            newest: NONE,
+            slots,
+            free: (0..root).collect(),
+            root,
+            ends,
         };
         Self {
             state: RandomState::new(),
@@ -82,18 +86,13 @@ impl Cache for HashMapInMutex {
                 };
                 table.push(slot);
             }
-            let deepest = table.last().copied().unwrap_or(NONE);
+            let deepest = table.last().copied().unwrap_or(store.root);
             store.pin(deepest);
             (deepest, table.len())
         })
     }
 
-    fn publish(
-        &self,
-        hold: &mut (u32, usize),
-        tokens: &[u32],
-        fill: impl Fn(usize, &[u32]),
-    ) -> bool {
+    fn publish(&self, hold: &mut (u32, usize), tokens: &[u32], fill: impl Fn(u32, &[u32])) -> bool {
         with_hashes(&self.state, tokens, |hashes| {
             let mut store = self.store.lock().expect("no thread panicked");
             let (held, depth) = *hold;
@@ -105,7 +104,7 @@ impl Cache for HashMapInMutex {
             for (&hash, tokens) in hashes.iter().zip(tokens.chunks_exact(BLOCK)).skip(depth) {
                 deepest = store.find(hash, tokens).unwrap_or_else(|| {
                     let slot = blocks.pop().expect("a block for each block of tokens");
-                    fill(slot as usize, tokens);
+                    fill(slot, tokens);
                     store.publish(slot, deepest, hash, tokens);
                     slot
                 });
@@ -120,10 +119,6 @@ impl Cache for HashMapInMutex {
 
     fn release(&self, (held, _): (u32, usize)) {
         self.store.lock().expect("no thread panicked").unpin(held);
-    }
-
-    fn index(id: u32) -> usize {
-        id as usize
     }
 
     fn at_rest(&self) -> usize {
@@ -142,10 +137,11 @@ impl Store {
     /// Allocates blocks, evicting as many as needed.
     fn allocate(&mut self, count: usize) -> Option<Vec<u32>> {
         while self.free.len() < count {
-            if self.oldest == NONE {
+            let [_, oldest] = self.at(self.ends).neighbours;
+            if oldest == self.ends {
                 return None;
             }
-            self.evict(self.oldest);
+            self.evict(oldest);
         }
         Some(self.free.split_off(self.free.len() - count))
     }
@@ -153,89 +149,62 @@ impl Store {
     /// Evicts a block. Its parent is the next to go if it is idle now.
     fn evict(&mut self, slot: u32) {
         self.unlink(slot);
-        let Slot { hash, parent, .. } = self.slots[slot as usize];
+        let Slot { hash, parent, .. } = *self.at(slot);
         self.index.remove(&hash);
         self.free.push(slot);
-        if parent != NONE {
-            self.slots[parent as usize].children -= 1;
-            if self.is_idle(parent) {
-                self.link(parent, NONE, self.oldest);
-            }
+        self.at(parent).children -= 1;
+        if self.is_idle(parent) {
+            let [_, oldest] = self.at(self.ends).neighbours;
+            self.link(parent, self.ends, oldest);
         }
     }
 
     /// Adds a block to the cache.
     fn publish(&mut self, slot: u32, parent: u32, hash: u64, tokens: &[u32]) {
-        let place = &mut self.slots[slot as usize];
+        let place = self.at(slot);
         (place.hash, place.parent) = (hash, parent);
         place.tokens.copy_from_slice(tokens);
         self.index.insert(hash, slot);
-        if parent != NONE {
-            if self.is_linked(parent) {
-                self.unlink(parent);
-            }
-            self.slots[parent as usize].children += 1;
-        }
-    }
-
-    /// Returns whether a block may be evicted.
-    fn is_idle(&self, slot: u32) -> bool {
-        let slot = &self.slots[slot as usize];
-        slot.holds == 0 && slot.children == 0
+        self.unlink(parent);
+        self.at(parent).children += 1;
     }
 
     fn pin(&mut self, slot: u32) {
-        if slot != NONE {
-            if self.is_linked(slot) {
-                self.unlink(slot);
-            }
-            self.slots[slot as usize].holds += 1;
-        }
+        self.unlink(slot);
+        self.at(slot).holds += 1;
     }
 
     fn unpin(&mut self, slot: u32) {
-        if slot != NONE {
-            self.slots[slot as usize].holds -= 1;
-            if self.is_idle(slot) {
-                self.link(slot, self.newest, NONE);
-            }
+        self.at(slot).holds -= 1;
+        if self.is_idle(slot) {
+            let [newest, _] = self.at(self.ends).neighbours;
+            self.link(slot, newest, self.ends);
         }
     }
 
-    /// Returns whether a block is in the list of those that may be evicted.
-    fn is_linked(&self, slot: u32) -> bool {
-        self.slots[slot as usize].older != NONE || self.oldest == slot
+    fn at(&mut self, slot: u32) -> &mut Slot {
+        &mut self.slots[slot as usize]
+    }
+
+    /// Returns whether a block may be evicted.
+    fn is_idle(&mut self, slot: u32) -> bool {
+        let slot = self.at(slot);
+        slot.holds == 0 && slot.children == 0
     }
 
     /// Inserts a block between two neighbours in the list.
     fn link(&mut self, slot: u32, older: u32, newer: u32) {
-        (
-            self.slots[slot as usize].older,
-            self.slots[slot as usize].newer,
-        ) = (older, newer);
-        self.connect(older, slot);
-        self.connect(slot, newer);
+        self.at(slot).neighbours = [older, newer];
+        self.at(older).neighbours[1] = slot;
+        self.at(newer).neighbours[0] = slot;
     }
 
-    /// Removes a block from the list.
+    /// Removes a block from the list, if it is there.
     fn unlink(&mut self, slot: u32) {
-        let Slot { older, newer, .. } = self.slots[slot as usize];
-        self.connect(older, newer);
-        (
-            self.slots[slot as usize].older,
-            self.slots[slot as usize].newer,
-        ) = (NONE, NONE);
-    }
-
-    /// Makes two blocks neighbours. `NONE` is an end of the list.
-    fn connect(&mut self, older: u32, newer: u32) {
-        match older {
-            NONE => self.oldest = newer,
-            _ => self.slots[older as usize].newer = newer,
-        }
-        match newer {
-            NONE => self.newest = older,
-            _ => self.slots[newer as usize].older = older,
+        let [older, newer] = mem::replace(&mut self.at(slot).neighbours, [NONE; 2]);
+        if older != NONE {
+            self.at(older).neighbours[1] = newer;
+            self.at(newer).neighbours[0] = older;
         }
     }
 }

@@ -1,10 +1,6 @@
 //! Lookups of cached prompts: look up, fill the block table, release.
 
-use std::time::Duration;
-
-use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::prompts::prompt;
-use kvtrie_harness::threads::{latency, throughput};
 
 use crate::{Cache, Work};
 
@@ -13,20 +9,14 @@ pub const BLOCKS: usize = 64;
 /// Prompts of each thread.
 pub const PROMPTS: usize = 8;
 
+/// The tokens of a cached prompt, and the block table that a lookup must give.
+type Prompt = (Vec<u32>, Vec<u32>);
+
 /// Lookups of prompts that are cached from beginning to end.
 pub struct Lookups<C: Cache> {
     cache: C,
-    /// Blocks in a prompt.
-    blocks: usize,
     /// Each thread's prompts.
-    prompts: Vec<Vec<Prompt<C::Id>>>,
-}
-
-/// A cached prompt.
-struct Prompt<I> {
-    tokens: Vec<u32>,
-    /// The block table that a lookup must give.
-    table: Vec<I>,
+    prompts: Vec<Vec<Prompt>>,
 }
 
 impl<C: Cache> Lookups<C> {
@@ -38,54 +28,36 @@ impl<C: Cache> Lookups<C> {
         let prompt_of = |number: usize| {
             let mut tokens = start.clone();
             tokens.extend(prompt(2 + number as u64, blocks - shared));
+            cache.release(cache.hold(&tokens));
             let mut table = Vec::new();
-            let mut hold = cache.lookup(&tokens, &mut table);
-            let published = cache.publish(&mut hold, &tokens, |_, _| ());
-            assert!(published, "the cache has room");
-            cache.release(hold);
-            let hold = cache.lookup(&tokens, &mut table);
-            cache.release(hold);
-            Prompt { tokens, table }
+            cache.look_up(&tokens, blocks, &mut table);
+            (tokens, table)
         };
         let of_thread = |thread| (thread * PROMPTS..(thread + 1) * PROMPTS).map(prompt_of);
-        let prompts = (0..threads).map(|thread| of_thread(thread).collect());
-        let prompts = prompts.collect();
-        Self {
-            cache,
-            blocks,
-            prompts,
-        }
-    }
-
-    /// Returns one thread's lookups. Each one checks the length of its hit and its last block.
-    fn worker(&self, thread: usize) -> impl FnMut() {
-        let mut table = Vec::new();
-        let mut prompts = self.prompts[thread].iter().cycle();
-        move || {
-            let prompt = prompts.next().expect("a cycle has no end");
-            let hold = self.cache.lookup(&prompt.tokens, &mut table);
-            let is_full = table.len() == self.blocks && table.last() == prompt.table.last();
-            assert!(is_full, "the whole prompt is cached");
-            self.cache.release(hold);
-        }
+        let prompts = (0..threads)
+            .map(|thread| of_thread(thread).collect())
+            .collect();
+        Self { cache, prompts }
     }
 }
 
 impl<C: Cache> Work for Lookups<C> {
-    fn throughput(&self, threads: usize, time: Duration) -> f64 {
-        throughput(threads, time, |thread| self.worker(thread))
-    }
-
-    fn latency(&self, threads: usize, time: Duration) -> Percentiles {
-        latency(threads, time, |thread| self.worker(thread))
+    /// Each lookup checks the length of its hit and its last block.
+    fn worker(&self, thread: usize, _: usize) -> Box<dyn FnMut() + '_> {
+        let mut table = Vec::new();
+        let mut prompts = self.prompts[thread].iter().cycle();
+        Box::new(move || {
+            let (tokens, all) = prompts.next().expect("a cycle has no end");
+            self.cache.look_up(tokens, all.len(), &mut table);
+            assert_eq!(table.last(), all.last(), "the last block has not changed");
+        })
     }
 
     fn check(&self) {
         let mut table = Vec::new();
-        for prompt in self.prompts.iter().flatten() {
-            let hold = self.cache.lookup(&prompt.tokens, &mut table);
-            assert_eq!(table, prompt.table, "the block table has not changed");
-            self.cache.release(hold);
+        for (tokens, all) in self.prompts.iter().flatten() {
+            self.cache.look_up(tokens, all.len(), &mut table);
+            assert_eq!(table, *all, "the block table has not changed");
         }
     }
 }

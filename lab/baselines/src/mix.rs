@@ -50,38 +50,31 @@ impl Mix {
     /// Returns every cache with this work, for up to `threads` threads. kvtrie is at [`KVTRIE`].
     #[must_use]
     pub fn entries(self, threads: usize, sequences: &[Sequence]) -> Vec<Entry<'_>> {
-        match self {
-            Self::Private => all_lookups(threads, 0),
-            Self::System => all_lookups(threads, 48),
-            Self::One => all_lookups(threads, 64),
-            Self::Trace => vec![
-                requests::<Kvtrie>(sequences),
-                requests::<Locked>(sequences),
-                requests::<HashMapInMutex>(sequences),
-                requests::<ShardedMap>(sequences),
-            ],
-        }
+        vec![
+            self.entry::<Kvtrie>(threads, sequences),
+            self.entry::<Locked>(threads, sequences),
+            self.entry::<HashMapInMutex>(threads, sequences),
+            self.entry::<ShardedMap>(threads, sequences),
+        ]
     }
-}
 
-/// Returns every cache with prompts of which the first `shared` blocks are the same.
-fn all_lookups(threads: usize, shared: usize) -> Vec<Entry<'static>> {
-    vec![
-        lookups::<Kvtrie>(threads, BLOCKS, shared),
-        lookups::<Locked>(threads, BLOCKS, shared),
-        lookups::<HashMapInMutex>(threads, BLOCKS, shared),
-        lookups::<ShardedMap>(threads, BLOCKS, shared),
-    ]
+    fn entry<C: Cache + 'static>(self, threads: usize, sequences: &[Sequence]) -> Entry<'_> {
+        let shared = match self {
+            Self::Private => 0,
+            Self::System => 48,
+            Self::One => BLOCKS,
+            Self::Trace => return (C::NAME, Box::new(Requests::<C>::new(sequences))),
+        };
+        lookups::<C>(threads, BLOCKS, shared)
+    }
 }
 
 /// Returns a cache with prompts of `blocks` blocks for each thread, the first `shared` of which are
 /// the same in all prompts.
 #[must_use]
 pub fn lookups<C: Cache + 'static>(threads: usize, blocks: usize, shared: usize) -> Entry<'static> {
-    let lookups = Lookups::<C>::new(threads, blocks, shared);
-    (C::NAME, Box::new(lookups))
-}
-
-fn requests<'a, C: Cache + 'a>(sequences: &'a [Sequence]) -> Entry<'a> {
-    (C::NAME, Box::new(Requests::<C>::new(sequences)))
+    (
+        C::NAME,
+        Box::new(Lookups::<C>::new(threads, blocks, shared)),
+    )
 }

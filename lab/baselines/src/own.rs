@@ -2,44 +2,58 @@
 
 use std::sync::Mutex;
 
-use kvtrie::{BlockId, Hold, Namespace, PrefixCache};
-use kvtrie_harness::caches;
+use kvtrie::{Block, Hold, Namespace, PrefixCache};
 use kvtrie_harness::prompts::BLOCK;
 
-use crate::Cache;
+use crate::{Allocate, Cache};
 
 /// The library itself.
 #[derive(Debug)]
 pub struct Kvtrie {
-    cache: PrefixCache,
-    namespace: Namespace,
+    /// The cache.
+    pub cache: PrefixCache,
+    /// The namespace of every prompt.
+    pub namespace: Namespace,
+}
+
+impl Kvtrie {
+    /// Creates an empty cache, perhaps with a change feed.
+    ///
+    /// # Panics
+    ///
+    /// If there are to be more blocks than a cache can have.
+    #[must_use]
+    pub fn with_feed(blocks: usize, change_feed: bool) -> Self {
+        let builder = PrefixCache::builder().blocks(blocks).block_size(BLOCK);
+        let built = builder.change_feed(change_feed).build();
+        let cache = built.expect("the sizes are valid");
+        let namespace = cache.namespace("model");
+        Self { cache, namespace }
+    }
 }
 
 impl Cache for Kvtrie {
     type Hold = Hold;
-    type Id = BlockId;
     const NAME: &str = "kvtrie";
 
     fn new(blocks: usize) -> Self {
-        let cache = caches::cache(blocks);
-        let namespace = cache.namespace("model");
-        Self { cache, namespace }
+        Self::with_feed(blocks, false)
     }
 
-    fn lookup(&self, prompt: &[u32], table: &mut Vec<BlockId>) -> Hold {
+    fn lookup(&self, prompt: &[u32], table: &mut Vec<u32>) -> Hold {
         let hold = self.cache.lookup(&self.namespace, prompt);
-        table.resize(hold.len(), BlockId::new(0));
+        table.resize(hold.len(), 0);
         hold.block_table_into(table);
         hold
     }
 
-    fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
+    fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(u32, &[u32])) -> bool {
         let rest = &tokens[hold.token_count()..];
         let Ok(blocks) = self.cache.allocate(rest.len() / BLOCK) else {
             return false;
         };
         for (block, tokens) in blocks.iter().zip(rest.chunks(BLOCK)) {
-            fill(block.id().index(), tokens);
+            fill(block.id().into(), tokens);
         }
         hold.publish(rest, blocks)
             .expect("a block for each block of tokens");
@@ -50,13 +64,31 @@ impl Cache for Kvtrie {
         drop(hold);
     }
 
-    fn index(id: BlockId) -> usize {
-        id.index()
-    }
-
     fn at_rest(&self) -> usize {
         let stats = self.cache.stats();
         stats.free + stats.cached
+    }
+}
+
+impl Allocate for Kvtrie {
+    type Block = Block;
+
+    fn allocate(&self, count: usize) -> Vec<Block> {
+        let blocks = self.cache.allocate(count);
+        blocks.expect("enough blocks are free or unheld")
+    }
+
+    fn publish_in(&self, hold: &mut Hold, tokens: &[u32], blocks: Vec<Block>) {
+        let rest = &tokens[hold.token_count()..];
+        let duplicates = hold.publish(rest, blocks);
+        let duplicates = duplicates.expect("a block for each block of tokens");
+        assert!(duplicates.is_empty(), "no other thread publishes");
+        assert_eq!(hold.token_count(), tokens.len(), "the hold covers them");
+    }
+
+    fn evict_all(&self) -> usize {
+        drop(self.cache.evict(usize::MAX));
+        self.cache.stats().free
     }
 }
 
@@ -73,27 +105,22 @@ impl Locked {
 
 impl Cache for Locked {
     type Hold = Hold;
-    type Id = BlockId;
     const NAME: &str = "kvtrie in a mutex";
 
     fn new(blocks: usize) -> Self {
         Self(Mutex::new(Kvtrie::new(blocks)))
     }
 
-    fn lookup(&self, prompt: &[u32], table: &mut Vec<BlockId>) -> Hold {
+    fn lookup(&self, prompt: &[u32], table: &mut Vec<u32>) -> Hold {
         self.locked(|cache| cache.lookup(prompt, table))
     }
 
-    fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
+    fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(u32, &[u32])) -> bool {
         self.locked(|cache| cache.publish(hold, tokens, fill))
     }
 
     fn release(&self, hold: Hold) {
         self.locked(|cache| cache.release(hold));
-    }
-
-    fn index(id: BlockId) -> usize {
-        Kvtrie::index(id)
     }
 
     fn at_rest(&self) -> usize {

@@ -2,42 +2,84 @@
 
 use std::time::Duration;
 
+use kvtrie_harness::percentiles::Percentiles;
 use kvtrie_harness::report::{counted, print_table};
+use kvtrie_harness::threads::{latency, throughput};
 use kvtrie_harness::timing::{Spread, order};
 
 use crate::Entry;
 
-/// Operations a second, by cache, number of threads and round.
+/// Operations a second and latencies, by cache and number of threads.
 #[derive(Debug)]
 pub struct Rates {
-    threads: Vec<usize>,
+    /// The names of the caches.
+    pub names: Vec<&'static str>,
+    /// The numbers of threads.
+    pub threads: Vec<usize>,
+    /// Operations a second in each round.
     by_cache: Vec<Vec<Vec<f64>>>,
+    /// Nanoseconds of each operation.
+    pub latency: Vec<Vec<Percentiles>>,
+}
+
+/// Measures the caches of several mixes of work with several numbers of threads. Checks every cache
+/// before and after.
+///
+/// A round goes over all mixes, so that a busy minute slows some rounds of each mix and not all of
+/// one. Before a round measures a mix, `before` says for how long to record latencies, if at all.
+pub fn measure(
+    mixes: &[Vec<Entry<'_>>],
+    threads: &[usize],
+    (rounds, time): (usize, Duration),
+    mut before: impl FnMut(usize) -> Option<Duration>,
+) -> Vec<Rates> {
+    for (_, work) in mixes.iter().flatten() {
+        // Brings the cache into its usual state.
+        throughput(threads[0], 2 * time, |thread| {
+            work.worker(thread, threads[0])
+        });
+        work.check();
+    }
+    let empty = mixes.iter().map(|entries| Rates::new(entries, threads));
+    let mut all: Vec<_> = empty.collect();
+    for round in 0..rounds {
+        for (entries, rates) in mixes.iter().zip(&mut all) {
+            let recording = before(round);
+            rates.round(round, entries, time, recording);
+        }
+    }
+    mixes.iter().flatten().for_each(|(_, work)| work.check());
+    all
 }
 
 impl Rates {
-    /// Creates an empty record for so many caches.
-    #[must_use]
-    pub fn new(caches: usize, threads: &[usize]) -> Self {
+    fn new(entries: &[Entry<'_>], threads: &[usize]) -> Self {
         Self {
+            names: entries.iter().map(|(name, _)| *name).collect(),
             threads: threads.to_vec(),
-            by_cache: vec![vec![Vec::new(); threads.len()]; caches],
+            by_cache: vec![vec![Vec::new(); threads.len()]; entries.len()],
+            latency: vec![vec![Percentiles::new(); threads.len()]; entries.len()],
         }
     }
 
-    /// Measures every cache with every number of threads, for `time` each.
-    pub fn round(&mut self, round: usize, entries: &[Entry<'_>], time: Duration) {
+    /// Measures every cache with every number of threads, for `time` each, and perhaps records
+    /// latencies.
+    fn round(
+        &mut self,
+        round: usize,
+        entries: &[Entry<'_>],
+        time: Duration,
+        recording: Option<Duration>,
+    ) {
         for (place, &threads) in self.threads.iter().enumerate() {
             for cache in order(round, entries.len()) {
-                let rate = entries[cache].1.throughput(threads, time);
-                self.by_cache[cache][place].push(rate);
+                let worker = |thread| entries[cache].1.worker(thread, threads);
+                self.by_cache[cache][place].push(throughput(threads, time, worker));
+                if let Some(time) = recording {
+                    self.latency[cache][place].merge(&latency(threads, time, worker));
+                }
             }
         }
-    }
-
-    /// Returns the numbers of threads.
-    #[must_use]
-    pub fn threads(&self) -> &[usize] {
-        &self.threads
     }
 
     /// Returns the place of a number of threads, if it was measured.
@@ -46,29 +88,30 @@ impl Rates {
         self.threads.iter().position(|&count| count == threads)
     }
 
+    /// Returns the median of a cache with the number of threads at a place.
+    #[must_use]
+    pub fn median(&self, cache: usize, place: usize) -> f64 {
+        Spread::of(&self.by_cache[cache][place]).median
+    }
+
     /// Returns the medians of a cache, by number of threads.
     pub fn medians(&self, cache: usize) -> impl Iterator<Item = f64> {
-        let rates = self.by_cache[cache].iter();
-        rates.map(|rates| Spread::of(rates.clone()).median)
+        (0..self.threads.len()).map(move |place| self.median(cache, place))
     }
 
     /// Prints a row for each cache and a column for each number of threads. With `over`, the last
     /// column compares the number of threads at that place with one thread, formed round by round.
-    pub fn print(&self, title: &str, names: &[&str], over: Option<usize>) {
-        let row = |(cache, name): (usize, &&str)| {
-            let medians = self.medians(cache);
-            let medians = medians.map(|rate| format!("{:.1}", rate / 1e3));
-            let speedup = over.map(|place| self.speedup(cache, place, 0).to_string());
-            let name = [(*name).to_owned()].into_iter();
-            name.chain(medians).chain(speedup).collect()
-        };
-        let rows: Vec<Vec<String>> = names.iter().enumerate().map(row).collect();
-        let counts = self.threads.iter();
-        let mut columns: Vec<String> = counts.map(|&count| counted(count, "thread")).collect();
-        columns.insert(0, "thousand a second".to_owned());
+    pub fn print(&self, title: &str, over: Option<usize>) {
+        let rows = self.names.iter().enumerate().map(|(cache, name)| {
+            let mut row = vec![(*name).to_owned()];
+            row.extend(self.medians(cache).map(|rate| format!("{:.1}", rate / 1e3)));
+            row.extend(over.map(|place| self.speedup(cache, place, 0).to_string()));
+            row
+        });
+        let mut columns = vec!["thousand a second".to_owned()];
+        columns.extend(self.threads.iter().map(|&count| counted(count, "thread")));
         columns.extend(over.map(|place| format!("{} over 1 (middle half)", self.threads[place])));
-        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-        print_table(title, &columns, &rows);
+        print_table(title, columns, rows);
     }
 
     /// Returns the rates of a cache at one place over those at another, formed round by round.

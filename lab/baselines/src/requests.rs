@@ -3,11 +3,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use kvtrie_harness::percentiles::Percentiles;
+use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::BLOCK;
-use kvtrie_harness::threads::{latency, throughput};
 use kvtrie_workload::Trace;
 
 use crate::{Cache, Work};
@@ -19,7 +17,8 @@ const BLOCKS: usize = 50_000;
 /// Requests in flight, over all threads.
 const IN_FLIGHT: usize = 16;
 
-/// Seed of the generated trace.
+/// Conversations in the generated trace, and their seed.
+const CONVERSATIONS: usize = 1500;
 const SEED: u64 = 1;
 
 /// A request: its prompt and its answer, in whole blocks.
@@ -31,7 +30,7 @@ pub struct Sequence {
     prompt: usize,
 }
 
-/// Writes out the requests of a trace in order, as many as [`MOST_TOKENS`] allow.
+/// Writes out the requests of a trace in order, as many as `MOST_TOKENS` allow.
 #[must_use]
 pub fn sequences(trace: &Trace) -> Vec<Sequence> {
     let mut total = 0;
@@ -49,10 +48,10 @@ pub fn sequences(trace: &Trace) -> Vec<Sequence> {
     all.take_while(fits).collect()
 }
 
-/// Generates the requests of so many conversations, always the same ones.
+/// Generates the requests of conversations, always the same ones.
 #[must_use]
-pub fn generated(conversations: usize) -> Vec<Sequence> {
-    sequences(&Trace::generated(conversations, SEED))
+pub fn generated(options: &Options) -> Vec<Sequence> {
+    sequences(&Trace::generated(options.size(CONVERSATIONS, 100), SEED))
 }
 
 /// Requests one after the other.
@@ -77,33 +76,24 @@ impl<'a, C: Cache> Requests<'a, C> {
         }
     }
 
-    /// Returns one thread's requests.
-    fn worker(&self, threads: usize) -> impl FnMut() {
+    /// Whether the block of that id has the content of the tokens.
+    fn has(&self, id: u32, tokens: &[u32]) -> bool {
+        self.pool[id as usize].load(Ordering::Relaxed) == fingerprint(tokens)
+    }
+}
+
+impl<C: Cache> Work for Requests<'_, C> {
+    fn worker(&self, _: usize, threads: usize) -> Box<dyn FnMut() + '_> {
         let most = (IN_FLIGHT / threads).max(1);
         let mut client = Client {
             requests: self,
             held: VecDeque::new(),
             table: Vec::new(),
         };
-        move || {
+        Box::new(move || {
             let number = self.next.fetch_add(1, Ordering::Relaxed) % self.sequences.len();
             client.serve(&self.sequences[number], most);
-        }
-    }
-
-    /// Whether the block of that id has the content of the tokens.
-    fn has(&self, id: C::Id, tokens: &[u32]) -> bool {
-        self.pool[C::index(id)].load(Ordering::Relaxed) == fingerprint(tokens)
-    }
-}
-
-impl<C: Cache> Work for Requests<'_, C> {
-    fn throughput(&self, threads: usize, time: Duration) -> f64 {
-        throughput(threads, time, |_| self.worker(threads))
-    }
-
-    fn latency(&self, threads: usize, time: Duration) -> Percentiles {
-        latency(threads, time, |_| self.worker(threads))
+        })
     }
 
     fn check(&self) {
@@ -126,7 +116,7 @@ impl<C: Cache> Work for Requests<'_, C> {
 struct Client<'w, 'a, C: Cache> {
     requests: &'w Requests<'a, C>,
     held: VecDeque<C::Hold>,
-    table: Vec<C::Id>,
+    table: Vec<u32>,
 }
 
 impl<C: Cache> Client<'_, '_, C> {
@@ -141,8 +131,8 @@ impl<C: Cache> Client<'_, '_, C> {
                 assert!(self.requests.has(id, tokens), "another prompt's block");
             }
         }
-        let fill = |block: usize, tokens: &[u32]| {
-            pool[block].store(fingerprint(tokens), Ordering::Relaxed);
+        let fill = |id: u32, tokens: &[u32]| {
+            pool[id as usize].store(fingerprint(tokens), Ordering::Relaxed);
         };
         while !cache.publish(&mut hold, tokens, fill) {
             let Some(oldest) = self.held.pop_front() else {
@@ -151,10 +141,9 @@ impl<C: Cache> Client<'_, '_, C> {
             cache.release(oldest);
         }
         self.held.push_back(hold);
-        if self.held.len() > most {
-            let oldest = self.held.pop_front();
-            cache.release(oldest.expect("more than `most` are held"));
-        }
+        let surplus = self.held.len().saturating_sub(most);
+        let oldest = self.held.drain(..surplus);
+        oldest.for_each(|hold| cache.release(hold));
     }
 }
 

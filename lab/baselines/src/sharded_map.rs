@@ -52,7 +52,6 @@ pub struct ShardedMap {
 
 impl Cache for ShardedMap {
     type Hold = Held;
-    type Id = u32;
     const NAME: &str = "sharded map";
 
     fn new(blocks: usize) -> Self {
@@ -79,16 +78,13 @@ impl Cache for ShardedMap {
         })
     }
 
-    fn publish(&self, hold: &mut Held, tokens: &[u32], fill: impl Fn(usize, &[u32])) -> bool {
+    fn publish(&self, hold: &mut Held, tokens: &[u32], fill: impl Fn(u32, &[u32])) -> bool {
         with_hashes(&self.state, tokens, |hashes| {
             let Some(mut blocks) = self.allocate(hashes.len() - hold.depth) else {
                 return false;
             };
-            for (&hash, tokens) in hashes
-                .iter()
-                .zip(tokens.chunks_exact(BLOCK))
-                .skip(hold.depth)
-            {
+            let all = hashes.iter().zip(tokens.chunks_exact(BLOCK));
+            for (&hash, tokens) in all.skip(hold.depth) {
                 self.step(hold, hash, tokens, &mut blocks, &fill);
             }
             blocks.into_iter().for_each(|slot| self.give_back(slot));
@@ -106,10 +102,6 @@ impl Cache for ShardedMap {
         }
     }
 
-    fn index(id: u32) -> usize {
-        id as usize
-    }
-
     fn at_rest(&self) -> usize {
         self.free.len() + self.map.len()
     }
@@ -121,12 +113,11 @@ impl ShardedMap {
         table.clear();
         let mut held = Held::default();
         for (&hash, tokens) in hashes.iter().zip(prompt.chunks_exact(BLOCK)) {
-            let Some(cached) = self.map.get(&hash) else {
+            let found = self.map.get(&hash);
+            let found = found.filter(|found| found.parent_serial == held.serial);
+            let Some(cached) = found.filter(|found| found.tokens == *tokens) else {
                 break;
             };
-            if cached.parent_serial != held.serial || cached.tokens != *tokens {
-                break;
-            }
             table.push(cached.slot);
             held = Held {
                 hash,
@@ -139,10 +130,8 @@ impl ShardedMap {
 
     /// Pins a block that a walk found. Returns false if it has been evicted since.
     fn pin(&self, held: Held) -> bool {
-        let same = self
-            .map
-            .get(&held.hash)
-            .filter(|cached| cached.serial == held.serial);
+        let cached = self.map.get(&held.hash);
+        let same = cached.filter(|cached| cached.serial == held.serial);
         same.map(|cached| cached.pins.fetch_add(1, Ordering::Relaxed))
             .is_some()
     }
@@ -154,21 +143,18 @@ impl ShardedMap {
         hash: u64,
         tokens: &[u32],
         blocks: &mut Vec<u32>,
-        fill: impl Fn(usize, &[u32]),
+        fill: impl Fn(u32, &[u32]),
     ) {
         let (serial, is_new) = match self.map.entry(hash) {
             Entry::Occupied(entry) => {
                 let cached = entry.get();
-                assert!(
-                    cached.tokens == *tokens,
-                    "no two blocks of one hash in this run"
-                );
+                assert!(cached.tokens == *tokens, "no two blocks of one hash");
                 cached.pins.fetch_add(1, Ordering::Relaxed);
                 (cached.serial, false)
             }
             Entry::Vacant(entry) => {
                 let slot = blocks.pop().expect("a block for each block of tokens");
-                fill(slot as usize, tokens);
+                fill(slot, tokens);
                 let serial = self.serial.fetch_add(1, Ordering::Relaxed);
                 entry.insert(Cached {
                     slot,
@@ -186,9 +172,8 @@ impl ShardedMap {
         };
         if hold.depth > 0 {
             let parent = self.map.get(&hold.hash).expect("a pinned block stays");
-            parent
-                .children
-                .fetch_add(u32::from(is_new), Ordering::Relaxed);
+            let children = &parent.children;
+            children.fetch_add(u32::from(is_new), Ordering::Relaxed);
             parent.pins.fetch_sub(1, Ordering::Relaxed);
         }
         *hold = Held {
@@ -235,8 +220,7 @@ impl ShardedMap {
     }
 
     fn give_back(&self, slot: u32) {
-        self.free
-            .push(slot)
-            .expect("the queue has room for every block");
+        let pushed = self.free.push(slot);
+        pushed.expect("the queue has room for every block");
     }
 }

@@ -12,7 +12,7 @@ pub fn print_runs(plain: &Served, cached: &Served) {
     let rows: Vec<_> = rows
         .map(|((label, plain), (_, cached))| vec![label.to_owned(), plain, cached])
         .collect();
-    print_table("The same chats", &["", "no cache", "kvtrie"], &rows);
+    print_table("The same chats", ["", "no cache", "kvtrie"], &rows);
 }
 
 /// Returns the lines of the table: what it is, and the figure.

@@ -33,7 +33,7 @@ pub fn description() -> String {
 }
 
 /// Returns the nanoseconds that a cache line takes from the first core to the second and back: the
-/// median of batches of [`BATCH`], `times` round trips in all. Returns `None` on a single core.
+/// median of batches of `BATCH`, `times` round trips in all. Returns `None` on a single core.
 ///
 /// Virtual cores may lie near or far from each other on their host, and move during a run.
 #[must_use]
@@ -56,11 +56,11 @@ pub fn round_trip(times: usize) -> Option<f64> {
             }
             start.elapsed().as_secs_f64() * 1e9 / BATCH as f64
         };
-        (0..batches).map(batch).collect()
+        (0..batches).map(batch).collect::<Vec<f64>>()
     };
     let took = thread::scope(|scope| {
         scope.spawn(|| play(second, 1));
         scope.spawn(|| play(first, 0)).join()
     });
-    Some(Spread::of(took.expect("a player does not panic")).median)
+    Some(Spread::of(&took.expect("a player does not panic")).median)
 }

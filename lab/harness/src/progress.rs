@@ -82,9 +82,7 @@ mod tests {
         let progress = Progress::new("replay", 4000, "requests");
         (0..1000).for_each(|_| progress.step());
         let line = progress.line(Duration::from_secs(10));
-        assert_eq!(
-            line,
-            "replay: 1,000 of 4,000 requests, 25 %, 30 seconds left"
-        );
+        let expected = "replay: 1,000 of 4,000 requests, 25 %, 30 seconds left";
+        assert_eq!(line, expected);
     }
 }

@@ -1,16 +1,22 @@
 //! Tables, and goals beside what was measured.
 
 use std::fmt::Display;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Row, Table, presets};
 
+use crate::chart::{Chart, svg};
+use crate::machine::description;
 use crate::options::Options;
 
 /// Prints a Markdown table under a heading: the first column is text, the others are numbers.
-pub fn print_table(title: &str, columns: &[&str], rows: &[Vec<String>]) {
+pub fn print_table<R: Into<Row>>(
+    title: &str,
+    columns: impl Into<Row>,
+    rows: impl IntoIterator<Item = R>,
+) {
     let mut table = Table::new();
     table
         .load_preset(presets::ASCII_MARKDOWN)
@@ -29,57 +35,43 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-/// One row of the table of goals.
-#[derive(Debug, Clone)]
-pub struct Goal {
-    /// The work.
-    pub work: String,
-    /// What it should cost.
-    pub goal: String,
-    /// What it was measured to cost.
-    pub measured: String,
-    /// Whether the goal is reached.
-    pub reached: bool,
+/// Draws charts into a file of the report folder, if there is one.
+///
+/// # Panics
+///
+/// If the file cannot be written.
+pub fn draw(options: &Options, file: &str, charts: &[Chart]) {
+    if let Some(folder) = &options.report {
+        let written = fs::write(folder.join(file), svg(&description(), charts));
+        written.expect("the chart can be written");
+    }
 }
 
+/// One row of the table of goals: the work, what it should cost, what it was measured to cost, and
+/// whether the goal is reached.
+#[derive(Debug, Clone)]
+pub struct Goal([String; 4]);
+
 impl Goal {
-    /// Creates a goal for a figure that should be at most `limit`.
-    pub fn at_most(
-        work: impl Into<String>,
-        limit: f64,
-        unit: &str,
-        value: f64,
-        measured: impl Display,
-    ) -> Self {
+    /// Creates a goal for a figure, shown in some way, that should be at most `limit`.
+    pub fn at_most(work: &str, limit: f64, unit: &str, figure: (f64, impl Display)) -> Self {
+        let (value, shown) = figure;
         let goal = format!("at most {limit}{unit}");
-        Self::new(work, goal, measured, value <= limit)
+        Self::new(work, goal, shown.to_string(), value <= limit)
     }
 
-    /// Creates a goal for a figure that should be at least `limit`.
-    pub fn at_least(
-        work: impl Into<String>,
-        limit: f64,
-        unit: &str,
-        value: f64,
-        measured: impl Display,
-    ) -> Self {
+    /// Creates a goal for a figure, shown in some way, that should be at least `limit`.
+    pub fn at_least(work: &str, limit: f64, unit: &str, figure: (f64, impl Display)) -> Self {
+        let (value, shown) = figure;
         let goal = format!("at least {limit}{unit}");
-        Self::new(work, goal, measured, value >= limit)
+        Self::new(work, goal, shown.to_string(), value >= limit)
     }
 
     /// Creates a row of which everything is known.
-    pub fn new(
-        work: impl Into<String>,
-        goal: String,
-        measured: impl Display,
-        reached: bool,
-    ) -> Self {
-        Self {
-            work: work.into(),
-            goal,
-            measured: measured.to_string(),
-            reached,
-        }
+    #[must_use]
+    pub fn new(work: &str, goal: String, measured: String, reached: bool) -> Self {
+        let verdict = if reached { "yes" } else { "no" };
+        Self([work.to_owned(), goal, measured, verdict.to_owned()])
     }
 }
 
@@ -100,27 +92,17 @@ pub fn run(parts: &[Part]) {
 ///
 /// If the folder cannot be written to.
 pub fn print_goals(goals: &[Goal], report: Option<&Path>) {
-    let row = |goal: &Goal| {
-        let verdict = if goal.reached { "yes" } else { "no" };
-        vec![
-            goal.work.clone(),
-            goal.goal.clone(),
-            goal.measured.clone(),
-            verdict.to_owned(),
-        ]
-    };
-    let rows: Vec<_> = goals.iter().map(row).collect();
-    print_table("Goals", &["work", "goal", "measured", "reached"], &rows);
+    let rows = || goals.iter().map(|Goal(row)| row);
+    print_table("Goals", ["work", "goal", "measured", "reached"], rows());
     if let Some(folder) = report {
-        let lines: String = rows
-            .iter()
-            .map(|row| format!("| {} |\n", row.join(" | ")))
-            .collect();
-        OpenOptions::new()
+        let mut options = OpenOptions::new();
+        let file = options
             .create(true)
             .append(true)
-            .open(folder.join("goals.md"))
-            .and_then(|mut file| file.write_all(lines.as_bytes()))
-            .expect("the report folder can be written to");
+            .open(folder.join("goals.md"));
+        let mut file = file.expect("the report folder can be written to");
+        for row in rows() {
+            writeln!(file, "| {} |", row.join(" | ")).expect("the goals can be written");
+        }
     }
 }

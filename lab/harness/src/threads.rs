@@ -41,19 +41,19 @@ pub fn throughput<W: FnMut()>(
     time: Duration,
     worker: impl Fn(usize) -> W + Sync,
 ) -> f64 {
-    let counts = run_threads(threads, time, &worker, |operation, stop| {
-        let mut count = 0_u64;
+    let runs = run_threads(threads, time, &worker, |operation, stop| {
+        let (mut count, start) = (0_u64, Instant::now());
         // Relaxed: the flag says nothing about other memory.
         while !stop.load(Ordering::Relaxed) {
             operation();
             count += 1;
         }
-        count
+        (count, start, Instant::now())
     });
-    let first = counts.iter().map(|run| run.start).min();
-    let last = counts.iter().map(|run| run.end).max();
+    let first = runs.iter().map(|&(_, start, _)| start).min();
+    let last = runs.iter().map(|&(.., end)| end).max();
     let (first, last) = first.zip(last).expect("at least one thread");
-    let total: u64 = counts.iter().map(|run| run.result).sum();
+    let total: u64 = runs.iter().map(|&(count, ..)| count).sum();
     total as f64 / (last - first).as_secs_f64()
 }
 
@@ -76,15 +76,8 @@ pub fn latency<W: FnMut()>(
         latencies
     });
     let mut all = Percentiles::new();
-    parts.iter().for_each(|part| all.merge(&part.result));
+    parts.iter().for_each(|part| all.merge(part));
     all
-}
-
-/// What one thread measured, and when.
-struct Run<T> {
-    result: T,
-    start: Instant,
-    end: Instant,
 }
 
 /// Starts the threads together, lets them warm up, then runs `body` in each until `time` is over.
@@ -97,7 +90,7 @@ fn run_threads<W: FnMut(), T: Send>(
     time: Duration,
     worker: &(impl Fn(usize) -> W + Sync),
     body: impl Fn(&mut W, &AtomicBool) -> T + Sync,
-) -> Vec<Run<T>> {
+) -> Vec<T> {
     let (begin, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let ready = Barrier::new(threads + 1);
     let cores = rotated_cores(threads);
@@ -111,10 +104,7 @@ fn run_threads<W: FnMut(), T: Send>(
         while !begin.load(Ordering::Relaxed) {
             operation();
         }
-        let start = Instant::now();
-        let result = body(&mut operation, &stop);
-        let end = Instant::now();
-        Run { result, start, end }
+        body(&mut operation, &stop)
     };
     let run = &run;
     thread::scope(|scope| {
@@ -126,10 +116,9 @@ fn run_threads<W: FnMut(), T: Send>(
         begin.store(true, Ordering::Relaxed);
         thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().expect("a benchmark thread panicked")
-        };
-        running.into_iter().map(join).collect()
+        let joined = running.into_iter().map(|thread| thread.join());
+        let results: Result<_, _> = joined.collect();
+        results.expect("no benchmark thread panics")
     })
 }
 

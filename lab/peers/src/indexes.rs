@@ -1,6 +1,5 @@
 //! Indexes for routers, each filled with the same prompts for one worker.
 
-use std::cell::RefCell;
 use std::sync::LazyLock;
 use std::thread;
 
@@ -20,86 +19,52 @@ use kvtrie_harness::prompts::{BLOCK, Prompts};
 
 /// The worker that caches every block.
 const WORKER: u64 = 1;
-/// The name of dynamo-kv-router's radix tree.
-pub const TREE: &str = "kv-router radix tree";
 
-/// An index that counts the cached blocks of a prompt.
-pub trait Index {
-    /// Returns the name in tables.
-    fn name(&self) -> &'static str;
-    /// Returns how many blocks of the prompt are cached, from its tokens.
-    fn matched(&self, prompt: &[u32]) -> usize;
-}
+/// Counts the cached blocks of a prompt.
+pub type Index = Box<dyn FnMut(&[u32]) -> usize>;
 
-/// Fills every index with the prompts.
-pub fn all(prompts: &Prompts) -> Vec<Box<dyn Index>> {
-    vec![
-        Box::new(Chain::new("ChainIndex", compute_content_hash, prompts)),
-        Box::new(Chain::new("ChainIndex, fast hash", fast_hash, prompts)),
-        Box::new(Tree::new(prompts)),
+/// Fills every index with the prompts. Returns them with their names, the radix tree last.
+pub fn all(prompts: &Prompts) -> [(&'static str, Index); 3] {
+    [
+        ("ChainIndex", chain(compute_content_hash, prompts)),
+        ("ChainIndex, fast hash", chain(fast_hash, prompts)),
+        ("kv-router radix tree", tree(prompts)),
     ]
 }
 
-/// `ChainIndex` of kv-index, called so that it allocates nothing.
-struct Chain {
-    name: &'static str,
-    /// Hashes the tokens of a block: the crate's own function, or a faster one.
-    hash: fn(&[u32]) -> ContentHash,
-    index: ChainIndex,
-    hashes: RefCell<Vec<ContentHash>>,
-}
-
-impl Chain {
-    fn new(name: &'static str, hash: fn(&[u32]) -> ContentHash, prompts: &Prompts) -> Self {
-        let index = ChainIndex::new();
-        let worker = index.intern_worker("worker").expect("one worker fits");
-        let mut map = ChainBlockMap::new();
-        for number in 0..prompts.count() {
-            let mut last: Option<SequenceHash> = None;
-            let blocks = prompts.get(number).chunks(BLOCK).map(|tokens| {
-                let content_hash = hash(tokens);
-                let seq_hash = match last {
-                    None => SequenceHash(content_hash.0),
-                    Some(last) => chain_prefix_hash(last, content_hash),
-                };
-                last = Some(seq_hash);
-                StoredBlock {
-                    seq_hash,
-                    content_hash,
-                }
-            });
-            let blocks: Vec<_> = blocks.collect();
-            index
-                .apply_stored(worker, &blocks, None, &mut map)
-                .expect("a new chain");
-        }
-        Self {
-            name,
-            hash,
-            index,
-            hashes: RefCell::default(),
-        }
+/// Fills `ChainIndex` of kv-index, and calls it so that it allocates nothing. Hashes the tokens of
+/// a block by the crate's own function, or a faster one.
+fn chain(hash: fn(&[u32]) -> ContentHash, prompts: &Prompts) -> Index {
+    let index = ChainIndex::new();
+    let worker = index.intern_worker("worker").expect("one worker fits");
+    let mut map = ChainBlockMap::new();
+    for number in 0..prompts.count() {
+        let mut last: Option<SequenceHash> = None;
+        let blocks = prompts.get(number).chunks(BLOCK).map(|tokens| {
+            let content_hash = hash(tokens);
+            let seq_hash = match last {
+                None => SequenceHash(content_hash.0),
+                Some(last) => chain_prefix_hash(last, content_hash),
+            };
+            last = Some(seq_hash);
+            StoredBlock {
+                seq_hash,
+                content_hash,
+            }
+        });
+        let blocks: Vec<_> = blocks.collect();
+        let stored = index.apply_stored(worker, &blocks, None, &mut map);
+        stored.expect("a new chain");
     }
-}
-
-impl Index for Chain {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn matched(&self, prompt: &[u32]) -> usize {
-        let mut hashes = self.hashes.borrow_mut();
+    let mut hashes = Vec::new();
+    Box::new(move |prompt| {
         hashes.clear();
-        hashes.extend(prompt.chunks_exact(BLOCK).map(self.hash));
+        hashes.extend(prompt.chunks_exact(BLOCK).map(hash));
         let mut matched = 0;
-        self.index.score_into(
-            &hashes,
-            |hash| hash.0,
-            false,
-            |_, score| matched = score as usize,
-        );
+        let score = |_, score| matched = score as usize;
+        index.score_into(&hashes, |hash| hash.0, false, score);
         matched
-    }
+    })
 }
 
 /// The key of [`fast_hash`].
@@ -110,43 +75,24 @@ fn fast_hash(block: &[u32]) -> ContentHash {
     ContentHash(HASHER.hash_one(block))
 }
 
-/// The radix tree of dynamo-kv-router.
-struct Tree(ConcurrentRadixTreeCompressed);
-
-impl Tree {
-    /// Fills the tree through its own event worker.
-    fn new(prompts: &Prompts) -> Self {
-        let index = ConcurrentRadixTreeCompressed::new();
-        let (events, queue) = flume::unbounded();
-        thread::scope(|scope| {
-            let worker = scope.spawn(|| index.worker(queue, None));
-            for number in 0..prompts.count() {
-                let event = stored(number as u64, prompts.get(number));
-                events
-                    .send(WorkerTask::Event(event))
-                    .expect("the worker listens");
-            }
-            events
-                .send(WorkerTask::Terminate)
-                .expect("the worker listens");
-            worker
-                .join()
-                .expect("the worker ends")
-                .expect("every event is applied");
-        });
-        Self(index)
-    }
-}
-
-impl Index for Tree {
-    fn name(&self) -> &'static str {
-        TREE
-    }
-
-    fn matched(&self, prompt: &[u32]) -> usize {
-        let scores = self.0.find_matches(&hash(prompt), false).scores;
+/// Fills the radix tree of dynamo-kv-router through its own event worker.
+fn tree(prompts: &Prompts) -> Index {
+    let index = ConcurrentRadixTreeCompressed::new();
+    let (events, queue) = flume::unbounded();
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| index.worker(queue, None));
+        let numbers = 0..prompts.count();
+        let stored = numbers.map(|number| stored(number as u64, prompts.get(number)));
+        for task in stored.map(WorkerTask::Event).chain([WorkerTask::Terminate]) {
+            events.send(task).expect("the worker listens");
+        }
+        let ended = worker.join().expect("the worker ends");
+        ended.expect("every event is applied");
+    });
+    Box::new(move |prompt| {
+        let scores = index.find_matches(&hash(prompt), false).scores;
         scores.into_values().next().unwrap_or(0) as usize
-    }
+    })
 }
 
 /// Hashes a prompt as dynamo-kv-router does.

@@ -1,8 +1,12 @@
 //! kvbm-logical, called as its documentation does, with the fastest of its eviction backends.
 
+use std::cell::RefCell;
+use std::sync::Mutex;
+
 use dynamo_tokens::compute_block_hash_for_tokens;
 use kvbm_logical::manager::LineageEviction;
 use kvbm_logical::{BlockManager, BlockRegistry, ImmutableBlock, MutableBlock, SequenceHash};
+use kvtrie_baselines::{Allocate, Cache};
 use kvtrie_harness::prompts::BLOCK;
 
 /// Salt of every hash: one model, no adapter.
@@ -16,7 +20,7 @@ pub struct Pool;
 pub type Held = Vec<ImmutableBlock<Pool>>;
 
 /// How kvbm orders unheld blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Backend {
     /// Exact LRU of blocks.
     Lru,
@@ -25,11 +29,15 @@ pub enum Backend {
 }
 
 /// A block manager.
-pub struct Manager(BlockManager<Pool>);
+pub struct Manager {
+    blocks: BlockManager<Pool>,
+    /// Holds over all that was published, if other requests hold it too.
+    keepers: Option<Mutex<Vec<Held>>>,
+}
 
 impl Manager {
-    /// Creates a manager of `blocks` blocks.
-    pub fn new(blocks: usize, backend: Backend) -> Self {
+    /// Creates a manager of `blocks` blocks. With `is_held`, other requests hold what is published.
+    pub fn with(backend: Backend, is_held: bool, blocks: usize) -> Self {
         let builder = BlockManager::<Pool>::builder()
             .block_count(blocks)
             .block_size(BLOCK)
@@ -38,60 +46,88 @@ impl Manager {
             Backend::Lru => builder.with_lru_backend(),
             Backend::Lineage => builder.with_lineage_backend_eviction(LineageEviction::Fifo),
         };
-        Self(builder.build().expect("the sizes are valid"))
+        Self {
+            blocks: builder.build().expect("the sizes are valid"),
+            keepers: is_held.then(Mutex::default),
+        }
     }
 
-    /// Hashes a prompt and holds its cached blocks.
-    pub fn lookup(&self, prompt: &[u32], hashes: &mut Vec<SequenceHash>) -> Held {
-        hash(prompt, hashes);
-        self.0.match_blocks(hashes)
-    }
-
-    /// Allocates blocks, evicting if need be.
-    pub fn allocate(&self, count: usize) -> Vec<MutableBlock<Pool>> {
-        self.0
-            .allocate_blocks(count)
-            .expect("some blocks are unheld")
-    }
-
-    /// Hashes a new prompt and publishes all of it.
-    pub fn publish(
+    /// Looks up with a buffer of the caller, which is faster than one of the thread.
+    pub fn lookup_with(
         &self,
         prompt: &[u32],
-        blocks: Vec<MutableBlock<Pool>>,
+        table: &mut Vec<u32>,
         hashes: &mut Vec<SequenceHash>,
     ) -> Held {
         hash(prompt, hashes);
-        let staged = blocks.into_iter().zip(hashes.iter());
-        let staged =
-            staged.map(|(block, &hash)| block.stage(hash, BLOCK).expect("the block size is right"));
-        self.0.register_blocks(staged.collect())
-    }
-
-    /// Publishes a prompt into `missing` blocks, as many as it lacks, and holds all of it.
-    pub fn complete(
-        &self,
-        prompt: &[u32],
-        missing: Vec<MutableBlock<Pool>>,
-        hashes: &mut Vec<SequenceHash>,
-    ) -> Held {
-        let mut held = self.lookup(prompt, hashes);
-        let rest = missing.into_iter().zip(&hashes[held.len()..]);
-        let staged =
-            rest.map(|(block, &hash)| block.stage(hash, BLOCK).expect("the block size is right"));
-        held.extend(self.0.register_blocks(staged.collect()));
+        let held = self.blocks.match_blocks(hashes);
+        table.clear();
+        table.extend(held.iter().map(|block| block.block_id() as u32));
         held
     }
+}
 
-    /// Evicts every unheld block.
-    pub fn empty(&self) {
-        self.0.reset_inactive_pool().expect("every block is unheld");
+impl Cache for Manager {
+    type Hold = Held;
+    const NAME: &str = "kvbm, lineage, blocks held elsewhere";
+
+    /// Creates the case that is faster on two threads.
+    fn new(blocks: usize) -> Self {
+        Self::with(Backend::Lineage, true, blocks)
     }
 
-    /// Returns the number of unheld blocks.
-    pub fn available(&self) -> usize {
-        self.0.available_blocks()
+    fn lookup(&self, prompt: &[u32], table: &mut Vec<u32>) -> Held {
+        HASHES.with_borrow_mut(|hashes| self.lookup_with(prompt, table, hashes))
     }
+
+    fn publish(&self, hold: &mut Held, tokens: &[u32], _: impl Fn(u32, &[u32])) -> bool {
+        let blocks = self.allocate(tokens.len() / BLOCK - hold.len());
+        self.publish_in(hold, tokens, blocks);
+        true
+    }
+
+    /// Drops the tail first, so that it is evicted before its head.
+    fn release(&self, hold: Held) {
+        hold.into_iter().rev().for_each(drop);
+    }
+
+    fn at_rest(&self) -> usize {
+        self.blocks.available_blocks()
+    }
+}
+
+impl Allocate for Manager {
+    type Block = MutableBlock<Pool>;
+
+    fn allocate(&self, count: usize) -> Vec<MutableBlock<Pool>> {
+        let blocks = self.blocks.allocate_blocks(count);
+        blocks.expect("enough blocks are unheld")
+    }
+
+    fn publish_in(&self, hold: &mut Held, tokens: &[u32], blocks: Vec<MutableBlock<Pool>>) {
+        HASHES.with_borrow_mut(|hashes| {
+            hash(tokens, hashes);
+            let rest = blocks.into_iter().zip(&hashes[hold.len()..]);
+            let staged = rest.map(|(block, &hash)| block.stage(hash, BLOCK));
+            let staged = staged.map(|block| block.expect("the block size is right"));
+            hold.extend(self.blocks.register_blocks(staged.collect()));
+        });
+        if let Some(keepers) = &self.keepers {
+            let mut keepers = keepers.lock().expect("no thread panicked");
+            keepers.push(hold.clone());
+        }
+    }
+
+    fn evict_all(&self) -> usize {
+        let emptied = self.blocks.reset_inactive_pool();
+        emptied.expect("every block is unheld");
+        self.blocks.available_blocks()
+    }
+}
+
+thread_local! {
+    /// Each thread's buffer of hashes, so that no lookup allocates one.
+    static HASHES: RefCell<Vec<SequenceHash>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Computes the chained hash of every block, by kvbm's recurrence, without its token sequences.
@@ -107,9 +143,4 @@ fn hash(prompt: &[u32], hashes: &mut Vec<SequenceHash>) {
         last = Some(next);
         next
     }));
-}
-
-/// Drops holds, the tail first, so that it is evicted before its head.
-pub fn release(held: Held) {
-    held.into_iter().rev().for_each(drop);
 }

@@ -5,7 +5,6 @@
 
 mod goals;
 mod machine;
-mod measure;
 mod projection;
 mod show;
 
@@ -14,14 +13,23 @@ use std::process::exit;
 
 use clap::Parser;
 use kvtrie_baselines::mix::Mix;
-use kvtrie_baselines::{Sequence, generated, sequences};
+use kvtrie_baselines::rates::measure;
+use kvtrie_baselines::{generated, sequences};
 use kvtrie_harness::machine::cores;
-use kvtrie_harness::options::Options;
+use kvtrie_harness::options::{Options, up_to};
 use kvtrie_harness::threads::ladder;
 use kvtrie_workload::Trace;
 
-/// Conversations in the generated trace.
-const CONVERSATIONS: usize = 1500;
+use crate::machine::Machine;
+
+/// Turns of every cache with every number of threads.
+const ROUNDS: usize = 9;
+/// Seconds of one turn.
+const TURN: f64 = 0.06;
+/// Seconds of recording in a turn that records latencies.
+const RECORDING: f64 = 0.1;
+/// One in so many rounds records latencies.
+const RECORDED: usize = 3;
 
 /// Measure throughput and latency tails of many threads on one cache
 #[derive(Parser)]
@@ -31,39 +39,32 @@ struct Arguments {
     /// Recorded trace for the mix with publication and eviction; one is generated without it
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Numbers of threads, instead of 1, 2, 4 and so on up to 16 or four times the cores
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Vec<u16>,
+    /// Numbers of threads
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = up_to(1024))]
+    #[arg(default_values_t = ladder(cores()))]
+    threads: Vec<usize>,
 }
 
 fn main() {
     let arguments = Arguments::parse();
     let (options, cores) = (&arguments.options, cores());
-    let threads = if arguments.threads.is_empty() {
-        ladder(cores)
-    } else {
-        arguments.threads.iter().copied().map(usize::from).collect()
-    };
-    let sequences = requests(&arguments);
-    let most = *threads.iter().max().expect("at least one count");
-    let wanted = Mix::ALL
-        .into_iter()
-        .filter(|mix| options.wants(mix.title()));
-    let mixes: Vec<_> = wanted
-        .map(|mix| (mix, mix.entries(most, &sequences)))
-        .collect();
-    let (machine, results) = measure::measure(&mixes, &threads, options);
-    show::everything(&machine, &results, cores, options);
-}
-
-/// Returns the requests asked for, or generated ones. Exits if the file cannot be used.
-fn requests(arguments: &Arguments) -> Vec<Sequence> {
-    let Some(path) = &arguments.trace else {
-        return generated(arguments.options.size(CONVERSATIONS, 100));
-    };
-    let trace = Trace::open(path).unwrap_or_else(|error| {
+    let recorded = arguments.trace.as_deref().map(Trace::open);
+    let recorded = recorded.transpose().unwrap_or_else(|error| {
         eprintln!("{error:#}");
         exit(2);
     });
-    sequences(&trace)
+    let sequences = recorded.map_or_else(|| generated(options), |trace| sequences(&trace));
+    let threads = &arguments.threads;
+    let most = *threads.iter().max().expect("at least one count");
+    let mut mixes = Mix::ALL.to_vec();
+    mixes.retain(|mix| options.wants(mix.title()));
+    let entries = mixes.iter().map(|mix| mix.entries(most, &sequences));
+    let mut machine = Machine::new();
+    let turns = (options.size(ROUNDS, 1), options.time(TURN));
+    let results = measure(&entries.collect::<Vec<_>>(), threads, turns, |round| {
+        machine.round(round, options.time(TURN));
+        (round % RECORDED == 0).then(|| options.time(RECORDING))
+    });
+    let results: Vec<_> = mixes.into_iter().zip(results).collect();
+    show::everything(&machine, &results, cores, options);
 }

@@ -7,11 +7,11 @@
 //! analysis of closed multichain queuing networks", 1980). Memory bandwidth is not in it.
 
 use kvtrie_baselines::mix::{KVTRIE, Mix};
+use kvtrie_baselines::rates::Rates;
 use kvtrie_harness::report::{Goal, print_table};
 use kvtrie_harness::timing::Spread;
 
 use crate::machine::Machine;
-use crate::measure::Results;
 
 /// The numbers of threads to project, each on a core of its own.
 const THREADS: [usize; 3] = [16, 64, 128];
@@ -49,75 +49,50 @@ fn throughput(threads: usize, alone: f64, writes: &[f64], transfer: f64) -> f64 
     rate
 }
 
-/// What one mix should reach, in times of what one thread reaches.
-struct Projection {
-    mix: Mix,
-    /// Two threads on this machine.
-    two: f64,
-    measured: Spread,
-    /// [`THREADS`] on a machine with as many cores.
-    more: [f64; THREADS.len()],
-}
-
-impl Projection {
-    /// Projects a mix from the time that one thread takes. None if one thread or two were not run.
-    fn new(machine: &Machine, Results { mix, rates, .. }: &Results) -> Option<Self> {
-        let (one, two) = (rates.place(1)?, rates.place(2)?);
-        let alone = 1.0 / rates.medians(KVTRIE).nth(one)?;
-        let transfer = Spread::of(machine.round_trip.clone()).median / 2.0 * 1e-9;
-        let over_one = |threads, alone_each: f64| {
-            throughput(threads, alone_each, shared_writes(*mix), transfer) * alone
-        };
-        // Two threads that share nothing reach `flat` times one.
-        let flat = Spread::of(machine.speedup.clone()).median;
-        Some(Self {
-            mix: *mix,
-            two: over_one(2, alone * 2.0 / flat),
-            measured: rates.speedup(KVTRIE, two, one),
-            more: THREADS.map(|threads| over_one(threads, alone)),
-        })
-    }
-
-    /// Returns the row of a table.
-    fn row(&self) -> Vec<String> {
-        let mut row = vec![
-            self.mix.title().to_owned(),
-            format!("{:.2}", self.two),
-            self.measured.to_string(),
-        ];
-        row.extend(self.more.map(|times| format!("{times:.1}")));
-        row
-    }
-
-    /// Compares the projection with what two threads reach.
-    fn goal(&self) -> Goal {
-        let miss = (self.two / self.measured.median - 1.0).abs() * 100.0;
-        let work = format!("projection for 2 threads: {}", self.mix.title());
-        let shown = format!("{:.2} for {}", self.two, self.measured);
-        Goal::at_most(work, TOLERANCE, " % off", miss, shown)
-    }
-}
-
-/// Prints the projection, and compares it with what two threads reach.
-pub fn show(machine: &Machine, results: &[Results]) -> Vec<Goal> {
+/// Projects each mix from the time that one thread takes, and prints it in times of one thread.
+/// Compares the projection for two threads with what they reach.
+pub fn show(machine: &Machine, results: &[(Mix, Rates)]) -> Vec<Goal> {
     if machine.round_trip.is_empty() {
         return Vec::new();
     }
-    let all: Vec<_> = results
-        .iter()
-        .filter_map(|result| Projection::new(machine, result))
-        .collect();
+    let transfer = Spread::of(&machine.round_trip).median / 2.0 * 1e-9;
+    let flat = Spread::of(&machine.speedup).median;
+    let (mut rows, mut goals) = (Vec::new(), Vec::new());
+    for (mix, rates) in results {
+        let Some((one, two)) = rates.place(1).zip(rates.place(2)) else {
+            continue;
+        };
+        let alone = 1.0 / rates.median(KVTRIE, one);
+        let over_one = |threads, alone_each| {
+            throughput(threads, alone_each, shared_writes(*mix), transfer) * alone
+        };
+        // Two threads that share nothing reach `flat` times one.
+        let projected = over_one(2, alone * 2.0 / flat);
+        let measured = rates.speedup(KVTRIE, two, one);
+        let title = mix.title();
+        let mut row = vec![
+            title.to_owned(),
+            format!("{projected:.2}"),
+            measured.to_string(),
+        ];
+        row.extend(THREADS.map(|threads| format!("{:.1}", over_one(threads, alone))));
+        rows.push(row);
+        let miss = (projected / measured.median - 1.0).abs() * 100.0;
+        let work = format!("projection for 2 threads: {title}");
+        let shown = format!("{projected:.2} for {measured}");
+        goals.push(Goal::at_most(&work, TOLERANCE, " % off", (miss, shown)));
+    }
+    let [few, some, many] = THREADS.map(|threads| threads.to_string());
     let columns = [
         "times one thread",
         "2, projected",
         "2, measured",
-        "16",
-        "64",
-        "128",
+        &few,
+        &some,
+        &many,
     ];
-    let rows: Vec<_> = all.iter().map(Projection::row).collect();
-    print_table("Projection, with a core for each thread", &columns, &rows);
-    all.iter().map(Projection::goal).collect()
+    print_table("Projection, with a core for each thread", columns, rows);
+    goals
 }
 
 #[cfg(test)]
@@ -133,14 +108,7 @@ mod tests {
     fn a_word_serves_one_thread_at_a_time() {
         let most = throughput(1000, 1e-6, &[2.0], 1e-7);
         let limit = 1.0 / (2.0 * 1e-7);
-        assert!(
-            most <= limit * 1.01 && most > limit * 0.95,
-            "{most} of {limit}"
-        );
-        assert_eq!(
-            throughput(1, 1e-6, &[2.0], 1e-7),
-            1e6,
-            "one thread never waits"
-        );
+        assert!((0.95..1.01).contains(&(most / limit)), "{most} of {limit}");
+        assert_eq!(throughput(1, 1e-6, &[2.0], 1e-7), 1e6, "one never waits");
     }
 }

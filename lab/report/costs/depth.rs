@@ -6,13 +6,13 @@
 //! equally far away. *Decoded*: published one block at a time, beside the same prompts published in
 //! full runs as by a prefill.
 
-use kvtrie_harness::caches::{Cached, DECODE, PREFILL};
-use kvtrie_harness::chart::{self, Axis, Chart, Line};
-use kvtrie_harness::machine;
+use kvtrie_baselines::Cache;
+use kvtrie_baselines::fill::{DECODE, PREFILL, filled, one};
+use kvtrie_baselines::own::Kvtrie;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::{BLOCK, Prompts, flat_compare, prompt};
-use kvtrie_harness::report::{Goal, print_table};
-use kvtrie_harness::timing::{Case, Samples, interleave};
+use kvtrie_harness::report::{Goal, draw, print_table};
+use kvtrie_harness::timing::{Case, Comparison, interleave};
 use kvtrie_harness::visits::Visits;
 
 /// Blocks in the prompts.
@@ -22,13 +22,10 @@ const DECODED_DEPTHS: [usize; 4] = [16, 64, 128, 512];
 /// Blocks cached in the cold case: 64 MB of tokens alone.
 const MANY: usize = 1_000_000;
 
-/// A lookup and what it is compared with, measured in turns.
-struct Pair {
-    depth: usize,
-    /// A flat comparison, or a lookup of prefilled prompts.
-    other: Samples,
-    lookup: Samples,
-}
+/// What is measured, and the places of kvtrie and of what it is compared with.
+const WORK: &str = "Look up, list the blocks, release";
+const OWN: usize = 0;
+const OTHER: usize = 1;
 
 /// Measures every case.
 pub fn measure(options: &Options) -> Vec<Goal> {
@@ -37,164 +34,98 @@ pub fn measure(options: &Options) -> Vec<Goal> {
     let grown = DECODED_DEPTHS.map(|depth| decoded(depth, options));
     print("hot", "flat", &near);
     print("cold, a million blocks cached", "flat", &far);
-    print(
-        "cold, published one block at a time, as while decoding",
-        "prefilled",
-        &grown,
-    );
-    if let Some(folder) = &options.report {
-        let charts = [depth_chart("hot", &near), depth_chart("cold", &far)];
-        chart::write(&folder.join("depth.svg"), &machine::description(), &charts)
-            .expect("the chart can be written");
-    }
+    let title = "cold, published one block at a time, as while decoding";
+    print(title, "prefilled", &grown);
+    let charts = [("hot", &near), ("cold", &far)];
+    let charts = charts.map(|(title, all)| Comparison::chart(&format!("{WORK}: {title}"), all));
+    draw(options, "depth.svg", &charts);
+    let decoded = "decoded blocks, cold, over prefilled ones";
+    let memcmp = "blocks, a million cached, cold, over cold flat memcmp";
     vec![
-        goal("64 blocks, hot, over flat memcmp", 3.0, &near, 64),
-        goal(
-            "64 decoded blocks, cold, over prefilled ones",
-            1.2,
-            &grown,
-            64,
-        ),
-        goal(
-            "512 decoded blocks, cold, over prefilled ones",
-            1.2,
-            &grown,
-            512,
-        ),
-        goal(
-            "512 blocks, a million cached, cold, over cold flat memcmp",
-            4.0,
-            &far,
-            512,
-        ),
+        goal(64, "blocks, hot, over flat memcmp", 3.0, &near),
+        goal(64, decoded, 1.2, &grown),
+        goal(512, decoded, 1.2, &grown),
+        goal(512, memcmp, 4.0, &far),
     ]
 }
 
 /// Looks up one prompt over and over.
-fn hot(depth: usize, options: &Options) -> Pair {
+fn hot(depth: usize, options: &Options) -> Comparison {
     let (tokens, twin) = (prompt(1, depth), prompt(1, depth));
-    let (cached, mut table) = (Cached::one(&tokens), Vec::new());
-    check(&cached, &tokens);
-    let flat = Case::new("flat", || {
-        assert!(flat_compare(&tokens, &twin), "the twin is equal");
-    });
-    let lookup = Case::new("lookup", || cached.look_up(&tokens, depth, &mut table));
-    pair(depth, interleave(vec![flat, lookup], options.time(0.3)))
-}
-
-/// Caches prompts of `depth` blocks, published `step` at a time.
-fn scattered(prompts: &Prompts, step: usize) -> Cached {
-    let cached = Cached::scattered(prompts, step);
-    (0..prompts.count()).for_each(|number| check(&cached, prompts.get(number)));
-    cached
-}
-
-/// Visits prompts of `depth` blocks in random order: those decoded, and those prefilled.
-fn decoded(depth: usize, options: &Options) -> Pair {
-    let prompts = Prompts::new(2, options.size(MANY.div_ceil(depth), 8), depth);
-    let caches = [PREFILL, DECODE].map(|step| scattered(&prompts, step));
-    let cases = caches
-        .iter()
-        .zip(["prefilled", "decoded"])
-        .map(|(cached, name)| {
-            let (mut visits, mut table) = (Visits::new(&prompts, 3), Vec::new());
-            Case::timed(name, move |times| {
-                visits.run(times, |_, tokens| cached.look_up(tokens, depth, &mut table))
-            })
-        });
-    pair(depth, interleave(cases.collect(), options.time(0.6)))
+    let (cache, mut table) = (one::<Kvtrie>(&tokens), Vec::new());
+    check(&cache, &tokens);
+    let own = Case::new(Kvtrie::NAME, || cache.look_up(&tokens, depth, &mut table));
+    let flat = Case::new("flat memcmp", || assert!(flat_compare(&tokens, &twin)));
+    interleave(depth, vec![own, flat], options.time(0.3))
 }
 
 /// Visits prompts of `depth` blocks in random order.
-fn cold(depth: usize, options: &Options) -> Pair {
-    let count = options.size(MANY.div_ceil(depth), 8);
-    let (prompts, twins) = (Prompts::new(2, count, depth), Prompts::new(2, count, depth));
-    let (cached, mut table) = (scattered(&prompts, PREFILL), Vec::new());
-    let (mut flat_visits, mut lookup_visits) = (Visits::new(&prompts, 3), Visits::new(&prompts, 4));
-    let flat = Case::timed("flat", |times| {
-        flat_visits.run(times, |number, tokens| {
+fn cold(depth: usize, options: &Options) -> Comparison {
+    let prompts = Prompts::new(2, options.size(MANY.div_ceil(depth), 8), depth);
+    let (twins, mut visits) = (prompts.clone(), Visits::new(&prompts, 3));
+    let flat = Case::timed("flat memcmp", |times| {
+        visits.run(times, |number, tokens| {
             assert!(flat_compare(tokens, twins.get(number)), "the twin is equal");
         })
     });
-    let lookup = Case::timed("lookup", |times| {
-        lookup_visits.run(times, |_, tokens| cached.look_up(tokens, depth, &mut table))
-    });
-    pair(depth, interleave(vec![flat, lookup], options.time(0.6)))
+    let own = visited(Kvtrie::NAME, &prompts, PREFILL, 4);
+    interleave(depth, vec![own, flat], options.time(0.6))
+}
+
+/// Visits prompts of `depth` blocks in random order: those decoded, and those prefilled.
+fn decoded(depth: usize, options: &Options) -> Comparison {
+    let prompts = Prompts::new(2, options.size(MANY.div_ceil(depth), 8), depth);
+    let decoded = visited("decoded", &prompts, DECODE, 3);
+    let prefilled = visited("prefilled", &prompts, PREFILL, 3);
+    interleave(depth, vec![decoded, prefilled], options.time(0.6))
+}
+
+/// Looks up prompts that were published `step` blocks at a time, in the random order of a seed.
+fn visited<'a>(name: &str, prompts: &'a Prompts, step: usize, order: u64) -> Case<'a> {
+    let cache = filled(Kvtrie::new(prompts.total_blocks()), prompts, step);
+    (0..prompts.count()).for_each(|number| check(&cache, prompts.get(number)));
+    let (mut visits, mut table) = (Visits::new(prompts, order), Vec::new());
+    Case::timed(name, move |times| {
+        visits.run(times, |_, tokens| {
+            cache.look_up(tokens, prompts.blocks(), &mut table)
+        })
+    })
 }
 
 /// Checks that a prompt is cached from beginning to end, in blocks that differ from one another.
-fn check(cached: &Cached, tokens: &[u32]) {
-    let mut table = Vec::new();
-    cached.look_up(tokens, tokens.len() / BLOCK, &mut table);
+fn check(cache: &Kvtrie, tokens: &[u32]) {
+    let (blocks, mut table) = (tokens.len() / BLOCK, Vec::new());
+    cache.look_up(tokens, blocks, &mut table);
     table.sort_unstable();
     table.dedup();
-    assert_eq!(
-        table.len() * BLOCK,
-        tokens.len(),
-        "no block twice in a block table"
-    );
-}
-
-/// Names the two samples.
-fn pair(depth: usize, samples: Vec<Samples>) -> Pair {
-    let [other, lookup] = samples.try_into().expect("two cases");
-    Pair {
-        depth,
-        other,
-        lookup,
-    }
-}
-
-impl Pair {
-    /// Returns nanoseconds a block.
-    fn per_block(&self, samples: &Samples) -> f64 {
-        samples.median() / self.depth as f64
-    }
+    assert_eq!(table.len(), blocks, "no block twice in a block table");
 }
 
 /// Prints nanoseconds a block.
-fn print(title: &str, other: &str, pairs: &[Pair]) {
-    let row = |pair: &Pair| {
-        vec![
-            pair.depth.to_string(),
-            format!("{:.2}", pair.per_block(&pair.other)),
-            format!("{:.2}", pair.per_block(&pair.lookup)),
-            pair.lookup.over(&pair.other).to_string(),
+fn print(title: &str, other: &str, all: &[Comparison]) {
+    let rows = all.iter().map(|one| {
+        let [other, own] = [OTHER, OWN].map(|place| format!("{:.2}", one.per_block(place)));
+        [
+            one.blocks.to_string(),
+            other,
+            own,
+            one.ratio(OWN, OTHER).to_string(),
         ]
-    };
-    let rows: Vec<_> = pairs.iter().map(row).collect();
+    });
+    let other = format!("{other}, ns a block");
     let columns = [
         "blocks",
-        &format!("{other}, ns a block"),
+        &other,
         "lookup, ns a block",
         "ratio (middle half)",
     ];
-    let title = format!("Look up, list the blocks, release: {title}");
-    print_table(&title, &columns, &rows);
-}
-
-/// Draws nanoseconds a block against depth.
-fn depth_chart(title: &str, pairs: &[Pair]) -> Chart {
-    let points = |of: fn(&Pair) -> &Samples| {
-        chart::places(pairs.iter().map(|pair| pair.per_block(of(pair))))
-    };
-    let depths = pairs.iter().map(|pair| pair.depth.to_string()).collect();
-    Chart {
-        title: format!("Look up, list the blocks, release: {title}"),
-        x: Axis::names("blocks in the prompt", depths),
-        y: Axis::log("ns a block"),
-        lines: vec![
-            Line::kvtrie("kvtrie", points(|pair| &pair.lookup)),
-            Line::other("flat memcmp", points(|pair| &pair.other)),
-        ],
-    }
+    print_table(&format!("{WORK}: {title}"), columns, rows);
 }
 
 /// Returns the ratio at one depth as a goal.
-fn goal(work: &str, limit: f64, pairs: &[Pair], depth: usize) -> Goal {
-    let pair = pairs.iter().find(|pair| pair.depth == depth);
-    let pair = pair.expect("the depth is measured");
-    let ratio = pair.lookup.over(&pair.other);
-    let work = format!("lookup and release, {work}");
-    Goal::at_most(work, limit, " times", ratio.median, ratio)
+fn goal(depth: usize, work: &str, limit: f64, all: &[Comparison]) -> Goal {
+    let one = all.iter().find(|one| one.blocks == depth);
+    let ratio = one.expect("the depth is measured").ratio(OWN, OTHER);
+    let work = format!("lookup and release, {depth} {work}");
+    Goal::at_most(&work, limit, " times", ratio.measured())
 }

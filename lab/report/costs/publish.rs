@@ -1,6 +1,8 @@
 //! Cost of publication: `Hold::publish` alone, with the blocks allocated before.
 
-use kvtrie_harness::fresh::Fresh;
+use kvtrie_baselines::Cache;
+use kvtrie_baselines::fresh::Fresh;
+use kvtrie_baselines::own::Kvtrie;
 use kvtrie_harness::options::Options;
 use kvtrie_harness::prompts::Prompts;
 use kvtrie_harness::report::{Goal, print_table};
@@ -19,24 +21,17 @@ const SHAPES: [(usize, usize, usize); 6] = [
     (512, 512, ROUNDS[0]),
 ];
 
-/// Nanoseconds a block.
-struct Cost {
-    copy: f64,
-    publish: f64,
-}
-
 /// Measures publication in each shape, beside a copy of the same tokens.
 pub fn measure(options: &Options) -> Vec<Goal> {
-    let costs = SHAPES.map(|shape| (shape, cost(shape, options)));
-    let row = |((length, step, round), Cost { copy, publish }): &((usize, usize, usize), Cost)| {
-        vec![
-            length.to_string(),
-            step.to_string(),
-            round.to_string(),
-            format!("{copy:.1}"),
-            format!("{publish:.1}"),
-        ]
-    };
+    let costs = SHAPES.map(|shape| cost(shape, options));
+    let rows = SHAPES
+        .iter()
+        .zip(&costs)
+        .map(|(&(length, step, round), cost)| {
+            let shape = [length, step, round].map(|blocks| blocks.to_string());
+            let cost = cost.map(|nanoseconds| format!("{nanoseconds:.1}"));
+            shape.into_iter().chain(cost).collect::<Vec<_>>()
+        });
     let columns = [
         "blocks in the prompt",
         "published at a time",
@@ -44,44 +39,34 @@ pub fn measure(options: &Options) -> Vec<Goal> {
         "copy of the tokens, ns a block",
         "publish, ns a block",
     ];
-    print_table("Publication", &columns, &costs.each_ref().map(row));
+    print_table("Publication", columns, rows);
     let cost = |wanted| {
-        let found = costs.iter().find(|(shape, _)| *shape == wanted);
-        &found.expect("the shape is measured").1
+        let found = SHAPES.iter().position(|&shape| shape == wanted);
+        costs[found.expect("the shape is measured")]
     };
-    let whole = cost((64, 64, ROUNDS[0])).publish;
-    let single = cost((64, 1, ROUNDS[0]));
-    let appended = single.publish - single.copy;
-    let goal = |work, limit, value: f64| {
-        Goal::at_most(work, limit, " ns", value, format!("{value:.1} ns"))
-    };
+    let [_, whole] = cost((64, 64, ROUNDS[0]));
+    let [copy, appended] = cost((64, 1, ROUNDS[0]));
+    let goal =
+        |work, limit, value| Goal::at_most(work, limit, " ns", (value, format!("{value:.1} ns")));
+    let work = "append one block, over the copy of its tokens";
     vec![
         goal("publish 64 blocks, per block", 60.0, whole),
-        goal(
-            "append one block, over the copy of its tokens",
-            30.0,
-            appended,
-        ),
+        goal(work, 30.0, appended - copy),
     ]
 }
 
-/// Publishes prompts of `length` blocks, `step` blocks at a time.
-fn cost((length, step, round): (usize, usize, usize), options: &Options) -> Cost {
+/// Publishes prompts of `length` blocks, `step` blocks at a time. Returns the nanoseconds a block
+/// of a copy and of the publication.
+fn cost((length, step, round): (usize, usize, usize), options: &Options) -> [f64; 2] {
     let prompts = Prompts::new(4, options.size(round / length, 2), length);
-    let mut fresh = Fresh::new(&prompts);
+    let mut fresh = Fresh::new(Kvtrie::new(prompts.total_blocks()), &prompts);
     let mut copied = Vec::new();
     let mut order = (0..prompts.count()).cycle();
     let copy = Case::new("copy", || {
         copied.clear();
         copied.extend_from_slice(prompts.get(order.next().expect("a cycle has no end")));
     });
-    let publish = Case::timed("publish", |times| {
-        (0..times).map(|_| fresh.publish_next(step)).sum()
-    });
-    let samples = interleave(vec![copy, publish], options.time(0.5));
-    let per_block = |place: usize| samples[place].median() / length as f64;
-    Cost {
-        copy: per_block(0),
-        publish: per_block(1),
-    }
+    let publish = Case::each("publish", || fresh.publish_next(step));
+    let samples = interleave(length, vec![copy, publish], options.time(0.5));
+    [0, 1].map(|place| samples.per_block(place))
 }

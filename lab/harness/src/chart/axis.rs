@@ -1,9 +1,13 @@
 //! Axes: from values to pixels, and where the ticks are.
 
+use indicatif::HumanFloatCount;
+
 /// Ticks that a linear axis has room for.
 const TICKS: f64 = 6.0;
 /// Powers of ten that an axis spans before only the powers themselves are ticks.
 const FEW_DECADES: f64 = 2.6;
+/// Forgives the rounding of powers of ten.
+const TOLERANCE: f64 = 1.000_001;
 
 /// A label and a scale.
 #[derive(Debug, Clone)]
@@ -36,8 +40,12 @@ impl Axis {
     }
 
     /// Creates an axis of named places at equal distances. Value 0 is the first of them.
-    pub fn names(label: impl Into<String>, names: Vec<String>) -> Self {
-        Self::new(label, Scale::Names(names))
+    pub fn names<N: ToString>(
+        label: impl Into<String>,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        let names = names.into_iter().map(|name| name.to_string());
+        Self::new(label, Scale::Names(names.collect()))
     }
 
     fn new(label: impl Into<String>, scale: Scale) -> Self {
@@ -45,18 +53,30 @@ impl Axis {
         Self { label, scale }
     }
 
-    /// Fits the axis to the values that it shows.
-    pub(super) fn fit(&self, values: impl Iterator<Item = f64> + Clone) -> Fitted {
-        let high = values.clone().fold(f64::MIN_POSITIVE, f64::max);
-        match &self.scale {
-            Scale::Linear => Fitted::over(&linear(high), false),
-            Scale::Log => Fitted::over(&log(values.fold(high, f64::min), high), true),
-            Scale::Names(names) => Fitted {
-                low: -0.5,
-                high: names.len() as f64 - 0.5,
-                is_log: false,
-                ticks: (0..).map(f64::from).zip(names.iter().cloned()).collect(),
-            },
+    /// Fits the axis to the values that it shows, between two pixels.
+    pub(super) fn fit(&self, values: impl Iterator<Item = f64>, pixels: (f64, f64)) -> Fitted {
+        let values: Vec<f64> = values.collect();
+        let high = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+        let low = values.into_iter().fold(high, f64::min);
+        let number = |&value: &f64| (value, format!("{:.9}", HumanFloatCount(value)));
+        let numbers = |ticks: Vec<f64>| {
+            let ends = (ticks[0], ticks[ticks.len() - 1]);
+            (ends, ticks.iter().map(number).collect())
+        };
+        let (ends, ticks) = match &self.scale {
+            Scale::Linear => numbers(linear(high)),
+            Scale::Log => numbers(log(low, high)),
+            Scale::Names(names) => {
+                let ticks = (0..).map(f64::from).zip(names.iter().cloned());
+                ((-0.5, names.len() as f64 - 0.5), ticks.collect())
+            }
+        };
+        let is_log = matches!(self.scale, Scale::Log);
+        Fitted {
+            pixels,
+            ends,
+            is_log,
+            ticks,
         }
     }
 }
@@ -64,32 +84,22 @@ impl Axis {
 /// An axis with its range.
 #[derive(Debug)]
 pub(super) struct Fitted {
-    low: f64,
-    high: f64,
+    /// Where it starts and ends.
+    pub(super) pixels: (f64, f64),
+    /// The values at its start and its end.
+    ends: (f64, f64),
     is_log: bool,
     /// Value and label. Every tick has a label.
     pub(super) ticks: Vec<(f64, String)>,
 }
 
 impl Fitted {
-    /// Returns where a value lies, from 0 at the start of the axis to 1 at its end.
+    /// Returns the pixel at which a value lies.
     pub(super) fn place(&self, value: f64) -> f64 {
         let scaled = |value: f64| if self.is_log { value.ln() } else { value };
-        (scaled(value) - scaled(self.low)) / (scaled(self.high) - scaled(self.low))
-    }
-
-    /// Creates an axis from its first tick to its last.
-    fn over(values: &[f64], is_log: bool) -> Self {
-        let [low, .., high] = values[..] else {
-            unreachable!("an axis has at least two ticks")
-        };
-        let tick = |&value: &f64| (value, number(value));
-        Self {
-            low,
-            high,
-            is_log,
-            ticks: values.iter().map(tick).collect(),
-        }
+        let [low, high] = [self.ends.0, self.ends.1].map(scaled);
+        let (start, end) = self.pixels;
+        start + (end - start) * (scaled(value) - low) / (high - low)
     }
 }
 
@@ -97,9 +107,9 @@ impl Fitted {
 fn linear(high: f64) -> Vec<f64> {
     let rough = high / TICKS;
     let power = 10_f64.powf(rough.log10().floor());
-    let steps = [1.0, 2.0, 5.0].map(|step| step * power);
-    let step = steps.into_iter().find(|&step| step >= rough);
-    let step = step.unwrap_or(10.0 * power);
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
+    let step = steps.into_iter().find(|step| step * TOLERANCE >= rough);
+    let step = step.expect("ten times the power is larger");
     let last = (high / step).ceil().max(1.0) as u32;
     (0..=last).map(|tick| f64::from(tick) * step).collect()
 }
@@ -109,33 +119,14 @@ fn log(low: f64, high: f64) -> Vec<f64> {
     let is_short = (high / low).log10() < FEW_DECADES;
     let factors: &[f64] = if is_short { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let powers = low.log10().floor() as i32..=high.log10().ceil() as i32 + 1;
-    let multiples = |power| {
-        factors
-            .iter()
-            .map(move |factor| factor * 10_f64.powi(power))
-    };
-    let all: Vec<f64> = powers.flat_map(multiples).collect();
-    // The tolerance forgives the rounding of powers of ten.
-    let first = all.iter().rposition(|&tick| tick <= low * 1.000_001);
-    let last = all.iter().position(|&tick| tick >= high * 0.999_999);
-    let (first, last) = (first.unwrap_or(0), last.unwrap_or(all.len() - 1));
-    all[first..=last.max(first + 1)].to_vec()
-}
-
-/// Writes a number in full, with commas between thousands.
-fn number(value: f64) -> String {
-    // Nine decimals hide the rounding of multiples of a step.
-    let text = format!("{value:.9}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let mut grouped = String::new();
-    for (place, digit) in whole.char_indices() {
-        if place > 0 && (whole.len() - place) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped + fraction
+    let ticks = powers.flat_map(|power| factors.iter().map(move |f| f * 10_f64.powi(power)));
+    let ticks: Vec<f64> = ticks.collect();
+    let first = ticks
+        .partition_point(|tick| *tick <= low * TOLERANCE)
+        .max(1)
+        - 1;
+    let last = ticks.partition_point(|tick| tick * TOLERANCE < high);
+    ticks[first..=last.max(first + 1)].to_vec()
 }
 
 #[cfg(test)]
@@ -143,7 +134,7 @@ mod tests {
     use super::*;
 
     fn labels(axis: &Axis, values: &[f64]) -> Vec<String> {
-        let fitted = axis.fit(values.iter().copied());
+        let fitted = axis.fit(values.iter().copied(), (0.0, 100.0));
         fitted.ticks.into_iter().map(|(_, label)| label).collect()
     }
 
@@ -162,10 +153,9 @@ mod tests {
 
     #[test]
     fn values_lie_between_the_ends() {
-        let fitted = Axis::log("").fit([1.0, 100.0].into_iter());
-        assert!((fitted.place(10.0) - 0.5).abs() < 1e-9);
-        let names = vec!["1".to_owned(), "2".to_owned()];
-        let fitted = Axis::names("", names).fit([0.0, 1.0].into_iter());
-        assert!((fitted.place(0.0) - 0.25).abs() < 1e-9);
+        let fitted = Axis::log("").fit([1.0, 100.0].into_iter(), (0.0, 100.0));
+        assert!((fitted.place(10.0) - 50.0).abs() < 1e-9);
+        let fitted = Axis::names("", ["1", "2"]).fit([0.0, 1.0].into_iter(), (100.0, 0.0));
+        assert!((fitted.place(0.0) - 75.0).abs() < 1e-9);
     }
 }

@@ -7,9 +7,6 @@
 mod axis;
 
 use std::cmp::Reverse;
-use std::fmt::Write;
-use std::path::Path;
-use std::{fs, io};
 
 pub use axis::Axis;
 use axis::Fitted;
@@ -24,12 +21,10 @@ const MARGINS: (f64, f64, f64) = (78.0, 18.0, 52.0);
 const ROW: f64 = 19.0;
 /// Widths of a letter and of a line's sample in the legend.
 const LEGEND: (f64, f64) = (7.6, 34.0);
-/// The colour of kvtrie.
-const KVTRIE: &str = "#0072b2";
-/// Colours of the other lines, from the Okabe-Ito palette: colour-blind readers can tell them
-/// apart.
-const OTHERS: [&str; 6] = [
-    "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#6e6e6e", "#56b4e9",
+/// The colour of kvtrie, then those of the other lines, from the Okabe-Ito palette: colour-blind
+/// readers can tell them apart.
+const COLOURS: [&str; 7] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#6e6e6e", "#56b4e9",
 ];
 
 /// One chart.
@@ -70,214 +65,147 @@ impl Line {
             ..Self::kvtrie(name, points)
         }
     }
+
+    /// Creates the line of a cache, of which "kvtrie" is one, over an axis of names: the first
+    /// value belongs to the first name and so on.
+    pub fn of_cache(name: &str, values: impl IntoIterator<Item = f64>) -> Self {
+        Self {
+            name: name.to_owned(),
+            points: (0..).map(f64::from).zip(values).collect(),
+            is_kvtrie: name == "kvtrie",
+        }
+    }
 }
 
-/// Puts values at the places of an axis of names: the first at 0, the next at 1 and so on.
-pub fn places(values: impl IntoIterator<Item = f64>) -> Vec<(f64, f64)> {
-    (0..).map(f64::from).zip(values).collect()
-}
-
-/// Writes charts into an SVG file, two in a row, over a caption that names the machine and the date
-/// (see [`machine::description`](crate::machine::description)).
-///
-/// # Errors
-///
-/// If the file cannot be written.
-pub fn write(path: &Path, caption: &str, charts: &[Chart]) -> io::Result<()> {
-    fs::write(path, svg(caption, charts))
-}
-
-/// Returns the charts as an SVG document.
+/// Returns charts as an SVG document, two in a row, over a caption that names the machine and the
+/// date (see [`machine::description`](crate::machine::description)).
 #[must_use]
 pub fn svg(caption: &str, charts: &[Chart]) -> String {
     let columns = charts.len().clamp(1, 2);
     let rows = charts.len().div_ceil(columns);
     let (width, height) = (SIZE.0 * columns as f64, SIZE.1 * rows as f64 + CAPTION);
-    let mut out = Svg(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-    ));
-    for (place, chart) in charts.iter().enumerate() {
+    let draw = |(place, chart): (usize, &Chart)| {
         let left = SIZE.0 * (place % columns) as f64;
         let top = SIZE.1 * (place / columns) as f64;
-        out.push(format_args!("<g transform=\"translate({left} {top})\">"));
-        chart.draw(&mut out);
-        out.push(format_args!("</g>"));
-    }
-    out.text(width - 12.0, height - 12.0, "end", "fill=\"#666\"", caption);
-    out.0 + "</svg>\n"
+        let chart = chart.draw();
+        format!("<g transform=\"translate({left} {top})\">\n{chart}</g>\n")
+    };
+    let drawn: String = charts.iter().enumerate().map(draw).collect();
+    let corner = (width - 12.0, height - 12.0);
+    let caption = text(corner, "end", "fill=\"#666\"", caption);
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
+         {drawn}{caption}</svg>\n"
+    )
 }
 
-/// An SVG document in the making.
-struct Svg(String);
-
-impl Svg {
-    /// Appends a line.
-    fn push(&mut self, element: std::fmt::Arguments<'_>) {
-        writeln!(self.0, "{element}").expect("a string accepts every line");
-    }
-
-    /// Appends a text that starts, ends or has its middle at a place.
-    fn text(&mut self, x: f64, y: f64, anchor: &str, more: &str, text: &str) {
-        let text = text.replace('&', "&amp;").replace('<', "&lt;");
-        self.push(format_args!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" {more}>{text}</text>"
-        ));
-    }
+/// Returns a text that starts, ends or has its middle at a place.
+fn text((x, y): (f64, f64), anchor: &str, more: &str, text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" {more}>{text}</text>\n")
 }
 
-/// How a line looks. The higher its level, the further below the other lines it lies.
-struct Style {
-    colour: &'static str,
-    level: usize,
-}
-
-impl Style {
-    /// Returns the width of the line.
-    fn width(&self) -> f64 {
-        2.0 + 1.1 * self.level as f64
-    }
-
-    /// Draws a line through some points, with a marker at each.
-    fn draw(&self, out: &mut Svg, points: &[(f64, f64)]) {
-        let (colour, width, radius) = (self.colour, self.width(), 1.0 + self.width());
-        let fill = if self.level == 0 { colour } else { "white" };
-        let path: Vec<_> = points
-            .iter()
-            .map(|(x, y)| format!("{x:.1} {y:.1}"))
-            .collect();
-        let path = path.join("L");
-        out.push(format_args!(
-            "<path d=\"M{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width:.1}\"/>"
-        ));
-        for (x, y) in points {
-            out.push(format_args!(
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"{fill}\" \
-                 stroke=\"{colour}\" stroke-width=\"1.6\"/>"
-            ));
-        }
-    }
-}
-
-/// Where the plot of a chart is, and its axes.
-struct Plot {
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
-    x: Fitted,
-    y: Fitted,
-}
-
-impl Plot {
-    fn x(&self, value: f64) -> f64 {
-        self.left + (self.right - self.left) * self.x.place(value)
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        self.bottom - (self.bottom - self.top) * self.y.place(value)
-    }
+/// Returns a line through some points, with a marker at each. The higher its level, the further
+/// below the other lines it lies.
+fn path(level: usize, points: &[(f64, f64)]) -> String {
+    let width = 2.0 + 1.1 * level as f64;
+    let radius = 1.0 + width;
+    let colour = match level {
+        0 => COLOURS[0],
+        other => COLOURS[1 + (other - 1) % (COLOURS.len() - 1)],
+    };
+    let fill = if level == 0 { colour } else { "white" };
+    let corners = points.iter().map(|(x, y)| format!("{x:.1} {y:.1}"));
+    let corners = corners.collect::<Vec<_>>().join("L");
+    let circle = |(x, y): &(f64, f64)| {
+        format!(
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"{fill}\" \
+             stroke=\"{colour}\" stroke-width=\"1.6\"/>\n"
+        )
+    };
+    let circles: String = points.iter().map(circle).collect();
+    format!(
+        "<path d=\"M{corners}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width:.1}\"/>\n\
+         {circles}"
+    )
 }
 
 impl Chart {
-    fn draw(&self, out: &mut Svg) {
-        out.text(
-            SIZE.0 / 2.0,
-            24.0,
-            "middle",
-            "font-size=\"16\"",
-            &self.title,
-        );
-        let styles = self.styles();
-        let top = self.draw_legend(out, &styles);
+    fn draw(&self) -> String {
+        let levels = self.levels();
+        let (legend, top) = self.legend(&levels);
         let points = || self.lines.iter().flat_map(|line| line.points.iter());
-        let plot = Plot {
-            left: MARGINS.0,
-            right: SIZE.0 - MARGINS.1,
-            top,
-            bottom: SIZE.1 - MARGINS.2,
-            x: self.x.fit(points().map(|point| point.0)),
-            y: self.y.fit(points().map(|point| point.1)),
+        let x_ends = (MARGINS.0, SIZE.0 - MARGINS.1);
+        let y_ends = (SIZE.1 - MARGINS.2, top);
+        let x = self.x.fit(points().map(|point| point.0), x_ends);
+        let y = self.y.fit(points().map(|point| point.1), y_ends);
+        let mut lines: Vec<_> = self.lines.iter().zip(&levels).collect();
+        lines.sort_by_key(|(_, level)| Reverse(**level));
+        let draw = |(line, level): (&Line, &usize)| {
+            let points = line.points.iter();
+            let places = points.map(|point| (x.place(point.0), y.place(point.1)));
+            path(*level, &places.collect::<Vec<_>>())
         };
-        self.draw_axes(out, &plot);
-        let mut lines: Vec<_> = self.lines.iter().zip(&styles).collect();
-        lines.sort_by_key(|(_, style)| Reverse(style.level));
-        for (line, style) in lines {
-            let place = |&(x, y): &(f64, f64)| (plot.x(x), plot.y(y));
-            let points: Vec<_> = line.points.iter().map(place).collect();
-            style.draw(out, &points);
-        }
+        let lines: String = lines.into_iter().map(draw).collect();
+        let middle = (SIZE.0 / 2.0, 24.0);
+        let title = text(middle, "middle", "font-size=\"16\"", &self.title);
+        title + &legend + &self.axes(&x, &y) + &lines
     }
 
-    /// Returns the style of each line.
-    fn styles(&self) -> Vec<Style> {
-        let mut others = 0;
-        let style = |line: &Line| {
-            let level = if line.is_kvtrie { 0 } else { others + 1 };
-            others += usize::from(!line.is_kvtrie);
-            let colour = match level {
-                0 => KVTRIE,
-                level => OTHERS[(level - 1) % OTHERS.len()],
-            };
-            Style { colour, level }
+    /// Returns the level of each line: 0 for kvtrie, and 1, 2, … for the others.
+    fn levels(&self) -> Vec<usize> {
+        let mut others = 1..;
+        let level = |line: &Line| match line.is_kvtrie {
+            true => 0,
+            false => others.next().expect("there is always a next number"),
         };
-        self.lines.iter().map(style).collect()
+        self.lines.iter().map(level).collect()
     }
 
-    /// Draws the legend and returns where the plot below it starts.
-    fn draw_legend(&self, out: &mut Svg, styles: &[Style]) -> f64 {
+    /// Returns the legend, and where the plot below it starts.
+    fn legend(&self, levels: &[usize]) -> (String, f64) {
         let (letter, sample) = LEGEND;
         let (mut x, mut y) = (MARGINS.0, 24.0 + ROW);
-        for (line, style) in self.lines.iter().zip(styles) {
+        let mut legend = String::new();
+        for (line, &level) in self.lines.iter().zip(levels) {
             let width = sample + letter * (line.name.chars().count() + 2) as f64;
             if x + width > SIZE.0 && x > MARGINS.0 {
                 (x, y) = (MARGINS.0, y + ROW);
             }
-            let (start, end, middle) = (x + 4.0, x + sample - 10.0, y - 4.5);
-            style.draw(out, &[(start, middle), (end, middle)]);
-            out.text(x + sample, y, "start", "", &line.name);
+            let ends = [x + 4.0, x + sample - 10.0].map(|x| (x, y - 4.5));
+            legend += &path(level, &ends);
+            legend += &text((x + sample, y), "start", "", &line.name);
             x += width;
         }
-        y + ROW * 0.8
+        (legend, y + ROW * 0.8)
     }
 
-    /// Draws grid lines, ticks and labels.
-    fn draw_axes(&self, out: &mut Svg, plot: &Plot) {
-        let &Plot {
-            left,
-            right,
-            top,
-            bottom,
-            ..
-        } = plot;
-        for (value, label) in &plot.y.ticks {
-            let y = plot.y(*value);
-            out.push(format_args!(
-                "<path d=\"M{left} {y:.1}H{right}\" stroke=\"#ddd\"/>"
-            ));
-            out.text(left - 8.0, y + 4.5, "end", "", label);
-        }
-        for (value, label) in &plot.x.ticks {
-            let x = plot.x(*value);
-            out.push(format_args!(
-                "<path d=\"M{x:.1} {bottom}v5\" stroke=\"#555\"/>"
-            ));
-            out.text(x, bottom + 19.0, "middle", "", label);
-        }
-        out.push(format_args!(
-            "<path d=\"M{left} {top:.1}V{bottom}H{right}\" fill=\"none\" stroke=\"#555\"/>"
-        ));
-        out.text(
-            (left + right) / 2.0,
-            bottom + 40.0,
-            "middle",
-            "",
-            &self.x.label,
-        );
-        let (x, y) = (18.0, (top + bottom) / 2.0);
-        let turned = format!("transform=\"rotate(-90 {x} {y:.1})\"");
-        out.text(x, y, "middle", &turned, &self.y.label);
+    /// Returns grid lines, ticks and labels.
+    fn axes(&self, x: &Fitted, y: &Fitted) -> String {
+        let ((left, right), (bottom, top)) = (x.pixels, y.pixels);
+        let row = |(value, label): &(f64, String)| {
+            let y = y.place(*value);
+            let label = text((left - 8.0, y + 4.5), "end", "", label);
+            format!("<path d=\"M{left} {y:.1}H{right}\" stroke=\"#ddd\"/>\n{label}")
+        };
+        let column = |(value, label): &(f64, String)| {
+            let x = x.place(*value);
+            let label = text((x, bottom + 19.0), "middle", "", label);
+            format!("<path d=\"M{x:.1} {bottom}v5\" stroke=\"#555\"/>\n{label}")
+        };
+        let rows = y.ticks.iter().map(row);
+        let ticks: String = rows.chain(x.ticks.iter().map(column)).collect();
+        let below = ((left + right) / 2.0, bottom + 40.0);
+        let beside = (18.0, (top + bottom) / 2.0);
+        let turned = format!("transform=\"rotate(-90 {} {:.1})\"", beside.0, beside.1);
+        let below = text(below, "middle", "", &self.x.label);
+        let beside = text(beside, "middle", &turned, &self.y.label);
+        format!(
+            "{ticks}<path d=\"M{left} {top:.1}V{bottom}H{right}\" fill=\"none\" stroke=\"#555\"/>\n\
+             {below}{beside}"
+        )
     }
 }
 
@@ -292,7 +220,7 @@ mod tests {
         for lines in [[own.clone(), other.clone()], [other, own]] {
             let chart = Chart {
                 title: "Throughput".to_owned(),
-                x: Axis::names("threads", vec!["1".to_owned(), "2".to_owned()]),
+                x: Axis::names("threads", 1..=2),
                 y: Axis::linear("million lookups a second"),
                 lines: lines.into(),
             };
@@ -303,8 +231,8 @@ mod tests {
                 assert!(svg.contains(text), "{text}");
             }
             let plot = &svg[svg.find(">million").expect("the label")..];
-            let own = plot.find(KVTRIE).expect("the line of kvtrie");
-            let other = plot.find(OTHERS[0]).expect("the other line");
+            let own = plot.find(COLOURS[0]).expect("the line of kvtrie");
+            let other = plot.find(COLOURS[1]).expect("the other line");
             assert!(own > other, "kvtrie is drawn last");
             assert!(plot[own..].contains("stroke-width=\"2.0\""));
             assert!(plot[other..own].contains("stroke-width=\"3.1\""));

@@ -1,10 +1,12 @@
 //! The batches of kvtrie-events, read with the code of NVIDIA Dynamo's router: without sockets.
 
-mod rules;
+#[expect(dead_code, reason = "the tests of kvtrie-events use the rest")]
+#[path = "../../../kvtrie-events/tests/common/mod.rs"]
+mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use common::View;
 use dynamo_kv_router::RadixTree;
 use dynamo_kv_router::protocols::{
     BlockExtraInfo, BlockHashOptions, BlockMmObjectInfo, WorkerWithDpRank,
@@ -14,7 +16,6 @@ use dynamo_kv_router::zmq_wire::{ZmqEventNormalizer, decode_event_batch};
 use fastrand::Rng;
 use kvtrie::{ChangeFeed, Namespace, NamespaceKey, PrefixCache, Prompt};
 use kvtrie_events::{Batcher, Format};
-use rules::Rules;
 
 /// Tokens of a block.
 const BLOCK: usize = 4;
@@ -26,11 +27,11 @@ const WORKER: WorkerWithDpRank = WorkerWithDpRank {
 /// A digest that Dynamo recognizes: a hash of 64 bits, then zeros.
 const IMAGE: u64 = 0x0123_4567_89ab_cdef;
 
-/// What a router has of the batches: Dynamo's tree, and our own check of the rules.
+/// What a router has of the batches: Dynamo's tree, and our own view, which checks the rules.
 struct Router {
     normalizer: ZmqEventNormalizer,
     tree: RadixTree,
-    rules: Rules,
+    view: View,
     events: u64,
 }
 
@@ -39,23 +40,20 @@ impl Router {
         Self {
             normalizer: ZmqEventNormalizer::new(BLOCK as u32),
             tree: RadixTree::new(),
-            rules: Rules::default(),
+            view: View::default(),
             events: 0,
         }
     }
 
     /// Applies all changes since the last poll. Returns whether that is everything.
     fn poll(&mut self, feed: &mut ChangeFeed, batcher: &mut Batcher) -> bool {
-        let mut payloads = Vec::new();
-        let is_complete =
-            feed.poll(|change| batcher.push(&change, |payload| payloads.push(payload)));
-        batcher.finish(|payload| payloads.push(payload));
-        payloads.iter().for_each(|payload| self.apply(payload));
+        let is_complete = feed.poll(|change| batcher.push(&change, |payload| self.apply(&payload)));
+        batcher.finish(|payload| self.apply(&payload));
         is_complete
     }
 
     fn apply(&mut self, payload: &[u8]) {
-        self.rules.apply(payload);
+        self.view.apply(payload);
         let batch = decode_event_batch(payload).expect("a batch that Dynamo decodes");
         assert_eq!(batch.data_parallel_rank, Some(0));
         for event in batch.events {
@@ -71,19 +69,13 @@ impl Router {
 
     /// Returns how many tokens of a prompt the tree has.
     fn score(&self, prompt: &Asked) -> usize {
-        let image = BlockExtraInfo {
-            mm_objects: vec![BlockMmObjectInfo {
-                mm_hash: IMAGE,
-                offsets: vec![],
-            }],
-        };
-        let blocks = prompt.tokens.len() / BLOCK;
-        let images = (0..blocks).map(|block| {
-            let starts = prompt.image.map(|start| start / BLOCK);
-            (starts == Some(block)).then(|| image.clone())
-        });
-        let images: Vec<_> = images.collect();
-        let (_, adapter, tenant) = KINDS[prompt.kind];
+        let mut images = vec![None; prompt.tokens.len() / BLOCK];
+        if let Some(start) = prompt.image {
+            let (mm_hash, offsets) = (IMAGE, vec![]);
+            let mm_objects = vec![BlockMmObjectInfo { mm_hash, offsets }];
+            images[start / BLOCK] = Some(BlockExtraInfo { mm_objects });
+        }
+        let (adapter, tenant) = KINDS[prompt.kind];
         let options = BlockHashOptions {
             block_mm_infos: prompt.image.map(|_| images.as_slice()),
             lora_name: adapter,
@@ -92,20 +84,17 @@ impl Router {
         };
         let hashes = compute_block_hash_for_seq(&prompt.tokens, BLOCK as u32, options);
         let found = self.tree.find_matches(hashes, false);
-        found
-            .scores
-            .get(&WORKER)
-            .map_or(0, |&blocks| blocks as usize * BLOCK)
+        let blocks = found.scores.get(&WORKER);
+        blocks.map_or(0, |&blocks| blocks as usize * BLOCK)
     }
 }
 
-/// The kinds of namespaces: the salt that the cache knows, the adapter, and the tenant as Dynamo
-/// knows it.
-const KINDS: [(Option<&str>, Option<&str>, Option<&str>); 4] = [
-    (None, None, None),
-    (None, Some("poet"), None),
-    (Some("dynamo-cache-salt:acme"), None, Some("acme")),
-    (Some("dynamo-cache-salt:poet"), Some("poet"), Some("poet")),
+/// The kinds of namespaces, as Dynamo knows them: the adapter and the tenant.
+const KINDS: [(Option<&str>, Option<&str>); 4] = [
+    (None, None),
+    (Some("poet"), None),
+    (None, Some("acme")),
+    (Some("poet"), Some("poet")),
 ];
 
 /// A prompt of one kind, perhaps with an image.
@@ -126,9 +115,8 @@ impl Asked {
             tokens.extend([rng.u32(..2); BLOCK]);
         }
         // Dynamo's hash of a block knows its images, but not where in the block they start.
-        let image = rng
-            .bool()
-            .then(|| rng.usize(..tokens.len() / BLOCK) * BLOCK + 1);
+        let blocks = tokens.len() / BLOCK;
+        let image = rng.bool().then(|| rng.usize(..blocks) * BLOCK + 1);
         Self {
             kind: rng.usize(..KINDS.len()),
             tokens,
@@ -149,15 +137,14 @@ impl Asked {
 
 /// Makes a cache with a feed, and a namespace of each kind.
 fn cache(blocks: usize) -> (PrefixCache, Vec<Namespace>) {
-    let builder = PrefixCache::builder().blocks(blocks).block_size(BLOCK);
-    let cache = builder.change_feed(true).build().unwrap();
-    let namespaces = KINDS.iter().map(|&(tenant, adapter, _)| {
+    let cache = common::cache(blocks, BLOCK);
+    let namespaces = KINDS.iter().map(|&(adapter, tenant)| {
         let mut key = NamespaceKey::model("m");
         if let Some(adapter) = adapter {
             key = key.adapter(adapter);
         }
         if let Some(tenant) = tenant {
-            key = key.tenant(tenant);
+            key = key.tenant(format!("dynamo-cache-salt:{tenant}"));
         }
         cache.namespace(key)
     });
@@ -187,7 +174,7 @@ fn assert_agreement(router: &Router, cache: &PrefixCache, namespaces: &[Namespac
         let cached = cache.peek(&namespaces[asked.kind], asked.prompt());
         assert_eq!(router.score(asked), cached, "{asked:?}");
     }
-    assert_eq!(router.tree.current_size(), router.rules.len());
+    assert_eq!(router.tree.current_size(), router.view.blocks.len());
 }
 
 #[test]
@@ -218,7 +205,6 @@ fn dynamo_s_tree_agrees_once_eight_threads_have_ended() {
     let mut feed = cache.change_feed().unwrap();
     let mut batcher = Batcher::new(Format::new(BLOCK));
     let mut router = Router::new();
-    let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|seed| {
@@ -229,26 +215,17 @@ fn dynamo_s_tree_agrees_once_eight_threads_have_ended() {
                 })
             })
             .collect();
-        let waiter = scope.spawn(|| {
-            threads
-                .into_iter()
-                .for_each(|thread| thread.join().unwrap());
-            ended.store(true, Ordering::Release);
-        });
-        while !ended.load(Ordering::Acquire) {
+        while !threads.iter().all(|thread| thread.is_finished()) {
             router.poll(&mut feed, &mut batcher);
         }
-        waiter.join().unwrap();
     });
     while !router.poll(&mut feed, &mut batcher) {}
     assert_agreement(&router, &cache, &namespaces, &all);
     assert!(router.events > 1_000, "{} events", router.events);
 
     // A router that joins late has the same after the snapshot.
-    let mut payloads = Vec::new();
-    feed.snapshot(|change| batcher.push(&change, |payload| payloads.push(payload)));
-    batcher.finish(|payload| payloads.push(payload));
     let mut late = Router::new();
-    payloads.iter().for_each(|payload| late.apply(payload));
+    feed.snapshot(|change| batcher.push(&change, |payload| late.apply(&payload)));
+    batcher.finish(|payload| late.apply(&payload));
     assert_agreement(&late, &cache, &namespaces, &all);
 }
