@@ -196,8 +196,8 @@ impl PrefixCache {
         found.token_count()
     }
 
-    /// Calls `find` with the root of a namespace. If the namespace was cleared meanwhile, the result
-    /// may be a part of the longest match: then it is undone, and the walk starts again.
+    /// Calls `find` with the root of a namespace. If the namespace was cleared meanwhile, the
+    /// result may be a part of the longest match: then it is undone, and the walk starts again.
     #[track_caller]
     fn walk<T>(
         &self,
