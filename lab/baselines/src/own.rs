@@ -47,6 +47,14 @@ impl Cache for Kvtrie {
         hold
     }
 
+    // As an engine does: the hold stays where the lookup made it.
+    fn look_up(&self, prompt: &[u32], hit: usize, table: &mut Vec<u32>) {
+        let hold = self.cache.lookup(&self.namespace, prompt);
+        table.resize(hold.len(), 0);
+        hold.block_table_into(table);
+        assert_eq!(hold.len(), hit, "so many blocks are cached");
+    }
+
     fn publish(&self, hold: &mut Hold, tokens: &[u32], fill: impl Fn(u32, &[u32])) -> bool {
         let rest = &tokens[hold.token_count()..];
         let Ok(blocks) = self.cache.allocate(rest.len() / BLOCK) else {

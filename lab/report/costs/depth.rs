@@ -76,7 +76,7 @@ fn cold(depth: usize, options: &Options) -> Comparison {
 fn decoded(depth: usize, options: &Options) -> Comparison {
     let prompts = Prompts::new(2, options.size(MANY.div_ceil(depth), 8), depth);
     let decoded = visited("decoded", &prompts, DECODE, 3);
-    let prefilled = visited("prefilled", &prompts, PREFILL, 3);
+    let prefilled = visited("prefilled", &prompts, PREFILL, 4);
     interleave(depth, vec![decoded, prefilled], options.time(0.6))
 }
 
