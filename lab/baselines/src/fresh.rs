@@ -53,6 +53,8 @@ impl<'a, C: Allocate> Fresh<'a, C> {
             self.cache.publish_in(&mut hold, &prompt[..end], blocks);
         }
         let took = before.elapsed();
+        self.cache
+            .look_up(prompt, self.prompts.blocks(), &mut table);
         self.holds.push(hold);
         took
     }

@@ -91,7 +91,7 @@ fn visitor<'a>(
 fn cached<'a, C: Cache + 'a>(name: &str, cache: C, step: usize, prompts: &'a Prompts) -> Case<'a> {
     let (cache, mut table) = (filled(cache, prompts, step), Vec::new());
     visitor(name, prompts, move |_, tokens| {
-        cache.release(cache.lookup(tokens, &mut table));
+        cache.look_up(tokens, tokens.len() / BLOCK, &mut table);
         table.len()
     })
 }
