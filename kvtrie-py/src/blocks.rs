@@ -102,14 +102,8 @@ impl Blocks {
         slf
     }
 
-    #[pyo3(signature = (_kind, _error, _traceback, /))]
-    fn __exit__(
-        &mut self,
-        py: Python<'_>,
-        _kind: &Bound<'_, PyAny>,
-        _error: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&mut self, py: Python<'_>, _error: &Bound<'_, PyAny>) {
         self.free(py);
     }
 

@@ -151,6 +151,7 @@ impl Hold {
         slf
     }
 
+    // Not `*_error`, which makes a tuple: this ends most lookups.
     #[pyo3(signature = (_kind, _error, _traceback, /))]
     fn __exit__(
         &mut self,
@@ -210,13 +211,8 @@ impl Pinned {
         slf
     }
 
-    #[pyo3(signature = (_kind, _error, _traceback, /))]
-    fn __exit__(
-        &mut self,
-        _kind: &Bound<'_, PyAny>,
-        _error: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&mut self, _error: &Bound<'_, PyAny>) {
         self.release();
     }
 

@@ -137,7 +137,8 @@ impl<'py> Integers<'py> {
         })
     }
 
-    /// Returns the `bytes` object in whose memory they lie, if they do: no thread ever writes to it.
+    /// Returns the `bytes` object in whose memory they lie, if they do: no thread ever writes to
+    /// it.
     ///
     /// A `memoryview` and an array of NumPy name the object that they are a view of.
     pub fn bytes_behind(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {

@@ -125,14 +125,8 @@ impl Publisher {
         slf
     }
 
-    #[pyo3(signature = (_kind, _error, _traceback, /))]
-    fn __exit__(
-        &mut self,
-        py: Python<'_>,
-        _kind: &Bound<'_, PyAny>,
-        _error: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&mut self, py: Python<'_>, _error: &Bound<'_, PyAny>) -> PyResult<()> {
         self.stop(py)
     }
 

@@ -243,13 +243,8 @@ impl Sequence {
         slf
     }
 
-    #[pyo3(signature = (_kind, _error, _traceback, /))]
-    fn __exit__(
-        &mut self,
-        _kind: &Bound<'_, PyAny>,
-        _error: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&mut self, _error: &Bound<'_, PyAny>) {
         self.release();
     }
 

@@ -11,13 +11,13 @@
 //! | `Prompt` | in place; without the GIL if long | likewise |
 //!
 //! The memory of an array is another object's, and any thread that gets the GIL may write to it. So
-//! nothing reads it without the GIL: to release the GIL, the tokens are copied first. The copy holds
-//! the GIL for more than half of the time of a lookup, and a thread that gives the GIL up may wait 5
-//! milliseconds for it. So up to [`gil::MANY_SHARED_TOKENS`] a lookup keeps the GIL and copies
-//! nothing. (131,072 tokens: 19 microseconds to look up in place, 31 with the copy, which holds the
-//! GIL for 11 of them.) Two kinds of memory never change, and are read in place without the GIL:
-//! that of a `Prompt`, and that of a `bytes` object behind a `memoryview` or an array of NumPy, as
-//! `numpy.frombuffer` makes it of a message.
+//! nothing reads it without the GIL: to release the GIL, the tokens are copied first. The copy
+//! holds the GIL for more than half of the time of a lookup, and a thread that gives the GIL up may
+//! wait 5 milliseconds for it. So up to [`gil::MANY_SHARED_TOKENS`] a lookup keeps the GIL and
+//! copies nothing. (131,072 tokens: 19 microseconds to look up in place, 31 with the copy, which
+//! holds the GIL for 11 of them.) Two kinds of memory never change, and are read in place without
+//! the GIL: that of a `Prompt`, and that of a `bytes` object behind a `memoryview` or an array of
+//! NumPy, as `numpy.frombuffer` makes it of a message.
 //!
 //! Code that writes to an array *without* the GIL, as a long operation of NumPy on another thread
 //! does, must not do so during a call: that is a data race, as with every extension module.
