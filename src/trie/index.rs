@@ -31,6 +31,9 @@ use crate::sync::zeroed;
 
 /// The mark on the link of a node that is leaving.
 const LEAVING: usize = 1;
+/// The fewest buckets, 8 KiB. In a small cache all nodes may be in use at once. Where two share a
+/// bucket, a lookup of one also prefetches the line of the other that another thread writes to.
+const LEAST_BUCKETS: usize = if cfg!(loom) { 1 } else { 1024 };
 
 /// The index: an array of buckets.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl Index {
     /// Creates an index for `capacity` blocks: at least one bucket for each. A node of one block
     /// then shares its bucket with one other at most, on average, each of which costs a cache miss.
     pub fn new(capacity: usize) -> Self {
-        let buckets = capacity.next_power_of_two();
+        let buckets = capacity.next_power_of_two().max(LEAST_BUCKETS);
         Self {
             // SAFETY: an atomic pointer is null by default, and a power of two is not zero.
             buckets: unsafe { zeroed(buckets) },
