@@ -44,9 +44,18 @@ fn expired() -> Option<&'static Expired> {
 }
 
 /// Frees up to two expired batches, of any thread.
+#[inline]
 fn free_expired() {
-    let batches = expired().map(Expired::take);
-    for batch in batches.into_iter().flatten().flatten() {
+    // Mostly there is none.
+    if let Some(expired) = expired().filter(|expired| !expired.is_empty()) {
+        free_some(expired);
+    }
+}
+
+/// Frees up to two of the expired batches.
+#[inline(never)]
+fn free_some(expired: &Expired) {
+    for batch in expired.take().into_iter().flatten() {
         // SAFETY: every guard that existed when an expired batch was taken from its thread is
         // dropped.
         unsafe { batch.free() };

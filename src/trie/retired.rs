@@ -144,12 +144,14 @@ impl Expired {
         }
     }
 
+    /// Returns whether there is no batch, so that taking some would be in vain.
+    pub fn is_empty(&self) -> bool {
+        // Relaxed: nothing is read through it.
+        self.0.load(Ordering::Relaxed).is_null()
+    }
+
     /// Takes up to two batches.
     pub fn take(&self) -> [Option<Box<Batch>>; TAKEN] {
-        // Relaxed: saves a write if there is none. Nothing is read through it.
-        if self.0.load(Ordering::Relaxed).is_null() {
-            return [const { None }; TAKEN];
-        }
         let mut rest = self.take_all();
         // SAFETY: this thread has just taken the list.
         let taken = array::from_fn(|_| unsafe { pop(&mut rest) });
