@@ -372,8 +372,8 @@
 //! * A block in which an item starts costs as much as one published alone, plus 36 bytes an item.
 //! * A block hash takes about 45 ns for 16 tokens, and `evict` and `clear` compute one
 //!   for each evicted block.
-//! * The index has a bucket of 8 bytes for each block, or up to twice as many, so that a cold
-//!   prompt of one block costs two cache misses. With long runs most buckets are empty.
+//! * The index has a bucket of 8 bytes for each block, or up to twice as many, and at least 1,024:
+//!   a cold prompt of one block costs two cache misses. With long runs most buckets are empty.
 //! * A node leaves up to 56 bytes unused, so that its parts start cache lines. Prefetching whole
 //!   nodes makes lookups of long prompts slower if the nodes are in the first-level caches, and
 //!   faster otherwise.

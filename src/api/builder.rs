@@ -215,7 +215,8 @@ impl Builder {
         }
     }
 
-    /// Builds the cache, and allocates all its tables: 33 to 41 bytes per block.
+    /// Builds the cache, and allocates all its tables: 33 to 41 bytes per block,
+    /// and 8 KiB in a small cache.
     ///
     /// # Aborts
     ///
