@@ -30,8 +30,11 @@ fn drop_memory(memory: NonNull<Memory>) {
     memory.write(1);
 }
 
-/// Takes batches and frees them. Returns how many.
+/// Takes batches if there are any, as the guard does, and frees them. Returns how many.
 fn free(expired: &Expired) -> usize {
+    if expired.is_empty() {
+        return 0;
+    }
     let batches = expired.take().into_iter().flatten();
     // SAFETY: no thread reads the nodes of an expired batch.
     batches.map(|batch| unsafe { batch.free() }).count()
