@@ -36,13 +36,13 @@ const PLACES: usize = 150;
 const STEPS: usize = 250;
 /// Requests that each of the others completes meanwhile.
 const REQUESTS: usize = 20;
+/// How long they may take, on a machine however busy; without a stopped thread it is microseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Blocks of the cache.
 const BLOCKS: usize = 160;
 /// Blocks that all holds and publications need at once, with room to spare. Everything else may be
 /// in the hands of the stopped thread, which has just evicted it.
 const NEEDED: usize = 64;
-/// How long they may take, on a machine however busy; without a stopped thread it is microseconds.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the handler made of the signal.
 static ANSWER: AtomicU8 = AtomicU8::new(NONE);
@@ -243,7 +243,7 @@ fn publish(decoder: &Decoder, prompt: &[u32]) -> Hold {
     hold
 }
 
-/// Whether so much is left to the workers that none of their requests may fail.
+/// Returns whether so much is left to the workers that none of their requests may fail.
 fn has_room(decoder: &Decoder) -> bool {
     let stats = decoder.cache.stats();
     stats.free + stats.cached >= NEEDED
