@@ -41,7 +41,7 @@ fn show(mix: Mix, sequences: &[Sequence], options: &Options) {
     let most = *threads.last().expect("the ladder has a top");
     let entries = mix.entries(most, sequences);
     let turns = (options.size(ROUNDS, 1), options.time(TURN));
-    let rates = &measure(&[entries], &threads, turns, |_| None)[0];
+    let rates = &measure(&[entries], &threads, turns, |_, _| None)[0];
     // The ladder climbs in powers of two: the last step on which every thread has a core.
     let fits = threads.iter().rposition(|&count| count <= cores());
     let title = format!("{}: {}", mix.title(), mix.operations());

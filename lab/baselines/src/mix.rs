@@ -5,7 +5,7 @@ use crate::lookups::{BLOCKS, Lookups};
 use crate::own::{Kvtrie, Locked};
 use crate::requests::{Requests, Sequence};
 use crate::sharded_map::ShardedMap;
-use crate::{Cache, Entry};
+use crate::{Cache, Entry, Work};
 
 /// kvtrie's place among the entries of every mix.
 pub const KVTRIE: usize = 0;
@@ -56,6 +56,12 @@ impl Mix {
             self.entry::<HashMapInMutex>(threads, sequences),
             self.entry::<ShardedMap>(threads, sequences),
         ]
+    }
+
+    /// Returns kvtrie with this work for one thread.
+    #[must_use]
+    pub fn alone(self, sequences: &[Sequence]) -> Box<dyn Work + '_> {
+        self.entry::<Kvtrie>(1, sequences).1
     }
 
     fn entry<C: Cache + 'static>(self, threads: usize, sequences: &[Sequence]) -> Entry<'_> {

@@ -26,12 +26,13 @@ pub struct Rates {
 /// before and after.
 ///
 /// A round goes over all mixes, so that a busy minute slows some rounds of each mix and not all of
-/// one. Before a round measures a mix, `before` says for how long to record latencies, if at all.
+/// one. Before a round measures a mix, `before` gets the round and the mix's place, and says for how
+/// long to record latencies, if at all.
 pub fn measure(
     mixes: &[Vec<Entry<'_>>],
     threads: &[usize],
     (rounds, time): (usize, Duration),
-    mut before: impl FnMut(usize) -> Option<Duration>,
+    mut before: impl FnMut(usize, usize) -> Option<Duration>,
 ) -> Vec<Rates> {
     for (_, work) in mixes.iter().flatten() {
         // Brings the cache into its usual state.
@@ -43,8 +44,8 @@ pub fn measure(
     let empty = mixes.iter().map(|entries| Rates::new(entries, threads));
     let mut all: Vec<_> = empty.collect();
     for round in 0..rounds {
-        for (entries, rates) in mixes.iter().zip(&mut all) {
-            let recording = before(round);
+        for (mix, (entries, rates)) in mixes.iter().zip(&mut all).enumerate() {
+            let recording = before(round, mix);
             rates.round(round, entries, time, recording);
         }
     }

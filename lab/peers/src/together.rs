@@ -45,7 +45,7 @@ fn short_prompts(options: &Options) -> Goal {
 fn rates(blocks: usize, peer: Entry<'_>, options: &Options) -> Rates {
     let entries = vec![lookups::<Kvtrie>(THREADS[1], blocks, 0), peer];
     let turns = (options.size(ROUNDS, 1), options.time(TURN));
-    let rates = rates::measure(&[entries], &THREADS, turns, |_| None).swap_remove(0);
+    let rates = rates::measure(&[entries], &THREADS, turns, |_, _| None).swap_remove(0);
     let prompts = counted(blocks, "block");
     let title = format!("Look up, list the blocks, release: prompts of {prompts}");
     rates.print(&title, Some(1));

@@ -59,10 +59,11 @@ fn main() {
     let mut mixes = Mix::ALL.to_vec();
     mixes.retain(|mix| options.wants(mix.title()));
     let entries = mixes.iter().map(|mix| mix.entries(most, &sequences));
-    let mut machine = Machine::new();
+    let entries: Vec<_> = entries.collect();
+    let mut machine = Machine::new(&mixes, &sequences);
     let turns = (options.size(ROUNDS, 1), options.time(TURN));
-    let results = measure(&entries.collect::<Vec<_>>(), threads, turns, |round| {
-        machine.round(round, options.time(TURN));
+    let results = measure(&entries, threads, turns, |round, mix| {
+        machine.round(round, mix, options.time(TURN));
         (round % RECORDED == 0).then(|| options.time(RECORDING))
     });
     let results: Vec<_> = mixes.into_iter().zip(results).collect();

@@ -14,7 +14,12 @@ use crate::machine::Machine;
 use crate::projection;
 
 /// Prints everything, draws it and compares it with the goals.
-pub fn everything(machine: &Machine, results: &[(Mix, Rates)], cores: usize, options: &Options) {
+pub fn everything(
+    machine: &Machine<'_>,
+    results: &[(Mix, Rates)],
+    cores: usize,
+    options: &Options,
+) {
     print_machine(machine);
     for (mix, rates) in results {
         let title = mix.title();
@@ -35,7 +40,7 @@ pub fn everything(machine: &Machine, results: &[(Mix, Rates)], cores: usize, opt
     print_goals(&goals, options.report.as_deref());
 }
 
-fn print_machine(machine: &Machine) {
+fn print_machine(machine: &Machine<'_>) {
     let row = |name: &str, values: &[f64]| [name.to_owned(), Spread::of(values).to_string()];
     let mut rows = vec![row("flat comparison, 2 threads over 1", &machine.speedup)];
     if !machine.round_trip.is_empty() {
