@@ -294,12 +294,12 @@
 //! `end_of_request_versus_eviction_of_a_chain`)
 //!
 //! `allocate` must not evict without success. So before the hand moves, a forecast visits the
-//! candidates from the hand on, and climbs from each as long as blocks are unheld, until it has
-//! counted enough. An eviction may choose others, but finds as many. If there are too few, nothing
-//! changes. A forecast costs as much as evicting the blocks counted, plus a visit of
-//! every candidate in the worst case. A successful forecast moves the hand over the words of
-//! candidates in which it counted nothing: at most the hand would have unlisted a block there,
-//! which can wait.
+//! candidates that the last eviction left, then those from the hand on, each once. It climbs from
+//! each as long as blocks are unheld, until it has counted enough. An eviction may choose others,
+//! but finds as many. If there are too few, nothing changes. A forecast costs as much as evicting
+//! the blocks counted, plus a visit of every candidate in the worst case. A successful forecast
+//! moves the hand over the words of candidates in which it counted nothing: at most the hand would
+//! have unlisted a block there, which can wait.
 //!
 //! # Reclamation
 //!

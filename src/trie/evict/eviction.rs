@@ -63,8 +63,8 @@ pub(super) struct Eviction<'a> {
     wanted: usize,
     /// The stamp that the next block before the evicted ones inherits.
     stamp: Stamp,
-    /// The candidates that the hand has passed.
-    candidates: Candidates,
+    /// The block at which a climb has stopped because it is ranked by itself: a candidate.
+    apart: Option<BlockId>,
     on_evict: OnEvict<'a>,
 }
 
@@ -95,12 +95,12 @@ impl Trie {
         }
         if eviction.wanted > 0 {
             self.ranking.learn(&self.clock);
-            eviction.candidates = self.ranking.recall(&self.clock);
-            guard = eviction.sweep(guard);
+            let mut candidates = self.ranking.recall(&self.clock);
+            guard = eviction.sweep(&mut candidates, guard);
             if eviction.wanted > 0 {
                 drop(eviction.pass(guard));
             }
-            self.ranking.leave(eviction.candidates);
+            self.ranking.leave(&mut candidates);
         }
     }
 
@@ -173,7 +173,7 @@ impl<'a> Eviction<'a> {
             scope,
             wanted,
             stamp: Stamp::default(),
-            candidates: Candidates::new(),
+            apart: None,
             on_evict,
         }
     }
@@ -184,36 +184,37 @@ impl<'a> Eviction<'a> {
     }
 
     /// Evicts candidates, until enough blocks are evicted or a turn of the hand finds none.
-    fn sweep(&mut self, mut guard: Guard) -> Guard {
+    fn sweep(&mut self, candidates: &mut Candidates, mut guard: Guard) -> Guard {
         let trie = self.trie;
         let mut sweep = trie.clock.sweep(&trie.counters);
         let mut chain = self.wanted;
-        while self.wanted > 0 && !(sweep.is_over() && self.candidates.is_empty()) {
+        self.add_apart(candidates);
+        while self.wanted > 0 && !(sweep.is_over() && candidates.is_empty()) {
             // The next chains are as long as the last ones, most likely.
             let chains = (self.wanted / chain).clamp(1, BATCH);
             let mut next = [BlockId::NONE; CHOICE * BATCH];
             let found = sweep.next_candidates(REACH, &mut next[..CHOICE * chains]);
-            self.candidates.add_all(&next[..found], &trie.ranking);
+            candidates.add_all(&next[..found], &trie.ranking);
             let wanted = self.wanted;
-            while self.wanted == wanted && !self.candidates.is_empty() {
-                guard = self.visit_best(chains, guard);
+            while self.wanted == wanted && !candidates.is_empty() {
+                guard = self.visit_best(candidates, chains, guard);
             }
             if self.wanted < wanted {
                 chain = (wanted - self.wanted).div_ceil(chains);
                 // Candidates that are left out below may be met again.
                 sweep.restart();
             }
-            self.candidates.trim();
+            candidates.trim();
         }
         guard
     }
 
     /// Visits the best candidates, up to `count`, until enough blocks are evicted.
-    fn visit_best(&mut self, count: usize, mut guard: Guard) -> Guard {
+    fn visit_best(&mut self, candidates: &mut Candidates, count: usize, mut guard: Guard) -> Guard {
         let trie = self.trie;
         let best: [_; BATCH] = array::from_fn(|place| {
             let is_wanted = place < count;
-            is_wanted.then(|| self.candidates.take()).flatten()
+            is_wanted.then(|| candidates.take()).flatten()
         });
         if count > 1 {
             trie.prefetch_candidates(best.iter().copied().flatten(), &guard);
@@ -222,10 +223,18 @@ impl<'a> Eviction<'a> {
             if self.wanted > 0 {
                 guard = self.visit(id, guard);
             } else {
-                self.candidates.add(id, &trie.ranking);
+                candidates.add(id, &trie.ranking);
             }
+            self.add_apart(candidates);
         }
         guard
+    }
+
+    /// Adds the block at which the last climb stopped, if it is ranked by itself.
+    fn add_apart(&mut self, candidates: &mut Candidates) {
+        if let Some(id) = self.apart.take() {
+            candidates.add(id, &self.trie.ranking);
+        }
     }
 
     /// Visits all candidates without the hand, until enough blocks are evicted. Other threads move
@@ -327,7 +336,7 @@ impl Taker for Guarded<'_, '_, '_> {
         }
         trie.ranking.inherit(id, eviction.stamp);
         if is_apart {
-            eviction.candidates.add(id, &trie.ranking);
+            eviction.apart = Some(id);
         }
         // Rule (no-resume): the prefix that an ended request keeps is not the next to leave.
         if !is_apart && eviction.wanted == 0 && eviction.scope != Scope::Ended {

@@ -4,11 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::climb::{Taker, climb};
+use super::policy::KEPT;
 use crate::id::BlockId;
 use crate::trie::Trie;
 use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::Position;
 use crate::trie::node::{NodeRef, is_last_of_run, node, state};
+
+/// Candidates with which an eviction most likely begins.
+const LIKELY: usize = 1 + KEPT;
 
 /// The result of a forecast, and the position of the hand when it started.
 #[derive(Debug, Clone, Copy)]
@@ -71,13 +75,11 @@ impl<'g> Imagined<'g> {
         }
     }
 
-    /// Visits candidates from a position of the hand on, until enough
-    /// blocks are counted. Returns the number of words that the hand may skip, because nothing in
-    /// them can be evicted.
+    /// Visits the candidates with which an eviction most likely begins, and then the others from a
+    /// position of the hand on, until enough blocks are counted. Returns the number of words that
+    /// the hand may skip, because nothing in them can be evicted.
     fn visit_all(&mut self, hand: usize) -> usize {
-        // An eviction resumes where the last one stopped.
-        let first = self.trie.clock.resume_at();
-        first.inspect(|id| self.visit(*id));
+        let likely = self.visit_likely();
         let wanted_before = self.wanted;
         let (mut words, mut fruitless) = (0, 0);
         for candidates in self.trie.clock.words(hand) {
@@ -88,7 +90,7 @@ impl<'g> Imagined<'g> {
                 fruitless = words;
             }
             words += 1;
-            for id in candidates.filter(|id| Some(*id) != first) {
+            for id in candidates.filter(|id| !likely.contains(id)) {
                 if self.wanted == 0 {
                     break;
                 }
@@ -97,6 +99,22 @@ impl<'g> Imagined<'g> {
         }
         self.trie.counters.hand(words, 0);
         fruitless
+    }
+
+    /// Visits the candidate at which the last eviction stopped, and those that it left, until
+    /// enough blocks are counted. Returns those visited.
+    fn visit_likely(&mut self) -> [BlockId; LIKELY] {
+        let mut visited = [BlockId::NONE; LIKELY];
+        let stopped = self.trie.clock.resume_at().into_iter();
+        let all = stopped.chain(self.trie.ranking.left());
+        for (place, id) in all.enumerate() {
+            // Each once: threads that evict at the same time may leave the same one.
+            if self.wanted > 0 && !visited.contains(&id) {
+                visited[place] = id;
+                self.visit(id);
+            }
+        }
+        visited
     }
 
     /// Visits one candidate, and counts the blocks that its eviction would take.

@@ -1,6 +1,7 @@
 //! Candidates: the blocks among which one eviction chooses.
 
-use std::cmp;
+use std::array;
+use std::ops::BitOr;
 
 use super::first::FIRST;
 use super::stamp::Stamp;
@@ -17,43 +18,35 @@ const BIAS_TO_OLDEST: f32 = 1.5;
 /// A rank and an age too small to matter, so that neither is zero.
 const TINY: f32 = 1e-6;
 
-/// Candidates, with their merits when they were added.
+/// Candidates, with what decides between them, as it was when they were added.
 #[derive(Debug)]
 pub struct Candidates {
-    all: [(BlockId, Merit); MOST],
+    ids: [BlockId; MOST],
+    /// The value of keeping each block, by its [`bits`].
+    ranks: [i32; MOST],
+    /// Capacities since its last use, as long as they count, by their [`bits`].
+    ages: [i32; MOST],
     len: usize,
 }
 
-/// What decides between two candidates.
-#[derive(Debug, Clone, Copy, Default)]
-struct Merit {
-    /// The value of keeping the block.
-    rank: f32,
-    /// Capacities since its last use, as long as they count.
-    age: f32,
+/// Returns the bits of a number that is not negative. They are ordered as such numbers are, and
+/// the processor compares several at once.
+fn bits(number: f32) -> i32 {
+    number.to_bits() as i32
 }
 
-impl Merit {
-    /// Returns a number that is low if the rank is, or the same and the age is high.
-    fn rank_then_age(self) -> u64 {
-        // The bits of numbers that are not negative are ordered as the numbers are.
-        u64::from(self.rank.to_bits()) << u32::BITS | u64::from(!self.age.to_bits())
-    }
-
-    /// Compares how soon two blocks are likely to be chosen: by rank over age.
-    fn order(&self, other: &Self) -> cmp::Ordering {
-        let wide = |merit: &Self| [merit.rank, merit.age].map(|part| f64::from(part + TINY));
-        // As `f64` the products are exact, so that the order is one.
-        let ([rank, age], [other_rank, other_age]) = (wide(self), wide(other));
-        (rank * other_age).total_cmp(&(other_rank * age))
-    }
+/// Returns the number with these bits.
+fn number(bits: i32) -> f32 {
+    f32::from_bits(bits as u32)
 }
 
 impl Candidates {
     /// Starts with none.
     pub fn new() -> Self {
         Self {
-            all: [(BlockId::NONE, Merit::default()); MOST],
+            ids: [BlockId::NONE; MOST],
+            ranks: [0; MOST],
+            ages: [0; MOST],
             len: 0,
         }
     }
@@ -68,13 +61,20 @@ impl Candidates {
         let (known, now) = (self.len, ranking.now());
         // Candidates lie far apart where chains are long.
         ids.iter().for_each(|id| ranking.prefetch(*id));
+        // Most new ones differ from all known ones in these bits, so that no search is needed.
+        let low_bits = |id: &BlockId| 1_u64 << (id.index() % u64::BITS as usize);
+        let taken = self.ids[..known].iter().map(low_bits).fold(0, u64::bitor);
+        let mut len = known;
         for id in ids {
-            let is_known = self.all[..known].iter().any(|(other, _)| other == id);
-            if !is_known && self.len < MOST {
-                self.all[self.len] = (*id, ranking.merit(ranking.stamp(*id), now));
-                self.len += 1;
+            let is_known = taken & low_bits(id) != 0 && self.ids[..known].contains(id);
+            if !is_known && len < MOST {
+                let (rank, age) = ranking.merit(ranking.stamp(*id), now);
+                self.ids[len] = *id;
+                (self.ranks[len], self.ages[len]) = (bits(rank), bits(age));
+                len += 1;
             }
         }
+        self.len = len;
     }
 
     /// Returns whether none is left.
@@ -85,78 +85,127 @@ impl Candidates {
     /// Removes and returns the candidate to evict: the one of least rank, or the oldest. Of equal
     /// ones the first.
     pub fn take(&mut self) -> Option<BlockId> {
-        let (_, first) = self.all().first()?;
-        let (mut least, mut oldest) = ((0, first.rank_then_age()), (0, first.age.to_bits()));
-        for (place, (_, merit)) in self.all().iter().enumerate() {
-            let key = merit.rank_then_age();
-            least = if key < least.1 { (place, key) } else { least };
-            let age = merit.age.to_bits();
-            oldest = if age > oldest.1 { (place, age) } else { oldest };
+        if self.is_empty() {
+            return None;
         }
-        let [least, oldest] = [least.0, oldest.0];
-        let [low, high] = [least, oldest].map(|place| self.all[place].1.rank);
-        let is_close = low * BIAS_TO_OLDEST >= high;
-        Some(self.remove(if is_close { oldest } else { least }))
+        let (ranks, ages) = (&self.ranks[..self.len], &self.ages[..self.len]);
+        let both = || ranks.iter().zip(ages);
+        let least = ranks.iter().copied().fold(i32::MAX, i32::min);
+        let age_of_least = |(rank, age): (&i32, &i32)| if *rank == least { *age } else { -1 };
+        let least_age = both().map(age_of_least).fold(-1, i32::max);
+        let oldest_age = ages.iter().copied().fold(-1, i32::max);
+        let oldest = ages.iter().position(|age| *age == oldest_age)?;
+        let is_close = number(least) * BIAS_TO_OLDEST >= number(ranks[oldest]);
+        let place = if is_close {
+            oldest
+        } else {
+            both().position(|both| both == (&least, &least_age))?
+        };
+        Some(self.remove(place))
     }
 
-    /// Removes all but the [`KEPT`] candidates that are likely to be taken next.
+    /// Removes all but the [`KEPT`] candidates that are likely to be taken next: those of the least
+    /// rank over age.
     pub fn trim(&mut self) {
-        if self.len > KEPT {
-            let all = &mut self.all[..self.len];
-            all.select_nth_unstable_by(KEPT, |(_, one), (_, other)| one.order(other));
-            self.len = KEPT;
+        if self.len <= KEPT {
+            return;
         }
+        let mut keys = [0_u64; MOST];
+        let keys = &mut keys[..self.len];
+        for (place, key) in keys.iter_mut().enumerate() {
+            let [rank, age] = [self.ranks[place], self.ages[place]].map(number);
+            let ratio = (rank + TINY) / (age + TINY);
+            *key = u64::from(ratio.to_bits()) << u32::BITS | place as u64;
+        }
+        let (kept, ..) = keys.select_nth_unstable(KEPT);
+        // The most likely one first. Of equal ones the first.
+        kept.sort_unstable();
+        let places: [_; KEPT] = array::from_fn(|number| kept[number] as u32 as usize);
+        move_to_front(&mut self.ids, places);
+        move_to_front(&mut self.ranks, places);
+        move_to_front(&mut self.ages, places);
+        self.len = KEPT;
     }
 
     /// Removes and returns the candidate at a place, and keeps the order of the others.
     fn remove(&mut self, place: usize) -> BlockId {
-        let (id, _) = self.all[place];
-        self.all.copy_within(place + 1..self.len, place);
+        let (id, later) = (self.ids[place], place + 1..self.len);
+        self.ids.copy_within(later.clone(), place);
+        self.ranks.copy_within(later.clone(), place);
+        self.ages.copy_within(later, place);
         self.len -= 1;
         id
     }
+}
 
-    fn all(&self) -> &[(BlockId, Merit)] {
-        &self.all[..self.len]
-    }
+/// Copies the values at these places to the front.
+fn move_to_front<T: Copy>(all: &mut [T; MOST], places: [usize; KEPT]) {
+    let kept = places.map(|place| all[place]);
+    all[..KEPT].copy_from_slice(&kept);
 }
 
 impl Ranking {
     /// Returns the candidates that the last eviction has left, and those that leave first.
     pub fn recall(&self, clock: &Clock) -> Candidates {
         let mut candidates = Candidates::new();
-        for left in self.left.iter() {
-            if let Some(index) = left.load(RELAXED).checked_sub(1) {
-                candidates.add(BlockId::new(index as usize), self);
-            }
-        }
+        self.left().for_each(|id| candidates.add(id, self));
         let leaves_first = |stamp: Stamp| stamp.terms().priority == Priority::EvictFirst;
         let is_first = |id| leaves_first(self.stamp(id)) && clock.has(id);
         (self.first.ends(is_first)).for_each(|id| candidates.add(id, self));
         candidates
     }
 
+    /// Returns the candidates that the last eviction has left, the most likely one first.
+    pub fn left(&self) -> impl Iterator<Item = BlockId> {
+        let indices = self.left.iter().map(|left| left.load(RELAXED));
+        let indices = indices.filter_map(|index| index.checked_sub(1));
+        indices.map(|index| BlockId::new(index as usize))
+    }
+
     /// Leaves the best candidates for the next eviction.
-    pub fn leave(&self, mut candidates: Candidates) {
+    pub fn leave(&self, candidates: &mut Candidates) {
         candidates.trim();
-        let ids = candidates.all().iter().map(|(id, _)| id.index() as u32 + 1);
+        let ids = &candidates.ids[..candidates.len];
+        let ids = ids.iter().map(|id| id.index() as u32 + 1);
         for (place, id) in self.left.iter().zip(ids.chain(std::iter::repeat(0))) {
             place.store(id, RELAXED);
         }
     }
 
-    /// Returns the rank and the age of a block. Its terms make it count as older or younger.
+    /// Returns the rank and the age of a block in capacities, as it counts. Its terms make it count as older or younger.
     #[inline]
-    fn merit(&self, stamp: Stamp, now: u32) -> Merit {
+    fn merit(&self, stamp: Stamp, now: u32) -> (f32, f32) {
         // A block that was just used must not be as young at one priority as at another.
         let (age, tick) = (self.age(stamp, now), 1.0 / TICKS as f32);
         // Most blocks have none: that saves a division.
         let bias = (stamp.has_terms()).then(|| stamp.terms().bias(age));
         let age = bias.map_or(age + tick, |bias| (age + tick) / bias);
         let rank = self.ranks[cell(stamp.class(), bin(age))].load(RELAXED);
-        Merit {
-            rank: f32::from_bits(rank),
-            age,
-        }
+        (f32::from_bits(rank), age)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::PrefixCache;
+
+    #[test]
+    fn a_candidate_that_was_left_twice_counts_once() {
+        let cache = PrefixCache::builder().blocks(2).block_size(1);
+        let cache = cache.build().expect("the options are right");
+        let model = cache.namespace("model");
+        let [held, unheld] = [1, 2].map(|token| {
+            let mut hold = cache.lookup(&model, []);
+            let blocks = cache.allocate(1).expect("a block is free");
+            hold.publish([token], blocks).expect("one block");
+            hold
+        });
+        let id = unheld.block_table()[0];
+        drop(unheld);
+        let left = &held.shared().trie.ranking.left;
+        left.iter()
+            .for_each(|left| left.store(id.index() as u32 + 1, RELAXED));
+        assert_eq!(cache.available(2), 1);
     }
 }

@@ -49,7 +49,7 @@ pub const CHOICE: usize = 16;
 /// Evictions that are chosen at a time, at most.
 pub const BATCH: usize = 4;
 /// Candidates that an eviction leaves for the next one.
-const KEPT: usize = 8;
+pub const KEPT: usize = 8;
 /// Blocks without a candidate over which the hand looks for one more.
 pub const REACH: usize = 1 << 16;
 /// Capacities for which an evicted node is remembered.

@@ -117,12 +117,8 @@ impl Stamp {
 
     /// Returns the level of hits: none, one, two or three, more.
     fn level(self) -> usize {
-        match self.hits() {
-            0 => 0,
-            1 => 1,
-            2 | 3 => 2,
-            _ => 3,
-        }
+        const LEVELS: [u8; MOST_HITS as usize + 1] = [0, 1, 2, 2, 3, 3, 3, 3];
+        LEVELS[self.hits() as usize].into()
     }
 }
 
