@@ -108,8 +108,11 @@ impl<'g> Imagined<'g> {
         let stopped = self.trie.clock.resume_at().into_iter();
         let all = stopped.chain(self.trie.ranking.left());
         for (place, id) in all.enumerate() {
+            if self.wanted == 0 {
+                break;
+            }
             // Each once: threads that evict at the same time may leave the same one.
-            if self.wanted > 0 && !visited.contains(&id) {
+            if !visited.contains(&id) {
                 visited[place] = id;
                 self.visit(id);
             }
