@@ -172,7 +172,7 @@ impl Ranking {
         }
     }
 
-    /// Returns the rank and the age of a block in capacities, as it counts. Its terms make it count as older or younger.
+    /// Returns the rank and the age of a block. Its terms make it count as older or younger.
     #[inline]
     fn merit(&self, stamp: Stamp, now: u32) -> (f32, f32) {
         // A block that was just used must not be as young at one priority as at another.
