@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::climb::{Taker, climb};
 use super::policy::candidates::Candidates;
 use super::policy::stamp::Stamp;
-use super::policy::{BATCH, CHOICE, PASSED, REACH};
+use super::policy::{BATCH, CHOICE, REACH, SHORT};
 use crate::hash::BlockHash;
 use crate::id::BlockId;
 use crate::trie::evict::changes::Change;
@@ -192,8 +192,13 @@ impl<'a> Eviction<'a> {
         while self.wanted > 0 && !(sweep.is_over() && candidates.is_empty()) {
             // The next chains are as long as the last ones, most likely.
             let chains = (self.wanted / chain).clamp(1, BATCH);
-            let mut next = [BlockId::NONE; PASSED];
-            let found = sweep.next_candidates(REACH, &mut next[..CHOICE * chains.div_ceil(2)]);
+            let choices = if chain > SHORT {
+                chains
+            } else {
+                chains.div_ceil(2)
+            };
+            let mut next = [BlockId::NONE; CHOICE * BATCH];
+            let found = sweep.next_candidates(REACH, &mut next[..CHOICE * choices]);
             candidates.add_all(&next[..found], &trie.ranking);
             let wanted = self.wanted;
             while self.wanted == wanted && !candidates.is_empty() {

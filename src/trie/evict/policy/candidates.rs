@@ -6,13 +6,13 @@ use std::ops::BitOr;
 use super::first::FIRST;
 use super::stamp::Stamp;
 use super::uses::cell;
-use super::{KEPT, PASSED, Priority, Ranking, TICKS, bin};
+use super::{BATCH, CHOICE, KEPT, Priority, Ranking, TICKS, bin};
 use crate::id::BlockId;
 use crate::sync::RELAXED;
 use crate::trie::evict::clock::Clock;
 
 /// The most candidates at a time.
-const MOST: usize = KEPT + PASSED + FIRST;
+const MOST: usize = KEPT + CHOICE * BATCH + FIRST;
 /// The least rank counts only if the rank of the oldest candidate is this many times as high.
 const BIAS_TO_OLDEST: f32 = 1.5;
 /// A rank and an age too small to matter, so that neither is zero.

@@ -44,12 +44,12 @@ use stamp::{CLASSES, Stamp};
 pub use terms::{Priority, Retention, Span, Terms, Wishes};
 use uses::Uses;
 
-/// Candidates that the hand passes before one is evicted, or two at once.
+/// Candidates that the hand passes before one is evicted, or two at once if they are short.
 pub const CHOICE: usize = 16;
 /// Evictions that are chosen at a time, at most.
 pub const BATCH: usize = 4;
-/// The most candidates that the hand passes at a time.
-pub const PASSED: usize = CHOICE * BATCH / 2;
+/// Blocks in a chain that is short: those of a prompt of one or two blocks.
+pub const SHORT: usize = 2;
 /// Candidates that an eviction leaves for the next one.
 pub const KEPT: usize = 8;
 /// Blocks without a candidate over which the hand looks for one more.
