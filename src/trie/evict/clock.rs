@@ -36,6 +36,8 @@ use crate::trie::node::NodeRef;
 
 /// Candidates per word of the bitmap.
 const WORD: usize = u64::BITS as usize;
+/// The most candidates of a word in a sample: most are as old as those beside them.
+const SAMPLED: usize = 8;
 
 /// The slots, the candidates and the hand.
 #[derive(Debug)]
@@ -248,12 +250,18 @@ impl Clock {
         self.candidates.len()
     }
 
-    /// Returns the candidates of every `step`-th word, from one on.
-    pub fn sample(&self, start: usize, step: usize) -> impl Iterator<Item = BlockId> {
+    /// Returns the candidates of every `step`-th word, from one on, and how many candidates each
+    /// stands for: of a word that has many, some stand for all.
+    pub fn sample(&self, start: usize, step: usize) -> impl Iterator<Item = (BlockId, f32)> {
         let words = self.candidates.iter().enumerate().skip(start).step_by(step);
         words.flat_map(|(at, word)| {
             // Relaxed: as for `words`.
-            Bits(word.load(Ordering::Relaxed)).map(move |bit| BlockId::new(at * WORD + bit))
+            let word = word.load(Ordering::Relaxed);
+            let all = word.count_ones() as usize;
+            let step = all.div_ceil(SAMPLED).max(1);
+            let each = all as f32 / all.div_ceil(step) as f32;
+            let some = Bits(word).step_by(step);
+            some.map(move |bit| (BlockId::new(at * WORD + bit), each))
         })
     }
 

@@ -13,7 +13,7 @@ use crate::trie::evict::clock::Clock;
 /// Blocks inserted since the last look for each word of candidates in a sample, and for each set of
 /// ghosts.
 const BLOCKS: usize = 8;
-/// Words and sets in a sample, at most: a look takes less than a tenth of a millisecond.
+/// Words and sets in a sample, at most: a look takes some tenths of a millisecond.
 const SAMPLE: usize = 4096;
 
 impl Ranking {
@@ -41,18 +41,18 @@ impl Ranking {
             blocks(self.look_ticks) as usize / BLOCKS,
             now / self.look_ticks,
         );
-        let mut add = |stamp: Stamp, share: usize| {
+        let mut add = |stamp: Stamp, share: f32| {
             let age = bin(self.age(stamp, now));
-            history.add_exposure(stamp.class(), age, passed * share as f32);
+            history.add_exposure(stamp.class(), age, passed * share);
         };
         let (start, step) = part(clock.words_in_all(), most, look);
-        for id in clock.sample(start, step) {
-            add(self.stamp(id), step);
+        for (id, each) in clock.sample(start, step) {
+            add(self.stamp(id), each * step as f32);
         }
         let (start, step) = part(self.ghosts.sets(), most, look);
         let ghosts = self.ghosts.sample(start, step);
         for ghost in ghosts.filter(|ghost| self.age(*ghost, now) < GHOST_LIFE) {
-            add(ghost, step);
+            add(ghost, step as f32);
         }
         history.add_uses(&self.uses.add_up());
         history.pass(passed);
