@@ -266,7 +266,7 @@
 //!
 //! The hand finds candidates, and `policy` chooses: of the next 16 that it passes and the 8 best
 //! that were left, the one of least rank is evicted, or the oldest unless its rank is 1.5 times as
-//! high. Short chains are chosen two of 16 or four of 32 at a time. The choice reads stamps alone,
+//! high. Chains of one or two blocks are chosen two of 16 at a time. The choice reads stamps alone,
 //! 4 bytes a block, by id. From a claimed block the hand **climbs**: to the previous block of the
 //! run, and from an empty node to the parent, as long as they are unheld and more blocks are
 //! wanted. With climbing, all blocks that one request used leave together, as under LRU.
