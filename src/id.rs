@@ -82,6 +82,17 @@ impl BlockId {
     }
 }
 
+/// Returns the word that stands for a block in a table of hints. Zero stands for none.
+pub fn word_of(id: BlockId) -> u32 {
+    id.index() as u32 + 1
+}
+
+/// Returns the block for which a word stands, if it does for one.
+pub fn id_of(word: u32) -> Option<BlockId> {
+    let index = word.checked_sub(1)?;
+    Some(BlockId::new(index as usize))
+}
+
 /// Returns the word and the bit of a block in a bitmap with one bit for each block.
 pub fn place(id: BlockId) -> (usize, u64) {
     let word = u64::BITS as usize;

@@ -26,8 +26,8 @@ pub struct Rates {
 /// before and after.
 ///
 /// A round goes over all mixes, so that a busy minute slows some rounds of each mix and not all of
-/// one. Before a round measures a mix, `before` gets the round and the mix's place, and says for how
-/// long to record latencies, if at all.
+/// one. Before a round measures a mix, `before` gets the round and the mix's place, and says for
+/// how long to record latencies, if at all.
 pub fn measure(
     mixes: &[Vec<Entry<'_>>],
     threads: &[usize],

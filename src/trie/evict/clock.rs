@@ -258,9 +258,9 @@ impl Clock {
             // Relaxed: as for `words`.
             let word = word.load(Ordering::Relaxed);
             let all = word.count_ones() as usize;
-            let step = all.div_ceil(SAMPLED).max(1);
-            let each = all as f32 / all.div_ceil(step) as f32;
-            let some = Bits(word).step_by(step);
+            let stride = all.div_ceil(SAMPLED).max(1);
+            let each = all as f32 / all.div_ceil(stride) as f32;
+            let some = Bits(word).step_by(stride);
             some.map(move |bit| (BlockId::new(at * WORD + bit), each))
         })
     }

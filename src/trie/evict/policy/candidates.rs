@@ -7,7 +7,7 @@ use super::first::FIRST;
 use super::stamp::Stamp;
 use super::uses::cell;
 use super::{BATCH, CHOICE, KEPT, Priority, Ranking, TICKS, bin};
-use crate::id::BlockId;
+use crate::id::{BlockId, id_of, place, word_of};
 use crate::sync::RELAXED;
 use crate::trie::evict::clock::Clock;
 
@@ -62,11 +62,11 @@ impl Candidates {
         // Candidates lie far apart where chains are long.
         ids.iter().for_each(|id| ranking.prefetch(*id));
         // Most new ones differ from all known ones in these bits, so that no search is needed.
-        let low_bits = |id: &BlockId| 1_u64 << (id.index() % u64::BITS as usize);
-        let taken = self.ids[..known].iter().map(low_bits).fold(0, u64::bitor);
+        let bit = |id: &BlockId| place(*id).1;
+        let taken = self.ids[..known].iter().map(bit).fold(0, u64::bitor);
         let mut len = known;
         for id in ids {
-            let is_known = taken & low_bits(id) != 0 && self.ids[..known].contains(id);
+            let is_known = taken & bit(id) != 0 && self.ids[..known].contains(id);
             if !is_known && len < MOST {
                 let (rank, age) = ranking.merit(ranking.stamp(*id), now);
                 self.ids[len] = *id;
@@ -85,9 +85,6 @@ impl Candidates {
     /// Removes and returns the candidate to evict: the one of least rank, or the oldest. Of equal
     /// ones the first.
     pub fn take(&mut self) -> Option<BlockId> {
-        if self.is_empty() {
-            return None;
-        }
         let (ranks, ages) = (&self.ranks[..self.len], &self.ages[..self.len]);
         let both = || ranks.iter().zip(ages);
         let least = ranks.iter().copied().fold(i32::MAX, i32::min);
@@ -157,18 +154,18 @@ impl Ranking {
 
     /// Returns the candidates that the last eviction has left, the most likely one first.
     pub fn left(&self) -> impl Iterator<Item = BlockId> {
-        let indices = self.left.iter().map(|left| left.load(RELAXED));
-        let indices = indices.filter_map(|index| index.checked_sub(1));
-        indices.map(|index| BlockId::new(index as usize))
+        (self.left.iter()).filter_map(|left| id_of(left.load(RELAXED)))
     }
 
     /// Leaves the best candidates for the next eviction.
     pub fn leave(&self, candidates: &mut Candidates) {
         candidates.trim();
-        let ids = &candidates.ids[..candidates.len];
-        let ids = ids.iter().map(|id| id.index() as u32 + 1);
-        for (place, id) in self.left.iter().zip(ids.chain(std::iter::repeat(0))) {
-            place.store(id, RELAXED);
+        let words = candidates.ids[..candidates.len]
+            .iter()
+            .copied()
+            .map(word_of);
+        for (place, word) in self.left.iter().zip(words.chain(std::iter::repeat(0))) {
+            place.store(word, RELAXED);
         }
     }
 
@@ -205,7 +202,7 @@ mod tests {
         drop(unheld);
         let left = &held.shared().trie.ranking.left;
         left.iter()
-            .for_each(|left| left.store(id.index() as u32 + 1, RELAXED));
+            .for_each(|place| place.store(word_of(id), RELAXED));
         assert_eq!(cache.available(2), 1);
     }
 }

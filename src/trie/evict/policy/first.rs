@@ -1,6 +1,6 @@
 //! The blocks that leave first: the last ends published or used at the lowest priority.
 
-use crate::id::BlockId;
+use crate::id::{BlockId, id_of, word_of};
 use crate::sync::{Hint, RELAXED};
 
 /// The number of ends that are remembered. The hand finds the others.
@@ -9,7 +9,7 @@ pub const FIRST: usize = if cfg!(loom) { 2 } else { 64 };
 /// A ring of ends. (Relaxed: hints.)
 #[derive(Debug)]
 pub struct First {
-    /// Indices plus one, or zero.
+    /// Blocks, by [`word_of`].
     ends: [Hint; FIRST],
     /// The number of ends added so far.
     added: Hint,
@@ -28,7 +28,7 @@ impl First {
     /// Adds an end, in place of the one that was added [`FIRST`] ends ago.
     pub fn add(&self, id: BlockId) {
         let place = self.added.fetch_add(1, RELAXED) as usize % FIRST;
-        self.ends[place].store(id.index() as u32 + 1, RELAXED);
+        self.ends[place].store(word_of(id), RELAXED);
     }
 
     /// Returns the ends for which `is_first` holds, and removes the others.
@@ -36,8 +36,7 @@ impl First {
         let is_used = self.added.load(RELAXED) > 0;
         let ends = if is_used { &self.ends[..] } else { &[] };
         ends.iter().filter_map(move |end| {
-            let index = end.load(RELAXED).checked_sub(1)?;
-            let id = BlockId::new(index as usize);
+            let id = id_of(end.load(RELAXED))?;
             if !is_first(id) {
                 end.store(0, RELAXED);
                 return None;

@@ -44,7 +44,7 @@ use stamp::{CLASSES, Stamp};
 pub use terms::{Priority, Retention, Span, Terms, Wishes};
 use uses::Uses;
 
-/// Candidates that the hand passes before one is evicted, or two at once if they are short.
+/// Candidates that the hand passes before one chain is evicted, or two short ones at once.
 pub const CHOICE: usize = 16;
 /// Evictions that are chosen at a time, at most.
 pub const BATCH: usize = 4;
@@ -86,7 +86,7 @@ pub struct Ranking {
     now: CachePadded<Hint>,
     /// Uses, by class and age.
     uses: Uses,
-    /// The best candidates that the last eviction has left: indices plus one, or zero.
+    /// The best candidates that the last eviction has left, by their [words](crate::id::word_of).
     left: CachePadded<[Hint; KEPT]>,
     /// Blocks that leave first.
     first: First,
