@@ -97,6 +97,21 @@ fn hit_ratio(priority: Priority, crowd: usize, with_children: bool) -> f64 {
 }
 
 #[test]
+fn a_long_prefix_that_is_to_leave_first_does() {
+    let cache = cache(1_000, 1, 4);
+    let model = cache.namespace("model");
+    let older = |first: u32| drop(publish(&cache, &model, &[first; ONE_OFF]));
+    (1_000..1_200).for_each(older);
+    let long: Vec<u32> = (0..100).collect();
+    drop(publish(&cache, &model, &long));
+    let request = Prompt::new(&long).with_priority(Priority::EvictFirst);
+    assert_eq!(cache.reprioritize(&model, request), long.len());
+    let free = cache.stats().free;
+    let _blocks = cache.allocate(free + 1).expect("no block is held");
+    assert_eq!(cache.peek(&model, &long), long.len() - 1);
+}
+
+#[test]
 fn a_high_system_prompt_is_found_more_often_than_a_normal_one() {
     for with_children in [false, true] {
         let ratio = |priority| hit_ratio(priority, BLOCKS * 3 / 2, with_children);

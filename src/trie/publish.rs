@@ -152,8 +152,11 @@ impl Trie {
         let mut at = end.at;
         for block in (0..end.depth).rev() {
             let terms = wishes.at((block + 1) * self.block_size - 1);
-            self.ranking
-                .set_terms(node(at, guard).id(at.offset()), terms);
+            let id = node(at, guard).id(at.offset());
+            self.ranking.set_terms(id, terms);
+            if block + 1 == end.depth {
+                self.ranking.ended_at(id);
+            }
             at = previous(at, guard).expect("the root lies before every block");
         }
     }

@@ -194,7 +194,7 @@ impl Ranking {
         }
     }
 
-    /// Notes the last block of a publication.
+    /// Notes the last block of a prefix that was published, or whose terms were set.
     pub fn ended_at(&self, id: BlockId) {
         if self.stamp(id).terms().priority == Priority::EvictFirst {
             self.first.add(id);
@@ -213,7 +213,6 @@ impl Ranking {
     /// Sets the terms of a cached block.
     pub fn set_terms(&self, id: BlockId, terms: Terms) {
         self.set(id, self.stamp(id).with_terms(terms));
-        self.ended_at(id);
     }
 
     /// Returns whether a block is ranked by itself once the one behind it is evicted, which had
