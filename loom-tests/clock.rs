@@ -8,8 +8,8 @@ mod common;
 use common::{Memory, both, explore, explore_beyond, three};
 use kvtrie::BlockId;
 use kvtrie::model::{
-    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
-    Keyed, NodeRef, Pool, Position, Ranking, State, Trie, unprotected,
+    BlockHasher, Blueprint, BucketHasher, Claim, EvictedBlock, Keyed, NodeRef, Pool, Position,
+    Settings, State, Trie, unprotected,
 };
 use loom::sync::Arc;
 
@@ -27,18 +27,14 @@ impl Dial {
         let ids: Vec<_> = (0..capacity).map(BlockId::new).collect();
         Arc::new(Self {
             root: NodeRef::build_root(0, hasher.start(&"root".into())).position(0),
-            trie: Trie {
+            trie: Trie::new(Settings {
+                blocks: capacity,
                 block_size: 1,
-                gauge: Gauge::new(capacity, &BucketHasher::new()),
                 run_length: 1,
                 bucket_hasher: BucketHasher::new(),
                 block_hasher: hasher,
-                index: Index::new(capacity),
-                clock: Clock::new(capacity),
-                marks: None,
-                ranking: Ranking::new(capacity),
-                counters: Counters::new(),
-            },
+                change_feed: false,
+            }),
             memory: ids.iter().map(|_| Memory::default()).collect(),
             ids,
         })

@@ -8,8 +8,8 @@ mod common;
 use common::{both, explore};
 use kvtrie::BlockId;
 use kvtrie::model::{
-    BlockHasher, Blueprint, BucketHasher, Claim, Clock, Counters, EvictedBlock, Gauge, Index,
-    Keyed, NodeRef, Position, Ranking, Reached, Trie, unprotected,
+    BlockHasher, Blueprint, BucketHasher, Claim, EvictedBlock, Keyed, NodeRef, Position, Reached,
+    Settings, Trie, unprotected,
 };
 use loom::sync::Arc;
 
@@ -25,18 +25,14 @@ impl Tree {
         let hasher = BlockHasher::new(&[1; 16]);
         Self {
             root: NodeRef::build_root(0, hasher.start(&"root".into())).position(0),
-            trie: Trie {
+            trie: Trie::new(Settings {
+                blocks: 3,
                 block_size: 1,
-                gauge: Gauge::new(3, &BucketHasher::new()),
                 run_length: 2,
                 bucket_hasher: BucketHasher::new(),
                 block_hasher: hasher,
-                index: Index::new(3),
-                clock: Clock::new(3),
-                marks: None,
-                ranking: Ranking::new(3),
-                counters: Counters::new(),
-            },
+                change_feed: false,
+            }),
             ids: (0..3).map(BlockId::new).collect(),
         }
     }

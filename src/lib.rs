@@ -49,22 +49,18 @@ pub mod model {
     pub use crate::shared::lent::Lent;
     pub use crate::shared::pool::Pool;
     pub use crate::shared::references::References;
-    pub use crate::stats::Counters;
     pub use crate::stripes::{Free, SHARED};
     pub use crate::trie::build::Blueprint;
-    pub use crate::trie::evict::clock::Clock;
     pub use crate::trie::evict::eviction::EvictedBlock;
-    pub use crate::trie::evict::policy::Ranking;
     pub use crate::trie::feed::marks::Marks;
     pub use crate::trie::gauge::Gauge;
-    pub use crate::trie::guard::{Guard, unprotected};
-    pub use crate::trie::index::{Found, Index};
+    pub use crate::trie::guard::unprotected;
+    pub use crate::trie::index::Index;
     pub use crate::trie::layout::Position;
     pub use crate::trie::node::NodeRef;
-    pub use crate::trie::publish::{Offer, Progress};
     pub use crate::trie::retired::{Batch, Expired};
     pub use crate::trie::state::{CacheStatus, Claim, NewBlock, State};
-    pub use crate::trie::{Reached, Trie};
+    pub use crate::trie::{Reached, Settings, Trie};
 }
 
 pub use api::block::{AdoptError, Block, Evicted};

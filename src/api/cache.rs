@@ -10,17 +10,12 @@ use crate::hash::{BlockHash, BlockHasher};
 use crate::id::BlockId;
 use crate::shared::budget::Budget;
 use crate::shared::{Shared, SharedPtr};
-use crate::stats::{Counters, Stats};
+use crate::stats::Stats;
 use crate::sync::{Counter, RELAXED};
-use crate::trie::Trie;
-use crate::trie::evict::clock::Clock;
-use crate::trie::evict::policy::Ranking;
-use crate::trie::feed::marks::Marks;
-use crate::trie::gauge::Gauge;
 use crate::trie::guard::enter;
-use crate::trie::index::Index;
 use crate::trie::node::state;
 use crate::trie::retired::retired_bytes;
+use crate::trie::{Settings, Trie};
 
 /// A prefix cache: maps token prefixes to blocks of a decoder's KV pool.
 ///
@@ -70,21 +65,14 @@ impl PrefixCache {
         // The first pin of a process makes the collector: here, so that no lookup waits for it.
         drop(enter());
         let number = CACHES.fetch_add(1, RELAXED);
-        let bucket_hasher = settings
-            .seed
-            .map_or_else(BucketHasher::new, BucketHasher::with_seed);
-        let trie = Trie {
+        let trie = Trie::new(Settings {
+            blocks: settings.blocks,
             block_size: settings.block_size,
             run_length: settings.run_length,
-            gauge: Gauge::new(settings.blocks, &bucket_hasher),
-            bucket_hasher,
+            bucket_hasher: (settings.seed).map_or_else(BucketHasher::new, BucketHasher::with_seed),
             block_hasher: BlockHasher::new(&settings.hash_key),
-            index: Index::new(settings.blocks),
-            clock: Clock::new(settings.blocks),
-            ranking: Ranking::new(settings.blocks),
-            marks: (settings.change_feed).then(|| Box::new(Marks::new(settings.blocks))),
-            counters: Counters::new(),
-        };
+            change_feed: settings.change_feed,
+        });
         // The sum of what `build` has checked: less than 2^56.
         let tokens = settings.blocks * settings.block_size * size_of::<u32>();
         let retired_limit = settings.retired_limit.unwrap_or(RETIRED_LIMIT + tokens);

@@ -24,6 +24,7 @@ use crate::bucket::BucketHasher;
 use crate::hash::BlockHasher;
 use crate::item::Keyed;
 use crate::stats::Counters;
+use crate::sync::Counter;
 use evict::clock::Clock;
 use evict::policy::Ranking;
 use feed::marks::Marks;
@@ -55,8 +56,27 @@ pub struct Trie {
     pub gauge: Gauge,
     /// Tells the reader of the change feed which blocks to look at; none if there is no feed.
     pub marks: Option<Box<Marks>>,
+    /// Whether the nodes exceed their bound (see [`density`](evict::density)).
+    pub is_crowded: Counter,
     /// Statistics.
     pub counters: Counters,
+}
+
+/// What a trie is made from.
+#[derive(Debug)]
+pub struct Settings {
+    /// Blocks that can be cached. At least 1.
+    pub blocks: usize,
+    /// Tokens per block. At least 1.
+    pub block_size: usize,
+    /// The most blocks per node: 1 to `MAX_RUN`.
+    pub run_length: usize,
+    /// Computes the keys of nodes.
+    pub bucket_hasher: BucketHasher,
+    /// Computes the hashes of prefixes.
+    pub block_hasher: BlockHasher,
+    /// Whether there is a change feed.
+    pub change_feed: bool,
 }
 
 /// The end of a walk: a position, and its distance from the root.
@@ -69,6 +89,24 @@ pub struct Reached {
 }
 
 impl Trie {
+    /// Creates an empty trie.
+    pub fn new(settings: Settings) -> Self {
+        let blocks = settings.blocks;
+        Self {
+            block_size: settings.block_size,
+            run_length: settings.run_length,
+            index: Index::new(blocks),
+            clock: Clock::new(blocks),
+            ranking: Ranking::new(blocks),
+            gauge: Gauge::new(blocks, &settings.bucket_hasher),
+            marks: (settings.change_feed).then(|| Box::new(Marks::new(blocks))),
+            is_crowded: Counter::new(0),
+            counters: Counters::new(),
+            bucket_hasher: settings.bucket_hasher,
+            block_hasher: settings.block_hasher,
+        }
+    }
+
     /// Returns the size of the tables in bytes.
     pub fn table_bytes(&self) -> usize {
         let marks = self.marks.as_ref().map_or(0, |marks| marks.bytes());

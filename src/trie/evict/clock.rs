@@ -29,7 +29,7 @@ use crate::id::{Bits, BlockId, place};
 use crate::prefetch::prefetch;
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Counter, RELAXED, zeroed};
+use crate::sync::zeroed;
 use crate::trie::guard::Guard;
 use crate::trie::layout::{Header, Position};
 use crate::trie::node::NodeRef;
@@ -48,8 +48,6 @@ pub struct Clock {
     /// The block at which the last sweep stopped within a chain, or the capacity if there is none.
     /// (Relaxed: a hint.)
     resume_at: AtomicUsize,
-    /// Whether the nodes exceeded their bound when they were last added up. (Relaxed: a hint.)
-    is_crowded: Counter,
 }
 
 /// A bounded sweep of the hand.
@@ -71,7 +69,6 @@ impl Clock {
             candidates: unsafe { zeroed(capacity.div_ceil(WORD)) },
             hand: CachePadded::new(AtomicUsize::new(0)),
             resume_at: AtomicUsize::new(capacity),
-            is_crowded: Counter::new(0),
         }
     }
 
@@ -194,19 +191,6 @@ impl Clock {
         // Relaxed: as above. If the exchange fails, another sweep resumes there.
         let exchange = (self.resume_at).compare_exchange(seen.index(), taken, relaxed, relaxed);
         exchange.is_ok().then_some(seen)
-    }
-
-    /// Returns whether the nodes exceed their bound (see [`density`](super::density)).
-    pub fn is_crowded(&self) -> bool {
-        self.is_crowded.load(RELAXED) != 0
-    }
-
-    /// Records whether the nodes exceed their bound.
-    pub fn set_crowded(&self, is_crowded: bool) {
-        // Written only when it changes, because all evictions read it.
-        if is_crowded != self.is_crowded() {
-            self.is_crowded.store(is_crowded.into(), RELAXED);
-        }
     }
 
     /// Starts a sweep of the hand over one turn.

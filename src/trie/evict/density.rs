@@ -12,14 +12,25 @@
 //! Held blocks are not evicted, so holds can exceed the bound: at worst each keeps a run for one
 //! block. A `run_length` of half the blocks halves that.
 
+use crate::sync::RELAXED;
 use crate::trie::Trie;
-use crate::trie::layout::layout;
+use crate::trie::layout::{NUMBERED, layout};
 
 impl Trie {
+    /// Returns whether the nodes exceeded their bound when they were last added up.
+    pub fn is_crowded(&self) -> bool {
+        self.is_crowded.load(RELAXED) != 0
+    }
+
     /// Adds up the bytes of the nodes, and compares them with the bound.
     #[cold]
     pub fn check_density(&self) {
-        let most = 2 * layout(1, self.block_size, 0, 0).size() * self.clock.capacity();
-        self.clock.set_crowded(self.counters.node_bytes() > most);
+        let flags = if self.marks.is_some() { NUMBERED } else { 0 };
+        let most = 2 * layout(1, self.block_size, 0, flags).size() * self.clock.capacity();
+        let is_crowded = self.counters.node_bytes() > most;
+        // Written only when it changes, because all evictions read it.
+        if is_crowded != self.is_crowded() {
+            self.is_crowded.store(is_crowded.into(), RELAXED);
+        }
     }
 }

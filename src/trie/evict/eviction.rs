@@ -84,7 +84,7 @@ impl Trie {
             return;
         }
         let mut guard = enter();
-        let scope = if self.clock.is_crowded() {
+        let scope = if self.is_crowded() {
             Scope::Unheld
         } else {
             Scope::Ranked
