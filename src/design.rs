@@ -266,7 +266,8 @@
 //!
 //! The hand finds candidates, and `policy` chooses: of the next 16 that it passes and the 8 best
 //! that were left, the one of least rank is evicted, or the oldest unless its rank is 1.5 times as
-//! high. Chains of one or two blocks are chosen two of 16 at a time. The choice reads stamps alone,
+//! high. Up to four chains are chosen at a time: of one or two blocks two for every 16 candidates,
+//! longer ones one. The choice reads stamps alone,
 //! 4 bytes a block, by id. From a claimed block the hand **climbs**: to the previous block of the
 //! run, and from an empty node to the parent, as long as they are unheld and more blocks are
 //! wanted. With climbing, all blocks that one request used leave together, as under LRU.
@@ -279,8 +280,8 @@
 //! All that the ranking knows is hints, in numbers that loom does not explore: a lost or a stale
 //! one makes a rank wrong, and nothing else. Time is counted in ticks, of a thousandth of the
 //! capacity or one block. Each thread adds to the shared count when its own count of published
-//! blocks passes a tick. Sixteen times in a capacity, the evicting thread that gets a lock without
-//! waiting computes the ranks anew.
+//! blocks passes a tick. Sixteen times in a capacity, and at most once in 4,096 blocks, the thread
+//! that gets a lock without waiting computes the ranks anew.
 //!
 //! A sweep that has enough blocks in the middle of a chain records the position, and the next sweep
 //! resumes there. The rest of the chain is still the least worth keeping, but its new tail may have
@@ -293,8 +294,9 @@
 //! that parent, so the rest is evicted like any unheld block. (M:
 //! `end_of_request_versus_eviction_of_a_chain`)
 //!
-//! `allocate` must not evict without success. So before the hand moves, a forecast visits the
-//! candidates that the last eviction left, then those from the hand on, each once. It climbs from
+//! `allocate` must not evict without success. So before the hand moves, a forecast visits the block
+//! at which the next eviction resumes, the candidates that the last one left, and then those from
+//! the hand on, each once. It climbs from
 //! each as long as blocks are unheld, until it has counted enough. An eviction may choose others,
 //! but finds as many. If there are too few, nothing changes. A forecast costs as much as evicting
 //! the blocks counted, plus a visit of every candidate in the worst case. A successful forecast
@@ -369,15 +371,13 @@
 //! * Between a claim and the listing of the block above it, that block and the blocks before it
 //!   belong to one thread. If the thread is suspended there, `allocate` does not see them and may
 //!   refuse. It never waits.
-//! * A block in which an item starts costs as much as one published alone, plus 36 bytes an item.
-//! * A block hash takes about 45 ns for 16 tokens, and `evict` and `clear` compute one
-//!   for each evicted block.
+//! * A block in which an item starts costs as much as a run of its own, plus 36 bytes an item.
+//! * `evict` and `clear` compute the hash of each evicted block: about 45 ns for 16 tokens.
 //! * The index has a bucket of 8 bytes for each block, or up to twice as many, and at least 1,024:
 //!   a cold prompt of one block costs two cache misses. With long runs most buckets are empty.
 //! * A node leaves up to 56 bytes unused, so that its parts start cache lines. Prefetching whole
 //!   nodes makes lookups of long prompts slower if the nodes are in the first-level caches, and
 //!   faster otherwise.
-//! * A ranking that learns may learn a habit that has ended. See `lab/replay/POLICIES.md`.
 //!
 //! # Considered and rejected
 //!

@@ -36,7 +36,7 @@ pub struct Stats {
     pub evicted: u64,
     /// Words of candidates (64 blocks each) that the clock hand or a forecast read.
     pub hand_words: u64,
-    /// Candidates that the clock hand has visited.
+    /// Candidates that the clock hand has passed.
     pub hand_steps: u64,
     /// Bytes of the linked nodes.
     pub node_bytes: usize,

@@ -27,7 +27,8 @@
 //! * The first release of a published block costs one more and a store: it lists the block as a
 //!   candidate, and makes sure of its slot.
 //! * Hints of the ranking are not counted. A lookup whose end was not used in the same tick stores
-//!   its stamp, and counts the use in its own stripe. A publication stores a stamp for each block.
+//!   its stamp, and counts the use in its own stripe; if that block is to be evicted first, it adds
+//!   the block to a shared ring. A publication stores a stamp for each block.
 //!   An eviction stores eight candidates, and a ghost for each node.
 //! * A read-modify-write that fails is repeated, and counts again.
 //!

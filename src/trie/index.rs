@@ -69,7 +69,7 @@ impl Index {
 
     /// Returns the bucket of a key.
     fn bucket(&self, key: u64) -> &AtomicPtr<Header> {
-        // The mask keeps the index in range. ahash's low bits are as good as any.
+        // The mask keeps the index in range. The low bits of a key are as good as any.
         &self.buckets[key as usize & (self.buckets.len() - 1)]
     }
 

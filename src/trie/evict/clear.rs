@@ -25,9 +25,11 @@ impl Trie {
         let groups = unsafe { NodeRef::at(root) }.groups().iter();
         for id in groups.flat_map(|group| blocks_of(group, self.clock.capacity())) {
             let first = (self.clock.position(id, &guard)).filter(|at| at.offset() == 0);
-            let end = first.and_then(|at| self.end_of_run_below(root, at, &guard));
+            let Some(end) = first.and_then(|at| self.end_of_run_below(root, at, &guard)) else {
+                continue;
+            };
             // A block that another thread is just changing is left to the hand.
-            if let Some(end) = end.filter(|end| eviction.claim(*end, &guard) == Claim::Claimed) {
+            if eviction.claim(end, &guard) == Claim::Claimed {
                 eviction.climb(end, &guard);
                 // Retired nodes are freed once no older guard exists, including this one.
                 guard = guard.reenter();

@@ -77,8 +77,8 @@ struct Guarded<'e, 'a, 'g> {
 impl Trie {
     /// Evicts up to `wanted` unheld blocks.
     ///
-    /// Goes on with the chain that the last call left half taken. Then evicts one chain after the
-    /// other, chosen among the next [`CHOICE`] candidates of the hand and the best that were left.
+    /// Goes on with the chain that the last call left half taken. Then evicts up to [`BATCH`] chains
+    /// at a time, chosen among the next candidates of the hand and the best that were left.
     pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         if wanted == 0 {
             return;

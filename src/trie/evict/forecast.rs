@@ -22,17 +22,17 @@ pub struct Forecast {
     /// The position of the hand.
     hand: usize,
     /// The number of candidate words from there on in which nothing can be evicted.
-    fruitless: usize,
+    skippable: usize,
 }
 
 /// The effects that evicting the blocks counted so far would have.
-struct Imagined<'g> {
+struct DryRun<'g> {
     trie: &'g Trie,
     guard: &'g Guard,
     /// The number of blocks still to count.
     wanted: usize,
     /// The number of children that each position would have lost.
-    orphaned: HashMap<Position, usize, ahash::RandomState>,
+    lost_children: HashMap<Position, usize, ahash::RandomState>,
     /// Parents at which a climb stopped. All later blocks of their runs would be gone.
     stopped: HashSet<Position, ahash::RandomState>,
 }
@@ -46,31 +46,31 @@ impl Trie {
         let mut forecast = Forecast {
             evictable: 0,
             hand: self.clock.hand(),
-            fruitless: 0,
+            skippable: 0,
         };
         if enough > 0 {
             let guard = enter();
-            let mut imagined = Imagined::new(self, enough, &guard);
-            forecast.fruitless = imagined.visit_all(forecast.hand);
-            forecast.evictable = enough - imagined.wanted;
+            let mut dry_run = DryRun::new(self, enough, &guard);
+            forecast.skippable = dry_run.visit_all(forecast.hand);
+            forecast.evictable = enough - dry_run.wanted;
         }
         forecast
     }
 
     /// Moves the hand over the words in which a forecast found nothing, before the eviction.
     pub fn skip_held(&self, forecast: Forecast) {
-        self.clock.pass_over(forecast.hand, forecast.fruitless);
+        self.clock.pass_over(forecast.hand, forecast.skippable);
     }
 }
 
-impl<'g> Imagined<'g> {
+impl<'g> DryRun<'g> {
     /// Starts with nothing counted.
     fn new(trie: &'g Trie, wanted: usize, guard: &'g Guard) -> Self {
         Self {
             trie,
             guard,
             wanted,
-            orphaned: HashMap::with_hasher(trie.bucket_hasher.state()),
+            lost_children: HashMap::with_hasher(trie.bucket_hasher.state()),
             stopped: HashSet::with_hasher(trie.bucket_hasher.state()),
         }
     }
@@ -81,13 +81,13 @@ impl<'g> Imagined<'g> {
     fn visit_all(&mut self, hand: usize) -> usize {
         let likely = self.visit_likely();
         let wanted_before = self.wanted;
-        let (mut words, mut fruitless) = (0, 0);
+        let (mut words, mut skippable) = (0, 0);
         for candidates in self.trie.clock.words(hand) {
             if self.wanted == 0 {
                 break;
             }
             if self.wanted == wanted_before {
-                fruitless = words;
+                skippable = words;
             }
             words += 1;
             for id in candidates.filter(|id| !likely.contains(id)) {
@@ -98,7 +98,7 @@ impl<'g> Imagined<'g> {
             }
         }
         self.trie.counters.hand(words, 0);
-        fruitless
+        skippable
     }
 
     /// Visits the candidate at which the last eviction stopped, and those that it left, until
@@ -122,14 +122,16 @@ impl<'g> Imagined<'g> {
 
     /// Visits one candidate, and counts the blocks that its eviction would take.
     fn visit(&mut self, id: BlockId) {
-        let at = self.trie.candidate(id, self.guard);
-        if let Some(at) = at.filter(|at| self.take(*at)) {
+        let Some(at) = self.trie.candidate(id, self.guard) else {
+            return;
+        };
+        if self.take(at) {
             climb(at, self, self.guard);
         }
     }
 }
 
-impl Taker for Imagined<'_> {
+impl Taker for DryRun<'_> {
     fn take(&mut self, at: Position) -> bool {
         if self.wanted == 0 {
             return false;
@@ -138,7 +140,7 @@ impl Taker for Imagined<'_> {
         if seen.is_evicted() || seen.pins() > 0 {
             return false;
         }
-        if seen.children() > self.orphaned.get(&at).copied().unwrap_or(0) {
+        if seen.children() > self.lost_children.get(&at).copied().unwrap_or(0) {
             self.stopped.insert(at);
             return false;
         }
@@ -156,7 +158,7 @@ impl Taker for Imagined<'_> {
         let parent = run.parent().filter(|_| goes_on);
         let is_block = |at: &Position| node(*at, self.guard).parent().is_some();
         if let Some(parent) = parent.filter(is_block) {
-            *self.orphaned.entry(parent).or_default() += 1;
+            *self.lost_children.entry(parent).or_default() += 1;
         }
     }
 }

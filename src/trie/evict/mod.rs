@@ -15,11 +15,11 @@
 //!
 //! | word                               | writes                                              |
 //! |------------------------------------|-----------------------------------------------------|
-//! | the hand                           | one for each chain that is chosen                   |
-//! | the candidates left                | eight stores, unless it resumes within a chain      |
+//! | the hand                           | one for up to four chains                           |
+//! | the candidates left                | eight stores, unless the resumed chain is enough    |
 //! | the state words of the blocks      | n                                                   |
-//! | the stamp of the block before      | one store, if it inherits                           |
-//! | a ghost                            | one store for each node that leaves                 |
+//! | the stamp of the block before      | one store, if that block stays                      |
+//! | a ghost                            | one store for each node, where the policy chose it  |
 //! | their slots                        | n stores                                            |
 //! | the bitmap of candidates           | one; another if the run stays half evicted          |
 //! | the node's link, and the link to it | one each, if the run leaves                        |

@@ -82,8 +82,8 @@ impl Candidates {
         self.len == 0
     }
 
-    /// Removes and returns the candidate to evict: the one of least rank, or the oldest. Of equal
-    /// ones the first.
+    /// Removes and returns the candidate to evict: the oldest, or the one of least rank if the rank
+    /// of the oldest is more than [`BIAS_TO_OLDEST`] times as high. Of equal ones the first.
     pub fn take(&mut self) -> Option<BlockId> {
         let (ranks, ages) = (&self.ranks[..self.len], &self.ages[..self.len]);
         let both = || ranks.iter().zip(ages);

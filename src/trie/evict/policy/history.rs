@@ -10,10 +10,17 @@ use super::uses::Counts;
 const PULL: f32 = 8.0;
 /// Uses that pull the chances of all classes towards a guess.
 const GUESS: f32 = 2.0;
+/// The guess for an age of a bin: these uses, times the width of the bin over its age. So it falls
+/// with the age as chances of reuse do (simulated on traces).
+const GUESSED_USES: f32 = 0.3;
+/// Capacities added to the age in the guess, so that it stays small for the first bins.
+const GUESSED_START: f32 = 1.0 / 64.0;
+/// The highest guess.
+const MOST_GUESSED: f32 = 0.9;
 /// Capacities after which all counts are halved.
 const HALF_LIFE: f32 = 32.0;
-/// Looks that say too little.
-const FEW_LOOKS: u32 = 4;
+/// Looks before the ranks are used, at least.
+const LEAST_LOOKS: u32 = 4;
 /// The highest chance that the ranking assumes.
 const MOST: f32 = 0.999;
 
@@ -80,9 +87,9 @@ impl History {
         }
     }
 
-    /// Returns whether one capacity or more was observed, in more than a few looks.
+    /// Returns whether one capacity or more was observed, in enough looks.
     pub fn is_long(&self) -> bool {
-        self.observed >= 1.0 && self.looks >= FEW_LOOKS
+        self.observed >= 1.0 && self.looks >= LEAST_LOOKS
     }
 
     /// Returns the rank of each class at each age. A block that is older than `oldest` capacities,
@@ -105,7 +112,8 @@ impl History {
         std::array::from_fn(|age| {
             let uses: f32 = self.uses.iter().map(|by_age| by_age[age]).sum();
             let entered: f32 = (0..CLASSES).map(|class| self.entered(class, age)).sum();
-            let guess = (0.3 * width(age) / (start(age) + 1.0 / 64.0)).min(0.9);
+            let guess =
+                (GUESSED_USES * width(age) / (start(age) + GUESSED_START)).min(MOST_GUESSED);
             (uses + GUESS * guess) / (entered + GUESS)
         })
     }

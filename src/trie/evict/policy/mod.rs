@@ -17,7 +17,7 @@
 //!
 //! All of this is hints: every access is Relaxed, and a lost write makes one block's rank wrong. A
 //! hit writes one stamp, and a count of its own thread, and only if the time or the number of hits
-//! has changed.
+//! has changed. One that ends at a block of `EvictFirst` also adds it to the ends of those.
 
 pub mod candidates;
 mod first;
@@ -231,7 +231,7 @@ impl Ranking {
         self.ghosts.prefetch(key);
     }
 
-    /// Notes that a node has left, and the stamp of its last block.
+    /// Notes that a node was evicted, and the stamp of the leaf from which the climb began.
     pub fn evicted(&self, key: u64, stamp: Stamp) {
         self.ghosts.insert(key, stamp, self.now());
     }

@@ -79,8 +79,8 @@ impl Stamp {
         Self(self.0 & !TIME | latest.0 & TIME).with_hits(self.hits().max(behind.hits()))
     }
 
-    /// Returns whether a block is ranked by itself once the one behind it has left: it was used
-    /// more often, or has other terms.
+    /// Returns whether a block is ranked by itself once the one behind it has left: it has a higher
+    /// level of hits, or other terms.
     pub fn is_apart_from(self, behind: Self) -> bool {
         self.level() > behind.level() || self.0 & TERMS != behind.0 & TERMS
     }

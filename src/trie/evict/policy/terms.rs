@@ -28,16 +28,16 @@ impl Priority {
     const ALL: [Self; 4] = [Self::Normal, Self::High, Self::EvictFirst, Self::Low];
 
     /// Returns the priority as two bits.
-    pub fn bits(self) -> u32 {
+    pub(super) fn bits(self) -> u32 {
         (self as u32 + 2) % 4
     }
 
     /// Reads the priority from the two lowest bits of a word.
-    pub fn from_bits(word: u32) -> Self {
+    pub(super) fn from_bits(word: u32) -> Self {
         Self::ALL[(word & 3) as usize]
     }
 
-    /// Returns by how much older a block may be than one of normal priority.
+    /// Returns how many times as old a block may be as one of normal priority.
     fn bias(self) -> f32 {
         match self {
             Self::EvictFirst => 1.0 / 4096.0,
@@ -108,7 +108,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Returns by how much older the block may be than one of normal priority without retention.
+    /// Returns how many times as old the block may be as one of normal priority without retention.
     pub fn bias(self, age: f32) -> f32 {
         self.priority.bias() * self.retention.bias(age)
     }
