@@ -1,5 +1,7 @@
 //! Keys of namespaces.
 
+use std::fmt;
+
 /// The key of a namespace: a model, and optionally an adapter and a tenant.
 ///
 /// Equal bytes of different kinds differ: a tenant and an adapter of the same name have different
@@ -14,7 +16,7 @@
 /// assert_eq!(plain, "llama-3-8b".into());
 /// assert_ne!(plain.clone().adapter("acme"), plain.tenant("acme"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct NamespaceKey {
     model: Box<[u8]>,
     adapter: Option<Box<[u8]>>,
@@ -68,6 +70,18 @@ impl NamespaceKey {
     #[must_use]
     pub fn tenant_salt(&self) -> Option<&[u8]> {
         self.tenant.as_deref()
+    }
+}
+
+impl fmt::Debug for NamespaceKey {
+    /// Shows names as text. The salt of a tenant is secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        f.debug_struct("NamespaceKey")
+            .field("model", &text(&self.model))
+            .field("adapter", &self.adapter.as_deref().map(text))
+            .field("tenant", &self.tenant.as_ref().map(|_| "secret"))
+            .finish()
     }
 }
 

@@ -213,7 +213,7 @@ fn pins_stay_within_their_budget() {
     );
     assert_eq!(
         refused.to_string(),
-        "3 blocks cannot be pinned: 3 of at most 4 are"
+        "pinning 3 blocks exceeds the budget of 4, of which 3 are in use"
     );
     drop(hold);
     assert!(cache.evict(usize::MAX).is_empty());

@@ -157,6 +157,7 @@ impl PrefixCache {
         let cached = self.trie().counters.cached();
         OutOfBlocks {
             requested,
+            capacity: self.capacity(),
             free: self.shared().pool.free(),
             reclaimable,
             held: cached.saturating_sub(reclaimable),

@@ -25,6 +25,7 @@ use crate::shared::SharedPtr;
 /// assert_eq!(cache.stats().free, 4);
 /// # Ok::<_, kvtrie::BuildError>(())
 /// ```
+#[must_use = "dropping it frees the block"]
 pub struct Block {
     id: BlockId,
     /// Invariant: this block owns one reference to the cache.

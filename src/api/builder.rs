@@ -24,7 +24,7 @@ const MAX_BLOCK_SIZE: usize = 1 << 24;
 /// assert!(matches!(refused, Err(BuildError::Blocks(0))));
 /// # Ok::<_, BuildError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     pub(crate) blocks: usize,
@@ -50,6 +50,18 @@ pub enum BuildError {
     BlockSize(usize),
     /// The run length is not from 1 to 32 blocks.
     RunLength(usize),
+}
+
+impl fmt::Debug for Builder {
+    /// Shows the sizes. The hash key and the seed are secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("blocks", &self.blocks)
+            .field("block_size", &self.block_size)
+            .field("run_length", &self.run_length)
+            .field("change_feed", &self.change_feed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Builder {
@@ -242,6 +254,12 @@ impl Builder {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Blocks(0) => {
+                write!(
+                    f,
+                    "a cache has 1 to {MAX_BLOCKS} blocks, not 0: set Builder::blocks"
+                )
+            }
             Self::Blocks(n) => write!(f, "a cache has 1 to {MAX_BLOCKS} blocks, not {n}"),
             Self::BlockSize(n) => {
                 write!(f, "a block has 1 to {MAX_BLOCK_SIZE} tokens, not {n}")

@@ -48,6 +48,7 @@ use crate::trie::feed::mirror::Mirror;
 /// feed.poll(|change| assert!(matches!(change, Change::Cleared)));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "dropping it ends the feed"]
 pub struct ChangeFeed {
     /// Invariant: this feed owns one reference, and the right to read the marks of the cache.
     shared: SharedPtr,

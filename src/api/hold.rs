@@ -43,6 +43,7 @@ pub use publish::PublishError;
 /// assert_eq!(again.block_table(), hold.block_table());
 /// # Ok::<_, kvtrie::BuildError>(())
 /// ```
+#[must_use = "dropping it lets the prefix go"]
 pub struct Hold {
     shared: SharedPtr,
     /// Invariant: this hold has one pin on it.

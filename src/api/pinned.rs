@@ -12,6 +12,7 @@ use super::report::counted;
 /// [budget](crate::Builder::pin_budget), so that an operator cannot pin so many system prompts that
 /// requests find no room. [`PrefixCache::pin`] returns it.
 #[derive(Debug)]
+#[must_use = "dropping it unpins the prefix"]
 pub struct Pinned {
     /// Invariant: the budget counts its blocks.
     hold: Hold,
@@ -19,7 +20,6 @@ pub struct Pinned {
 
 impl Pinned {
     /// Returns the hold on the prefix.
-    #[must_use]
     pub fn hold(&self) -> &Hold {
         &self.hold
     }
@@ -96,10 +96,10 @@ impl fmt::Display for OverBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} cannot be pinned: {} of at most {} are",
+            "pinning {} exceeds the budget of {}, of which {} in use",
             counted(self.requested, "block", "blocks"),
-            self.pinned,
-            self.budget
+            self.budget,
+            counted(self.pinned, "is", "are"),
         )
     }
 }

@@ -18,6 +18,8 @@ use crate::trie::evict::policy::Priority;
 pub struct OutOfBlocks {
     /// Blocks that the caller asked for.
     pub requested: usize,
+    /// Blocks of the cache.
+    pub capacity: usize,
     /// Blocks that were free.
     pub free: usize,
     /// Cached blocks that no hold kept.
@@ -36,9 +38,10 @@ impl fmt::Display for OutOfBlocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} asked for, but {} are free and {} reclaimable \
+            "{} asked for, but of {} {} are free and {} reclaimable \
              ({} cached ones are held, {} are owned)",
             counted(self.requested, "block was", "blocks were"),
+            self.capacity,
             self.free,
             self.reclaimable,
             self.held,

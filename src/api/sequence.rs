@@ -161,7 +161,6 @@ impl Sequence {
     }
 
     /// Returns the hold on the published tokens.
-    #[must_use]
     pub fn hold(&self) -> &Hold {
         &self.hold
     }

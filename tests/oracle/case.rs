@@ -259,8 +259,8 @@ impl<'b> Case<'b> {
             }
         }
         if !self.pinned.is_empty() && self.choices.upto(3) == 0 {
-            self.pinned
-                .swap_remove(self.choices.upto(self.pinned.len() - 1));
+            let one = self.choices.upto(self.pinned.len() - 1);
+            drop(self.pinned.swap_remove(one));
         }
     }
 

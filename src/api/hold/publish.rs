@@ -207,13 +207,15 @@ impl fmt::Display for PublishError {
         match self.kind {
             Wrong::PartialBlock { tokens, block_size } => write!(
                 f,
-                "{tokens} tokens are not a whole number of blocks of {block_size}"
+                "{} not a whole number of blocks of {block_size}",
+                counted(tokens, "token is", "tokens are")
             ),
             Wrong::Blocks { needed, given } => {
                 write!(
                     f,
-                    "the tokens fill {}, but {given} were given",
-                    counted(needed, "block", "blocks")
+                    "the tokens fill {}, but {} given",
+                    counted(needed, "block", "blocks"),
+                    counted(given, "was", "were")
                 )
             }
         }
