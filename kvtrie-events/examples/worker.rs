@@ -151,7 +151,7 @@ fn requests(cache: &PrefixCache, model: &Namespace, seed: u64, end: Instant) -> 
                 served += u64::from(serve(cache, model, &prompt[..part]).is_some());
                 held.push(cache.lookup(model, &prompt));
                 if held.len() > 4 {
-                    held.swap_remove(next() as usize % 5);
+                    drop(held.swap_remove(next() as usize % 5));
                 }
             }
         }
