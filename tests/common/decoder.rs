@@ -90,7 +90,7 @@ impl Decoder {
     pub fn live(&self, rng: &mut fastrand::Rng, kept: &mut Vec<Hold>) {
         kept.extend(self.request(rng));
         if kept.len() > rng.usize(0..3) {
-            kept.swap_remove(rng.usize(0..kept.len()));
+            drop(kept.swap_remove(rng.usize(0..kept.len())));
         }
     }
 
