@@ -185,7 +185,7 @@ impl PrefixCache {
     #[track_caller]
     pub fn reprioritize<'p>(&self, namespace: &Namespace, prompt: impl Into<Prompt<'p>>) -> usize {
         let prompt = prompt.into();
-        let wishes = prompt.terms.wishes(&self.trie().ranking);
+        let wishes = prompt.options.wishes(&self.trie().ranking);
         let pin = |root, guard: &_| {
             let end = self.trie().find_and_pin(root, &prompt.keyed(), guard)?;
             // The hold keeps the blocks, whose ids would otherwise get other owners.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::{Bound, Range, RangeBounds};
 
 use crate::item::{Item, Keyed};
-use crate::trie::evict::policy::{Priority, Ranking, Span, Terms as BlockTerms, Wishes};
+use crate::trie::evict::policy::{Priority, Ranking, Span, Terms, Wishes};
 
 /// The tokens of a request, the items that they stand for, and how the request uses the cache.
 ///
@@ -57,12 +57,12 @@ use crate::trie::evict::policy::{Priority, Ranking, Span, Terms as BlockTerms, W
 pub struct Prompt<'a> {
     tokens: Cow<'a, [u32]>,
     /// All but the tokens.
-    pub(super) terms: Terms<'a>,
+    pub(super) options: Options<'a>,
 }
 
 /// The items of a prompt, and how the request uses the cache.
 #[derive(Debug, Clone)]
-pub struct Terms<'a> {
+pub struct Options<'a> {
     /// Invariant: in the order of their starts, all of which lie within the tokens.
     pub items: Cow<'a, [Item]>,
     /// Where the last item ends, at most.
@@ -79,11 +79,11 @@ pub struct Terms<'a> {
     pub store: bool,
 }
 
-impl Terms<'_> {
+impl Options<'_> {
     /// Returns the engine's terms for the tokens, for the ranking.
     pub fn wishes(&self, ranking: &Ranking) -> Wishes<'_> {
         Wishes {
-            terms: BlockTerms {
+            terms: Terms {
                 priority: self.priority,
                 retention: ranking.retention(self.retention),
             },
@@ -99,7 +99,7 @@ impl<'a> Prompt<'a> {
     pub fn new(tokens: impl Into<Cow<'a, [u32]>>) -> Self {
         Self {
             tokens: tokens.into(),
-            terms: Terms {
+            options: Options {
                 items: Cow::Borrowed(&[]),
                 end: 0,
                 priority: Priority::Normal,
@@ -146,7 +146,7 @@ impl<'a> Prompt<'a> {
     /// ```
     #[track_caller]
     pub fn with_item(mut self, range: Range<usize>, digest: [u8; 32]) -> Self {
-        let (tokens, earlier) = (self.tokens.len(), self.terms.end);
+        let (tokens, earlier) = (self.tokens.len(), self.options.end);
         assert!(
             range.start < range.end && range.end <= tokens,
             "with_item({range:?}): empty, or not within the {tokens} tokens"
@@ -157,8 +157,8 @@ impl<'a> Prompt<'a> {
         );
         let start = u32::try_from(range.start)
             .unwrap_or_else(|_| panic!("with_item({range:?}): an item starts below 2^32"));
-        self.terms.end = range.end;
-        self.terms.items.to_mut().push(Item { start, digest });
+        self.options.end = range.end;
+        self.options.items.to_mut().push(Item { start, digest });
         self
     }
 
@@ -183,7 +183,7 @@ impl<'a> Prompt<'a> {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     pub fn with_priority(mut self, priority: Priority) -> Self {
-        self.terms.priority = priority;
+        self.options.priority = priority;
         self
     }
 
@@ -227,7 +227,7 @@ impl<'a> Prompt<'a> {
         let start = bound(tokens.start_bound(), 0, 0);
         let end = bound(tokens.end_bound(), usize::MAX, 1);
         assert!(start < end, "with_priority_of({start}..{end}): empty");
-        self.terms.spans.to_mut().push((start..end, priority));
+        self.options.spans.to_mut().push((start..end, priority));
         self
     }
 
@@ -251,7 +251,7 @@ impl<'a> Prompt<'a> {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     pub fn with_retention(mut self, blocks: usize) -> Self {
-        self.terms.retention = blocks;
+        self.options.retention = blocks;
         self
     }
 
@@ -275,7 +275,7 @@ impl<'a> Prompt<'a> {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     pub fn with_read(mut self, read: bool) -> Self {
-        self.terms.read = read;
+        self.options.read = read;
         self
     }
 
@@ -299,14 +299,14 @@ impl<'a> Prompt<'a> {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     pub fn with_store(mut self, store: bool) -> Self {
-        self.terms.store = store;
+        self.options.store = store;
         self
     }
 
     /// Returns the tokens with the items that start in them.
     #[inline]
     pub(super) fn keyed(&self) -> Keyed<'_> {
-        Keyed::new(&self.tokens, &self.terms.items)
+        Keyed::new(&self.tokens, &self.options.items)
     }
 
     /// Returns the tokens without the last, which a prefill computes in any case.
@@ -319,7 +319,7 @@ impl<'a> Prompt<'a> {
     /// be read.
     #[inline]
     pub(super) fn readable<'p>(&self, part: Keyed<'p>) -> Keyed<'p> {
-        if self.terms.read {
+        if self.options.read {
             part
         } else {
             Keyed::plain(&[])
@@ -329,24 +329,24 @@ impl<'a> Prompt<'a> {
     /// Returns the number of tokens that a lookup counts as requested; none if it counts none.
     #[inline]
     pub(super) fn requested(&self) -> Option<usize> {
-        self.terms.read.then_some(self.tokens.len())
+        self.options.read.then_some(self.tokens.len())
     }
 
     /// Makes a prompt of the parts of one.
-    pub(super) fn from_parts(tokens: Vec<u32>, terms: Terms<'a>) -> Self {
+    pub(super) fn from_parts(tokens: Vec<u32>, options: Options<'a>) -> Self {
         let tokens = Cow::Owned(tokens);
-        Self { tokens, terms }
+        Self { tokens, options }
     }
 
-    /// Returns the tokens and the terms, owned: copies the borrowed ones.
-    pub(super) fn into_owned(self) -> (Vec<u32>, Terms<'static>) {
-        let Self { tokens, terms } = self;
-        let terms = Terms {
-            items: Cow::Owned(terms.items.into_owned()),
-            spans: Cow::Owned(terms.spans.into_owned()),
-            ..terms
+    /// Returns the tokens and the options, owned: copies the borrowed ones.
+    pub(super) fn into_owned(self) -> (Vec<u32>, Options<'static>) {
+        let Self { tokens, options } = self;
+        let options = Options {
+            items: Cow::Owned(options.items.into_owned()),
+            spans: Cow::Owned(options.spans.into_owned()),
+            ..options
         };
-        (tokens.into_owned(), terms)
+        (tokens.into_owned(), options)
     }
 }
 
@@ -386,14 +386,14 @@ impl From<Vec<u32>> for Prompt<'_> {
 impl<'a> From<&'a Prompt<'_>> for Prompt<'a> {
     /// Borrows the tokens and the items.
     fn from(prompt: &'a Prompt<'_>) -> Self {
-        let terms = Terms {
-            items: Cow::Borrowed(&prompt.terms.items),
-            spans: Cow::Borrowed(&prompt.terms.spans),
-            ..prompt.terms
+        let options = Options {
+            items: Cow::Borrowed(&prompt.options.items),
+            spans: Cow::Borrowed(&prompt.options.spans),
+            ..prompt.options
         };
         Self {
             tokens: Cow::Borrowed(&prompt.tokens),
-            terms,
+            options,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::block::Block;
 use super::cache::PrefixCache;
 use super::hold::Hold;
 use super::namespace::Namespace;
-use super::prompt::{Prompt, Terms};
+use super::prompt::{Options, Prompt};
 use super::report::{OutOfBlocks, counted};
 use crate::id::BlockId;
 pub use publish::Replaced;
@@ -59,7 +59,7 @@ pub struct Sequence {
     hold: Hold,
     tokens: Vec<u32>,
     /// The items of the tokens, and whether and how blocks are published.
-    terms: Terms<'static>,
+    options: Options<'static>,
     block_size: usize,
     /// Tokens that the lookup at the start found.
     cached: usize,
@@ -118,8 +118,8 @@ impl PrefixCache {
         let prompt = prompt.into();
         let hold = self.find(namespace, prompt.readable(prompt.all_but_last()), None);
         let uncounted = prompt.requested();
-        let (tokens, terms) = prompt.into_owned();
-        let mut sequence = Sequence::new(hold, tokens, terms);
+        let (tokens, options) = prompt.into_owned();
+        let mut sequence = Sequence::new(hold, tokens, options);
         sequence.uncounted = uncounted;
         sequence
     }
@@ -127,11 +127,11 @@ impl PrefixCache {
 
 impl Sequence {
     /// Makes a sequence whose tokens start with the prefix of `hold`, without a lookup to count.
-    fn new(hold: Hold, tokens: Vec<u32>, terms: Terms<'static>) -> Self {
+    fn new(hold: Hold, tokens: Vec<u32>, options: Options<'static>) -> Self {
         let cached = hold.token_count();
         Self {
             tokens,
-            terms,
+            options,
             block_size: hold.shared().trie.block_size,
             cached,
             uncounted: None,

@@ -56,15 +56,15 @@ impl Hold {
         blocks: Vec<Block>,
     ) -> Result<Vec<Block>, PublishError> {
         let prompt = prompt.into();
-        let (tokens, terms) = (prompt.keyed(), &prompt.terms);
+        let (tokens, options) = (prompt.keyed(), &prompt.options);
         let block_size = self.shared().trie.block_size;
         self.check(&blocks);
         let kind = match tokens.tokens.len() {
             n if n == blocks.len() * block_size => {
-                if !terms.store {
+                if !options.store {
                     return Ok(blocks);
                 }
-                let wishes = terms.wishes(&self.shared().trie.ranking);
+                let wishes = options.wishes(&self.shared().trie.ranking);
                 return Ok(self.publish_part(tokens, blocks.into_iter(), 0, wishes));
             }
             n if n % block_size != 0 => Wrong::PartialBlock {

@@ -53,13 +53,13 @@ impl Sequence {
             counted(self.tokens.len(), "token", "tokens")
         );
         self.tokens.truncate(n);
-        let items = &mut self.terms.items;
+        let items = &mut self.options.items;
         // A token that is pushed in an item's place is another one: no item starts there any more.
         let kept = items.partition_point(|item| (item.start as usize) < n);
         if kept < items.len() {
             items.to_mut().truncate(kept);
         }
-        self.terms.end = self.terms.end.min(n);
+        self.options.end = self.options.end.min(n);
         self.computed = self.computed.min(n);
         let (kept, published) = (n / self.block_size, self.hold.len());
         if kept < published {
@@ -111,7 +111,7 @@ impl Sequence {
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
     pub fn into_prompt(self) -> Prompt<'static> {
-        Prompt::from_parts(self.tokens, self.terms)
+        Prompt::from_parts(self.tokens, self.options)
     }
 
     /// Finishes a request whose tokens from `keep` on will not be asked for again.

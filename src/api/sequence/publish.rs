@@ -48,12 +48,12 @@ impl Sequence {
         if blocks == 0 {
             return Replaced::default();
         }
-        let all = Keyed::new(&self.tokens, &self.terms.items);
+        let all = Keyed::new(&self.tokens, &self.options.items);
         let unpublished = all.split_at(published * self.block_size).1;
         let tokens = unpublished.split_at(blocks * self.block_size).0;
         let following = self.tokens.len() / self.block_size - published - blocks;
         let offered = self.unpublished.drain(..blocks);
-        let wishes = self.terms.wishes(&self.hold.shared().trie.ranking);
+        let wishes = self.options.wishes(&self.hold.shared().trie.ranking);
         let wishes = wishes.skip(published * self.block_size);
         let duplicates = (self.hold).publish_part(tokens, offered, following, wishes);
         self.adopt(published, duplicates)
@@ -82,7 +82,7 @@ impl Sequence {
     /// ```
     #[must_use = "a sequence that is dropped lets go at once"]
     pub fn fork(&self) -> Self {
-        Self::new(self.hold.clone(), self.tokens.clone(), self.terms.clone())
+        Self::new(self.hold.clone(), self.tokens.clone(), self.options.clone())
     }
 
     /// Replaces the duplicates in the table by the cache's copies. The duplicates lie in order,
@@ -108,7 +108,7 @@ impl Sequence {
     /// Returns how many blocks are to be published: those that are complete and computed but not
     /// yet published, or none of a private prompt.
     fn publishable(&self) -> usize {
-        if self.terms.store {
+        if self.options.store {
             self.computed / self.block_size - self.hold.len()
         } else {
             0
