@@ -96,6 +96,23 @@ impl Builder {
     ///
     /// Longer runs make lookups faster. One cached block keeps the tokens of its whole run in
     /// memory, so shorter runs save memory where prompts diverge every few blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use kvtrie::PrefixCache;
+    /// let bytes_of_one_block = [32, 8].map(|run_length| {
+    ///     let builder = PrefixCache::builder().blocks(32).run_length(run_length);
+    ///     let cache = builder.build().unwrap();
+    ///     let model = cache.namespace("model");
+    ///     let mut hold = cache.lookup(&model, &[]);
+    ///     hold.publish(&[7; 32 * 16], cache.allocate(32).unwrap()).unwrap();
+    ///     drop(hold);
+    ///     cache.evict(31);
+    ///     cache.stats().node_bytes
+    /// });
+    /// assert!(bytes_of_one_block[1] < bytes_of_one_block[0] / 3);
+    /// ```
     pub fn run_length(self, run_length: usize) -> Self {
         Self { run_length, ..self }
     }
@@ -170,6 +187,20 @@ impl Builder {
     /// Sets how many blocks [`PrefixCache::pin`] may pin in total.
     ///
     /// The default is half of the capacity.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use kvtrie::PrefixCache;
+    /// let cache = PrefixCache::builder().blocks(8).block_size(1).pin_budget(2).build()?;
+    /// let model = cache.namespace("model");
+    /// let mut system = cache.lookup(&model, &[]);
+    /// system.publish(&[1, 2, 3], cache.allocate(3).unwrap()).unwrap();
+    /// let refused = cache.pin(&system).unwrap_err();
+    /// assert_eq!((refused.requested, refused.budget), (3, 2));
+    /// assert!(cache.pin(&cache.lookup(&model, &[1, 2])).is_ok());
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn pin_budget(self, blocks: usize) -> Self {
         Self {
             pin_budget: Some(blocks),
@@ -182,6 +213,19 @@ impl Builder {
     ///
     /// A cache without a feed does not pay for it. With it, a lookup costs the same. A publication
     /// and an eviction also mark the blocks that they change.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kvtrie::{ChangeFeedError, PrefixCache};
+    ///
+    /// let [with, without] = [true, false].map(|enabled| {
+    ///     let builder = PrefixCache::builder().blocks(4).change_feed(enabled);
+    ///     builder.build().unwrap()
+    /// });
+    /// assert!(with.change_feed().is_ok());
+    /// assert_eq!(without.change_feed().unwrap_err(), ChangeFeedError::NotBuilt);
+    /// ```
     pub fn change_feed(self, enabled: bool) -> Self {
         Self {
             change_feed: enabled,
@@ -237,6 +281,15 @@ impl Builder {
     /// # Errors
     ///
     /// [`BuildError`] names the setting that is out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kvtrie::{BuildError, PrefixCache};
+    ///
+    /// let refused = PrefixCache::builder().blocks(4).run_length(33).build();
+    /// assert_eq!(refused.unwrap_err(), BuildError::RunLength(33));
+    /// ```
     pub fn build(self) -> Result<PrefixCache, BuildError> {
         if !(1..=MAX_BLOCKS).contains(&self.blocks) {
             return Err(BuildError::Blocks(self.blocks));

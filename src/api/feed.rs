@@ -66,6 +66,21 @@ impl PrefixCache {
     ///   [`Builder::change_feed`](crate::Builder::change_feed).
     /// * [`ChangeFeedError::InUse`] if a feed of this cache exists. A new one can be made once that
     ///   is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let builder = kvtrie::PrefixCache::builder().blocks(4).block_size(1).change_feed(true);
+    /// # let cache = builder.build()?;
+    /// # let model = cache.namespace("model");
+    /// use kvtrie::ChangeFeedError;
+    ///
+    /// let feed = cache.change_feed()?;
+    /// assert_eq!(cache.change_feed().unwrap_err(), ChangeFeedError::InUse);
+    /// drop(feed);
+    /// assert!(cache.change_feed().is_ok());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn change_feed(&self) -> Result<ChangeFeed, ChangeFeedError> {
         let trie = self.trie();
         let marks = trie.marks.as_ref().ok_or(ChangeFeedError::NotBuilt)?;
@@ -101,6 +116,34 @@ impl ChangeFeed {
     ///
     /// If `on_change` panics. The rest of the changes is then lost: drop the feed, and make
     /// another.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let builder = kvtrie::PrefixCache::builder().blocks(4).block_size(1).change_feed(true);
+    /// # let cache = builder.build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut feed = cache.change_feed()?;
+    /// use std::collections::HashSet;
+    /// use kvtrie::Change;
+    ///
+    /// let mut view = HashSet::new();
+    /// let mut apply = |change: Change<'_>| match change {
+    ///     Change::Stored(run) => view.extend(run.hashes.to_vec()),
+    ///     Change::Removed(run) => view.retain(|hash| !run.hashes.contains(hash)),
+    ///     Change::Cleared => view.clear(),
+    ///     _ => {}
+    /// };
+    /// let mut hold = cache.lookup(&model, &[]);
+    /// hold.publish(&[1, 2], cache.allocate(2).unwrap())?;
+    /// while !feed.poll(&mut apply) {}
+    /// drop(hold);
+    /// cache.evict(1);
+    /// while !feed.poll(&mut apply) {}
+    /// assert!(view.contains(&cache.lookup(&model, &[1]).hash()));
+    /// assert_eq!(view.len(), 1, "the second block has left");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poll(&mut self, on_change: impl FnMut(Change<'_>)) -> bool {
         // SAFETY: this feed owns a reference.
         let shared = unsafe { self.shared.get() };
@@ -115,7 +158,30 @@ impl ChangeFeed {
     /// Reports the view, as it is after the last poll, for a subscriber that joins late.
     ///
     /// Every prefix is reported as stored, shorter ones before longer ones. If a subscriber gets
-    /// the view, and then what later polls report, it has the view as it is then.
+    /// the view, and then what later polls report, it has the view as it is then. Takes time
+    /// proportional to the number of blocks in the view.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let builder = kvtrie::PrefixCache::builder().blocks(4).block_size(1).change_feed(true);
+    /// # let cache = builder.build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut feed = cache.change_feed()?;
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap())?;
+    /// use kvtrie::Change;
+    ///
+    /// feed.poll(|_change| { /* the subscribers so far */ });
+    /// let mut late = Vec::new();
+    /// feed.snapshot(|change| {
+    ///     if let Change::Stored(run) = change {
+    ///         late.extend_from_slice(run.hashes);
+    ///     }
+    /// });
+    /// assert_eq!((late.len(), late.last()), (2, Some(&hold.hash())));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn snapshot(&self, on_change: impl FnMut(Change<'_>)) {
         self.mirror.view().report_all(on_change);
     }

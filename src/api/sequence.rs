@@ -174,12 +174,36 @@ impl Sequence {
     /// Returns the block table.
     ///
     /// Token `i` belongs in slot `i % block_size` of block `block_table()[i / block_size]`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(2).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut request = cache.sequence(&model, [1, 2, 3]);
+    /// request.grow(&cache, 0).unwrap();
+    /// let slot = |i: usize| request.block_table()[i / 2].index() * 2 + i % 2;
+    /// assert_eq!([0, 1, 2].map(slot), [0, 1, 2], "a new cache hands out its ids in order");
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use]
     pub fn block_table(&self) -> &[BlockId] {
         &self.table
     }
 
     /// Returns how many blocks are missing for the tokens and `extra` more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(2).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut request = cache.sequence(&model, [1, 2, 3]);
+    /// assert_eq!(request.missing_blocks(0), 2);
+    /// request.grow(&cache, 0).unwrap();
+    /// assert_eq!([0, 1, 2].map(|extra| request.missing_blocks(extra)), [0, 0, 1]);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[must_use]
     pub fn missing_blocks(&self, extra: usize) -> usize {
         let places = self.tokens.len().saturating_add(extra);
@@ -239,6 +263,20 @@ impl Sequence {
     /// # Panics
     ///
     /// If a block belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let [mut one, mut two] = [[1, 2], [3, 4]].map(|prompt| cache.sequence(&model, prompt));
+    /// let missing = [&one, &two].map(|request| request.missing_blocks(0));
+    /// let mut blocks = cache.allocate(missing[0] + missing[1]).unwrap(); // for both, or for none
+    /// two.add_blocks(blocks.split_off(missing[0]));
+    /// one.add_blocks(blocks);
+    /// assert_eq!((one.block_table().len(), two.block_table().len()), (2, 2));
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     #[track_caller]
     pub fn add_blocks(&mut self, blocks: Vec<Block>) {
         self.hold.check(&blocks);
@@ -257,6 +295,21 @@ impl Sequence {
 
     /// Appends a token to compute. No item can start at it: a turn with new items starts a new
     /// sequence.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(1).build()?;
+    /// # let model = cache.namespace("model");
+    /// let mut request = cache.sequence(&model, [1, 2]);
+    /// request.grow(&cache, 0).unwrap();
+    /// request.advance(2);
+    /// request.push(7); // the token that the model chose
+    /// assert_eq!((request.tokens(), request.uncomputed()), (&[1, 2, 7][..], &[7][..]));
+    /// request.grow(&cache, 0).unwrap(); // the next step computes it
+    /// request.advance(1);
+    /// # Ok::<_, kvtrie::BuildError>(())
+    /// ```
     pub fn push(&mut self, token: u32) {
         self.tokens.push(token);
     }

@@ -31,15 +31,18 @@ impl Hold {
     /// and the call returns all blocks.
     ///
     /// Takes time proportional to the number of tokens. Lock-free if the memory allocator is.
-    /// Blocks may be published one at a time: they are appended to the node of those before them,
-    /// and found as fast as if they had been published together.
+    /// Blocks may be published one at a time: they are appended to the node of those before them.
+    /// From about 128 blocks on, a prefix is then found about as fast as if it had been published
+    /// at once. A shorter one that is in no processor cache takes longer (1.3 times for 64 blocks,
+    /// 2.6 times for 16), because it has a node or two more.
     ///
     /// Publishing orders threads only. If a device writes the keys and values, publish after it has
     /// written them; if it reads them, drop the hold after it has read them.
     ///
     /// # Aborts
     ///
-    /// If the memory allocator fails, or if 2^28 - 2^22 runs would follow one block.
+    /// If the memory allocator fails, or if 2^28 - 2^22 runs would follow one block, or as many
+    /// holds end at it.
     ///
     /// # Errors
     ///
@@ -49,6 +52,25 @@ impl Hold {
     /// # Panics
     ///
     /// If a block belongs to another cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let cache = kvtrie::PrefixCache::builder().blocks(4).block_size(2).build()?;
+    /// # let model = cache.namespace("model");
+    /// let [mut first, mut second] = [(); 2].map(|()| cache.lookup(&model, &[]));
+    /// let duplicates = first.publish(&[1, 2, 3, 4], cache.allocate(2).unwrap())?;
+    /// assert!(duplicates.is_empty());
+    ///
+    /// let duplicates = second.publish(&[1, 2], cache.allocate(1).unwrap())?;
+    /// assert_eq!(duplicates.len(), 1, "the block is cached already");
+    /// assert_eq!(second.block_table(), first.block_table()[..1]);
+    ///
+    /// let refused = second.publish(&[3], duplicates).unwrap_err();
+    /// assert!(refused.is_partial_block());
+    /// assert_eq!(refused.into_blocks().len(), 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn publish<'p>(
         &mut self,

@@ -24,6 +24,10 @@ impl Sequence {
     ///
     /// Call this once the device no longer reads the blocks let go.
     ///
+    /// # Aborts
+    ///
+    /// If 2^28 - 2^22 holds would end at one block.
+    ///
     /// # Panics
     ///
     /// If the sequence has fewer than `n` tokens.

@@ -66,6 +66,12 @@ impl Sequence {
     /// must compute the rest again. To copy it instead, [`grow`](Self::grow) the fork, copy the
     /// keys and values, and [`advance`](Self::advance) the fork over them.
     ///
+    /// Copies the tokens, and takes time proportional to their number.
+    ///
+    /// # Aborts
+    ///
+    /// If 2^28 - 2^22 holds would end at one block.
+    ///
     /// # Examples
     ///
     /// ```
