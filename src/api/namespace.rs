@@ -61,8 +61,10 @@ impl fmt::Debug for Namespace {
 impl PrefixCache {
     /// Returns the namespace of a key: always the same for the same key.
     ///
-    /// Takes a lock, so keep the handle. Later calls remove namespaces that have no handle, no hold
-    /// and no cached block.
+    /// Takes a lock, so keep the handle. Now and then, a call with a new key sweeps out the
+    /// namespaces that have no handle, no hold and no cached block: once there are 64, and twice as
+    /// many as the last sweep has left. A sweep takes time proportional to the number of
+    /// namespaces, and of earlier roots that are still held.
     ///
     /// # Examples
     ///

@@ -6,11 +6,13 @@ use crate::trie::evict::policy::Priority;
 
 /// The error of [`allocate`](crate::PrefixCache::allocate), with the counts of blocks.
 ///
-/// The cache has no queue and wakes no thread. Retry after a hold or block is dropped, or after
-/// another thread is refused too. If `requested` exceeds the capacity, retrying never succeeds. To
-/// make room, an engine preempts its youngest request: [`Sequence::into_prompt`] lets its blocks go
-/// and returns the prompt, from which the request starts again later. Two requests that each keep
-/// some blocks and wait for more deadlock, so let the oldest proceed.
+/// The cache has no queue and wakes no thread. Retry after a hold or block is dropped. A concurrent
+/// allocation may hold blocks that it gives back when it fails, so a retry may also succeed then.
+/// If `requested` exceeds the capacity, retrying never succeeds.
+///
+/// To make room, an engine preempts its youngest request: [`Sequence::into_prompt`] lets its blocks
+/// go and returns the prompt, from which the request starts again later. Two requests that each
+/// keep some blocks and wait for more deadlock, so let the oldest proceed.
 ///
 /// [`Sequence::into_prompt`]: crate::Sequence::into_prompt
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
