@@ -8,7 +8,7 @@
 //! tokens up, and allocates the missing blocks, all or none. A step computes a token for each
 //! request that decodes, and chunks of the prompts that are still being prefilled. If blocks run
 //! out, the youngest request of the batch is preempted: what it has computed stays cached, and it
-//! queues again with its tokens. A request needs a block only after it got a token, so between two
+//! queues again with its prompt. A request needs a block only after it got a token, so between two
 //! preemptions there is always progress.
 //!
 //! The model is fake, but it depends on the cache: the state of a token follows from the state of
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::{iter, mem, thread};
 
-use kvtrie::{BlockId, Namespace, PrefixCache, Sequence};
+use kvtrie::{BlockId, Namespace, PrefixCache, Prompt, Sequence};
 
 const BLOCKS: usize = 100;
 const BLOCK_SIZE: usize = 16;
@@ -37,7 +37,7 @@ const ANSWER: usize = 40;
 /// Order of arrival, and which sample of the request it is.
 type Ticket = (u32, u32);
 
-/// A request. It stands beside its tokens while it waits, and beside a sequence while it runs.
+/// A request. It stands beside its prompt while it waits, and beside a sequence while it runs.
 #[derive(Clone, Copy)]
 struct Request {
     ticket: Ticket,
@@ -52,7 +52,7 @@ type Batch = Vec<(Request, Sequence)>;
 /// The queue and the figures. No thread calls into the cache while it has them locked.
 #[derive(Default)]
 struct State {
-    waiting: BTreeMap<Ticket, (Request, Vec<u32>)>,
+    waiting: BTreeMap<Ticket, (Request, Prompt<'static>)>,
     unfinished: usize,
     arrivals: u32,
     figures: BTreeMap<&'static str, u32>,
@@ -118,7 +118,8 @@ impl Engine {
         };
         state.arrivals += 1;
         state.unfinished += 1;
-        state.waiting.insert(request.ticket, (request, tokens));
+        let prompt = Prompt::new(tokens);
+        state.waiting.insert(request.ticket, (request, prompt));
     }
 
     /// Runs a worker until every request is finished.
@@ -134,10 +135,10 @@ impl Engine {
     /// Admits waiting requests, the oldest first, as long as there are blocks.
     fn admit(&self, batch: &mut Batch) {
         while batch.len() < BATCH {
-            let Some((_, (request, tokens))) = self.state().waiting.pop_first() else {
+            let Some((_, (request, prompt))) = self.state().waiting.pop_first() else {
                 return thread::yield_now();
             };
-            let mut sequence = self.cache.sequence(&self.namespace, tokens);
+            let mut sequence = self.cache.sequence(&self.namespace, prompt);
             let cached = &sequence.tokens()[..sequence.cached_tokens()];
             for (position, state) in states(0, cached).enumerate() {
                 let place = self.place(sequence.block_table(), position);
@@ -165,12 +166,12 @@ impl Engine {
         }
     }
 
-    /// Publishes what a request has computed, lets its blocks go, and queues it with all its
-    /// tokens.
+    /// Lets the blocks of a request go, and queues it again. The complete ones stay cached, so it
+    /// continues from them if they are still there.
     fn put_back(&self, request: Request, sequence: Sequence) {
-        let tokens = sequence.finish();
+        let prompt = sequence.into_prompt();
         let mut state = self.state();
-        state.waiting.insert(request.ticket, (request, tokens));
+        state.waiting.insert(request.ticket, (request, prompt));
     }
 
     /// Computes a step: first the requests that decode, then chunks of prompts.
@@ -201,7 +202,7 @@ impl Engine {
         if answered == ANSWER {
             self.finish(request, sequence);
         } else if answered == ANSWER / 2 && arrival % 11 == 7 {
-            // The client hangs up. The sequence lets go without publishing the rest.
+            // The client hangs up. The sequence lets go, and its complete blocks stay cached.
             drop(sequence);
             self.end("cancellations");
         } else {

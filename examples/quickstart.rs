@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("its blocks: {:?}", request.block_table());
 
-    // Publish the complete blocks, let go, and take the tokens back.
+    // Let go, and take the tokens back. `advance` has published the complete blocks, which stay.
     let mut conversation = request.finish();
 
     // The next turn begins with the same tokens, and computes only what follows the cached blocks.
