@@ -3,7 +3,7 @@
 //!
 //! | cache | lookup | hashes | eviction |
 //! | --- | --- | --- | --- |
-//! | [`own::Kvtrie`] | lock-free | one block in 32 | clock of tails, climbing |
+//! | [`own::Kvtrie`] | lock-free | one block in 32 | a learned ranking of what a clock hand passes, climbing |
 //! | [`own::Locked`] | kvtrie's, under one mutex | the same | the same |
 //! | [`hash_map::HashMapInMutex`] | one probe a block, under one mutex | every block, outside the mutex | exact LRU of tails |
 //! | [`sharded_map::ShardedMap`] | one probe a block, each under its shard's lock | every block | clock of tails, climbing |
