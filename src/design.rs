@@ -10,7 +10,8 @@
 //! ```text
 //! src/
 //!   api/         the public types: cache, lookup, prompt, allocate, builder, hold, block,
-//!                namespace, sequence, pinned, feed, report; hold/fork, sequence/{publish, end}
+//!                namespace, sequence, pinned, feed, report; prompt/options,
+//!                hold/{fork, publish}, sequence/{publish, end}
 //!     ▼
 //!   shared/      the part that a cache shares with its holds and blocks:
 //!                mod, references, pool, lent, registry, budget
@@ -191,8 +192,7 @@
 //! # Edges and rules
 //!
 //! [`orderings`] lists every pair of orderings that the code depends on, and every step that is
-//! easily forgotten, each with its evidence. [`words`] lists what several threads write, and how
-//! often.
+//! easily forgotten, with its evidence. [`words`] lists what several threads write, and how often.
 //!
 //! # Runs that grow
 //!
@@ -359,8 +359,8 @@
 //!
 //! # Change feed, lent ids
 //!
-//! [`feed`] describes how one reader learns of each change, for routers; `shared/lent.rs` how an
-//! engine keeps ids of its own. (M: `lend_versus_adopt`; T: `linear`, `oracle`)
+//! [`feed`] says how one reader learns of each change; `shared/lent.rs`, how an engine keeps ids.
+//! (M: `lend_versus_adopt`; T: `linear`, `oracle`)
 //!
 //! # Costs
 //!

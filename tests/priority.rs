@@ -186,6 +186,7 @@ fn each_range_of_a_prompt_has_its_own_priority() {
     let mut stage = Stage::new();
     let question = stage.one_off(&SYSTEM);
     let prompt = Prompt::new(&question)
+        .with_priority_of(..0, Priority::Low) // an empty range changes nothing
         .with_priority_of(..SYSTEM.len(), Priority::High)
         .with_priority_of(SYSTEM.len().., Priority::EvictFirst);
     stage.publish(prompt);

@@ -1,10 +1,14 @@
 //! Prompts: what a request asks for, and how it uses the cache.
 
+mod options;
+
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
 
 use crate::item::{Item, Keyed};
-use crate::trie::evict::policy::{Priority, Ranking, Span, Terms, Wishes};
+use crate::trie::evict::policy::Priority;
+pub(super) use options::Options;
 
 /// The tokens of a request, the items that they stand for, and how the request uses the cache.
 ///
@@ -52,7 +56,7 @@ use crate::trie::evict::policy::{Priority, Ranking, Span, Terms, Wishes};
 /// assert_eq!(cache.peek(&model, &tokens), 2);
 /// # Ok::<_, kvtrie::BuildError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a prompt does nothing until it is passed to the cache"]
 pub struct Prompt<'a> {
     tokens: Cow<'a, [u32]>,
@@ -60,36 +64,13 @@ pub struct Prompt<'a> {
     pub(super) options: Options<'a>,
 }
 
-/// The items of a prompt, and how the request uses the cache.
-#[derive(Debug, Clone)]
-pub struct Options<'a> {
-    /// Invariant: in the order of their starts, all of which lie within the tokens.
-    pub items: Cow<'a, [Item]>,
-    /// Where the last item ends, at most.
-    pub end: usize,
-    /// The priority of published blocks in no span.
-    pub priority: Priority,
-    /// Priorities of ranges of tokens. The last one that covers a token counts.
-    pub spans: Cow<'a, [Span]>,
-    /// The inserted blocks for which published blocks are kept after each use.
-    pub retention: usize,
-    /// Whether the request looks up its prefix.
-    pub read: bool,
-    /// Whether the request publishes its blocks.
-    pub store: bool,
-}
-
-impl Options<'_> {
-    /// Returns the engine's terms for the tokens, for the ranking.
-    pub fn wishes(&self, ranking: &Ranking) -> Wishes<'_> {
-        Wishes {
-            terms: Terms {
-                priority: self.priority,
-                retention: ranking.retention(self.retention),
-            },
-            spans: &self.spans,
-            start: 0,
-        }
+impl fmt::Debug for Prompt<'_> {
+    /// Shows counts, and no token: a prompt may be long and private.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prompt")
+            .field("tokens", &self.tokens.len())
+            .field("items", &self.options.items.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -191,11 +172,8 @@ impl<'a> Prompt<'a> {
     /// prompt.
     ///
     /// A block has the priority of its last token. The last range that covers it counts. An open
-    /// end covers the tokens that a [`Sequence`](crate::Sequence) pushes.
-    ///
-    /// # Panics
-    ///
-    /// If the range is empty.
+    /// end covers the tokens that a [`Sequence`](crate::Sequence) pushes. An empty range, such as
+    /// that of an empty system prompt, changes nothing.
     ///
     /// # Examples
     ///
@@ -217,7 +195,6 @@ impl<'a> Prompt<'a> {
     /// assert_eq!([0, 1, 2, 3].map(of), [high, high, normal, first]);
     /// # Ok::<_, kvtrie::BuildError>(())
     /// ```
-    #[track_caller]
     pub fn with_priority_of(mut self, tokens: impl RangeBounds<usize>, priority: Priority) -> Self {
         let bound = |bound: Bound<&usize>, whole: usize, past: usize| match bound {
             Bound::Included(token) => token.saturating_add(past),
@@ -226,8 +203,9 @@ impl<'a> Prompt<'a> {
         };
         let start = bound(tokens.start_bound(), 0, 0);
         let end = bound(tokens.end_bound(), usize::MAX, 1);
-        assert!(start < end, "with_priority_of({start}..{end}): empty");
-        self.options.spans.to_mut().push((start..end, priority));
+        if start < end {
+            self.options.spans.to_mut().push((start..end, priority));
+        }
         self
     }
 
@@ -303,6 +281,19 @@ impl<'a> Prompt<'a> {
         self
     }
 
+    /// Returns the tokens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let waiting = kvtrie::Prompt::new(&[1, 2, 3]);
+    /// assert_eq!(waiting.tokens().len(), 3);
+    /// ```
+    #[must_use]
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
     /// Returns the tokens with the items that start in them.
     #[inline]
     pub(super) fn keyed(&self) -> Keyed<'_> {
@@ -340,13 +331,7 @@ impl<'a> Prompt<'a> {
 
     /// Returns the tokens and the options, owned: copies the borrowed ones.
     pub(super) fn into_owned(self) -> (Vec<u32>, Options<'static>) {
-        let Self { tokens, options } = self;
-        let options = Options {
-            items: Cow::Owned(options.items.into_owned()),
-            spans: Cow::Owned(options.spans.into_owned()),
-            ..options
-        };
-        (tokens.into_owned(), options)
+        (self.tokens.into_owned(), self.options.into_owned())
     }
 }
 
@@ -386,14 +371,9 @@ impl From<Vec<u32>> for Prompt<'_> {
 impl<'a> From<&'a Prompt<'_>> for Prompt<'a> {
     /// Borrows the tokens and the items.
     fn from(prompt: &'a Prompt<'_>) -> Self {
-        let options = Options {
-            items: Cow::Borrowed(&prompt.options.items),
-            spans: Cow::Borrowed(&prompt.options.spans),
-            ..prompt.options
-        };
         Self {
             tokens: Cow::Borrowed(&prompt.tokens),
-            options,
+            options: prompt.options.borrowed(),
         }
     }
 }
