@@ -23,20 +23,21 @@ mod stripes;
 mod sync;
 mod trie;
 
-/// The public types, which an engine uses.
+/// The public types, which an engine uses, in the order in which their methods are documented.
+#[rustfmt::skip]
 mod api {
-    pub mod allocate;
-    pub mod block;
     pub mod builder;
     pub mod cache;
-    pub mod feed;
-    pub mod hold;
-    pub mod lookup;
     pub mod namespace;
-    pub mod pinned;
     pub mod prompt;
-    pub mod report;
+    pub mod lookup;
     pub mod sequence;
+    pub mod hold;
+    pub mod allocate;
+    pub mod block;
+    pub mod pinned;
+    pub mod feed;
+    pub mod report;
 }
 
 /// The internals that the models of `loom-tests` use.

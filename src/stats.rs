@@ -22,7 +22,8 @@ pub struct Stats {
     pub pinned: usize,
     /// Lookups so far.
     pub lookups: u64,
-    /// Tokens of all prompts looked up, including the one always left to compute.
+    /// Tokens of all prompts looked up. A [`Sequence`](crate::Sequence) never finds all of them,
+    /// because one is always left to compute.
     pub requested_tokens: u64,
     /// Tokens that the lookups found.
     pub hit_tokens: u64,

@@ -138,8 +138,12 @@ impl PrefixCache {
 
     /// Returns how many tokens [`lookup`](Self::lookup) would find.
     ///
-    /// Use it for admission and routing: it pins nothing, does not count as a use of the blocks,
-    /// and writes to no shared word of the cache. Like a lookup, it sometimes advances the epoch.
+    /// Use it to choose among waiting requests or workers: it pins nothing, does not count as a
+    /// use, and writes to no shared word of the cache. Like a lookup, it sometimes advances the
+    /// epoch. To learn whether a request fits, start its
+    /// [`Sequence`](crate::Sequence), which holds what is cached, and ask
+    /// [`available`](Self::available) for its [`missing_blocks`](crate::Sequence::missing_blocks):
+    /// blocks that are cached but not held count as available.
     ///
     /// # Panics
     ///

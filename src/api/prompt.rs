@@ -12,9 +12,9 @@ pub(super) use options::Options;
 
 /// The tokens of a request, the items that they stand for, and how the request uses the cache.
 ///
-/// [`lookup`], [`peek`], [`sequence`] and [`Hold::publish`] take one. Plain tokens convert into it,
-/// and stay borrowed if they are: a slice, an array, a `Vec`, or a reference to one of these. To
-/// use a prompt with items twice, pass a reference to it.
+/// [`lookup`], [`peek`], [`sequence`] and [`Hold::publish`] take one. Plain tokens convert into it:
+/// a slice, an array, a `Vec`, or a reference to one of these, which is not copied. To use a prompt
+/// with items twice, pass a reference to it.
 ///
 /// # Items
 ///
@@ -212,9 +212,9 @@ impl<'a> Prompt<'a> {
     /// Keeps published blocks for the next `blocks` that are inserted into the cache, counted anew
     /// after each use.
     ///
-    /// The default is 0. A bias that decays, like a [priority](Self::with_priority): after half of
-    /// the time a block counts as an eighth as old, and at the end as old as it is. The number is
-    /// rounded up to the capacity times a power of two, from 1/128 to 128.
+    /// The default is 0. A bias that decays, like a [priority](Self::with_priority): halfway
+    /// through, a block's age counts an eighth, and at the end in full. The number is rounded up to
+    /// the capacity times a power of two, from 1/128 to 128.
     ///
     /// # Examples
     ///

@@ -8,7 +8,7 @@ use crate::trie::evict::policy::Priority;
 ///
 /// The cache has no queue and wakes no thread. Retry after a hold or block is dropped. A concurrent
 /// allocation may hold blocks that it gives back when it fails, so a retry may also succeed then.
-/// If `requested` exceeds the capacity, retrying never succeeds.
+/// A request that needs more than `capacity` blocks in all never succeeds.
 ///
 /// To make room, an engine preempts its youngest request: [`Sequence::into_prompt`] lets its blocks
 /// go and returns the prompt, from which the request starts again later. Two requests that each

@@ -148,7 +148,10 @@ impl Sequence {
         &self.tokens
     }
 
-    /// Returns how many tokens were cached at the start; for a fork, the shared ones.
+    /// Returns how many tokens were cached at the start; for a fork, those that it shares with its
+    /// parent.
+    ///
+    /// [`truncate`](Self::truncate) does not change it, so it may exceed the number of tokens then.
     #[must_use]
     pub fn cached_tokens(&self) -> usize {
         self.cached

@@ -15,9 +15,10 @@ use crate::trie::publish::{Offer, Progress};
 impl Hold {
     /// Publishes complete blocks behind this prefix, and moves the hold to their end.
     ///
-    /// `prompt` has the tokens behind this prefix, and the items that start in them. `blocks`
-    /// contain the keys and values of these tokens, in order, `block_size` tokens each. The blocks
-    /// are published at the [priority](Prompt::with_priority) of the prompt; found ones are raised
+    /// `prompt` has the tokens behind this prefix alone, such as `&tokens[hold.token_count()..]`,
+    /// and the items that start in them: tokens that the prefix has already would be published
+    /// twice. `blocks` contain their keys and values, in order, `block_size` tokens each. They are
+    /// published at the [priority](Prompt::with_priority) of the prompt; found ones are raised
     /// to it. From now on a lookup on any thread can find them, so they must not be written any
     /// more. A thread that finds a block sees everything written to it: publishing releases,
     /// finding acquires.

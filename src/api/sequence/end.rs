@@ -19,10 +19,11 @@ impl Sequence {
     /// uncomputed again: then [`computed_tokens`](Self::computed_tokens) is `n` rounded down to a
     /// block, and the next [`grow`](Self::grow) gets blocks for the rest.
     ///
-    /// Items that start at `n` or behind are taken back too, and [`push`](Self::push) cannot add
-    /// them again: start another sequence for tokens with items.
+    /// Items that start at token `n` or later are taken back too, and [`push`](Self::push) cannot
+    /// add them again: start another sequence for tokens with items. An item that `n` cuts stays.
     ///
-    /// Call this once the device no longer reads the blocks let go.
+    /// Call this once the device no longer reads the blocks let go, or keep a clone of the
+    /// [hold](Self::hold) until then.
     ///
     /// # Aborts
     ///
@@ -122,11 +123,13 @@ impl Sequence {
     ///
     /// For a one-off request, or one whose reasoning is not part of the next prompt. Drops the
     /// hold, and [evicts](PrefixCache::evict_from) the blocks from token `keep` on, rounded up to a
-    /// block, that no other request uses now. Returns all tokens. This may yield the core first, as
-    /// [`allocate`](PrefixCache::allocate).
+    /// block, unless another hold keeps them or a prefix cached behind them needs them. Returns all
+    /// tokens. This may yield the core first, as [`allocate`](PrefixCache::allocate).
     ///
-    /// To leave what earlier requests cached, keep the [`cached_tokens`](Self::cached_tokens). With
-    /// 0 a system prompt leaves too, if no other request holds it.
+    /// To leave what earlier requests cached, keep the [`cached_tokens`](Self::cached_tokens) of
+    /// the first start: after a preemption, those of the next start include the request's own
+    /// blocks. For forks, keep those of the parent. With 0 a system prompt leaves too, if no other
+    /// request holds it.
     ///
     /// # Panics
     ///
