@@ -202,3 +202,21 @@ fn clear_versus_eviction_of_a_chain() {
         assert_eq!(cache.stats().free, 2);
     });
 }
+
+/// A hold is found while another thread clears its namespace: the namespace is never older.
+#[test]
+fn clear_versus_generation() {
+    explore("clear_versus_generation", 20, || {
+        let (cache, namespace) = cache(1, 1);
+        let (cache, space) = (Arc::new(cache), namespace.clone());
+        let other = Arc::clone(&cache);
+        let (evicted, is_newer) = both(
+            move || other.clear(&space).len(),
+            || {
+                let hold = cache.lookup(&namespace, &[]);
+                hold.generation() > namespace.generation()
+            },
+        );
+        assert_eq!((evicted, is_newer), (0, false));
+    });
+}

@@ -161,8 +161,8 @@ impl Hold {
     /// Returns the [generation](crate::Namespace::generation) of the namespace that the prefix
     /// belongs to.
     ///
-    /// If the namespace now has another one, it was cleared since, and no later lookup finds the
-    /// prefix.
+    /// If the namespace now has another one, it was cleared since, or another thread is just
+    /// clearing it. No lookup that starts after that call finds the prefix.
     ///
     /// # Examples
     ///

@@ -31,8 +31,9 @@ impl Namespace {
     /// Returns the generation: a number that changes each time the namespace is cleared.
     ///
     /// No two states of a cache's namespaces have the same number. A hold whose
-    /// [generation](crate::Hold::generation) differs belongs to a state that was cleared since, for
-    /// instance because the weights changed. Hashes do not tell these states apart.
+    /// [generation](crate::Hold::generation) differs belongs to a state that was cleared since, or
+    /// that another thread is just clearing, for instance because the weights changed. Hashes do
+    /// not tell these states apart.
     ///
     /// # Examples
     ///

@@ -135,6 +135,7 @@
 //! * **new-tag**: an id is on the stack twice. (M: `take_versus_the_same_top_again`)
 //! * **link-then-put**: the ids below are lost. (M: `put_versus_put`)
 //! * **new-root**: lookups in a cleared namespace find its old blocks. (M: `clear_versus_lookup`)
+//! * **number-first**: a hold that was just found is called stale. (M: `clear_versus_generation`)
 //! * **begin-anew**: a lookup finds half a prefix. (M: `clear_versus_half_a_prefix`)
 //! * **seed-alone**: caches with one seed evict other blocks in other processes. (T:
 //!   `caches_of_other_processes_do_the_same`)

@@ -6,8 +6,8 @@ use crate::bucket::BucketHasher;
 use crate::hash::BlockHash;
 use crate::key::NamespaceKey;
 use crate::stats::Counters;
-use crate::sync::atomic::{AtomicPtr, Ordering, fence};
-use crate::sync::{Arc, Counter, RELAXED};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
 use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::{Header, Position};
 use crate::trie::node::{NodeRef, node, state};
@@ -33,7 +33,7 @@ pub struct Space {
     /// The current root. Invariant: pinned once by this space.
     root: AtomicPtr<Header>,
     /// The number of the current root, which a handle can read after the cache was dropped.
-    generation: Counter,
+    generation: AtomicU64,
 }
 
 impl Space {
@@ -44,7 +44,8 @@ impl Space {
 
     /// Returns the number of the current root.
     pub fn generation(&self) -> u64 {
-        self.generation.load(RELAXED)
+        // Relaxed: a thread that has read the root (clear) reads its number or a later one.
+        self.generation.load(Ordering::Relaxed)
     }
 
     /// Returns the current root, which stands for the empty prefix.
@@ -112,7 +113,7 @@ impl Registry {
             cache: self.cache,
             start,
             root: AtomicPtr::new(root.into_raw()),
-            generation: Counter::new(self.roots),
+            generation: AtomicU64::new(self.roots),
         });
         let bytes = space.bytes() + node(root, &guard).bytes();
         trie.counters.namespaces(1, bytes as isize);
@@ -131,11 +132,14 @@ impl Registry {
         let old = space.root(&guard).at;
         let bytes = node(old, &guard).bytes();
         trie.counters.namespaces(0, bytes as isize);
+        // Relaxed: published with the root.
+        // Rule (number-first): a lookup may hold the new root at once.
+        space.generation.store(self.roots, Ordering::Relaxed);
         // Release (clear): the new root is fully written.
+        // Rule (number-first): as above.
         // Rule (new-root): lookups that start later must not find the old root.
         space.root.store(fresh.into_raw(), Ordering::Release);
         node(old, &guard).set_past();
-        space.generation.store(self.roots, RELAXED);
         // Rule (keep-past): the old root is freed once nothing hangs off it.
         self.past.push(old);
         old
