@@ -99,7 +99,7 @@ impl Dial {
 
     /// Drops a hold that ends at a block.
     fn release(&self, at: Position) {
-        let seen = self.trie.list_before_release(node(at), at.offset());
+        let seen = self.trie.clock.list_before_release(node(at), at.offset());
         let _ = state(at).release(seen);
     }
 

@@ -123,6 +123,33 @@ fn lookup_versus_publication_of_its_run() {
     });
 }
 
+/// Two blocks are appended at once. A lookup ends at the first of them, whose id is still queued
+/// from an earlier use, and two counts come before the publisher has filled the slots.
+#[test]
+fn append_of_two_versus_two_counts() {
+    explore("append_of_two_versus_two_counts", 100, || {
+        let (cache, namespace) = cache(5, 3);
+        drop(publish(&cache, &namespace, &[1]));
+        let mut hold = publish(&cache, &namespace, &[1, 2]);
+        assert_eq!(cache.in_use(), 2);
+        drop(cache.evict_from(publish(&cache, &namespace, &[9]), 0));
+        let blocks = cache.allocate(2).expect("three are free");
+        let cache = Arc::new(cache);
+        let other = Arc::clone(&cache);
+        let (hold, ()) = both(
+            move || {
+                hold.publish(&[3, 4], blocks).expect("complete blocks");
+                hold
+            },
+            || {
+                drop(cache.lookup(&namespace, &[1, 2, 3]));
+                let _ = (cache.in_use(), cache.in_use());
+            },
+        );
+        assert_eq!(other.in_use(), hold.len(), "the hold is counted");
+    });
+}
+
 /// Two threads queue two blocks of one word while a third takes them: each is taken, after its slot
 /// was filled.
 #[test]

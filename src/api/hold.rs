@@ -247,7 +247,7 @@ impl Drop for Hold {
         let offset = self.end.at.offset();
         // SAFETY: this hold's pin keeps the node until it is removed.
         let run: NodeRef<'_> = unsafe { NodeRef::at(self.end.at) };
-        let seen = self.shared().trie.list_before_release(run, offset);
+        let seen = self.shared().trie.clock.list_before_release(run, offset);
         // From here on the cache may be freed by another thread.
         if run.state(offset).release(seen) == CacheStatus::Closed {
             // SAFETY: this hold of a closed cache was unpinned just now, and is not used again.

@@ -170,6 +170,9 @@
 //! * **queue-truncated**: a held block is not counted. (T: `agrees_with_a_naive_cache`)
 //! * **unqueue-unpinned**: a held block is not counted. (M: `hold_anew_versus_count`)
 //! * **slot-first**: a held block is not counted. (M: `lookup_versus_publication_of_its_run`)
+//! * **slot-behind**: a held block is not counted. (M: `append_of_two_versus_two_counts`)
+//! * **look-anew**: a block is counted twice. (T:
+//!   `an_end_in_a_node_at_a_used_address_is_counted_once`)
 //! * **one-adopter**: two threads adopt one id. (M: `lend_versus_adopt`)
 //! * **keep-marks**: a removal is never reported. (M: `two_clear_marks_versus_poll`)
 //! * **insert-then-mark**: a stored block is never reported. (M: `publication_versus_poll`)

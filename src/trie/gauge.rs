@@ -22,8 +22,11 @@
 //! on, the gauge misses the holds at that block, or at the blocks of that word. To set the bit
 //! again would cost each lookup of a queued block a look at the bitmap.
 //!
-//! The tally has copies of all it needs of a node, because a node may be freed between two calls.
-//! An address is reused, so a run is named by its address and its key.
+//! The tally has copies of all it needs of a node, because a node may be freed between two calls. A
+//! run is named by its address and its key. Both may be those of a node that was freed, if the same
+//! prompt is published again. But a watched block of such a run is over, unless its id lies in the
+//! same place again, and is held: then the gauge finds a bit for a block of the new node. So a bit
+//! makes it look at all ends of that run anew.
 //!
 //! # Orderings
 //!
@@ -34,8 +37,8 @@
 //!
 //! Flag and pins are in one word, whose order of changes decides all else.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::evict::clock::Clock;
 use super::guard::{Guard, enter};
@@ -178,10 +181,23 @@ impl Gauge {
     /// Brings the tally up to date.
     fn update(&self, tally: &mut Tally, clock: &Clock) {
         let guard = enter();
+        let queued = self.take().filter_map(|id| clock.position(id, &guard));
+        let mut to_look_at: Vec<_> = queued.collect();
+        // A bit may mean a new node in the place of an old one, whose ends are watched.
+        let runs: HashSet<_> = to_look_at
+            .iter()
+            .map(|at| place_of(*at, &guard).0)
+            .collect();
         let (mut over, mut followed) = (Vec::new(), Vec::new());
         for (&id, &end) in &tally.ends {
             let at = clock.position(id, &guard);
             let at = at.filter(|at| place_of(*at, &guard) == end);
+            // Rule (look-anew): an end of the old node looks like one of the new node.
+            if runs.contains(&end.0) {
+                over.push(id);
+                to_look_at.extend(at);
+                continue;
+            }
             let seen = at.map(|at| state(at, &guard).unqueue());
             if !seen.is_some_and(Snapshot::is_pinned) {
                 over.push(id);
@@ -193,18 +209,10 @@ impl Gauge {
         // First the ends that are over, so that no new run gets the name of an old one.
         over.into_iter().for_each(|id| tally.remove(id));
         for at in followed {
-            tally.look_behind(at, &guard);
+            tally.look_behind(at, clock, &guard);
         }
-        let queued: Vec<_> = self.take().collect();
-        // A watched block has its flag, so a bit of its own means that it is in a new node, which
-        // may have the address of the old one.
-        for id in &queued {
-            if let Some(place) = tally.ends.remove(id) {
-                tally.release(place);
-            }
-        }
-        for at in queued.iter().filter_map(|id| clock.position(*id, &guard)) {
-            tally.look(at, &guard);
+        for at in to_look_at {
+            tally.look(at, clock, &guard);
         }
     }
 }
@@ -222,26 +230,39 @@ fn place_of(at: Position, guard: &Guard) -> Place {
     ((run.position(0), run.header().key), at.offset())
 }
 
+/// Fills the slot of a block that was appended, if its publisher has not done so yet: as a hold
+/// does that comes and goes.
+fn ensure_slot(at: Position, clock: &Clock, guard: &Guard) {
+    let (run, state) = (node(at, guard), state(at, guard));
+    if clock.position(run.id(at.offset()), guard) != Some(at) && state.pin().is_some() {
+        let seen = clock.list_before_release(run, at.offset());
+        // The caller has the cache, so the cache is open.
+        let _ = state.release(seen);
+    }
+}
+
 impl Tally {
     /// Looks at a queued block, and at those that were queued with it.
-    fn look(&mut self, at: Position, guard: &Guard) {
+    fn look(&mut self, at: Position, clock: &Clock, guard: &Guard) {
         let seen = state(at, guard).unqueue();
         if seen.is_pinned() {
             self.add(node(at, guard).id(at.offset()), at, guard);
         }
         if seen.is_followed() {
-            self.look_behind(at, guard);
+            self.look_behind(at, clock, guard);
         }
     }
 
     /// Looks at the block that was appended behind a block, unless it is watched already.
-    fn look_behind(&mut self, at: Position, guard: &Guard) {
+    fn look_behind(&mut self, at: Position, clock: &Clock, guard: &Guard) {
         let (run, behind) = (node(at, guard), at.offset() + 1);
         // Rule (queue-behind): a block appended behind a queued one was born queued.
         if run.state(behind).load_slot().is_queued() {
             let at = run.position(behind);
             if self.ends.get(&run.id(behind)) != Some(&place_of(at, guard)) {
-                self.look(at, guard);
+                // Rule (slot-behind): without a slot the next count takes the block for evicted.
+                ensure_slot(at, clock, guard);
+                self.look(at, clock, guard);
             }
         }
     }

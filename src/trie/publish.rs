@@ -133,7 +133,9 @@ impl Trie {
             .expect("a held position is not gone");
         // If nothing was found after all, the block now has two pins of the caller, and this
         // removes one. The cache is open, because the caller's blocks keep it open.
-        let seen = self.list_before_release(node(held.at, guard), held.at.offset());
+        let seen = self
+            .clock
+            .list_before_release(node(held.at, guard), held.at.offset());
         let _ = state(held.at, guard).release(seen);
         let adopted = reached.depth - held.depth;
         progress.end = reached;

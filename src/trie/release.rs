@@ -8,11 +8,11 @@
 //! block behind it. Then the thread that evicts the last block behind it lists it again. So the
 //! flag needs no clearing, and the hand does not meet blocks that only their publishers hold.
 
-use super::Trie;
+use super::evict::clock::Clock;
 use super::node::NodeRef;
 use super::state::Snapshot;
 
-impl Trie {
+impl Clock {
     /// Lists a block of which the caller is about to remove its pin, unless it or another thread
     /// has listed it before. Returns the word for [`State::release`].
     ///
@@ -26,9 +26,9 @@ impl Trie {
             let id = run.id(offset);
             // Rule (slot-at-release): a lookup may find a block before its publisher has filled the
             // slot. Without a slot the hand would unlist the block, and no release list it again.
-            self.clock.insert_one(id, run.position(offset));
+            self.insert_one(id, run.position(offset));
             // Rule (list-at-release): the block may be a candidate once the pin is gone.
-            self.clock.list(id);
+            self.list(id);
         }
         seen
     }
