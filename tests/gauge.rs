@@ -36,7 +36,7 @@ impl Stage {
 
     /// Publishes a full run, and behind it two blocks, one after the other: they share a node.
     fn publish_prompt(&mut self) -> Hold {
-        let mut hold = self.cache.lookup(&self.model, &[]);
+        let mut hold = self.cache.lookup(&self.model, []);
         self.publish(&mut hold, 0..32, 0..32);
         self.publish(&mut hold, 32..33, 40..41);
         self.publish(&mut hold, 33..34, 41..42);
@@ -45,7 +45,7 @@ impl Stage {
 
     /// Publishes the full run of another prompt.
     fn publish_other(&mut self, number: usize) -> Hold {
-        let (mut hold, start) = (self.cache.lookup(&self.model, &[]), 64 + 32 * number);
+        let (mut hold, start) = (self.cache.lookup(&self.model, []), 64 + 32 * number);
         let first = 1_000 * (number as u32 + 1);
         self.publish(&mut hold, first..first + 32, start..start + 32);
         hold
@@ -62,7 +62,7 @@ impl Stage {
 /// Retires so many nodes that those of the test are freed, and their memory is used anew.
 fn free_nodes(stage: &mut Stage) {
     for token in 0..600 {
-        let mut hold = stage.cache.lookup(&stage.model, &[]);
+        let mut hold = stage.cache.lookup(&stage.model, []);
         let first = 1_000_000 + token;
         stage.publish(&mut hold, first..first + 1, 1_000..1_001);
         stage.end(hold, 0);
@@ -86,7 +86,7 @@ fn an_end_in_a_node_at_a_used_address_is_counted_once() {
         others.into_iter().for_each(|hold| stage.end(hold, 0));
         let run = stage
             .cache
-            .lookup(&stage.model, &(0..32).collect::<Vec<_>>());
+            .lookup(&stage.model, (0..32).collect::<Vec<_>>());
         stage.end(run, 0);
         free_nodes(&mut stage);
 
@@ -97,7 +97,7 @@ fn an_end_in_a_node_at_a_used_address_is_counted_once() {
         let _ = stage.cache.in_use();
         let _run = stage
             .cache
-            .lookup(&stage.model, &(0..32).collect::<Vec<_>>());
+            .lookup(&stage.model, (0..32).collect::<Vec<_>>());
         let held = 32 * behind + 34;
         assert_eq!(
             stage.cache.in_use(),
