@@ -22,8 +22,8 @@ impl PrefixCache {
     ///
     /// If the thread has evicted at least 60 whole runs since it last yielded its core here, or 16
     /// if it shares the core, it yields first, so that their memory is freed in time where threads
-    /// outnumber cores. It frees up to 120 nodes that it or other threads evicted earlier. Do not
-    /// call this while holding a lock.
+    /// outnumber cores. It frees up to 120 nodes that were evicted earlier, and up to 120 more for
+    /// each 60 that it evicts. Do not call this while holding a lock.
     ///
     /// # Aborts
     ///
@@ -68,7 +68,8 @@ impl PrefixCache {
 
     /// Takes one block, like [`allocate`](Self::allocate), without a `Vec`.
     ///
-    /// Makes no heap allocation. (The collector of nodes makes one for about 60 evicted runs.)
+    /// Makes no heap allocation itself. (The collector of nodes makes three for about 60 evicted
+    /// runs, and the ranking one in the life of a cache.)
     ///
     /// # Errors
     ///
