@@ -184,10 +184,8 @@ impl Gauge {
         let queued = self.take().filter_map(|id| clock.position(id, &guard));
         let mut to_look_at: Vec<_> = queued.collect();
         // A bit may mean a new node in the place of an old one, whose ends are watched.
-        let runs: HashSet<_> = to_look_at
-            .iter()
-            .map(|at| place_of(*at, &guard).0)
-            .collect();
+        let mut runs = HashSet::with_hasher(tally.runs.hasher().clone());
+        runs.extend(to_look_at.iter().map(|at| place_of(*at, &guard).0));
         let (mut over, mut followed) = (Vec::new(), Vec::new());
         for (&id, &end) in &tally.ends {
             let at = clock.position(id, &guard);
