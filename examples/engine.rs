@@ -152,7 +152,8 @@ impl Engine {
     }
 
     /// Allocates a block for each request that has filled its last one. Preempts the youngest
-    /// request until the others have theirs.
+    /// request until the others have theirs. If one is left and is refused, it goes back too, so no
+    /// worker waits for the blocks of another while it keeps its own.
     fn make_room(&self, batch: &mut Batch) {
         batch.sort_by_key(|(request, _)| request.ticket);
         let mut supplied = 0;
