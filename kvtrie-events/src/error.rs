@@ -56,7 +56,7 @@ impl From<ChangeFeedError> for StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Feed(error) => write!(f, "the cache gives no change feed: {error}"),
+            Self::Feed(error) => error.fmt(f),
             Self::ZeroInterval => f.write_str("the poll interval and the heartbeat exceed zero"),
             Self::EndpointInUse(endpoint) => {
                 write!(
@@ -76,9 +76,9 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Feed(error) => Some(error),
             Self::Endpoint { source, .. } | Self::System(source) => Some(source),
-            Self::ZeroInterval | Self::EndpointInUse(_) => None,
+            // The error of the feed is this error's own text.
+            Self::Feed(_) | Self::ZeroInterval | Self::EndpointInUse(_) => None,
         }
     }
 }
