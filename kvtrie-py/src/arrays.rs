@@ -6,7 +6,7 @@ use pyo3::PyTypeInfo;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::memory::Integers;
+use crate::memory::{Integers, Purpose};
 
 /// Imports NumPy while the package is imported itself: a daemon thread that imports it later may be
 /// stopped in the middle, at the end of the interpreter, and CPython before 3.14 aborts the process
@@ -42,7 +42,7 @@ pub fn copy(row: &mut [i32], ids: impl Iterator<Item = BlockId>) {
 ///
 /// A `TypeError` or a `ValueError` if it is no such row, or too short.
 pub fn write_row(row: &Bound<'_, PyAny>, n: usize, write: impl FnOnce(&mut [i32])) -> PyResult<()> {
-    let Some(mut integers) = Integers::of(row)? else {
+    let Some(mut integers) = Integers::of(row, Purpose::Row)? else {
         let kind = row.get_type();
         return Err(PyTypeError::new_err(format!(
             "a row is an array or a tensor, not {kind}"
@@ -54,9 +54,7 @@ pub fn write_row(row: &Bound<'_, PyAny>, n: usize, write: impl FnOnce(&mut [i32]
     let len = integers.len;
     // SAFETY: it is writable, and the GIL is held until the slice is gone.
     let Some(row) = (unsafe { integers.as_row() }) else {
-        return Err(PyTypeError::new_err(
-            "a row has aligned integers of 32 bits",
-        ));
+        return Err(PyTypeError::new_err("a row must be aligned"));
     };
     let Some(places) = row.get_mut(..n) else {
         return Err(PyValueError::new_err(format!(

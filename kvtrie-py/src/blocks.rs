@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use kvtrie::{Block, BlockId};
 use numpy::PyArray1;
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::arrays;
 use crate::cache::Shared;
-use crate::errors::AdoptError;
+use crate::errors::{AdoptError, counted};
 use crate::gil;
 use crate::namespace::{BlockHash, check_owner};
 use crate::tokens::Tokens;
@@ -58,12 +58,13 @@ impl Blocks {
 
     /// Moves the first `n` blocks into an object of their own.
     ///
-    /// Raises `IndexError` if there are fewer.
+    /// Raises `ValueError` if there are fewer.
     fn take(&mut self, n: usize) -> PyResult<Self> {
         let len = self.blocks.len();
         if n > len {
-            return Err(PyIndexError::new_err(format!(
-                "take({n}): there are only {len} blocks"
+            return Err(PyValueError::new_err(format!(
+                "take({n}): the object has only {}",
+                counted(len, "block")
             )));
         }
         let rest = self.blocks.split_off(n);
@@ -196,7 +197,7 @@ pub fn adopt(cache: &Arc<Shared>, ids: &Tokens<'_>, py: Python<'_>) -> PyResult<
         for &id in ids {
             let index = id as usize;
             let adopted = if index < capacity {
-                (cache.cache.adopt(BlockId::new(index))).map_err(|refused| refused.to_string())
+                (cache.cache.adopt(BlockId::new(index))).map_err(not_lent)
             } else {
                 Err(format!(
                     "there is no block {}: the cache has {capacity}",
@@ -218,4 +219,15 @@ pub fn adopt(cache: &Arc<Shared>, ids: &Tokens<'_>, py: Python<'_>) -> PyResult<
             }
             AdoptError::new_err((message, id))
         })
+}
+
+/// Says why an id cannot be adopted, with the names of this package.
+fn not_lent(refused: kvtrie::AdoptError) -> String {
+    match refused {
+        kvtrie::AdoptError::NotLent(id) => format!(
+            "block {id} is free, cached or owned: only an id from Blocks.into_ids can be adopted, \
+             and once"
+        ),
+        other => other.to_string(),
+    }
 }

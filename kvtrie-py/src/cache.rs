@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::blocks::{Blocks, Evicted, adopt};
-use crate::errors::{BuildError, ChangeFeedError, out_of_blocks, over_budget};
+use crate::errors::{BuildError, ChangeFeedError, no_change_feed, out_of_blocks, over_budget};
 use crate::feed::ChangeFeed;
 use crate::gil::{self, Pace};
 use crate::hold::{Hold, Pinned};
@@ -313,8 +313,8 @@ impl PrefixCache {
     /// Raises `ChangeFeedError` if the cache was built without, or if another one exists.
     fn change_feed(&self) -> PyResult<ChangeFeed> {
         let feed = self.shared.cache.change_feed();
-        let refused = |error: kvtrie::ChangeFeedError| ChangeFeedError::new_err(error.to_string());
-        feed.map(ChangeFeed::new).map_err(refused)
+        feed.map(ChangeFeed::new)
+            .map_err(|refused| ChangeFeedError::new_err(no_change_feed(refused)))
     }
 
     /// Returns the statistics in the text format of Prometheus, for `GET /metrics`: some under the

@@ -52,6 +52,25 @@ pub fn over_budget(refused: kvtrie::OverBudget) -> PyErr {
     ))
 }
 
+/// Says why a cache gives no change feed, with the names of this package.
+pub fn no_change_feed(refused: kvtrie::ChangeFeedError) -> String {
+    use kvtrie::ChangeFeedError::{InUse, NotBuilt};
+    match refused {
+        NotBuilt => {
+            "the cache has no change feed: build it with PrefixCache(change_feed=True)".into()
+        }
+        InUse => "the change feed has a reader: release it before another is made".into(),
+        // The crate has no other kind yet.
+        other => other.to_string(),
+    }
+}
+
+/// Writes out a number with its noun, as one or as many.
+pub fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// Makes the exception of an object that was used after it was let go.
 pub fn released(what: &str) -> PyErr {
     Released::new_err(format!("the {what} was released before"))

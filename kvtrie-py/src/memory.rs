@@ -12,6 +12,15 @@ use pyo3::types::{PyBytes, PyCapsule, PyMemoryView};
 
 use crate::buffer::Buffer;
 
+/// What integers are for, which says how wide they may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To read tokens or ids: of 32 or 64 bits.
+    Numbers,
+    /// To write ids into a row: of 32 bits.
+    Row,
+}
+
 /// The integers that an object exports: in one dimension, contiguous, in memory of the CPU.
 pub struct Integers<'py> {
     /// Their width in bytes: 4 or 8.
@@ -39,24 +48,24 @@ impl<'py> Integers<'py> {
     ///
     /// # Errors
     ///
-    /// A `TypeError` if the items are no integers of 32 or 64 bits in the byte order of the
-    /// machine, or are not on the CPU. A `ValueError` if they have another shape.
-    pub fn of(object: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
+    /// A `TypeError` if the items are no integers of a width for this purpose in the byte order of
+    /// the machine, or are not on the CPU. A `ValueError` if they have another shape.
+    pub fn of(object: &Bound<'py, PyAny>, purpose: Purpose) -> PyResult<Option<Self>> {
         let py = object.py();
         // An array exports a buffer too, but takes a fifth of a microsecond to.
         if let Ok(array) = object.cast::<PyUntypedArray>() {
-            return Self::of_array(array.clone()).map(Some);
+            return Self::of_array(array.clone(), purpose).map(Some);
         }
         if Buffer::is_exported_by(object) {
-            return Self::of_buffer(Buffer::of(object)?).map(Some);
+            return Self::of_buffer(Buffer::of(object)?, purpose).map(Some);
         }
         match object.getattr_opt(intern!(py, "__dlpack__"))? {
-            Some(export) => Self::of_tensor(&export.call0()?).map(Some),
+            Some(export) => Self::of_tensor(&export.call0()?, purpose).map(Some),
             None => Ok(None),
         }
     }
 
-    fn of_array(array: Bound<'py, PyUntypedArray>) -> PyResult<Self> {
+    fn of_array(array: Bound<'py, PyUntypedArray>, purpose: Purpose) -> PyResult<Self> {
         check_shape(array.ndim(), array.is_c_contiguous())?;
         let kind = array.dtype();
         let is_integer = matches!(kind.kind(), b'i' | b'u');
@@ -66,7 +75,7 @@ impl<'py> Integers<'py> {
         } else {
             0
         };
-        check_width(width, || format!("type {kind}"))?;
+        check_width(purpose, width, || kind.to_string())?;
         // SAFETY: the array is one, and the GIL is held.
         let fields = unsafe { _PyArray_GET_ITEM_DATA(array.as_array_ptr()) };
         // SAFETY: the array keeps its fields, and changes them with the GIL alone, which is held
@@ -82,7 +91,7 @@ impl<'py> Integers<'py> {
         })
     }
 
-    fn of_buffer(buffer: Buffer<'py>) -> PyResult<Self> {
+    fn of_buffer(buffer: Buffer<'py>, purpose: Purpose) -> PyResult<Self> {
         check_shape(buffer.dimensions(), buffer.is_contiguous())?;
         let format = buffer.format();
         let (width, signed) = if is_foreign(format) {
@@ -94,7 +103,9 @@ impl<'py> Integers<'py> {
                 _ => (0, false),
             }
         };
-        check_width(width, || format!("format {:?}", format.to_string_lossy()))?;
+        check_width(purpose, width, || {
+            format!("items of format {:?}", format.to_string_lossy())
+        })?;
         Ok(Self {
             width,
             signed,
@@ -105,7 +116,7 @@ impl<'py> Integers<'py> {
         })
     }
 
-    fn of_tensor(capsule: &Bound<'py, PyAny>) -> PyResult<Self> {
+    fn of_tensor(capsule: &Bound<'py, PyAny>, purpose: Purpose) -> PyResult<Self> {
         let capsule = capsule.cast::<PyCapsule>()?;
         let pointer = capsule.pointer_checked(Some(c"dltensor"))?;
         // SAFETY: DLPack promises such a description behind a capsule of this name, as long as the
@@ -124,7 +135,9 @@ impl<'py> Integers<'py> {
         check_shape(tensor.dimensions as usize, contiguous)?;
         let integers = tensor.code <= SIGNED_OR_NOT && tensor.lanes == 1;
         let width = usize::from(tensor.bits / 8) * usize::from(integers);
-        check_width(width, || format!("DLPack's type {}", tensor.code))?;
+        check_width(purpose, width, || {
+            format!("DLPack's type {} of {} bits", tensor.code, tensor.bits)
+        })?;
         Ok(Self {
             width,
             signed: tensor.code == 0,
@@ -263,14 +276,16 @@ fn check_shape(dimensions: usize, contiguous: bool) -> PyResult<()> {
     Ok(())
 }
 
-fn check_width(width: usize, what: impl FnOnce() -> String) -> PyResult<()> {
-    if matches!(width, 4 | 8) {
-        return Ok(());
-    }
-    Err(PyTypeError::new_err(format!(
-        "items of {}: they must be integers of 32 or 64 bits in this machine's byte order",
-        what()
-    )))
+/// Checks the width in bytes: zero if the items are no integers of this machine.
+fn check_width(purpose: Purpose, width: usize, what: impl FnOnce() -> String) -> PyResult<()> {
+    let wanted = match (purpose, width) {
+        (_, 4) | (Purpose::Numbers, 8) => return Ok(()),
+        (Purpose::Numbers, _) => {
+            "items must be integers of 32 or 64 bits in this machine's byte order"
+        }
+        (Purpose::Row, _) => "a row must be int32 or uint32",
+    };
+    Err(PyTypeError::new_err(format!("{wanted}, not {}", what())))
 }
 
 /// The types of devices whose memory the CPU reads: its own, and pinned memory of CUDA and ROCm.

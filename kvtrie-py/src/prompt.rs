@@ -1,10 +1,12 @@
 //! Prompts: tokens, the items that they stand for, and how a request uses the cache.
 
 use std::mem;
+use std::ops::Range;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::errors::counted;
 use crate::tokens::Tokens;
 
 /// How long published blocks stay cached once they are unheld.
@@ -73,8 +75,8 @@ impl From<kvtrie::Priority> for Priority {
 /// are inserted into the cache, counted anew after each use. With `read=False` a lookup finds
 /// nothing; with `store=False` nothing is published.
 ///
-/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it,
-/// or if a range of a priority is empty.
+/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it, if
+/// its digest has another length, or if a range of a priority is empty.
 #[pyclass(frozen, module = "kvtrie")]
 #[derive(Debug)]
 pub struct Prompt {
@@ -93,7 +95,7 @@ impl Prompt {
     fn new<'py>(
         py: Python<'py>,
         tokens: &Bound<'py, PyAny>,
-        items: Vec<(usize, usize, [u8; 32])>,
+        items: Vec<(usize, usize, Vec<u8>)>,
         priority: Priority,
         priorities: Vec<(usize, Option<usize>, Priority)>,
         retention: usize,
@@ -107,10 +109,10 @@ impl Prompt {
                 "items are added to tokens, not to a prompt",
             ));
         }
-        check_items(&items, len)?;
+        let items = checked(&items, len)?;
         let mut prompt = tokens.into_prompt(py);
-        for (start, stop, digest) in items {
-            prompt = prompt.with_item(start..stop, digest);
+        for (range, digest) in items {
+            prompt = prompt.with_item(range, digest);
         }
         prompt = prompt.with_priority(priority.into());
         for (start, stop, priority) in priorities {
@@ -137,26 +139,44 @@ impl Prompt {
     }
 }
 
-/// Checks what `kvtrie::Prompt::with_item` would panic at.
-fn check_items(items: &[(usize, usize, [u8; 32])], len: usize) -> PyResult<()> {
+/// Converts items, and checks what `kvtrie::Prompt::with_item` would panic at.
+fn checked(
+    items: &[(usize, usize, Vec<u8>)],
+    len: usize,
+) -> PyResult<Vec<(Range<usize>, [u8; 32])>> {
     let mut end = 0;
-    for &(start, stop, _) in items {
-        if start >= stop || stop > len {
-            return Err(PyValueError::new_err(format!(
-                "item {start}..{stop}: empty, or not within the {len} tokens"
-            )));
-        }
-        let earlier = mem::replace(&mut end, stop);
-        if start < earlier {
-            return Err(PyValueError::new_err(format!(
-                "item {start}..{stop}: the previous item ends at {earlier}"
-            )));
-        }
-        if u32::try_from(start).is_err() {
-            return Err(PyValueError::new_err(format!(
-                "item {start}..{stop}: an item starts below 2^32"
-            )));
+    let items = items.iter().map(|(start, stop, digest)| {
+        let earlier = mem::replace(&mut end, *stop);
+        item(*start..*stop, digest, len, earlier)
+    });
+    items.collect()
+}
+
+/// Converts an item of a prompt of `len` tokens. The item before it ends at `earlier`.
+fn item(
+    range: Range<usize>,
+    digest: &[u8],
+    len: usize,
+    earlier: usize,
+) -> PyResult<(Range<usize>, [u8; 32])> {
+    let wrong = |what| Err(PyValueError::new_err(format!("item {range:?}: {what}")));
+    if range.is_empty() || range.end > len {
+        return wrong(format!(
+            "empty, or not within the {}",
+            counted(len, "token")
+        ));
+    }
+    if range.start < earlier {
+        return wrong(format!("the previous item ends at {earlier}"));
+    }
+    if u32::try_from(range.start).is_err() {
+        return wrong("an item starts below 2^32".to_owned());
+    }
+    match digest.try_into() {
+        Ok(digest) => Ok((range, digest)),
+        Err(_) => {
+            let bytes = counted(digest.len(), "byte");
+            wrong(format!("the digest has {bytes}, not 32"))
         }
     }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::cache::PrefixCache;
-use crate::errors::PublisherError;
+use crate::errors::{PublisherError, no_change_feed};
 
 /// Publishes what a cache holds to routers, as vLLM does, in a thread of its own.
 ///
@@ -72,7 +72,7 @@ impl Publisher {
             builder = builder.model(model);
         }
         let started = py.detach(|| builder.start(cache.cache()));
-        let publisher = started.map_err(|refused| PublisherError::new_err(refused.to_string()))?;
+        let publisher = started.map_err(|refused| PublisherError::new_err(reason(refused)))?;
         let replays = publisher.replay_endpoint().map(str::to_owned);
         Ok(Self {
             endpoints: (publisher.endpoint().to_owned(), replays),
@@ -146,6 +146,14 @@ impl Publisher {
         self.publisher
             .as_ref()
             .map_or(self.last, |publisher| publisher.stats())
+    }
+}
+
+/// Says why a publisher does not start, with the names of this package.
+fn reason(refused: kvtrie_events::StartError) -> String {
+    match refused {
+        kvtrie_events::StartError::Feed(refused) => no_change_feed(refused),
+        other => other.to_string(),
     }
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use numpy::PyArray1;
-use pyo3::exceptions::{PyIndexError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::arrays;
 use crate::blocks::{Blocks, Replaced};
 use crate::cache::Shared;
-use crate::errors::{out_of_blocks, released};
+use crate::errors::{counted, out_of_blocks, released};
 use crate::gil;
 use crate::hold::Hold;
 use crate::prompt::Prompt;
@@ -82,7 +82,10 @@ impl Sequence {
         Ok(self.get()?.computed_tokens())
     }
 
-    /// Returns a hold on the published tokens.
+    /// Returns another hold on the tokens that are published now.
+    ///
+    /// It has a pin of its own: the prefix stays cached until it is released, also after the
+    /// sequence. It does not move along when the sequence publishes more.
     fn hold(&self) -> PyResult<Hold> {
         Ok(Hold::new(&self.cache, self.get()?.hold().clone()))
     }
@@ -170,7 +173,8 @@ impl Sequence {
         let uncomputed = sequence.uncomputed().len();
         if n > uncomputed {
             return Err(PyValueError::new_err(format!(
-                "advance({n}): only {uncomputed} tokens are uncomputed"
+                "advance({n}): only {} left to compute",
+                counted(uncomputed, "token")
             )));
         }
         let places = sequence.block_table().len() * block_size - sequence.computed_tokens();
@@ -186,13 +190,14 @@ impl Sequence {
     /// Takes back all tokens but the first `n`. The blocks stay in reserve, except published ones
     /// that reach beyond `n`.
     ///
-    /// Raises `IndexError` if there are fewer than `n` tokens.
+    /// Raises `ValueError` if there are fewer than `n` tokens.
     fn truncate(&mut self, n: usize) -> PyResult<()> {
         let sequence = self.get_mut()?;
         let len = sequence.tokens().len();
         if n > len {
-            return Err(PyIndexError::new_err(format!(
-                "truncate({n}): the sequence has only {len} tokens"
+            return Err(PyValueError::new_err(format!(
+                "truncate({n}): the sequence has only {}",
+                counted(len, "token")
             )));
         }
         sequence.truncate(n);

@@ -29,7 +29,7 @@ use pyo3::types::{PyList, PyTuple};
 
 use crate::errors::TokenError;
 use crate::gil;
-use crate::memory::Integers;
+use crate::memory::{Integers, Purpose};
 use crate::prompt::Prompt;
 
 /// Tokens of a caller.
@@ -56,7 +56,7 @@ impl<'py> Tokens<'py> {
         if let Ok(prompt) = object.cast::<Prompt>() {
             return Ok(Self::Prompt(prompt.clone()));
         }
-        let Some(integers) = Integers::of(object)? else {
+        let Some(integers) = Integers::of(object, Purpose::Numbers)? else {
             let list = (object.try_iter()?).collect::<PyResult<Vec<_>>>()?;
             let list = PyList::new(object.py(), list)?;
             return Ok(Self::Owned(of_list(&list)?.unwrap_or_default()));

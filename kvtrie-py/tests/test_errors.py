@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import kvtrie
@@ -114,7 +115,7 @@ def test_ids_that_are_not_lent_are_refused(cache: PrefixCache) -> None:
         with pytest.raises(kvtrie.AdoptError) as refused:
             cache.adopt([*lent, wrong])
         assert refused.value.id % 2**32 == wrong
-    with pytest.raises(kvtrie.AdoptError):
+    with pytest.raises(kvtrie.AdoptError, match="only an id from Blocks.into_ids can be adopted"):
         cache.adopt([lent[0], lent[0]])
     with pytest.raises(kvtrie.TokenError):
         cache.adopt([-1])
@@ -129,16 +130,17 @@ def test_sequences_check_their_numbers(cache: PrefixCache, model: Namespace) -> 
         request.advance(9)
     with pytest.raises(ValueError, match=r"advance\(1\): the block table has places for 0"):
         request.advance(1)
-    with pytest.raises(IndexError, match=r"truncate\(9\): the sequence has only 8"):
+    with pytest.raises(ValueError, match=r"truncate\(9\): the sequence has only 8 tokens"):
         request.truncate(9)
     for token in (-1, 2**32):
-        with pytest.raises(OverflowError):
+        with pytest.raises(OverflowError) as refused:
             request.push(token)
+        assert refused.value.__notes__ == ["while processing 'token'"]
     with pytest.raises(kvtrie.OutOfBlocks):
         request.grow(extra=2**62)
     with pytest.raises(kvtrie.TokenError):
         request.extend([1, -1])
-    with pytest.raises(IndexError, match=r"take\(1\): there are only 0"):
+    with pytest.raises(ValueError, match=r"take\(1\): the object has only 0 blocks"):
         cache.allocate(0).take(1)
     with pytest.raises(ValueError, match="3 tokens are not a whole number"):
         cache.compute_block_hash(model.hash, [1, 2, 3])
@@ -203,8 +205,12 @@ def test_an_empty_range_has_no_priority() -> None:
 
 
 def test_a_digest_has_32_bytes() -> None:
-    with pytest.raises((TypeError, ValueError)):
-        Prompt(range(8), items=[(0, 1, b"short")])
+    with pytest.raises(ValueError, match=r"item 1\.\.2: the digest has 1 byte, not 32"):
+        Prompt(range(8), items=[(1, 2, b"x")])
+    with pytest.raises(ValueError, match="the digest has 33 bytes, not 32"):
+        Prompt(range(8), items=[(0, 1, bytes(33))])
+    for digest in (bytearray(32), memoryview(bytes(32)), [0] * 32, np.zeros(32, np.uint8)):
+        Prompt(range(8), items=[(0, 1, digest)])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="not to a prompt"):
         Prompt(Prompt(range(8)), items=[(0, 1, bytes(32))])
     with pytest.raises(TypeError):
