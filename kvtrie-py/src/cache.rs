@@ -216,9 +216,11 @@ impl PrefixCache {
             .map_err(out_of_blocks)
     }
 
-    /// Returns how many blocks `allocate` could take now, up to `at_most`. Without it, looks at
-    /// every unheld block.
-    #[pyo3(signature = (at_most = usize::MAX))]
+    /// Returns how many blocks `allocate` could take now, up to `at_most`.
+    ///
+    /// It costs as much as evicting them. If there are fewer, it looks at every unheld block: ask
+    /// for `capacity` in a monitor only. It counts the cached prefix of a request that has not
+    /// started. So make the sequence, which holds it, and then ask for its `missing_blocks()`.
     fn available(&self, py: Python<'_>, at_most: usize) -> usize {
         let shared = &self.shared;
         (shared.forecast).run(py, at_most, || shared.cache.available(at_most))
@@ -268,6 +270,9 @@ impl PrefixCache {
     }
 
     /// Pins the prefix of a hold until the result is released.
+    ///
+    /// Keep the result: the prefix is unpinned once nothing refers to it. After a `clear`, no lookup
+    /// finds the prefix: release the result, and pin it again.
     ///
     /// Raises `OverBudget` if it exceeds the rest of the budget, `ForeignObject` if the hold
     /// belongs to another cache.

@@ -171,6 +171,9 @@ impl Hold {
 }
 
 /// A prefix that stays cached until this is released, within the pin budget of the cache.
+///
+/// It ends at `release`, at the end of a `with` statement, or when it is no longer referenced: so
+/// keep what `PrefixCache.pin` returns.
 #[pyclass(module = "kvtrie")]
 #[derive(Debug)]
 pub struct Pinned {
@@ -190,7 +193,7 @@ impl Pinned {
 
 #[pymethods]
 impl Pinned {
-    /// Returns a hold on the prefix.
+    /// Returns another hold on the prefix, which stays when this is released.
     fn hold(&self) -> PyResult<Hold> {
         let pinned = self.pinned.as_ref();
         let pinned = pinned.ok_or_else(|| released("pinned prefix"))?;

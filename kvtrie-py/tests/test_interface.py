@@ -152,6 +152,36 @@ def test_block_tables_are_written_into_rows(
     assert list(row)[:3] == request.block_table().tolist()
 
 
+def test_a_hold_of_a_sequence_is_another_one(cache: PrefixCache, model: Namespace) -> None:
+    request = cache.sequence(model, range(8))
+    request.grow()
+    request.advance(4)
+    hold = request.hold()
+    request.advance(4)
+    assert (hold.token_count, request.hold().token_count) == (4, 8)
+    request.finish()
+    assert len(cache.evict()) == 1
+    assert cache.peek(model, range(8)) == 4
+    hold.release()
+    assert len(cache.evict()) == 1
+
+
+def test_a_pin_ends_with_its_last_reference(cache: PrefixCache, model: Namespace) -> None:
+    hold = publish(cache, model, list(range(8)))
+    cache.pin(hold)
+    assert cache.stats().pinned == 0
+    pinned = cache.pin(hold)
+    cache.clear(model)
+    assert cache.peek(model, range(8)) == 0
+    assert (cache.stats().pinned, len(pinned)) == (2, 2)
+
+
+def test_available_needs_a_number(cache: PrefixCache) -> None:
+    with pytest.raises(TypeError, match="at_most"):
+        cache.available()  # type: ignore[call-arg]
+    assert cache.available(cache.capacity) == 64
+
+
 def test_namespaces_share_nothing(cache: PrefixCache, model: Namespace) -> None:
     publish(cache, model, [1, 2, 3, 4])
     assert cache.peek(cache.namespace("model"), [1, 2, 3, 4]) == 4
@@ -259,7 +289,7 @@ def test_counters_add_up(cache: PrefixCache, model: Namespace) -> None:
     assert (stats.capacity, stats.free, stats.owned, stats.cached) == (64, 59, 3, 2)
     assert stats.as_dict()["published"] == stats.published == 2
     assert f"cached={stats.cached}" in repr(stats)
-    assert (cache.in_use(), cache.available(), cache.available(5)) == (5, 59, 5)
+    assert (cache.in_use(), cache.available(cache.capacity), cache.available(5)) == (5, 59, 5)
     assert (len(hold), len(blocks)) == (2, 3)
 
 
