@@ -10,7 +10,7 @@ publishes the blocks it computes:
 >>> request.cached_tokens
 0
 >>> request.grow()
->>> replaced = request.advance(100)
+>>> replaced = request.advance(len(request.uncomputed()))
 >>> conversation = request.finish()
 >>> cache.lookup(model, conversation).token_count
 96
