@@ -7,7 +7,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::blocks::{Blocks, Evicted, adopt};
-use crate::errors::{BuildError, ChangeFeedError, no_change_feed, out_of_blocks, over_budget};
+use crate::errors::{
+    BuildError, ChangeFeedError, no_change_feed, out_of_blocks, out_of_range, over_budget,
+};
 use crate::feed::ChangeFeed;
 use crate::gil::{self, Pace};
 use crate::hold::{Hold, Pinned};
@@ -89,7 +91,7 @@ impl PrefixCache {
             builder = builder.retired_limit(bytes);
         }
         let cache = py.detach(|| builder.build());
-        let cache = cache.map_err(|refused| BuildError::new_err(refused.to_string()))?;
+        let cache = cache.map_err(|refused| BuildError::new_err(out_of_range(refused)))?;
         let shared = Arc::new(Shared {
             cache,
             allocation: Pace::default(),

@@ -39,6 +39,7 @@ pub fn out_of_blocks(refused: kvtrie::OutOfBlocks) -> PyErr {
         refused.held,
         refused.owned,
         refused.suspended,
+        refused.capacity,
     ))
 }
 
@@ -50,6 +51,16 @@ pub fn over_budget(refused: kvtrie::OverBudget) -> PyErr {
         refused.pinned,
         refused.budget,
     ))
+}
+
+/// Says which setting of a cache is out of range, with the names of this package.
+pub fn out_of_range(refused: kvtrie::BuildError) -> String {
+    let message = refused.to_string();
+    match refused {
+        // The crate goes on with the name of its own setting, which has a default there.
+        kvtrie::BuildError::Blocks(0) => message.split(':').take(1).collect(),
+        _ => message,
+    }
 }
 
 /// Says why a cache gives no change feed, with the names of this package.

@@ -36,10 +36,11 @@ impl Namespace {
     fn __repr__(&self) -> String {
         let (model, adapter, tenant) = &self.names;
         let mut names = format!("{model:?}");
-        for (kind, name) in [("adapter", adapter), ("tenant", tenant)] {
-            if let Some(name) = name {
-                names += &format!(", {kind}={name:?}");
-            }
+        if let Some(adapter) = adapter {
+            names += &format!(", adapter={adapter:?}");
+        }
+        if tenant.is_some() {
+            names += ", tenant=..."; // a secret
         }
         format!("<kvtrie.Namespace {names}>")
     }

@@ -3,9 +3,11 @@
 use std::mem;
 use std::ops::Range;
 
+use numpy::PyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::arrays;
 use crate::errors::counted;
 use crate::tokens::Tokens;
 
@@ -70,18 +72,17 @@ impl From<kvtrie::Priority> for Priority {
 /// `items` are tuples `(start, stop, digest)`: tokens `start` to `stop` stand for the content with
 /// this digest of 32 bytes, an image for instance. Equal tokens match only if the same items start
 /// at the same tokens. `priorities` are tuples `(start, stop, priority)` for tokens that have
-/// another priority than the rest; `stop` may be `None`, which covers pushed tokens too. A block
-/// has the priority of its last token. `retention` keeps published blocks for the next so many that
+/// another priority than the rest; `stop` may be `None`, which covers pushed tokens too, and an empty
+/// range changes nothing. A block has the priority of its last token. `retention` keeps published blocks for the next so many that
 /// are inserted into the cache, counted anew after each use. With `read=False` a lookup finds
 /// nothing; with `store=False` nothing is published.
 ///
-/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it, if
-/// its digest has another length, or if a range of a priority is empty.
+/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it, or
+/// if its digest has another length.
 #[pyclass(frozen, module = "kvtrie")]
 #[derive(Debug)]
 pub struct Prompt {
     pub(crate) prompt: kvtrie::Prompt<'static>,
-    pub(crate) len: usize,
 }
 
 #[pymethods]
@@ -117,25 +118,24 @@ impl Prompt {
         prompt = prompt.with_priority(priority.into());
         for (start, stop, priority) in priorities {
             let tokens = start..stop.unwrap_or(usize::MAX);
-            if tokens.is_empty() {
-                return Err(PyValueError::new_err(format!(
-                    "priority of {start}..{}: empty",
-                    tokens.end
-                )));
-            }
             prompt = prompt.with_priority_of(tokens, priority.into());
         }
         let prompt = prompt.with_retention(retention);
         let prompt = prompt.with_read(read).with_store(store);
-        Ok(Self { prompt, len })
+        Ok(Self { prompt })
+    }
+
+    /// Returns the tokens, as an array of `uint32`.
+    fn tokens<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        arrays::tokens(py, self.prompt.tokens())
     }
 
     fn __len__(&self) -> usize {
-        self.len
+        self.prompt.tokens().len()
     }
 
     fn __repr__(&self) -> String {
-        format!("<kvtrie.Prompt of {} tokens>", self.len)
+        format!("<kvtrie.Prompt of {}>", counted(self.__len__(), "token"))
     }
 }
 

@@ -217,6 +217,9 @@ impl Sequence {
 
     /// Finishes a request whose tokens from `keep` on will not be asked for again: evicts their
     /// blocks unless another request uses them.
+    ///
+    /// To leave what earlier requests cached, pass `cached_tokens` of the first admission: after a
+    /// preemption it includes the request's own blocks. For forks, pass the parent's.
     fn finish_at<'py>(
         &mut self,
         py: Python<'py>,
@@ -234,9 +237,8 @@ impl Sequence {
     #[pyo3(name = "into_prompt")]
     fn end_as_prompt(&mut self) -> PyResult<Prompt> {
         let sequence = self.take()?;
-        let len = sequence.tokens().len();
         let prompt = sequence.into_prompt();
-        Ok(Prompt { prompt, len })
+        Ok(Prompt { prompt })
     }
 
     /// Lets the blocks go. Does nothing if that was done before.

@@ -73,7 +73,7 @@ impl<'py> Tokens<'py> {
         match self {
             Self::Shared(integers) => integers.len,
             Self::Owned(tokens) => tokens.len(),
-            Self::Prompt(prompt) => prompt.get().len,
+            Self::Prompt(prompt) => prompt.get().prompt.tokens().len(),
         }
     }
 

@@ -29,7 +29,7 @@ def test_out_of_blocks_has_its_figures(cache: PrefixCache, model: Namespace) -> 
     error = refused.value
     figures = (error.requested, error.free, error.reclaimable, error.held, error.owned)
     assert figures == (65, 57, 1, 2, 4)
-    assert not error.suspended
+    assert (error.suspended, error.capacity) == (False, 64)
     again = pickle.loads(pickle.dumps(error))
     assert (again.owned, str(again)) == (4, str(error))
     request = cache.sequence(model, range(400))
@@ -42,7 +42,7 @@ def test_out_of_blocks_has_its_figures(cache: PrefixCache, model: Namespace) -> 
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
-        ({"blocks": 0}, "1 to 268435456 blocks, not 0"),
+        ({"blocks": 0}, "1 to 268435456 blocks, not 0$"),
         ({"blocks": 2**40}, "blocks, not"),
         ({"blocks": 1, "block_size": 0}, "tokens, not 0"),
         ({"blocks": 1, "run_length": 33}, "1 to 32 blocks, not 33"),
@@ -199,9 +199,12 @@ def test_wrong_items_are_named(items: list[tuple[int, int, bytes]], what: str) -
         Prompt(range(8), items=items)
 
 
-def test_an_empty_range_has_no_priority() -> None:
-    with pytest.raises(ValueError, match="priority of 3..3: empty"):
-        Prompt(range(8), priorities=[(3, 3, Priority.LOW)])
+def test_an_empty_range_changes_no_priority(cache: PrefixCache, model: Namespace) -> None:
+    prompt = Prompt(range(4), priorities=[(3, 3, Priority.LOW), (3, 2, Priority.LOW)])
+    hold = cache.lookup(model, [])
+    hold.publish(prompt, cache.allocate(1))
+    status = cache.inspect(int(hold.block_table()[0]))
+    assert status is not None and status.priority == Priority.NORMAL
 
 
 def test_a_digest_has_32_bytes() -> None:

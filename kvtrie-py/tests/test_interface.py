@@ -55,7 +55,7 @@ def test_a_request_lives(cache: PrefixCache, model: Namespace) -> None:
     request.truncate(9)
     assert (request.computed_tokens, len(request.block_table())) == (8, 3)
     again = request.into_prompt()
-    assert len(again) == 9
+    assert (len(again), again.tokens().tolist()) == (9, list(range(9)))
     assert cache.sequence(model, again).cached_tokens == 8
     assert fork.finish().dtype == np.uint32
     assert cache.stats().owned == 0
@@ -304,8 +304,8 @@ def test_objects_say_what_they_are(cache: PrefixCache, model: Namespace) -> None
     request, hold, blocks = cache.sequence(model, [1]), cache.lookup(model, []), cache.allocate(2)
     shown = repr((cache, request, hold, blocks, Prompt([1]), cache.evict(0), model.hash))
     assert "PrefixCache of 64 blocks of 4 tokens" in shown and "Sequence of 1 tokens" in shown
-    space = cache.namespace("model", adapter="lora")
-    assert repr(space) == '<kvtrie.Namespace "model", adapter="lora">'
+    space = cache.namespace("model", adapter="lora", tenant="salt")
+    assert repr(space) == '<kvtrie.Namespace "model", adapter="lora", tenant=...>'
     publish(cache, model, [1] * 4)
     status = repr(cache.inspect(int(cache.lookup(model, [1] * 4).block_table()[0])))
     assert status.startswith("kvtrie.BlockStatus(holds=") and "Priority.NORMAL" in status

@@ -15,8 +15,8 @@ class Error(Exception):
 class OutOfBlocks(Error):
     """Fewer blocks are free or reclaimable than were asked for. Nothing was taken.
 
-    Retry after a hold or a block is released. If `requested` exceeds the capacity, retrying never
-    succeeds.
+    Retry after a hold or a block is released. A request that needs more than `capacity` blocks in
+    all never succeeds.
     """
 
     @property
@@ -48,6 +48,11 @@ class OutOfBlocks(Error):
     def suspended(self) -> bool:
         """Whether evictions are suspended: some thread is stopped inside a call."""
         return bool(self.args[6])
+
+    @property
+    def capacity(self) -> int:
+        """Blocks of the cache."""
+        return int(self.args[7])
 
 
 class OverBudget(Error):
