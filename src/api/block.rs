@@ -11,8 +11,9 @@ use crate::shared::SharedPtr;
 /// A physical block that the caller owns and that no lookup can find.
 ///
 /// The caller fills it with keys and values, then publishes it with
-/// [`Hold::publish`](crate::Hold::publish). Dropping it frees the block. If the cache was dropped
-/// before, dropping the last of its blocks takes time proportional to the capacity.
+/// [`Hold::publish`](crate::Hold::publish). Dropping it puts the block on the cache's free list; an
+/// engine with a list of its own takes the id out by [`into_id`](Self::into_id). If the cache was
+/// dropped before, dropping the last of its blocks takes time proportional to the capacity.
 ///
 /// # Examples
 ///

@@ -130,7 +130,11 @@ impl ChangeFeed {
     /// let mut view = HashSet::new();
     /// let mut apply = |change: Change<'_>| match change {
     ///     Change::Stored(run) => view.extend(run.hashes.to_vec()),
-    ///     Change::Removed(run) => view.retain(|hash| !run.hashes.contains(hash)),
+    ///     Change::Removed(run) => {
+    ///         for hash in run.hashes {
+    ///             view.remove(hash);
+    ///         }
+    ///     }
     ///     Change::Cleared => view.clear(),
     ///     _ => {}
     /// };

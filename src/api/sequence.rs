@@ -43,7 +43,7 @@ pub use publish::Replaced;
 /// assert_eq!(request.cached_tokens(), 0);
 /// request.grow(&cache, 0).unwrap();
 /// // ... run the model over `request.uncomputed()`, writing through `request.block_table()` ...
-/// request.advance(6);
+/// request.advance(request.uncomputed().len());
 /// request.push(7); // the token that the model chose
 /// let mut tokens = request.finish();
 /// assert_eq!(tokens, [1, 2, 3, 4, 5, 6, 7]);
@@ -284,8 +284,11 @@ impl Sequence {
     pub fn add_blocks(&mut self, blocks: Vec<Block>) {
         self.hold.check(&blocks);
         self.table.extend(blocks.iter().map(Block::id));
-        self.unpublished.extend(blocks);
-        self.count_lookup();
+        // No block, no progress: a request that was only refused some has not started.
+        if !blocks.is_empty() {
+            self.unpublished.extend(blocks);
+            self.count_lookup();
+        }
     }
 
     /// Counts the lookup at the start, on the first call only.
