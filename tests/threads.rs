@@ -1,9 +1,8 @@
-//! More threads than the statistics have stripes, all alive at once, each at every public call.
+//! Crowds of threads, all alive at once, each at every public call: every call is counted.
 
 mod common;
 
-use std::num::NonZero;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{assert_accounted, cache, together};
 use kvtrie::{BlockId, Hold, Namespace, PrefixCache, Priority, Prompt};
 
-/// Numbers of threads: a few more than there are stripes, and many more.
+/// Numbers of threads: a few more than the first chunk of stripes is for, and many more.
 const CROWDS: [usize; 2] = [70, 200];
 /// Blocks that each thread needs at a time.
 const BLOCKS: usize = 16;
@@ -202,14 +201,17 @@ struct Contest {
     begin: Barrier,
     /// Steps that each side has taken.
     steps: [AtomicUsize; 2],
-    is_over: AtomicBool,
-    /// How long they try, where there are seldom two cores for them.
-    patience: Duration,
+    /// How often either side found that they met.
+    met: AtomicUsize,
+    has_cores: bool,
 }
 
 impl Contest {
     /// How often the two meet.
-    const MEETINGS: usize = 10;
+    const MEETINGS: usize = 20;
+    /// How long they try to meet so often, and how long to meet at all. Where other processes work,
+    /// there are seldom two cores for them.
+    const PATIENCE: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(60)];
     /// Steps that they take in turns to meet.
     const STEPS: usize = 20;
     /// How long these take if neither waits for a core.
@@ -218,51 +220,57 @@ impl Contest {
     const LOOKUPS: usize = 1_000;
 
     fn new() -> Self {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             begin: Barrier::new(2),
             steps: [const { AtomicUsize::new(0) }; 2],
-            is_over: AtomicBool::new(false),
-            // On one core they never meet.
-            patience: Duration::from_secs(if cores > 1 { 4 } else { 0 }),
+            met: AtomicUsize::new(0),
+            has_cores: thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
         }
+    }
+
+    /// Whether the two have met often enough, or have tried for long enough.
+    fn is_over(&self, start: Instant) -> bool {
+        let met = self.met.load(Ordering::SeqCst);
+        met >= Self::MEETINGS || start.elapsed() >= Self::PATIENCE[usize::from(met == 0)]
     }
 
     /// Takes a step when the other side has taken as many, without sleeping.
     fn step(&self, side: usize, start: Instant) {
         let steps = self.steps[side].fetch_add(1, Ordering::SeqCst);
-        while self.steps[1 - side].load(Ordering::SeqCst) <= steps
-            && !self.is_over.load(Ordering::SeqCst)
-            && start.elapsed() < self.patience
-        {
+        while self.steps[1 - side].load(Ordering::SeqCst) <= steps && !self.is_over(start) {
             std::hint::spin_loop();
         }
     }
 
-    /// Looks things up while the other side does. Returns how often.
+    /// Looks things up while the other side does. Returns how often: never on one core, where the
+    /// two cannot meet.
     fn play(&self, side: usize, look_up: impl Fn()) -> usize {
         self.begin.wait();
-        let (start, mut met, mut tries) = (Instant::now(), 0, 0);
-        while met < Self::MEETINGS
-            && !self.is_over.load(Ordering::SeqCst)
-            && start.elapsed() < self.patience
-        {
+        let (start, mut tries) = (Instant::now(), 0);
+        while self.has_cores && !self.is_over(start) {
             // A thread that wakes up gets a core before those that spin.
             thread::sleep(Duration::from_micros(100));
             self.step(side, start);
             let both_awake = Instant::now();
             (0..Self::STEPS).for_each(|_| self.step(side, start));
-            met += usize::from(both_awake.elapsed() < Self::AT_ONCE);
+            // Once the contest is over, no step waits.
+            let is_met = both_awake.elapsed() < Self::AT_ONCE && !self.is_over(start);
+            self.met.fetch_add(usize::from(is_met), Ordering::SeqCst);
             (0..Self::LOOKUPS).for_each(|_| look_up());
             tries += 1;
         }
-        self.is_over.store(true, Ordering::SeqCst);
         tries * Self::LOOKUPS
+    }
+
+    /// Checks that the two have met, if they could.
+    fn assert_met(&self) {
+        let met = self.met.load(Ordering::SeqCst);
+        assert!(met > 0 || !self.has_cores, "the two never counted at once");
     }
 }
 
 #[test]
-fn threads_that_share_a_stripe_lose_no_count() {
+fn crowds_of_threads_lose_no_count() {
     let _alone = alone();
     for threads in CROWDS {
         let cache = cache(4, 1, 4);
@@ -279,7 +287,7 @@ fn threads_that_share_a_stripe_lose_no_count() {
                     look_up();
                     tell.send(()).expect("the test waits");
                     begun.wait();
-                    // The last two of a crowd have no stripe to themselves.
+                    // The last two of a crowd count at the same instants, on late stripes.
                     if place >= threads - 2 {
                         let lookups = contest.play(place % 2, look_up);
                         contested.fetch_add(lookups, Ordering::SeqCst);
@@ -289,6 +297,7 @@ fn threads_that_share_a_stripe_lose_no_count() {
                 told.recv().expect("the thread starts");
             }
         });
+        contest.assert_met();
         let stats = cache.stats();
         let expected = (threads + contested.load(Ordering::SeqCst)) as u64;
         assert_eq!(
@@ -298,10 +307,12 @@ fn threads_that_share_a_stripe_lose_no_count() {
     }
 }
 
+/// Threads that live on while others end and start, and as many that end.
+const LIVING: usize = 2;
+
 #[test]
 fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
     let _alone = alone();
-    const LIVING: usize = 2;
     let cache = cache(4, 1, 4);
     let namespace = cache.namespace("a");
     let look_up = || drop(cache.lookup(&namespace, [1]));
@@ -340,6 +351,7 @@ fn threads_that_start_where_others_ended_count_apart_from_those_that_live() {
             });
         }
     });
+    contests.iter().flatten().for_each(Contest::assert_met);
     let expected = 2 * LIVING + contested.load(Ordering::SeqCst);
     assert_eq!(cache.stats().lookups, expected as u64);
 }
