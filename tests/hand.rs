@@ -77,6 +77,9 @@ fn the_hand_passes_words_of_held_blocks_and_no_more() {
         let held = (0..held_words * WORD).map(|index| cache.lookup(&namespace, [index as u32]));
         let held: Vec<Hold> = held.collect();
         assert_eq!(allocate(&cache), held.len(), "the first that is unheld");
+        // The count before an eviction reads the held words and the next, and moves the hand there.
+        // The hand reads that word again, and looks at candidates in it alone.
+        assert_eq!(looks(&cache), (held_words as u64 + 2, CHOICE));
     }
 }
 
