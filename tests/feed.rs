@@ -7,7 +7,9 @@ mod router;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{publish, together};
-use kvtrie::{Change, ChangeFeed, ChangeFeedError, Namespace, NamespaceKey, PrefixCache, Prompt};
+use kvtrie::{
+    Change, ChangeFeed, ChangeFeedError, Evicted, Namespace, NamespaceKey, PrefixCache, Prompt,
+};
 use router::Router;
 
 /// A cache with a feed: so many blocks of `block_size` tokens, and runs of `run_length`.
@@ -111,18 +113,20 @@ fn clearing_one_namespace_removes_what_live_holds_keep() {
     assert_eq!((router.known.len(), router.cleared), (2, 0));
     router.assert_all_found(&cache);
     // Equal prefixes in two blocks: those of the hold, and new ones.
-    drop(publish(&cache, &model, &[1, 2, 3, 4]));
+    let new = publish(&cache, &model, &[1, 2, 3, 4]);
     assert!(router.poll(&mut feed, &cache));
     assert_eq!(router.known.len(), 6);
     // The old blocks leave. The new ones have the same hashes, and stay.
+    let others = cache.lookup(&other, [1, 2]);
+    let old = hold.block_table();
     drop(hold);
-    let evicted = cache.evict(1);
-    let hash = evicted[0].hash;
-    drop(evicted);
+    let evicted = cache.evict(usize::MAX);
+    assert!(evicted.iter().rev().map(|left| left.block.id()).eq(old));
     assert!(router.poll(&mut feed, &cache));
-    assert!(router.known.contains_key(&hash) || router.known.len() == 5);
+    let is_known = |left: &Evicted| router.known.contains_key(&left.hash);
+    assert!(router.known.len() == 6 && evicted.iter().all(is_known));
     router.assert_all_found(&cache);
-    drop(cache.clear_all());
+    drop((new, others, evicted, cache.clear_all()));
     assert!(router.poll(&mut feed, &cache));
     assert_eq!((router.known.len(), router.cleared), (0, 1));
 }
