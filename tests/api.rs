@@ -1,4 +1,5 @@
-//! What the documentation promises, on one thread. Every test runs over caches of several shapes.
+//! What the documentation promises, on one thread. Where the shape of a cache could matter, the
+//! test runs over caches of several shapes.
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! What leaves and what stays: eviction, allocation, clearing, priority and pins, on one thread.
-//! Every test runs over caches of several shapes.
+//! Most tests run over caches of several shapes.
 
 mod common;
 

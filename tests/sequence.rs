@@ -1,4 +1,5 @@
-//! A request's life as an engine sees it, on one thread, over caches of several shapes.
+//! A request's life as an engine sees it, on one thread. Some tests run over caches of several
+//! shapes.
 
 mod common;
 
@@ -27,7 +28,7 @@ fn sequence_lives_a_request() {
         assert_eq!(
             request.hold().token_count(),
             64,
-            "runs are published as they fill"
+            "blocks are published as they fill"
         );
         assert_eq!(request.tokens().len(), 64);
         let table = request.block_table().to_vec();
