@@ -5,7 +5,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use kvtrie::{
     AdoptError, Block, BlockHash, BlockId, BlockStatus, BuildError, Builder, Change, ChangeFeed,
     ChangeFeedError, Evicted, Hold, Namespace, NamespaceKey, OutOfBlocks, OverBudget, Pinned,
-    PrefixCache, Priority, Prompt, PublishError, Sequence, Stats,
+    PrefixCache, Priority, Prompt, PublishError, Removed, Replaced, Sequence, Stats, Stored,
 };
 
 fn anywhere<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
@@ -16,6 +16,7 @@ fn everything_may_be_shared_and_sent() {
     anywhere::<Hold>();
     anywhere::<Block>();
     anywhere::<Sequence>();
+    anywhere::<Replaced>();
     anywhere::<Namespace>();
     anywhere::<NamespaceKey>();
     anywhere::<BlockId>();
@@ -35,4 +36,6 @@ fn everything_may_be_shared_and_sent() {
     anywhere::<ChangeFeed>();
     anywhere::<ChangeFeedError>();
     anywhere::<Change<'static>>();
+    anywhere::<Stored<'static>>();
+    anywhere::<Removed<'static>>();
 }
