@@ -6,7 +6,7 @@ mod router;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{publish, together};
+use common::{publish, scale, together};
 use kvtrie::{
     Change, ChangeFeed, ChangeFeedError, Evicted, Namespace, NamespaceKey, PrefixCache, Prompt,
 };
@@ -271,17 +271,6 @@ fn a_snapshot_is_what_was_reported() {
     assert_eq!(snapshot(&feed), router.known, "not what has changed since");
     router.poll(&mut feed, &cache);
     assert_eq!(snapshot(&feed), router.known);
-}
-
-/// Whether the tests run in a checker that takes ten times as long.
-fn scale(n: u32) -> u32 {
-    let share: f64 = std::env::var("STRESS").map_or(1.0, |share| share.parse().unwrap());
-    if cfg!(miri) {
-        n / 100
-    } else {
-        (f64::from(n) * share) as u32
-    }
-    .max(1)
 }
 
 /// Eight threads publish, evict, end and clear while a ninth polls. At rest the view is what `peek`

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Barrier, mpsc};
 use std::thread;
 
-use common::{cache, together};
+use common::{cache, scale, together};
 use decoder::{Decoder, SIZE, fingerprints};
 use kvtrie::Hold;
 
@@ -21,14 +21,6 @@ fn work(decoder: &Decoder, seed: u64, requests: usize) {
         decoder.live(&mut rng, &mut kept);
         decoder.disturb(&mut rng);
     }
-}
-
-/// Smaller where every access is checked, larger by request.
-fn scale(requests: usize) -> usize {
-    let factor = std::env::var("STRESS")
-        .ok()
-        .and_then(|factor| factor.parse().ok());
-    (requests as f64 * factor.unwrap_or(1.0)) as usize
 }
 
 #[test]

@@ -1,25 +1,20 @@
 //! Crowds of threads, all alive at once, each at every public call: every call is counted.
+//! One test at a time, since stripes belong to the process.
 
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Barrier, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use common::{assert_accounted, cache, together};
+use common::{alone, assert_accounted, cache, together};
 use kvtrie::{BlockId, Hold, Namespace, PrefixCache, Priority, Prompt};
 
 /// Numbers of threads: a few more than the first chunk of stripes is for, and many more.
 const CROWDS: [usize; 2] = [70, 200];
 /// Blocks that each thread needs at a time.
 const BLOCKS: usize = 16;
-
-/// Keeps the other tests out: stripes belong to the process.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What every thread of a crowd does, and when.
 struct Crowd {

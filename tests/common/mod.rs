@@ -1,7 +1,8 @@
 //! What several integration tests share.
 #![expect(dead_code, reason = "each test file uses its own part of this")]
 
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{env, thread};
 
 use kvtrie::{Hold, Namespace, PrefixCache};
 
@@ -25,6 +26,20 @@ pub fn with_caches(blocks: usize, block_size: usize, test: impl Fn(PrefixCache))
     }
 }
 
+/// Returns a share of `n`, at least 1, for a test of much repetition: the share that STRESS says.
+/// Without it all of `n`, or a hundredth under Miri, which is a thousand times slower.
+pub fn scale(n: usize) -> usize {
+    let all = if cfg!(miri) { 0.01 } else { 1.0 };
+    let share = env::var("STRESS").map_or(all, |share| share.parse().expect("a number"));
+    ((n as f64 * share) as usize).max(1)
+}
+
+/// Keeps out the other tests of the process that call this, until the guard is dropped.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs every job on a thread of its own, and waits for all. (Each is joined by itself: the end of
 /// a scope is an edge that ThreadSanitizer does not see.)
 pub fn together<T: Send>(jobs: impl IntoIterator<Item = impl FnOnce() -> T + Send>) -> Vec<T> {
@@ -39,13 +54,11 @@ pub fn together<T: Send>(jobs: impl IntoIterator<Item = impl FnOnce() -> T + Sen
 pub fn panic_of(mistake: &dyn Fn()) -> (String, String) {
     use std::cell::RefCell;
     use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-    use std::sync::{Mutex, PoisonError};
     thread_local! {
         static FILE: RefCell<String> = const { RefCell::new(String::new()) };
     }
     // The hook is the process's.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let alone = alone();
     let default = take_hook();
     set_hook(Box::new(|info| {
         let file = info.location().map_or("", |place| place.file());

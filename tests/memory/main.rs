@@ -1,4 +1,6 @@
-//! When the memory of nodes comes back: seen from the allocator, in a process of its own.
+//! When the memory of nodes comes back: seen from the allocator, in a process of its own. One test
+//! at a time, since the collector belongs to the process, and any thread that pins an epoch holds
+//! it back.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -6,23 +8,15 @@ mod common;
 mod allocator;
 
 use std::cell::Cell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use allocator::{Other, allocations, count, in_turns, live};
-use common::{cache, publish};
+use common::{alone, cache, publish};
 use kvtrie::{Namespace, OutOfBlocks, PrefixCache};
 
 #[global_allocator]
 static ALLOCATOR: allocator::Watched = allocator::Watched;
-
-/// Keeps the other tests out: the collector belongs to the process, and any thread that pins an
-/// epoch holds it back.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[cfg(target_os = "linux")]
 thread_local! {
