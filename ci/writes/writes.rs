@@ -51,7 +51,7 @@ fn a_hit_writes_twice_however_long_the_prompt() {
 }
 
 #[test]
-fn a_block_is_taken_and_dropped_by_two_writes_each() {
+fn a_block_is_taken_by_two_writes_and_dropped_by_three() {
     let (cache, _) = cache(64);
     let block = check("allocate_one", [2, 0], || cache.allocate_one().expect("free"));
     check("drop of a block", [2, 1], || drop(block));
