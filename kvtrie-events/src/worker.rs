@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kvtrie::ChangeFeed;
+use kvtrie::{Change, ChangeFeed};
 
 use crate::batch::Batcher;
 use crate::counts::Counts;
@@ -18,6 +18,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 const PACE: Duration = Duration::from_millis(2);
 /// How long the thread waits at a time, and so how long `stop` waits for it.
 const NAP: Duration = Duration::from_millis(20);
+
+/// Adds a change to the next batch.
+type Push<'a> = &'a mut dyn FnMut(Change<'_>);
 
 /// What the thread owns.
 pub struct Worker {
@@ -59,22 +62,10 @@ impl Worker {
 
     /// Sends what has changed, or a heartbeat if nothing was sent for long.
     fn publish(&mut self) -> zmq::Result<()> {
-        let Self {
-            feed,
-            batcher,
-            outlet,
-            ..
-        } = self;
-        let mut result = Ok(());
-        let mut send = |payload| {
-            if result.is_ok() {
-                result = outlet.send(payload);
-            }
-        };
-        // What is put off now comes with the next poll.
-        feed.poll(|change| batcher.push(&change, &mut send));
-        batcher.finish(&mut send);
-        result?;
+        self.send(Duration::ZERO, |feed, push| {
+            // What is put off now comes with the next poll.
+            feed.poll(push);
+        })?;
         if self.outlet.last().elapsed() >= self.heartbeat {
             let empty = self.batcher.seal();
             self.outlet.send(empty)?;
@@ -85,22 +76,28 @@ impl Worker {
     /// Sends all that is cached to all subscribers, no faster than they can read. Changes wait
     /// meanwhile.
     fn repeat(&mut self) -> zmq::Result<()> {
-        let Self {
-            feed,
-            batcher,
-            outlet,
-            ..
-        } = self;
+        let result = self.send(PACE, |feed, push| feed.snapshot(push));
+        self.counts.repeat();
+        result
+    }
+
+    /// Sends what `report` says of the feed, in batches, each followed by a pause. Sends nothing
+    /// more after the first error.
+    fn send(
+        &mut self,
+        pause: Duration,
+        report: impl FnOnce(&mut ChangeFeed, Push<'_>),
+    ) -> zmq::Result<()> {
         let mut result = Ok(());
         let mut send = |payload| {
             if result.is_ok() {
-                result = outlet.send(payload);
-                thread::sleep(PACE);
+                result = self.outlet.send(payload);
+                thread::sleep(pause);
             }
         };
-        feed.snapshot(|change| batcher.push(&change, &mut send));
-        batcher.finish(&mut send);
-        self.counts.repeat();
+        let mut push = |change: Change<'_>| self.batcher.push(&change, &mut send);
+        report(&mut self.feed, &mut push);
+        self.batcher.finish(&mut send);
         result
     }
 
