@@ -5,7 +5,7 @@
 //! alone. `ci/weaken.sh` breaks the code on purpose, each edge at both ends and each named rule,
 //! and prints which model or test fails.
 //!
-//! # Storeys
+//! # Layers
 //!
 //! ```text
 //! src/
@@ -25,9 +25,8 @@
 //!   bucket  hash  id  item  key  prefetch  stats  stripes  sync
 //! ```
 //!
-//! Imports point down only: api → shared → trie → the files below. A storey may skip one below it.
-//! `ci/storeys.py` checks this, and that no files import each other in a circle, except the builder
-//! and the cache that it builds.
+//! Imports point down only, and may skip a layer. `ci/layers.py` checks this, and that no files
+//! import each other in a circle, except the builder and the cache that it builds.
 //!
 //! # Shape
 //!

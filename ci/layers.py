@@ -3,8 +3,8 @@
 
 The one circle allowed is that of the builder and what it builds. Tests inside the files do not count.
 
-  ci/storeys.py           checks
-  ci/storeys.py --show    prints each file with what it imports
+  ci/layers.py           checks
+  ci/layers.py --show    prints each file with what it imports
 """
 
 import re
@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 SRC = Path(__file__).resolve().parents[1] / "src"
-STOREYS = ["api", "shared", "trie", ""]
+LAYERS = ["api", "shared", "trie", ""]
 # The builder makes the cache, and `PrefixCache::builder` makes the builder.
 ALLOWED = {("api/cache", "api/builder")}
 
@@ -82,10 +82,10 @@ def imports():
     return graph
 
 
-def storey(name):
+def layer(name):
     """Returns how far down a module stands."""
     top = name.split("/")[0]
-    return STOREYS.index(top if top in STOREYS else "")
+    return LAYERS.index(top if top in LAYERS else "")
 
 
 def main():
@@ -97,7 +97,7 @@ def main():
         f"{name} imports {other}, which stands above it"
         for name, imported in graph.items()
         for other in imported
-        if storey(other) < storey(name)
+        if layer(other) < layer(name)
     ]
     kept = {
         name: [other for other in imported if (name, other) not in ALLOWED]
@@ -108,7 +108,7 @@ def main():
     except CycleError as circle:
         upward.append(f"a circle: {' <- '.join(circle.args[1])}")
     for line in upward:
-        print(f"storeys.py: {line}", file=sys.stderr)
+        print(f"layers.py: {line}", file=sys.stderr)
     print(f"{len(graph)} modules, {sum(map(len, graph.values()))} imports")
     sys.exit(bool(upward))
 
