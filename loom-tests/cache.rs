@@ -13,8 +13,8 @@ use loom::thread;
 
 /// One thread looks a block up while another evicts it: exactly one of them gets it.
 #[test]
-fn pin_versus_claim() {
-    explore("pin_versus_claim", 300, || {
+fn lookup_versus_eviction() {
+    explore("lookup_versus_eviction", 300, || {
         let (cache, namespace) = cache(1, 1);
         drop(publish(&cache, &namespace, &[1]));
         let cache = Arc::new(cache);

@@ -137,10 +137,10 @@ fn node(at: Position) -> NodeRef<'static> {
     unsafe { NodeRef::at(at) }
 }
 
-/// A block is entered while the hand looks at its slot: it finds the whole node or nothing.
+/// A block is inserted while the hand looks at its slot: it finds the whole node or nothing.
 #[test]
-fn enter_versus_visit() {
-    explore("enter_versus_visit", 5, || {
+fn insert_versus_visit() {
+    explore("insert_versus_visit", 5, || {
         let dial = Dial::new(1);
         let (id, other) = (dial.ids[0], Arc::clone(&dial));
         let ([at], claimed) = both(move || other.cache([id]), || dial.visit(id));
@@ -152,17 +152,17 @@ fn enter_versus_visit() {
 
 /// The same where the first release makes sure of the slot of a single block.
 #[test]
-fn enter_one_versus_visit() {
-    explore("enter_one_versus_visit", 5, || {
+fn insert_one_versus_visit() {
+    explore("insert_one_versus_visit", 5, || {
         let dial = Dial::new(1);
         let (id, other) = (dial.ids[0], Arc::clone(&dial));
-        let enter = move || {
+        let insert = move || {
             let run = other.build([id]);
             assert!(other.trie.index.publish(run, unprotected()).is_ok());
             other.trie.clock.insert_one(id, run.position(0));
             run.position(0)
         };
-        let (at, claimed) = both(enter, || dial.visit(id));
+        let (at, claimed) = both(insert, || dial.visit(id));
         assert!(!claimed, "it is held");
         assert!(state(dial.root).pin().is_some(), "the root is there");
         state(dial.root).hand_over();
@@ -230,11 +230,11 @@ fn two_sweepers_and_a_holder() {
     });
 }
 
-/// A block leaves, and its id is given to another thread that caches it anew: the new entry stays,
-/// and so does its listing.
+/// A block is removed, and its id is given to another thread that caches it anew: the new entry
+/// stays, and so does its listing.
 #[test]
-fn leave_versus_enter_anew() {
-    explore("leave_versus_enter_anew", 5, || {
+fn remove_versus_insert_anew() {
+    explore("remove_versus_insert_anew", 5, || {
         let (dial, pool) = (Dial::new(1), Arc::new(Pool::new(1)));
         let mut ids = [BlockId::new(0)];
         assert_eq!(pool.take(&mut ids), 1);

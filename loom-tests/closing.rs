@@ -119,7 +119,8 @@ fn two_holds_versus_drop_of_the_cache() {
     });
 }
 
-/// The cache is dropped while its last block is published: the census knows of what was published.
+/// The cache is dropped while its last block is published: the count of the holds includes the
+/// publisher's.
 #[test]
 fn publication_versus_drop_of_the_cache() {
     explore("publication_versus_drop_of_the_cache", 20, || {
@@ -148,7 +149,7 @@ fn last_block_versus_drop_of_the_cache() {
 }
 
 /// The cache is dropped while two holds under a cleared root, one of them empty, are forked and let
-/// go: the census knows of roots that no namespace has any more.
+/// go: the count of the holds includes roots that no namespace has any more.
 #[test]
 fn hold_under_an_old_root_versus_drop_of_the_cache() {
     explore(

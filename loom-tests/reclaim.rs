@@ -94,8 +94,8 @@ fn eviction_versus_reuse() {
 /// before it and then that block. One of the two goes on with that block; and what the reader did
 /// comes before its next use, though the reader never pinned it.
 #[test]
-fn tail_versus_last_child() {
-    explore("tail_versus_last_child", 10_000, || {
+fn eviction_of_a_tail_versus_last_child() {
+    explore("eviction_of_a_tail_versus_last_child", 10_000, || {
         let (cache, namespace) = cache(3, 2);
         let hold = publish(&cache, &namespace, &[1, 2]);
         drop(publish(&cache, &namespace, &[1, 3]));

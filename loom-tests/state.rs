@@ -185,7 +185,7 @@ fn holder_of_the_tail_versus_claim_of_the_head() {
 }
 
 /// One thread takes the end of a run, another the last child of the block before it: at least one
-/// of the two sees that this block is bare now.
+/// of the two sees that this block is the end of the run now, without a child.
 #[test]
 fn tail_versus_last_child() {
     explore("tail_versus_last_child", 10, || {
@@ -264,11 +264,11 @@ fn last_child_versus_claim_of_the_root() {
     });
 }
 
-/// The cache is closed while two holds are let go: each is either in the census or told of it, and
-/// what it did before the census comes before whatever follows that.
+/// The cache is closed while two holds are dropped: each hold is either counted or told that the
+/// cache is closed, and what a holder did before the count comes before whatever follows that.
 #[test]
-fn unpin_versus_census() {
-    explore("unpin_versus_census", 50, || {
+fn unpin_versus_count_of_holds() {
+    explore("unpin_versus_count_of_holds", 50, || {
         let run = Arc::new(Run::default());
         let holder = |run: Arc<Run>| {
             assert!(run.states[0].pin().is_some());

@@ -254,7 +254,8 @@
 //! Listing and unlisting are read-modify-writes of one word. If the listing comes second, the bit
 //! stays set. If it comes first, the unlisting thread acquires it, and its second look sees
 //! everything that the listing thread did before. A bit that is set without need costs the hand one
-//! visit. (M: `list_versus_unlist`, `last_child_versus_unlisting`, `tail_versus_last_child`)
+//! visit. (M: `list_versus_unlist`, `last_child_versus_unlisting`,
+//! `eviction_of_a_tail_versus_last_child`)
 //!
 //! So the hand never meets a block that only its publishers hold, and a decoder that publishes
 //! block by block writes to no bitmap. A block that was let go of and is held again stays listed,
@@ -328,7 +329,7 @@
 //! word *closed* in the same step (`count_holds`). From then on, a thread that drops a hold sees
 //! the mark and decrements the sum. The sum includes the roots of cleared namespaces. Publishing
 //! needs a block, which counts as a reference to the cache, so a closed cache no longer changes
-//! shape. (M: `unpin_versus_census`, all of `closing`; under a cleared root:
+//! shape. (M: `unpin_versus_count_of_holds`, all of `closing`; under a cleared root:
 //! `hold_under_an_old_root_versus_drop_of_the_cache`.) Linux's percpu-refcount has the same idea:
 //! cheap counts during use, one exact sum at the end.
 //!

@@ -16,7 +16,7 @@
 //!   thread reads it without looking at its word. (M: `fill_versus_filled`)
 //! * **let-go**, from `State::release`, `unpin` to `State::claim`, `claim_root`, `close`: a
 //!   holder's reads come before the block is reused. (M: `pin_versus_claim`,
-//!   `first_release_versus_claim`, `unpin_versus_claim_of_the_root`, `unpin_versus_census`)
+//!   `first_release_versus_claim`, `unpin_versus_claim_of_the_root`, `unpin_versus_count_of_holds`)
 //! * **orphan**, from `State::drop_child` to `State::claim`, `claim_root`: a node is unlinked
 //!   before its parent is claimed. (M: `holder_of_the_child_versus_claim_of_the_parent`,
 //!   `last_child_versus_claim_of_the_root`)
@@ -25,9 +25,10 @@
 //!   `holder_of_the_tail_versus_claim_of_the_head`)
 //! * **last-child**, from `State::confirm_children` to `State::drop_child`: if two threads remove
 //!   the rest of a run and the last child, the second one knows that it is second. (M:
-//!   `tail_versus_last_child`)
+//!   `tail_versus_last_child`, `eviction_of_a_tail_versus_last_child`)
 //! * **slot**, from `Clock::insert`, `insert_one` to `Clock::position`, `positions`: a node is
-//!   fully written before the hand reaches it. (M: `enter_versus_visit`, `enter_one_versus_visit`)
+//!   fully written before the hand reaches it. (M: `insert_versus_visit`,
+//!   `insert_one_versus_visit`)
 //! * **list**, from `Clock::list` to `Clock::unlist`: no candidate is lost. (M:
 //!   `list_versus_unlist`)
 //! * **listed**, from `State::release` to `State::load_listed`: a thread that leaves the listing of
@@ -71,7 +72,7 @@
 //! Each entry says what goes wrong without the step, and what fails then.
 //!
 //! * **refused-pin**: a lookup holds a block that has left. (M: `pin_versus_claim`,
-//!   `end_of_request_versus_lookup`)
+//!   `lookup_versus_eviction`, `end_of_request_versus_lookup`)
 //! * **pin-to-child**: a parent is claimed between the removal of the pin and the addition of the
 //!   child. (M: `hand_over_versus_claim`, `end_of_request_versus_publication`)
 //! * **pin-then-let-go**: a truncated sequence holds a block that has left. (M:
@@ -87,9 +88,9 @@
 //! * **claim-again**: an unheld block stays, though no thread has pinned it. (M:
 //!   `claim_versus_unqueue`)
 //! * **confirm-children**: no thread lists a block that has lost the rest of its run and its
-//!   children. (M: `tail_versus_last_child`)
+//!   children. (M: `tail_versus_last_child`, `eviction_of_a_tail_versus_last_child`)
 //! * **mark-and-count**: a hold is dropped uncounted, and the cache is never freed. (M:
-//!   `unpin_versus_census`)
+//!   `unpin_versus_count_of_holds`)
 //! * **search-again**: two equal nodes are published. (M: `publish_versus_publish`; T:
 //!   `every_history_has_an_explanation`)
 //! * **mark-first**: a node is linked behind a leaving one, or an evicted one stays linked. (M:
@@ -100,7 +101,7 @@
 //!   `publish_versus_publish_of_another_image`)
 //! * **cut-at-items**: a block with items lies inside a run, where no search looks for it. (T:
 //!   `equal_tokens_match_up_to_the_first_block_with_other_items`)
-//! * **skip-gone**: an evicted node hides the node that replaced it. (M: `pin_versus_claim`)
+//! * **skip-gone**: an evicted node hides the node that replaced it. (M: `lookup_versus_eviction`)
 //! * **look-first**: the pin count of an evicted block grows without bound. (M:
 //!   `lookups_versus_claim_of_the_tail`)
 //! * **last-first**: a block is cached, and the one before it is not. (M: `follow_versus_claim`)
@@ -125,7 +126,7 @@
 //! * **no-slot-left**: the hand reads a freed node. (M: `tail_versus_retirement`)
 //! * **empty-then-give**: the slot of an id's next owner is emptied. (M:
 //!   `end_of_request_versus_reuse`)
-//! * **own-entry**: the slot of an id's next owner is emptied. (M: `leave_versus_enter_anew`)
+//! * **own-entry**: the slot of an id's next owner is emptied. (M: `remove_versus_insert_anew`)
 //! * **second-look**: a candidate is lost. (M: `list_versus_unlist`, `last_child_versus_unlisting`)
 //! * **list-the-last**: a candidate is lost. (M: `list_versus_unlist`; T:
 //!   `agrees_with_a_naive_cache`)
