@@ -114,6 +114,20 @@ impl Dial {
         evicted
     }
 
+    /// Reads the first block and drops its hold while another thread evicts all that can be.
+    /// Evicts the rest then, and returns all that was evicted, in order.
+    fn release_while_evicting(dial: &Arc<Self>, at: Position) -> Vec<BlockId> {
+        let other = Arc::clone(dial);
+        let (evicted, ()) = both(
+            move || other.evict_all(),
+            || {
+                dial.memory[0].read();
+                dial.release(at);
+            },
+        );
+        [evicted, dial.evict_all()].concat()
+    }
+
     fn listed(&self) -> Vec<BlockId> {
         let clock = &self.trie.clock;
         clock.words(clock.hand()).flatten().collect()
@@ -310,16 +324,8 @@ fn release_versus_sweep() {
         let dial = Dial::new(1);
         let [at] = dial.publish([dial.ids[0]]);
         dial.trie.clock.list(dial.ids[0]);
-        let other = Arc::clone(&dial);
-        let (evicted, ()) = both(
-            move || other.evict_all(),
-            || {
-                dial.memory[0].read();
-                dial.release(at);
-            },
-        );
-        let rest = dial.evict_all();
-        assert_eq!([evicted, rest].concat(), dial.ids, "a candidate is lost");
+        let evicted = Dial::release_while_evicting(&dial, at);
+        assert_eq!(evicted, dial.ids, "a candidate is lost");
         dial.end(&[]);
     });
 }
@@ -334,17 +340,8 @@ fn release_versus_eviction_of_the_follower() {
         assert!(state(run[0]).pin().is_some());
         dial.release(run[1]);
         dial.trie.clock.list(dial.ids[0]);
-        let other = Arc::clone(&dial);
-        let (evicted, ()) = both(
-            move || other.evict_all(),
-            || {
-                dial.memory[0].read();
-                dial.release(run[0]);
-            },
-        );
-        let rest = dial.evict_all();
-        let all = [evicted, rest].concat();
-        assert_eq!(all, [dial.ids[1], dial.ids[0]], "a candidate is lost");
+        let evicted = Dial::release_while_evicting(&dial, run[0]);
+        assert_eq!(evicted, [dial.ids[1], dial.ids[0]], "a candidate is lost");
         dial.end(&[]);
     });
 }
