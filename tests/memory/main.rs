@@ -129,9 +129,12 @@ fn evictions_are_suspended_while_a_thread_is_stopped_inside_a_call() {
     thread::scope(|scope| {
         let (churned, model) = (&churned, &model);
         // The other thread is inside `publish`, and does not go on before this ends.
-        scope.spawn(move || other.take_turn(|| churn_until_suspended(churned, model)));
+        let churn = move || other.take_turn(|| churn_until_suspended(churned, model));
+        let churning = scope.spawn(churn);
         // From its second allocation on, this builds nodes, under a guard.
         in_turns(2, || hold.publish([1, 2], blocks)).expect("whole blocks");
+        // As it ends it takes a guard, which would hold back the epoch below.
+        churning.join().expect("no panic");
     });
     replace(&churned, &model, 0).expect("evictions go on");
     assert_eq!(churned.evict(usize::MAX).len(), BLOCKS);
