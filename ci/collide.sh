@@ -8,11 +8,19 @@ cd "$(dirname "$0")/.."
 copy=target/collided
 export STRESS="${STRESS:-0.05}" CARGO_TARGET_DIR=$PWD/target/collide
 
-# Runs the tests on the copy, with further arguments for the harness. Left out: 65,536 nodes in one list, each
-# found by a walk over half of it, take minutes.
+# Left out, by the names of their files or folders:
+# * density: the ranking recognizes what it evicted by the key alone. A mistake changes what leaves
+#   first, and this test measures that.
+left_out=(density)
+# Left out, by name:
+# * 65,536 nodes in one list, each found by a walk over half of it, take minutes.
+skipped=(a_block_bears_65_536_children)
+
+# Runs the tests on the copy.
 check() {
-    (cd "$copy" && cargo test --test api --test evict --test sequence --test oracle --test stress --test linear --test hostile \
-        --test prompt -- --skip a_block_bears_65_536_children "$@")
+    # shellcheck disable=SC2046 # one word each
+    set -- $(ci/tests.sh "${left_out[@]}") -- $(printf -- '--skip %s ' "${skipped[@]}")
+    (cd "$copy" && cargo test "$@")
 }
 
 printf '\n== one bucket\n'
@@ -28,5 +36,8 @@ ci/bare.sh "$copy"
 ci/replace.sh "$copy/src/bucket.rs" 'self.other.hash_one(key)' '{ let _ = self.other.hash_one(key); 0 }'
 ci/replace.sh "$copy/src/bucket.rs" 'folded(mixed, self.last)' 'folded(mixed, self.last) & 0'
 ci/replace.sh "$copy/src/hash.rs" 'hasher.finish()' '{ let _ = hasher.finish(); 0 }'
-# They assert that the hashes of different prefixes differ.
-check --skip hash_is_deterministic_chained_and_positional --skip block_hashes
+# Routers know a prefix by its hash alone, so the view of the feed does too.
+left_out+=(feed)
+# They assert that the hashes of different prefixes, or of different seeds, differ.
+skipped+=(hash_is_deterministic_chained_and_positional block_hashes caches_with_other_seeds_or_none_do_not)
+check

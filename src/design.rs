@@ -93,7 +93,7 @@
 //! 5. A node is unlinked from the index before its parent's count decreases (A: the other order
 //!    would do no harm, because every search skips an evicted node), and it is retired after that
 //!    (M: `reader_in_the_bucket_versus_reclamation`).
-//! 6. No block is ever matched by hash alone. (T: all tests, with every hash equal:
+//! 6. No block is ever matched by hash alone. (T: nearly all tests, with every hash equal:
 //!    `ci/collide.sh`)
 //! 7. A failed call changes nothing that a caller can see, and meanwhile takes no block from
 //!    another thread. `allocate` first counts, and takes only the blocks that it has counted. If
