@@ -267,8 +267,8 @@ impl Publisher {
 
     /// Publishes the last changes, ends the thread and closes the sockets.
     ///
-    /// Takes at most about a quarter of a second: messages that a subscriber has not read by then
-    /// are dropped.
+    /// Takes at most about a quarter of a second, plus the time to encode all that is cached if it
+    /// was just being sent again. Messages that a subscriber has not read by then are dropped.
     ///
     /// # Errors
     ///

@@ -39,30 +39,37 @@ impl Worker {
     pub fn run(mut self, stop: &AtomicBool) -> zmq::Result<()> {
         // A router may remember an earlier life of this worker.
         self.batcher.cleared();
-        let mut next = Instant::now();
+        let mut last = None;
         let (mut must_repeat, mut repeats) = (false, Repeats::new());
         // Relaxed: see `Publisher::join`.
         while !stop.load(Ordering::Relaxed) {
-            if next <= Instant::now() {
+            if self.until_next(last).is_zero() {
                 self.publish()?;
-                next = Instant::now() + self.interval;
+                last = Some(Instant::now());
             }
             if let Some(replays) = &mut self.replays {
                 must_repeat |= replays.turn(&self.outlet, &self.feed)? && self.repeats;
             }
             if must_repeat && repeats.is_due() {
-                self.repeat()?;
+                self.repeat(stop)?;
                 must_repeat = false;
                 repeats.note();
             }
-            self.wait(next)?;
+            self.wait(self.until_next(last))?;
         }
         self.publish()
     }
 
+    /// Returns the time until changes are sent again, after they were last sent.
+    fn until_next(&self, last: Option<Instant>) -> Duration {
+        last.map_or(Duration::ZERO, |last| {
+            self.interval.saturating_sub(last.elapsed())
+        })
+    }
+
     /// Sends what has changed, or a heartbeat if nothing was sent for long.
     fn publish(&mut self) -> zmq::Result<()> {
-        self.send(Duration::ZERO, |feed, push| {
+        self.send(None, |feed, push| {
             // What is put off now comes with the next poll.
             feed.poll(push);
         })?;
@@ -73,26 +80,28 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends all that is cached to all subscribers, no faster than they can read. Changes wait
-    /// meanwhile.
-    fn repeat(&mut self) -> zmq::Result<()> {
-        let result = self.send(PACE, |feed, push| feed.snapshot(push));
+    /// Sends all that is cached to all subscribers, no faster than they can read, until it is told
+    /// to stop. Changes wait meanwhile.
+    fn repeat(&mut self, stop: &AtomicBool) -> zmq::Result<()> {
+        let result = self.send(Some(stop), |feed, push| feed.snapshot(push));
         self.counts.repeat();
         result
     }
 
-    /// Sends what `report` says of the feed, in batches, each followed by a pause. Sends nothing
-    /// more after the first error.
+    /// Sends what `report` says of the feed, in batches. Sends nothing more after the first error.
+    /// If it may be told to `stop`, it sends nothing more then either, and pauses after each batch.
     fn send(
         &mut self,
-        pause: Duration,
+        stop: Option<&AtomicBool>,
         report: impl FnOnce(&mut ChangeFeed, Push<'_>),
     ) -> zmq::Result<()> {
         let mut result = Ok(());
         let mut send = |payload| {
-            if result.is_ok() {
+            // Relaxed: see `Publisher::join`.
+            let is_over = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+            if result.is_ok() && !is_over {
                 result = self.outlet.send(payload);
-                thread::sleep(pause);
+                thread::sleep(stop.map_or(Duration::ZERO, |_| PACE));
             }
         };
         let mut push = |change: Change<'_>| self.batcher.push(&change, &mut send);
@@ -101,9 +110,9 @@ impl Worker {
         result
     }
 
-    /// Waits until it is time to publish, or a router asks for a replay.
-    fn wait(&self, next: Instant) -> zmq::Result<()> {
-        let nap = next.saturating_duration_since(Instant::now()).min(NAP);
+    /// Waits, but no longer than that, or until a router asks for a replay.
+    fn wait(&self, most: Duration) -> zmq::Result<()> {
+        let nap = most.min(NAP);
         let Some(replays) = &self.replays else {
             thread::sleep(nap);
             return Ok(());

@@ -228,7 +228,7 @@ impl PrefixCache {
         (shared.forecast).run(py, at_most, || shared.cache.available(at_most))
     }
 
-    /// Evicts up to `n` unheld blocks, the least recently used first: all of them by default. The
+    /// Evicts up to `n` unheld blocks, the least worth keeping first: all of them by default. The
     /// caller owns them.
     #[pyo3(signature = (n = usize::MAX))]
     fn evict(&self, py: Python<'_>, n: usize) -> PyResult<Evicted> {

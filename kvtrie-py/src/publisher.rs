@@ -108,8 +108,9 @@ impl Publisher {
         Ok(counters)
     }
 
-    /// Publishes the last changes, and closes the endpoints. Takes at most a quarter of a second.
-    /// Does nothing if it was stopped before.
+    /// Publishes the last changes, and closes the endpoints. Takes at most a quarter of a second,
+    /// plus the time to encode all that is cached if it was just being sent again. Does nothing if
+    /// it was stopped before.
     ///
     /// Raises `PublisherError` if ZeroMQ failed meanwhile.
     fn stop(&mut self, py: Python<'_>) -> PyResult<()> {

@@ -292,6 +292,15 @@ fn a_publisher_outlives_its_cache() {
     publisher.stop().unwrap();
 }
 
+#[test]
+fn an_interval_may_be_endless() {
+    let cache = cache(4, 2);
+    let publisher = builder().interval(Duration::MAX).start(&cache).unwrap();
+    serve(&cache, &cache.namespace("model"), [1, 2]);
+    wait_until(|| publisher.stats().batches > 0);
+    publisher.stop().unwrap();
+}
+
 /// A subscriber that never reads fills its queue of 1,000 batches. From then on it costs nothing.
 #[test]
 #[cfg(target_os = "linux")]
