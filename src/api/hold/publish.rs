@@ -34,8 +34,8 @@ impl Hold {
     /// Takes time proportional to the number of tokens. Lock-free if the memory allocator is.
     /// Blocks may be published one at a time: they are appended to the node of those before them.
     /// From about 128 blocks on, a prefix is then found about as fast as if it had been published
-    /// at once. A shorter one that is in no processor cache takes longer (1.3 times for 64 blocks,
-    /// 2.6 times for 16), because it has a node or two more.
+    /// at once. A shorter one that is in no processor cache takes longer (1.2 to 1.3 times for 64
+    /// blocks, 1.7 to 2.6 times for 16), because it has a node or two more.
     ///
     /// Publishing orders threads only. If a device writes the keys and values, publish after it has
     /// written them; if it reads them, drop the hold after it has read them.
