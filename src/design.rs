@@ -71,10 +71,10 @@
 //! * The **clock** stores the position of each cached physical block, and which blocks are
 //!   candidates for eviction.
 //!
-//! A block's chained hash ([`BlockHash`](crate::BlockHash)) is an external name, for routers and
-//! logs. The library does not depend on it, so it is computed on request. A node then caches the
-//! hash of the prefix before it, so that naming all blocks of a prefix hashes each block once. It
-//! is another function than that of the index, whose key is random or from a secret seed. So a
+//! A block's chained hash ([`BlockHash`](crate::BlockHash)) is an external name, for routers, logs
+//! and the change feed. No match depends on it, so it is computed on request. A node caches the hash
+//! of the prefix before it, so that naming all blocks of a prefix hashes each block once. It is
+//! another function than that of the index, whose key is random or from a secret seed. So a
 //! client that sees it cannot aim at a bucket. (Caches with one seed agree: T, `seed`.)
 //!
 //! # Invariants
