@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kvtrie::{Block, BlockId};
 use numpy::PyArray1;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 
 use crate::arrays;
@@ -58,11 +58,11 @@ impl Blocks {
 
     /// Moves the first `n` blocks into an object of their own.
     ///
-    /// Raises `ValueError` if there are fewer.
+    /// Raises `IndexError` if there are fewer.
     fn take(&mut self, n: usize) -> PyResult<Self> {
         let len = self.blocks.len();
         if n > len {
-            return Err(PyValueError::new_err(format!(
+            return Err(PyIndexError::new_err(format!(
                 "take({n}): the object has only {}",
                 counted(len, "block")
             )));

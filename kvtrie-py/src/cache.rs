@@ -220,9 +220,11 @@ impl PrefixCache {
 
     /// Returns how many blocks `allocate` could take now, up to `at_most`.
     ///
-    /// It costs as much as evicting them. If there are fewer, it looks at every unheld block: ask
-    /// for `capacity` in a monitor only. It counts the cached prefix of a request that has not
-    /// started. So make the sequence, which holds it, and then ask for its `missing_blocks()`.
+    /// It costs as much as evicting them. If there are fewer, or if no number is given, it looks at
+    /// every unheld block: give none in a monitor only. It counts the cached prefix of a request
+    /// that has not started. So make the sequence, which holds it, and then ask for its
+    /// `missing_blocks()`.
+    #[pyo3(signature = (at_most = usize::MAX))]
     fn available(&self, py: Python<'_>, at_most: usize) -> usize {
         let shared = &self.shared;
         (shared.forecast).run(py, at_most, || shared.cache.available(at_most))

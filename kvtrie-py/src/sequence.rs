@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use numpy::PyArray1;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::arrays;
@@ -190,12 +190,12 @@ impl Sequence {
     /// Takes back all tokens but the first `n`. The blocks stay in reserve, except published ones
     /// that reach beyond `n`.
     ///
-    /// Raises `ValueError` if there are fewer than `n` tokens.
+    /// Raises `IndexError` if there are fewer than `n` tokens.
     fn truncate(&mut self, n: usize) -> PyResult<()> {
         let sequence = self.get_mut()?;
         let len = sequence.tokens().len();
         if n > len {
-            return Err(PyValueError::new_err(format!(
+            return Err(PyIndexError::new_err(format!(
                 "truncate({n}): the sequence has only {}",
                 counted(len, "token")
             )));

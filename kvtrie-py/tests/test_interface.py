@@ -176,12 +176,6 @@ def test_a_pin_ends_with_its_last_reference(cache: PrefixCache, model: Namespace
     assert (cache.stats().pinned, len(pinned)) == (2, 2)
 
 
-def test_available_needs_a_number(cache: PrefixCache) -> None:
-    with pytest.raises(TypeError, match="at_most"):
-        cache.available()  # type: ignore[call-arg]
-    assert cache.available(cache.capacity) == 64
-
-
 def test_namespaces_share_nothing(cache: PrefixCache, model: Namespace) -> None:
     publish(cache, model, [1, 2, 3, 4])
     assert cache.peek(cache.namespace("model"), [1, 2, 3, 4]) == 4
@@ -289,7 +283,7 @@ def test_counters_add_up(cache: PrefixCache, model: Namespace) -> None:
     assert (stats.capacity, stats.free, stats.owned, stats.cached) == (64, 59, 3, 2)
     assert stats.as_dict()["published"] == stats.published == 2
     assert f"cached={stats.cached}" in repr(stats)
-    assert (cache.in_use(), cache.available(cache.capacity), cache.available(5)) == (5, 59, 5)
+    assert (cache.in_use(), cache.available(), cache.available(5)) == (5, 59, 5)
     assert (len(hold), len(blocks)) == (2, 3)
 
 

@@ -47,7 +47,7 @@ class Replay:
         getattr(self, call["op"])(call)
         copies = self.extra_copies()
         self.differences["copies"] += copies > 0
-        assert self.cache.available(self.cache.capacity) == call["free"] + copies
+        assert self.cache.available() == call["free"] + copies
         assert self.cache.stats().cached == len(self.mirror.slots) == len(self.copies)
 
     def namespace(self, names: Names) -> Any:
@@ -84,7 +84,7 @@ class Replay:
         sequence = request.sequence
         end = sequence.computed_tokens + call["new"]
         missing = max(0, -(-end // self.page) - len(sequence.block_table()))
-        available, copies = self.cache.available(self.cache.capacity), self.extra_copies()
+        available, copies = self.cache.available(), self.extra_copies()
         if missing > available:
             with pytest.raises(OutOfBlocks):
                 self.cache.allocate(missing)
