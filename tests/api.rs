@@ -4,7 +4,7 @@
 mod common;
 
 use common::{assert_accounted, cache, prompt, publish, with_caches};
-use kvtrie::{Block, BlockId, NamespaceKey, PrefixCache};
+use kvtrie::{Block, BlockId, NamespaceKey, PrefixCache, Prompt};
 
 #[test]
 fn hash_is_deterministic_chained_and_positional() {
@@ -325,4 +325,20 @@ fn a_new_cache_gives_its_ids_in_order() {
     );
     let ids = cache.allocate(3).unwrap();
     assert!(ids.iter().map(|block| block.id().index()).eq(1..4));
+}
+
+#[test]
+fn debug_output_shows_no_token_and_no_secret() {
+    let builder = PrefixCache::builder().blocks(4).block_size(1);
+    let builder = builder.seed(987_654_321).hash_key([222; 16]);
+    let prompt = Prompt::new(&[123_456]).with_item(0..1, [111; 32]);
+    let cache = builder.clone().build().expect("four blocks");
+    let tenant = cache.namespace(NamespaceKey::model("llama").tenant("password"));
+    let shown = format!("{builder:?} {prompt:?} {tenant:?}");
+    let secrets = ["987654321", "222", "123456", "111", "password"];
+    assert!(
+        secrets.iter().all(|secret| !shown.contains(secret)),
+        "{shown}"
+    );
+    assert!(shown.contains("llama"), "{shown}");
 }
