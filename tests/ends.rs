@@ -146,6 +146,22 @@ fn the_end_of_a_request_leaves_what_others_use() {
 
 /// The prefix that a request keeps was just used: it is not the next to leave.
 #[test]
+fn the_kept_prefix_inherits_the_uses_of_its_end() {
+    let cache = cache(100, 1, 32);
+    let namespace = cache.namespace("a");
+    drop(publish(&cache, &namespace, &[1, 2]));
+    for one_off in 10..60 {
+        drop(publish(&cache, &namespace, &[one_off]));
+    }
+    (0..4).for_each(|_| drop(cache.lookup(&namespace, [1, 2])));
+    let session = cache.lookup(&namespace, [1, 2]);
+    let system = session.block_table()[0];
+    assert_eq!(cache.evict_from(session, 1).len(), 1);
+    let status = cache.inspect(system).expect("the block is kept");
+    assert_eq!((status.hits, status.idle), (5, 0));
+}
+
+#[test]
 fn the_kept_prefix_is_not_evicted_next() {
     for run_length in [1, 4] {
         let cache = cache(16, 1, run_length);

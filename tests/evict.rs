@@ -90,6 +90,22 @@ fn the_hand_climbs_one_chain_rather_than_trimming_all() {
     }
 }
 
+/// A chat loses its end, and its user returns: what was never used again leaves before the rest.
+#[test]
+fn a_half_evicted_prefix_that_is_used_again_stays() {
+    let cache = cache(64, 1, 32);
+    let namespace = cache.namespace("a");
+    let chat: Vec<u32> = (0..20).collect();
+    drop(publish(&cache, &namespace, &chat));
+    for one_off in 100..144 {
+        drop(publish(&cache, &namespace, &[one_off]));
+    }
+    assert_eq!(cache.evict(1).len(), 1);
+    assert_eq!(cache.lookup(&namespace, &chat).len(), 19);
+    assert_eq!(cache.evict(10).len(), 10);
+    assert_eq!(cache.peek(&namespace, &chat), 19);
+}
+
 #[test]
 fn allocate_is_all_or_nothing() {
     let cache = cache(6, 2, 4);

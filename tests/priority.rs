@@ -102,13 +102,71 @@ fn a_long_prefix_that_is_to_leave_first_does() {
     let model = cache.namespace("model");
     let older = |first: u32| drop(publish(&cache, &model, &[first; ONE_OFF]));
     (1_000..1_200).for_each(older);
-    let long: Vec<u32> = (0..100).collect();
+    let long = prompt_of(100);
     drop(publish(&cache, &model, &long));
     let request = Prompt::new(&long).with_priority(Priority::EvictFirst);
     assert_eq!(cache.reprioritize(&model, request), long.len());
     let free = cache.stats().free;
     let _blocks = cache.allocate(free + 1).expect("no block is held");
     assert_eq!(cache.peek(&model, &long), long.len() - 1);
+}
+
+/// A cache of normal prompts of one block, and room for `free` more.
+fn crowded(free: usize) -> (PrefixCache, Namespace) {
+    let cache = cache(1_000, 1, 32);
+    let model = cache.namespace("model");
+    let one = |token: usize| drop(publish(&cache, &model, &[10_000 + token as u32]));
+    (0..cache.capacity() - free).for_each(one);
+    (cache, model)
+}
+
+/// Publishes one token behind a hold, to be evicted first.
+fn decode(cache: &PrefixCache, hold: &mut Hold, token: u32) {
+    let tokens = [token];
+    let prompt = Prompt::new(&tokens).with_priority(Priority::EvictFirst);
+    let duplicates = hold.publish(prompt, cache.allocate(1).expect("room"));
+    assert!(duplicates.expect("a complete block").is_empty());
+}
+
+#[test]
+fn all_that_leaves_first_does_in_one_call() {
+    for count in [1, 8, 30, 60] {
+        let (cache, model) = crowded(count as usize);
+        (0..count).for_each(|token| decode(&cache, &mut cache.lookup(&model, []), token));
+        assert_eq!(cache.evict(count as usize).len(), count as usize);
+        let left = (0..count).filter(|token| cache.peek(&model, [*token]) > 0);
+        assert_eq!(left.count(), 0, "{count}");
+    }
+}
+
+#[test]
+fn what_leaves_first_does_so_before_a_half_evicted_prefix() {
+    let cache = cache(100, 1, 32);
+    let model = cache.namespace("model");
+    drop(publish(&cache, &model, &prompt_of(50)));
+    assert_eq!(cache.evict(1).len(), 1);
+    decode(&cache, &mut cache.lookup(&model, []), 900);
+    assert_eq!(cache.evict(30).len(), 30);
+    assert_eq!(cache.peek(&model, [900]), 0);
+}
+
+#[test]
+fn answers_that_leave_first_are_remembered_as_one_end_each() {
+    let (cache, model) = crowded(200);
+    for answer in 0..20 {
+        let mut hold = cache.lookup(&model, []);
+        (0..10).for_each(|token| decode(&cache, &mut hold, 100 * answer + token));
+    }
+    for _ in 0..200 {
+        assert_eq!(cache.evict(1).len(), 1);
+    }
+    let left = (0..20).filter(|answer| cache.peek(&model, [100 * answer]) > 0);
+    assert_eq!(left.count(), 0);
+}
+
+/// Returns so many tokens.
+fn prompt_of(tokens: u32) -> Vec<u32> {
+    (0..tokens).collect()
 }
 
 #[test]

@@ -97,7 +97,7 @@ const FEW_SLOTS: usize = 8;
 impl Trie {
     /// Publishes an offer behind the end of `progress`, run by run.
     pub fn publish(&self, offer: Offer<'_>, progress: &mut Progress) {
-        let block_size = self.block_size;
+        let (block_size, start) = (self.block_size, progress.end);
         while progress.done < offer.ids.len() {
             let rest = Offer {
                 tokens: offer.tokens.split_at(progress.done * block_size).1,
@@ -115,13 +115,23 @@ impl Trie {
             }
         }
         if progress.published > 0 {
-            // SAFETY: the caller's pin keeps the node.
-            let run: NodeRef<'_> = unsafe { NodeRef::at(progress.end.at) };
-            self.ranking.ended_at(run.id(progress.end.at.offset()));
+            self.note_end(start, progress.end);
         }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());
         }
+    }
+
+    /// Notes the end of a prefix that was published behind a block or the root. The caller's pin is
+    /// on the end.
+    fn note_end(&self, start: Reached, end: Reached) {
+        let id = |of: Reached| {
+            // SAFETY: the caller's pin keeps the node, and those of the blocks before.
+            let run: NodeRef<'_> = unsafe { NodeRef::at(of.at) };
+            run.id(of.at.offset())
+        };
+        let before = || (start.depth > 0).then(|| id(start));
+        self.ranking.ended_at(id(end), before);
     }
 
     /// Moves the caller's pin down over blocks that another thread has published, and raises them
@@ -157,7 +167,7 @@ impl Trie {
             let id = node(at, guard).id(at.offset());
             self.ranking.set_terms(id, terms);
             if block + 1 == end.depth {
-                self.ranking.ended_at(id);
+                self.ranking.ended_at(id, || None);
             }
             at = previous(at, guard).expect("the root lies before every block");
         }

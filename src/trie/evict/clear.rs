@@ -28,6 +28,7 @@ impl Trie {
             let Some(end) = first.and_then(|at| self.end_of_run_below(root, at, &guard)) else {
                 continue;
             };
+            eviction.begin(node(end, &guard).id(end.offset()));
             // A block that another thread is just changing is left to the hand.
             if eviction.claim(end, &guard) == Claim::Claimed {
                 eviction.climb(end, &guard);

@@ -25,7 +25,8 @@ use std::ops::Range;
 
 use crossbeam_utils::CachePadded;
 
-use crate::id::{Bits, BlockId, place};
+use super::policy::stamp::Stamp;
+use crate::id::{Bits, BlockId, id_of, place, word_of};
 use crate::prefetch::prefetch;
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -45,9 +46,9 @@ pub struct Clock {
     slots: Box<[AtomicPtr<Header>]>,
     candidates: Box<[AtomicU64]>,
     hand: CachePadded<AtomicUsize>,
-    /// The block at which the last sweep stopped within a chain, or the capacity if there is none.
-    /// (Relaxed: a hint.)
-    resume_at: AtomicUsize,
+    /// The block at which the last sweep stopped within a chain, by its [word](word_of), and its
+    /// stamp then in the upper half; zero if there is none. (Relaxed: a hint.)
+    resume_at: AtomicU64,
 }
 
 /// A bounded sweep of the hand.
@@ -68,7 +69,7 @@ impl Clock {
             // SAFETY: an atomic number is zero by default, and a cache has at least one block.
             candidates: unsafe { zeroed(capacity.div_ceil(WORD)) },
             hand: CachePadded::new(AtomicUsize::new(0)),
-            resume_at: AtomicUsize::new(capacity),
+            resume_at: AtomicU64::new(0),
         }
     }
 
@@ -143,6 +144,12 @@ impl Clock {
         self.slots.iter().filter_map(cached_at)
     }
 
+    /// Returns whether a block is listed as a candidate.
+    pub fn is_listed(&self, id: BlockId) -> bool {
+        let (word, bit) = place(id);
+        word_has(&self.candidates[word], bit)
+    }
+
     /// Lists a block as a candidate.
     pub fn list(&self, id: BlockId) {
         let (word, bit) = place(id);
@@ -170,27 +177,31 @@ impl Clock {
         }
     }
 
-    /// Records the next block of a chain in whose middle a sweep has stopped.
-    pub fn set_resume_at(&self, id: BlockId) {
+    /// Records the next block of a chain in whose middle a sweep has stopped, and its stamp.
+    pub fn set_resume_at(&self, id: BlockId, stamp: Stamp) {
+        let word = u64::from(stamp.bits()) << u32::BITS | u64::from(word_of(id));
         // Relaxed: a hint. The block that it names is checked like any candidate.
-        self.resume_at.store(id.index(), Ordering::Relaxed);
+        self.resume_at.store(word, Ordering::Relaxed);
     }
 
     /// Returns the block that the last sweep would have taken next.
     pub fn resume_at(&self) -> Option<BlockId> {
         // Relaxed: as above.
-        let id = self.resume_at.load(Ordering::Relaxed);
-        (id < self.capacity()).then(|| BlockId::new(id))
+        id_of(self.resume_at.load(Ordering::Relaxed) as u32)
     }
 
-    /// Removes and returns that block, for a sweep that resumes there.
-    pub fn take_resume_at(&self) -> Option<BlockId> {
+    /// Removes and returns that block, for a sweep that resumes there, and its stamp when it was
+    /// recorded.
+    pub fn take_resume_at(&self) -> Option<(BlockId, Stamp)> {
+        let relaxed = Ordering::Relaxed;
+        // Relaxed: as above.
+        let seen = self.resume_at.load(relaxed);
         // Most sweeps find none, and write nothing to a line that all threads read.
-        let seen = self.resume_at()?;
-        let (taken, relaxed) = (self.capacity(), Ordering::Relaxed);
+        let id = id_of(seen as u32)?;
         // Relaxed: as above. If the exchange fails, another sweep resumes there.
-        let exchange = (self.resume_at).compare_exchange(seen.index(), taken, relaxed, relaxed);
-        exchange.is_ok().then_some(seen)
+        let exchange = (self.resume_at).compare_exchange(seen, 0, relaxed, relaxed);
+        let stamp = Stamp::from_bits((seen >> u32::BITS) as u32);
+        exchange.is_ok().then_some((id, stamp))
     }
 
     /// Starts a sweep of the hand over one turn.

@@ -61,7 +61,9 @@ pub(super) struct Eviction<'a> {
     trie: &'a Trie,
     scope: Scope,
     wanted: usize,
-    /// The stamp that the next block before the evicted ones inherits.
+    /// The last block of the prefix that is evicted.
+    end: BlockId,
+    /// Its stamp, which the next block before the evicted ones inherits.
     stamp: Stamp,
     /// The block at which a climb has stopped because it is ranked by itself: a candidate.
     apart: Option<BlockId>,
@@ -90,12 +92,16 @@ impl Trie {
             Scope::Ranked
         };
         let mut eviction = Eviction::new(self, scope, wanted, &mut on_evict);
-        if let Some(id) = self.clock.take_resume_at() {
-            guard = eviction.visit(id, guard);
+        if let Some((id, stamp)) = self.clock.take_resume_at() {
+            if self.ranking.may_resume(id, stamp, &self.clock) {
+                guard = eviction.visit(id, guard);
+            } else {
+                eviction.apart = Some(id);
+            }
         }
         if eviction.wanted > 0 {
             self.ranking.learn(&self.clock);
-            let mut candidates = self.ranking.recall(&self.clock);
+            let mut candidates = self.ranking.recall();
             guard = eviction.sweep(&mut candidates, guard);
             if eviction.wanted > 0 {
                 drop(eviction.pass(guard));
@@ -138,6 +144,7 @@ impl Trie {
                 return;
             }
             let mut eviction = Eviction::new(self, Scope::Ended, depth - kept, &mut on_evict);
+            eviction.begin(node(at, guard).id(at.offset()));
             // If the claim fails, another thread has just changed the word: look again.
             if eviction.claim(at, guard) == Claim::Claimed {
                 return eviction.climb(at, guard);
@@ -172,6 +179,7 @@ impl<'a> Eviction<'a> {
             trie,
             scope,
             wanted,
+            end: BlockId::NONE,
             stamp: Stamp::default(),
             apart: None,
             on_evict,
@@ -181,6 +189,12 @@ impl<'a> Eviction<'a> {
     /// Starts an eviction of all unheld blocks.
     pub(super) fn of_all(trie: &'a Trie, on_evict: OnEvict<'a>) -> Self {
         Self::new(trie, Scope::Unheld, usize::MAX, on_evict)
+    }
+
+    /// Begins with the prefix that ends at a block.
+    pub(super) fn begin(&mut self, end: BlockId) {
+        self.end = end;
+        self.stamp = self.trie.ranking.stamp(end);
     }
 
     /// Evicts candidates, until enough blocks are evicted or a turn of the hand finds none.
@@ -197,6 +211,7 @@ impl<'a> Eviction<'a> {
             } else {
                 chains.div_ceil(2)
             };
+            trie.ranking.add_first(candidates, &trie.clock);
             let mut next = [BlockId::NONE; CHOICE * BATCH];
             let found = sweep.next_candidates(REACH, &mut next[..CHOICE * choices]);
             candidates.add_all(&next[..found], &trie.ranking);
@@ -269,7 +284,7 @@ impl<'a> Eviction<'a> {
             }
             return guard;
         };
-        self.stamp = trie.ranking.stamp(id);
+        self.begin(id);
         // If the claim fails, the block is held. Or it is a parent now: the next turn unlists it.
         if self.claim(at, &guard) == Claim::Claimed {
             self.climb(at, &guard);
@@ -345,11 +360,12 @@ impl Taker for Guarded<'_, '_, '_> {
         }
         // Rule (no-resume): the prefix that an ended request keeps is not the next to leave.
         if !is_apart && eviction.wanted == 0 && eviction.scope != Scope::Ended {
-            trie.clock.set_resume_at(id);
+            trie.clock.set_resume_at(id, trie.ranking.stamp(id));
         }
         // Rule (list-the-last): the block is now the last of its run: a candidate, unless a parent.
         if !state(at, guard).confirm_children() {
             trie.clock.list(id);
+            trie.ranking.ended_at(id, || Some(eviction.end));
         }
         false
     }

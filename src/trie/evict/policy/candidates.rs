@@ -6,7 +6,7 @@ use std::ops::BitOr;
 use super::first::FIRST;
 use super::stamp::Stamp;
 use super::uses::cell;
-use super::{BATCH, CHOICE, KEPT, Priority, Ranking, TICKS, bin};
+use super::{BATCH, CHOICE, KEPT, Ranking, TICKS, bin};
 use crate::id::{BlockId, id_of, place, word_of};
 use crate::sync::RELAXED;
 use crate::trie::evict::clock::Clock;
@@ -142,14 +142,29 @@ fn move_to_front<T: Copy>(all: &mut [T; MOST], places: [usize; KEPT]) {
 }
 
 impl Ranking {
-    /// Returns the candidates that the last eviction has left, and those that leave first.
-    pub fn recall(&self, clock: &Clock) -> Candidates {
+    /// Returns the candidates that the last eviction has left.
+    pub fn recall(&self) -> Candidates {
         let mut candidates = Candidates::new();
         self.left().for_each(|id| candidates.add(id, self));
-        let leaves_first = |stamp: Stamp| stamp.terms().priority == Priority::EvictFirst;
-        let is_first = |id| leaves_first(self.stamp(id)) && clock.has(id);
-        (self.first.ends(is_first)).for_each(|id| candidates.add(id, self));
         candidates
+    }
+
+    /// Adds the candidates that leave first.
+    pub fn add_first(&self, candidates: &mut Candidates, clock: &Clock) {
+        (self.leaving_first(clock)).for_each(|id| candidates.add(id, self));
+    }
+
+    /// Returns whether an eviction may go on with a chain that the last one left half taken, and
+    /// whose next block had this stamp then: if it was not used since, and none leaves first.
+    pub fn may_resume(&self, id: BlockId, stamp: Stamp, clock: &Clock) -> bool {
+        self.stamp(id) == stamp
+            && (stamp.leaves_first() || self.leaving_first(clock).next().is_none())
+    }
+
+    /// Returns the ends that leave first, but for those that only their publishers hold.
+    fn leaving_first(&self, clock: &Clock) -> impl Iterator<Item = BlockId> {
+        let is_first = |id| self.stamp(id).leaves_first() && clock.has(id);
+        (self.first.ends(is_first)).filter(|id| clock.is_listed(*id))
     }
 
     /// Returns the candidates that the last eviction has left, the most likely one first.

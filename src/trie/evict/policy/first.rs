@@ -25,10 +25,18 @@ impl Default for First {
 }
 
 impl First {
-    /// Adds an end, in place of the one that was added [`FIRST`] ends ago.
-    pub fn add(&self, id: BlockId) {
-        let place = self.added.fetch_add(1, RELAXED) as usize % FIRST;
-        self.ends[place].store(word_of(id), RELAXED);
+    /// Adds an end, unless it is there: in place of the end `before` of the same prefix, or of the
+    /// one that was added [`FIRST`] ends ago.
+    pub fn add(&self, id: BlockId, before: Option<BlockId>) {
+        let (word, before) = (word_of(id), before.map(word_of));
+        let is_it = |end: &&Hint| {
+            let seen = end.load(RELAXED);
+            seen == word || Some(seen) == before
+        };
+        let place = self.ends.iter().find(is_it);
+        place
+            .unwrap_or_else(|| &self.ends[self.added.fetch_add(1, RELAXED) as usize % FIRST])
+            .store(word, RELAXED);
     }
 
     /// Returns the ends for which `is_first` holds, and removes the others.

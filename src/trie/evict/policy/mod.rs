@@ -168,8 +168,8 @@ impl Ranking {
         if used != seen {
             self.set(id, used);
             self.count_use(seen, now);
-            if used.terms().priority == Priority::EvictFirst {
-                self.first.add(id);
+            if used.leaves_first() {
+                self.first.add(id, None);
             }
         }
     }
@@ -194,10 +194,11 @@ impl Ranking {
         }
     }
 
-    /// Notes the last block of a prefix that was published, or whose terms were set.
-    pub fn ended_at(&self, id: BlockId) {
-        if self.stamp(id).terms().priority == Priority::EvictFirst {
-            self.first.add(id);
+    /// Notes the last block of a prefix that was published, or whose terms were set, or of which
+    /// the blocks behind it were evicted. Its last block was `before`, if it had another.
+    pub fn ended_at(&self, id: BlockId, before: impl FnOnce() -> Option<BlockId>) {
+        if self.stamp(id).leaves_first() {
+            self.first.add(id, before());
         }
     }
 

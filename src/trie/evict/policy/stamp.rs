@@ -101,6 +101,11 @@ impl Stamp {
         self.0 & TERMS != 0
     }
 
+    /// Returns whether the block leaves before all others.
+    pub fn leaves_first(self) -> bool {
+        self.terms().priority == Priority::EvictFirst
+    }
+
     /// Returns the terms.
     pub fn terms(self) -> Terms {
         Terms {
