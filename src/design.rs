@@ -283,9 +283,9 @@
 //! blocks passes a tick. Sixteen times in a capacity, and at most once in 4,096 blocks, the thread
 //! that gets a lock without waiting computes the ranks anew.
 //!
-//! A sweep that has enough blocks in the middle of a chain records the position, and the next sweep
-//! resumes there. The rest of the chain is still the least worth keeping, but its new tail may have
-//! an id that the hand has just passed.
+//! A sweep that has enough blocks in the middle of a chain records its new tail, whose id the hand
+//! may have passed. The next sweep resumes there, unless the tail was used since or another block
+//! leaves first: then the tail is one of the candidates. (T: `evict`, `priority`)
 //!
 //! The end of a request climbs too, from the end of its hold and up to the first block to keep. It
 //! stops at no block that is apart, needs no candidate to start from, and records no position: the

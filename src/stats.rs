@@ -50,11 +50,12 @@ pub struct Stats {
     pub retired_bytes: usize,
     /// The [limit](crate::Builder::retired_limit) above which this cache evicts nothing.
     pub retired_limit: usize,
-    /// Bytes of the tables, which depend on the capacity only.
+    /// Bytes of the tables, which depend on the capacity, and on whether there is a change feed.
     pub table_bytes: usize,
     /// Namespaces in the cache.
     pub namespaces: usize,
-    /// Bytes of the namespaces, and of the roots of cleared ones still in use.
+    /// Bytes of the namespaces, and of the roots of cleared ones: a later clearing frees those that
+    /// are no longer in use.
     pub namespace_bytes: usize,
 }
 

@@ -200,10 +200,10 @@ impl PrefixCache {
 
     /// Evicts up to `n` unheld blocks, those least worth keeping first, and hands them over.
     ///
-    /// With `usize::MAX` it evicts every unheld block. The caller owns the blocks: it may save
-    /// their keys and values, and then drop or use them. This may yield the core first, as
-    /// [`allocate`](Self::allocate) does. It evicts nothing while evictions are
-    /// [suspended](crate::Builder::retired_limit).
+    /// With the capacity or more it evicts every unheld block, prefix by prefix in no order. The
+    /// caller owns the blocks: it may save their keys and values, and then drop or use them. This
+    /// may yield the core first, as [`allocate`](Self::allocate) does. It evicts nothing while
+    /// evictions are [suspended](crate::Builder::retired_limit).
     ///
     /// Takes time for each evicted block, which it also hashes: about 45 ns for 16 tokens. It must
     /// hash the earlier blocks of the run for that, and the prefix before the run if its

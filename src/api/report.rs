@@ -79,10 +79,12 @@ pub struct BlockStatus {
     pub children: usize,
     /// The priority of the block.
     pub priority: Priority,
-    /// Lookups that ended at this block, or at one behind it that has left since: at most 7 are
-    /// counted.
+    /// Lookups that ended at this block, at most 7. If more ended at one behind it that was evicted
+    /// since, those count instead. A block that is published again soon after it was evicted keeps
+    /// its earlier ones, and the publication counts as one.
     pub hits: usize,
     /// Blocks inserted into the cache since the last of these lookups, or since the block was
-    /// published, within a thousandth of the capacity.
+    /// published, within a thousandth of the capacity, or within the run that it was published in.
+    /// Starts anew after 500 to 1,000 capacities.
     pub idle: usize,
 }

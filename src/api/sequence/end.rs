@@ -123,8 +123,9 @@ impl Sequence {
     ///
     /// For a one-off request, or one whose reasoning is not part of the next prompt. Drops the
     /// hold, and [evicts](PrefixCache::evict_from) the blocks from token `keep` on, rounded up to a
-    /// block, unless another hold keeps them or a prefix cached behind them needs them. Returns all
-    /// tokens. This may yield the core first, as [`allocate`](PrefixCache::allocate).
+    /// block, unless another hold keeps them or a prefix cached behind them needs them: one that
+    /// [`truncate`](Self::truncate) let go, for instance. Returns all tokens. This may yield the
+    /// core first, as [`allocate`](PrefixCache::allocate).
     ///
     /// To leave what earlier requests cached, keep the [`cached_tokens`](Self::cached_tokens) of
     /// the first start: after a preemption, those of the next start include the request's own

@@ -301,6 +301,7 @@ impl<'a> Eviction<'a> {
     }
 
     /// Claims a block if it is unheld and the last of its prefix. Counts it.
+    #[inline]
     pub(super) fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
         let behind = node(at, guard).state_behind(at.offset());
         let claim = state(at, guard).claim(behind);

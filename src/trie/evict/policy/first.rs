@@ -27,6 +27,8 @@ impl Default for First {
 impl First {
     /// Adds an end, unless it is there: in place of the end `before` of the same prefix, or of the
     /// one that was added [`FIRST`] ends ago.
+    // Apart, so that evictions keep what else they do inlined.
+    #[cold]
     pub fn add(&self, id: BlockId, before: Option<BlockId>) {
         let (word, before) = (word_of(id), before.map(word_of));
         let is_it = |end: &&Hint| {
@@ -39,10 +41,14 @@ impl First {
             .store(word, RELAXED);
     }
 
+    /// Returns whether an end was ever added.
+    pub fn is_used(&self) -> bool {
+        self.added.load(RELAXED) > 0
+    }
+
     /// Returns the ends for which `is_first` holds, and removes the others.
     pub fn ends(&self, is_first: impl Fn(BlockId) -> bool) -> impl Iterator<Item = BlockId> {
-        let is_used = self.added.load(RELAXED) > 0;
-        let ends = if is_used { &self.ends[..] } else { &[] };
+        let ends = if self.is_used() { &self.ends[..] } else { &[] };
         ends.iter().filter_map(move |end| {
             let id = id_of(end.load(RELAXED))?;
             if !is_first(id) {

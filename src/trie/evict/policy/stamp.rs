@@ -8,7 +8,9 @@
 //! ```
 //!
 //! A use is written to the last block of the prefix only. So the stamps of the blocks before it are
-//! older, until that block leaves and the one before it [inherits](Stamp::inherit) its stamp.
+//! older, until that block leaves and the one before it [inherits](Stamp::inherit) its stamp. The
+//! time wraps after 500 capacities or more: a block that is held for longer, without a lookup, may
+//! seem younger when it is let go.
 
 use super::terms::{Priority, Retention, Terms};
 
