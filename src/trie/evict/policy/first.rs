@@ -27,8 +27,6 @@ impl Default for First {
 impl First {
     /// Adds an end, unless it is there: in place of the end `before` of the same prefix, or of the
     /// one that was added [`FIRST`] ends ago.
-    // Apart, so that evictions keep what else they do inlined.
-    #[cold]
     pub fn add(&self, id: BlockId, before: Option<BlockId>) {
         let (word, before) = (word_of(id), before.map(word_of));
         let is_it = |end: &&Hint| {
