@@ -99,8 +99,7 @@ impl Dial {
 
     /// Drops a hold that ends at a block.
     fn release(&self, at: Position) {
-        let seen = self.trie.clock.list_before_release(node(at), at.offset());
-        let _ = state(at).release(seen);
+        self.trie.clock.release(at, unprotected());
     }
 
     /// Evicts all that can be, and returns it.

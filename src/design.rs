@@ -72,8 +72,8 @@
 //!   candidates for eviction.
 //!
 //! A block's chained hash ([`BlockHash`](crate::BlockHash)) is an external name, for routers, logs
-//! and the change feed. No match depends on it, so it is computed on request. A node caches the hash
-//! of the prefix before it, so that naming all blocks of a prefix hashes each block once. It is
+//! and the change feed. No match depends on it, so it is computed on request. A node caches that of
+//! the prefix before it, so that naming all blocks of a prefix hashes each block once. It is
 //! another function than that of the index, whose key is random or from a secret seed. So a
 //! client that sees it cannot aim at a bucket. (Caches with one seed agree: T, `seed`.)
 //!

@@ -275,8 +275,8 @@ impl PrefixCache {
 
     /// Pins the prefix of a hold until the result is released.
     ///
-    /// Keep the result: the prefix is unpinned once nothing refers to it. After a `clear`, no lookup
-    /// finds the prefix: release the result, and pin it again.
+    /// Keep the result: the prefix is unpinned once nothing refers to it. After a `clear`, no
+    /// lookup finds the prefix: release the result, and pin it again.
     ///
     /// Raises `OverBudget` if it exceeds the rest of the budget, `ForeignObject` if the hold
     /// belongs to another cache.

@@ -108,8 +108,8 @@ impl Hold {
     /// Publishes complete blocks behind this prefix, and moves the hold to their end.
     ///
     /// `tokens` are those behind this prefix alone, such as `tokens[hold.token_count :]`. `blocks`
-    /// contain their keys and values, in order. From now on lookups find the blocks, so they must not
-    /// be written any more. Returns the duplicates: those of `blocks` that another thread had
+    /// contain their keys and values, in order. From now on lookups find the blocks, so they must
+    /// not be written any more. Returns the duplicates: those of `blocks` that another thread had
     /// published first.
     ///
     /// Raises `PublishError` if the tokens are not a whole number of blocks, or fill more or fewer

@@ -72,13 +72,13 @@ impl From<kvtrie::Priority> for Priority {
 /// `items` are tuples `(start, stop, digest)`: tokens `start` to `stop` stand for the content with
 /// this digest of 32 bytes, an image for instance. Equal tokens match only if the same items start
 /// at the same tokens. `priorities` are tuples `(start, stop, priority)` for tokens that have
-/// another priority than the rest; `stop` may be `None`, which covers pushed tokens too, and an empty
-/// range changes nothing. A block has the priority of its last token. `retention` keeps published blocks for the next so many that
-/// are inserted into the cache, counted anew after each use. With `read=False` a lookup finds
-/// nothing; with `store=False` nothing is published.
+/// another priority than the rest; `stop` may be `None`, which covers pushed tokens too, and an
+/// empty range changes nothing. A block has the priority of its last token. `retention` keeps
+/// published blocks for the next so many that are inserted into the cache, counted anew after each
+/// use. With `read=False` a lookup finds nothing; with `store=False` nothing is published.
 ///
-/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it, or
-/// if its digest has another length.
+/// Raises `ValueError` if an item is empty, not within the tokens, or overlaps the one before it,
+/// or if its digest has another length.
 #[pyclass(frozen, module = "kvtrie")]
 #[derive(Debug)]
 pub struct Prompt {

@@ -24,8 +24,8 @@
 //!
 //! A thread frees no node in a lookup, because its caller waits. Retired nodes are collected in
 //! batches (`trie/retired.rs`). The collector, which runs in lookups too, only moves an expired
-//! batch to a stack, and the threads that allocate or evict free two batches in a call, and two more
-//! for each batch that they fill. (T:
+//! batch to a stack, and the threads that allocate or evict free two batches in a call, and two
+//! more for each batch that they fill. (T:
 //! `retired_bytes_are_shown_and_freed_in_bounded_batches`)
 //!
 //! A thread that is suspended during a lookup stops the epoch. This delays the release of node

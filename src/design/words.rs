@@ -55,7 +55,7 @@
 //! | stamp of a block | the ranking | publication, a lookup that ends there (once a tick), eviction behind it | fifteen other stamps |
 //! | ticks | the ranking | a thread, once for each tick that it publishes | nothing |
 //! | ghosts, candidates left | the ranking | eviction, publication | |
-//! | last ends of `EvictFirst` | the ranking | publications and lookups that end at such a block, `reprioritize` | |
+//! | last ends of `EvictFirst` | the ranking | what ends at such a block: uses, evictions, new terms | |
 //! | epoch | crossbeam-epoch | about one in 128 guards of a thread | nothing |
 //!
 //! Statistics and counts of uses are not among them: each thread has a stripe of its own, however

@@ -231,11 +231,9 @@ fn place_of(at: Position, guard: &Guard) -> Place {
 /// Fills the slot of a block that was appended, if its publisher has not done so yet: as a hold
 /// does that comes and goes.
 fn ensure_slot(at: Position, clock: &Clock, guard: &Guard) {
-    let (run, state) = (node(at, guard), state(at, guard));
-    if clock.position(run.id(at.offset()), guard) != Some(at) && state.pin().is_some() {
-        let seen = clock.list_before_release(run, at.offset());
-        // The caller has the cache, so the cache is open.
-        let _ = state.release(seen);
+    let id = node(at, guard).id(at.offset());
+    if clock.position(id, guard) != Some(at) && state(at, guard).pin().is_some() {
+        clock.release(at, guard);
     }
 }
 

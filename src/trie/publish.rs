@@ -115,23 +115,23 @@ impl Trie {
             }
         }
         if progress.published > 0 {
-            self.note_end(start, progress.end);
+            self.note_end((start.depth > 0).then_some(start), progress.end);
         }
         if !progress.duplicates.is_empty() {
             self.counters.duplicates(progress.duplicates.len());
         }
     }
 
-    /// Notes the end of a prefix that was published behind a block or the root. The caller's pin is
-    /// on the end.
-    fn note_end(&self, start: Reached, end: Reached) {
+    /// Notes the end of a prefix, on which the caller's pin is. Its end was `before`, if it had
+    /// another.
+    #[inline]
+    fn note_end(&self, before: Option<Reached>, end: Reached) {
         let id = |of: Reached| {
             // SAFETY: the caller's pin keeps the node, and those of the blocks before.
             let run: NodeRef<'_> = unsafe { NodeRef::at(of.at) };
             run.id(of.at.offset())
         };
-        let before = || (start.depth > 0).then(|| id(start));
-        self.ranking.ended_at(id(end), before);
+        self.ranking.ended_at(id(end), || before.map(id));
     }
 
     /// Moves the caller's pin down over blocks that another thread has published, and raises them
@@ -143,10 +143,7 @@ impl Trie {
             .expect("a held position is not gone");
         // If nothing was found after all, the block now has two pins of the caller, and this
         // removes one. The cache is open, because the caller's blocks keep it open.
-        let seen = self
-            .clock
-            .list_before_release(node(held.at, guard), held.at.offset());
-        let _ = state(held.at, guard).release(seen);
+        self.clock.release(held.at, guard);
         let adopted = reached.depth - held.depth;
         progress.end = reached;
         progress.done += adopted;
@@ -164,12 +161,12 @@ impl Trie {
         let mut at = end.at;
         for block in (0..end.depth).rev() {
             let terms = wishes.at((block + 1) * self.block_size - 1);
-            let id = node(at, guard).id(at.offset());
-            self.ranking.set_terms(id, terms);
-            if block + 1 == end.depth {
-                self.ranking.ended_at(id, || None);
-            }
+            self.ranking
+                .set_terms(node(at, guard).id(at.offset()), terms);
             at = previous(at, guard).expect("the root lies before every block");
+        }
+        if end.depth > 0 {
+            self.note_end(None, end);
         }
     }
 

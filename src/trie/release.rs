@@ -9,7 +9,9 @@
 //! flag needs no clearing, and the hand does not meet blocks that only their publishers hold.
 
 use super::evict::clock::Clock;
-use super::node::NodeRef;
+use super::guard::Guard;
+use super::layout::Position;
+use super::node::{NodeRef, node};
 use super::state::Snapshot;
 
 impl Clock {
@@ -31,5 +33,13 @@ impl Clock {
             self.list(id);
         }
         seen
+    }
+
+    /// Removes a pin of the caller from a block, and lists it first if need be. The caller keeps
+    /// the cache open.
+    pub fn release(&self, at: Position, guard: &Guard) {
+        let (run, offset) = (node(at, guard), at.offset());
+        let seen = self.list_before_release(run, offset);
+        let _ = run.state(offset).release(seen);
     }
 }

@@ -171,7 +171,8 @@ impl<'e> Worker<'e> {
     }
 }
 
-/// Publishes the complete blocks, lets all of them go, and gives the request its tokens back.
+/// Lets all blocks go, of which the complete ones stay cached, and gives the request its tokens
+/// back.
 fn stop(mut request: Request, sequence: Sequence) -> Request {
     request.tokens = request.cost.time(|| sequence.finish());
     request

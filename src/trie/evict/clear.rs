@@ -11,7 +11,6 @@ use crate::trie::groups::blocks_of;
 use crate::trie::guard::{Guard, enter};
 use crate::trie::layout::Position;
 use crate::trie::node::{NodeRef, node, state};
-use crate::trie::state::Claim;
 
 impl Trie {
     /// Evicts all unheld blocks below a root that its namespace no longer has.
@@ -28,10 +27,8 @@ impl Trie {
             let Some(end) = first.and_then(|at| self.end_of_run_below(root, at, &guard)) else {
                 continue;
             };
-            eviction.begin(node(end, &guard).id(end.offset()));
             // A block that another thread is just changing is left to the hand.
-            if eviction.claim(end, &guard) == Claim::Claimed {
-                eviction.climb(end, &guard);
+            if eviction.evict_up_from(node(end, &guard).id(end.offset()), end, &guard) {
                 // Retired nodes are freed once no older guard exists, including this one.
                 guard = guard.reenter();
             }

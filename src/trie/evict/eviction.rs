@@ -79,8 +79,8 @@ struct Guarded<'e, 'a, 'g> {
 impl Trie {
     /// Evicts up to `wanted` unheld blocks.
     ///
-    /// Goes on with the chain that the last call left half taken. Then evicts up to [`BATCH`] chains
-    /// at a time, chosen among the next candidates of the hand and the best that were left.
+    /// Goes on with the chain that the last call left half taken. Then evicts up to [`BATCH`]
+    /// chains at a time, chosen among the next candidates of the hand and the best that were left.
     pub fn evict(&self, wanted: usize, mut on_evict: impl FnMut(EvictedBlock<'_, '_>)) {
         if wanted == 0 {
             return;
@@ -144,10 +144,9 @@ impl Trie {
                 return;
             }
             let mut eviction = Eviction::new(self, Scope::Ended, depth - kept, &mut on_evict);
-            eviction.begin(node(at, guard).id(at.offset()));
-            // If the claim fails, another thread has just changed the word: look again.
-            if eviction.claim(at, guard) == Claim::Claimed {
-                return eviction.climb(at, guard);
+            // If it fails, another thread has just changed the word: look again.
+            if eviction.evict_up_from(node(at, guard).id(at.offset()), at, guard) {
+                return;
             }
         }
     }
@@ -189,12 +188,6 @@ impl<'a> Eviction<'a> {
     /// Starts an eviction of all unheld blocks.
     pub(super) fn of_all(trie: &'a Trie, on_evict: OnEvict<'a>) -> Self {
         Self::new(trie, Scope::Unheld, usize::MAX, on_evict)
-    }
-
-    /// Begins with the prefix that ends at a block.
-    pub(super) fn begin(&mut self, end: BlockId) {
-        self.end = end;
-        self.stamp = self.trie.ranking.stamp(end);
     }
 
     /// Evicts candidates, until enough blocks are evicted or a turn of the hand finds none.
@@ -284,25 +277,30 @@ impl<'a> Eviction<'a> {
             }
             return guard;
         };
-        self.begin(id);
-        // If the claim fails, the block is held. Or it is a parent now: the next turn unlists it.
-        if self.claim(at, &guard) == Claim::Claimed {
-            self.climb(at, &guard);
+        // If it fails, the block is held. Or it is a parent now: the next turn unlists it.
+        if self.evict_up_from(id, at, &guard) {
             // Retired nodes are freed once no older guard exists, including this one.
             return guard.reenter();
         }
         guard
     }
 
-    /// Evicts the blocks before a claimed one, as long as they may be taken and more are wanted.
-    pub(super) fn climb(&mut self, claimed: Position, guard: &Guard) {
-        let eviction = self;
-        climb(claimed, &mut Guarded { eviction, guard }, guard);
+    /// Evicts the block `id` if it is unheld and the last of its prefix, and then those before it,
+    /// as long as they may be taken and more are wanted. Returns whether it did.
+    #[inline]
+    pub(super) fn evict_up_from(&mut self, id: BlockId, at: Position, guard: &Guard) -> bool {
+        (self.end, self.stamp) = (id, self.trie.ranking.stamp(id));
+        let is_claimed = self.claim(at, guard) == Claim::Claimed;
+        if is_claimed {
+            let eviction = self;
+            climb(at, &mut Guarded { eviction, guard }, guard);
+        }
+        is_claimed
     }
 
     /// Claims a block if it is unheld and the last of its prefix. Counts it.
     #[inline]
-    pub(super) fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
+    fn claim(&mut self, at: Position, guard: &Guard) -> Claim {
         let behind = node(at, guard).state_behind(at.offset());
         let claim = state(at, guard).claim(behind);
         self.wanted -= usize::from(claim == Claim::Claimed);
@@ -355,13 +353,13 @@ impl Taker for Guarded<'_, '_, '_> {
         if !is_apart && eviction.wanted > 0 && eviction.claim(at, guard) == Claim::Claimed {
             return true;
         }
-        trie.ranking.inherit(id, eviction.stamp);
+        let stamp = trie.ranking.inherit(id, eviction.stamp);
         if is_apart {
             eviction.apart = Some(id);
         }
         // Rule (no-resume): the prefix that an ended request keeps is not the next to leave.
         if !is_apart && eviction.wanted == 0 && eviction.scope != Scope::Ended {
-            trie.clock.set_resume_at(id, trie.ranking.stamp(id));
+            trie.clock.set_resume_at(id, stamp);
         }
         // Rule (list-the-last): the block is now the last of its run: a candidate, unless a parent.
         if !state(at, guard).confirm_children() {

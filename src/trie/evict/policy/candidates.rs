@@ -157,8 +157,8 @@ impl Ranking {
     /// Returns whether an eviction may go on with a chain that the last one left half taken, and
     /// whose next block had this stamp then: if it was not used since, and none leaves first.
     pub fn may_resume(&self, id: BlockId, stamp: Stamp, clock: &Clock) -> bool {
-        let is_first = || !self.first.is_used() || stamp.leaves_first();
-        self.stamp(id) == stamp && (is_first() || self.leaving_first(clock).next().is_none())
+        let others_first = || self.first.is_used() && self.leaving_first(clock).next().is_some();
+        self.stamp(id) == stamp && (stamp.leaves_first() || !others_first())
     }
 
     /// Returns the ends that leave first, but for those that only their publishers hold.

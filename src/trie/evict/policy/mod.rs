@@ -222,9 +222,12 @@ impl Ranking {
         self.stamp(id).is_apart_from(behind)
     }
 
-    /// Hands the stamp of an evicted block to the block before it, which stays.
-    pub fn inherit(&self, id: BlockId, behind: Stamp) {
-        self.set(id, self.stamp(id).inherit(behind, self.now()));
+    /// Hands the stamp of an evicted block to the block before it, which stays. Returns the stamp
+    /// of that one.
+    pub fn inherit(&self, id: BlockId, behind: Stamp) -> Stamp {
+        let stamp = self.stamp(id).inherit(behind, self.now());
+        self.set(id, stamp);
+        stamp
     }
 
     /// Prefetches the place for the ghost of a node.
